@@ -1,0 +1,34 @@
+"""Fixtures that several rooms' tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure(config):
+    """Point the data-set registry at the local copies where they exist."""
+    if "DYNAMICS_DATA" not in os.environ and (SHARED / "data").is_dir():
+        os.environ["DYNAMICS_DATA"] = str(SHARED / "data")
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder with local copies of the public data sets."""
+    root = os.environ.get("DYNAMICS_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("no local copy of the public data sets: set DYNAMICS_DATA to its folder")
+    return Path(root)
+
+
+@pytest.fixture(scope="session")
+def encodecmae_fixtures() -> Path:
+    """Folder with small EnCodecMAE checkpoints and their reference activations."""
+    folder = SHARED / "fixtures" / "encodecmae"
+    if not folder.is_dir():
+        pytest.skip("no EnCodecMAE reference activations beside this checkout")
+    return folder
