@@ -1,0 +1,455 @@
+"""Stimulus sets: named, categorised sounds, decoded and resampled when they are asked for."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from dynamics import datasets, synthesis
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
+UNLABELLED = "unlabelled"
+
+Source = Callable[[], tuple[np.ndarray, int]]
+"""A function of nothing that returns samples (mono, float32) and their rate in Hz."""
+
+
+@dataclass(frozen=True, eq=False)
+class StimulusSet:
+    """A set of sounds.
+
+    Attributes
+    ----------
+    name : str
+        Name of the set.
+    names : tuple of str
+        One name a stimulus, all different.
+    categories : tuple of str
+        One category a stimulus.
+    durations : ndarray of shape (n_stimuli,)
+        Seconds.
+    sources : tuple of callables
+        For each stimulus, a function that returns its samples and their rate; nothing is decoded
+        before `waveforms` or `digest` asks for it.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    categories: tuple[str, ...]
+    durations: np.ndarray = field(repr=False)
+    sources: tuple[Source, ...] = field(repr=False)
+    _resampled: dict[int, list[np.ndarray]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self):
+        if len(set(self.names)) != len(self.names):
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise ValueError(f"two stimuli of '{self.name}' are called '{twice}': rename one")
+        sizes = {len(self.names), len(self.categories), len(self.durations), len(self.sources)}
+        if len(sizes) != 1:
+            raise ValueError(
+                f"'{self.name}' needs one category, duration and source for each of its "
+                f"{len(self.names)} names"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getstate__(self):
+        # A worker decodes for itself: waveforms are larger than the paths they come from.
+        return {**self.__dict__, "_resampled": {}}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over names, rates and decoded samples, in hexadecimal."""
+        total = hashlib.sha256()
+        for name, source in zip(self.names, self.sources):
+            samples, rate = source()
+            total.update(f"{name}\0{rate}\0{samples.size}\0".encode())
+            total.update(np.ascontiguousarray(samples, dtype="<f4").tobytes())
+        return total.hexdigest()
+
+    def waveforms(self, sample_rate: int) -> list[np.ndarray]:
+        """Return all sounds at one sampling rate.
+
+        Parameters
+        ----------
+        sample_rate : int
+            Hz. The waveforms of the last rate asked for are kept.
+
+        Returns
+        -------
+        list of ndarray of shape (n_samples,)
+            Mono float32, in the order of `names`; n_samples differs between sounds. The arrays
+            are shared between calls and read-only.
+
+        Raises
+        ------
+        ValueError
+            For a rate that is not positive, or a file that cannot be decoded.
+        """
+        if sample_rate <= 0:
+            raise ValueError(f"sample_rate must be a positive number of Hz, not {sample_rate}")
+        if sample_rate not in self._resampled:
+            resampled = [_resample(*source(), sample_rate) for source in self.sources]
+            self._resampled.clear()
+            self._resampled[sample_rate] = resampled
+        return list(self._resampled[sample_rate])
+
+
+def load(name: str | Path, **arguments) -> StimulusSet:
+    """Load a stimulus set by name, or any folder of audio files.
+
+    Parameters
+    ----------
+    name : str or Path
+        A name in `SOUNDS`, or a folder: see `from_folder`.
+    **arguments
+        Passed on, for instance ``seed`` and ``per_kind`` for ``"synthetic"``.
+
+    Returns
+    -------
+    StimulusSet
+        The sounds; decoded lazily.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, and for a file that is empty or not audio.
+    FileNotFoundError
+        For a missing folder, or one without audio.
+    TypeError
+        For an argument that the set does not have.
+    """
+    if str(name) in SOUNDS:
+        return SOUNDS[str(name)](**arguments)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return from_folder(path, **arguments)
+    if path.exists():
+        raise ValueError(f"stimuli '{name}' is a file: give the folder that holds the sounds")
+    if len(path.parts) > 1 or str(name).startswith((".", "~")):
+        raise FileNotFoundError(f"stimulus folder '{name}' does not exist: correct the path")
+    raise ValueError(
+        f"unknown stimulus set '{name}': there are {', '.join(sorted(SOUNDS))}, and any folder "
+        "of audio files"
+    )
+
+
+def from_folder(root: str | Path, *, name: str | None = None) -> StimulusSet:
+    """Load all audio files of a folder and its subfolders.
+
+    Stimuli are named after their files without suffix; where two files of different subfolders
+    share a name, all are named by their path within the folder. Categories come from a file
+    ``labels.csv`` (name, category; a header is allowed), else from the first subfolder.
+
+    Parameters
+    ----------
+    root : str or Path
+        The folder.
+    name : str, optional
+        Name of the set; by default that of the folder.
+
+    Returns
+    -------
+    StimulusSet
+        Sounds in natural order of their names (2 before 10).
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the folder is missing or holds no audio file.
+    ValueError
+        For a file that is empty or not audio, or a stimulus without a row in ``labels.csv``.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"stimulus folder '{root}' does not exist: correct the path")
+    paths = [
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    ]
+    if not paths:
+        raise FileNotFoundError(
+            f"folder '{root}' holds no audio: it needs files ending in {', '.join(SUFFIXES)}"
+        )
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        names = [path.relative_to(root).with_suffix("").as_posix() for path in paths]
+    labels = root / "labels.csv"
+    if labels.exists():
+        table = read_labels(labels)
+        if missing := [item for item in names if item not in table]:
+            raise ValueError(f"{labels} has no row for stimulus '{missing[0]}': add it")
+        categories = [table[item] for item in names]
+    else:
+        places = [path.relative_to(root).parts for path in paths]
+        categories = [parts[0] if len(parts) > 1 else UNLABELLED for parts in places]
+    return _from_files(name or root.resolve().name, names, categories, paths)
+
+
+def natsound165() -> StimulusSet:
+    """Load the 165 natural sounds of Norman-Haignere et al. (2015), 2 s each, 11 categories.
+
+    Returns
+    -------
+    StimulusSet
+        Names such as ``stim5_alarm_clock``, in order of the stimulus number.
+    """
+    stimuli = datasets.folder("natsound165-neuron2015") / "stimuli"
+    table = read_labels(stimuli / "category_labels.csv")
+    names, paths = list(table), [stimuli / "wav" / f"{item}.wav" for item in table]
+    return _from_files("natsound165", names, list(table.values()), paths)
+
+
+def fsdd(*, split: str = "all") -> StimulusSet:
+    """Load the Free Spoken Digit Dataset; categories are the digits.
+
+    Parameters
+    ----------
+    split : {"all", "train", "test"}
+        The data set's own split: takes 0 to 4 of each speaker and digit are the test set.
+
+    Returns
+    -------
+    StimulusSet
+        Names are ``<digit>_<speaker>_<take>``.
+    """
+    if split not in ("all", "train", "test"):
+        raise ValueError(f"split must be 'all', 'train' or 'test', not '{split}'")
+    recordings = datasets.folder("fsdd") / "recordings"
+    wanted = {"all": (0, np.inf), "train": (5, np.inf), "test": (0, 5)}[split]
+    paths = [
+        path
+        for path in recordings.glob("*.wav")
+        if wanted[0] <= int(path.stem.rsplit("_", 1)[1]) < wanted[1]
+    ]
+    names = [path.stem for path in paths]
+    name = "fsdd" if split == "all" else f"fsdd-{split}"
+    return _from_files(name, names, [item[0] for item in names], paths)
+
+
+def synthetic(
+    *,
+    seed: int = 0,
+    per_kind: int = 8,
+    kinds: Sequence[str] | None = None,
+    seconds: float = 2.0,
+    sample_rate: int = 24000,
+) -> StimulusSet:
+    """Generate sounds of several kinds; the categories are the kinds.
+
+    Parameters
+    ----------
+    seed : int
+        Every sound depends on the seed, its kind and its index alone.
+    per_kind : int
+        Sounds of each kind.
+    kinds : sequence of str, optional
+        Names in `dynamics.synthesis.KINDS`; by default all but mixtures.
+    seconds : float
+        Duration of each sound.
+    sample_rate : int
+        Rate (Hz) at which the sounds are made.
+
+    Returns
+    -------
+    StimulusSet
+        ``per_kind`` sounds of each kind, named ``<kind>_<index>``.
+    """
+    kinds = [kind for kind in synthesis.KINDS if kind != "mixture"] if kinds is None else kinds
+    if unknown := [kind for kind in kinds if kind not in synthesis.KINDS]:
+        raise ValueError(
+            f"unknown kind of sound '{unknown[0]}': there are {', '.join(synthesis.KINDS)}"
+        )
+    if per_kind < 1:
+        raise ValueError(f"per_kind must be at least 1, not {per_kind}")
+    members = [(kind, index) for kind in kinds for index in range(per_kind)]
+    return StimulusSet(
+        name="synthetic",
+        names=tuple(f"{kind}_{index:02d}" for kind, index in members),
+        categories=tuple(kind for kind, _ in members),
+        durations=np.full(len(members), round(seconds * sample_rate) / sample_rate),
+        sources=tuple(
+            partial(
+                _synthesise, kind, (seed, zlib.crc32(kind.encode()), index), sample_rate, seconds
+            )
+            for kind, index in members
+        ),
+    )
+
+
+def pretraining_audio() -> StimulusSet:
+    """Load the recordings of the reference pretraining; categories are speech, music, effects.
+
+    Returns
+    -------
+    StimulusSet
+        108 recordings of about a minute.
+    """
+    return from_folder(datasets.folder("pretraining-audio"), name="pretraining-audio")
+
+
+SOUNDS: dict[str, Callable[..., StimulusSet]] = {
+    "natsound165": natsound165,
+    "synthetic": synthetic,
+    "fsdd": fsdd,
+    "pretraining-audio": pretraining_audio,
+}
+
+
+def read_labels(path: str | Path) -> dict[str, str]:
+    """Read a table of names and categories.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV file with two columns; a header line ``name,category`` is skipped.
+
+    Returns
+    -------
+    dict of str to str
+        Name (without an audio suffix) to category.
+
+    Raises
+    ------
+    ValueError
+        For a line that does not have two columns.
+    """
+    labels = {}
+    with open(path, newline="", encoding="utf-8-sig") as lines:
+        for number, row in enumerate(csv.reader(lines), start=1):
+            row = [cell.strip() for cell in row]
+            if not any(row) or (number == 1 and row[:2] == ["name", "category"]):
+                continue
+            if len(row) < 2:
+                raise ValueError(f"{path}, line {number}: needs a name and a category")
+            labels[without_suffix(row[0])] = row[1]
+    return labels
+
+
+def without_suffix(name: str) -> str:
+    """Return a stimulus name without an audio file's suffix.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``stim5_alarm_clock.wav``.
+
+    Returns
+    -------
+    str
+        Such as ``stim5_alarm_clock``.
+    """
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in SUFFIXES else name
+
+
+def natural_order(name: str) -> list[tuple[int, int | str]]:
+    """Sorting key in which ``stim5`` comes before ``stim10``.
+
+    Parameters
+    ----------
+    name : str
+        Any name.
+
+    Returns
+    -------
+    list
+        Comparable parts of the name: numbers and what is between them.
+    """
+    parts = re.findall(r"\d+|\D+", name)
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+
+
+def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
+    """Decode a file and average its channels.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file that libsndfile reads.
+
+    Returns
+    -------
+    samples : ndarray of shape (n_samples,)
+        Float32.
+    sample_rate : int
+        Hz.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    ValueError
+        Where the file is empty, is not audio, or holds values that are not finite.
+    """
+    _check(path)
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise _not_audio(path) from error
+    mono = samples.mean(axis=1)
+    if not mono.size or not np.isfinite(mono).all():
+        raise ValueError(f"{path} has no finite samples: replace or remove it")
+    return mono, int(rate)
+
+
+def _from_files(
+    name: str, names: Sequence[str], categories: Sequence[str], paths: Sequence[Path]
+) -> StimulusSet:
+    order = sorted(range(len(names)), key=lambda index: natural_order(names[index]))
+    return StimulusSet(
+        name=name,
+        names=tuple(names[index] for index in order),
+        categories=tuple(categories[index] for index in order),
+        durations=np.array([_check(paths[index]) for index in order]),
+        sources=tuple(partial(read_audio, paths[index]) for index in order),
+    )
+
+
+def _check(path: str | Path) -> float:
+    """Return the duration (s) that a file's header states."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} does not exist: complete the stimulus folder")
+    if Path(path).stat().st_size == 0:
+        raise ValueError(f"{path} is an empty file: replace or remove it")
+    try:
+        info = soundfile.info(str(path))
+    except soundfile.SoundFileError as error:
+        raise _not_audio(path) from error
+    if info.frames < 1:
+        raise ValueError(f"{path} holds no samples: replace or remove it")
+    return info.frames / info.samplerate
+
+
+def _not_audio(path: str | Path) -> ValueError:
+    return ValueError(f"{path} is not readable audio: replace or remove it")
+
+
+def _resample(samples: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
+    if rate != sample_rate:
+        samples = soxr.resample(samples, rate, sample_rate, quality="VHQ")
+    samples = np.ascontiguousarray(samples, dtype=np.float32)
+    samples.setflags(write=False)
+    return samples
+
+
+def _synthesise(
+    kind: str, key: tuple[int, ...], sample_rate: int, seconds: float
+) -> tuple[np.ndarray, int]:
+    rng = np.random.default_rng(key)
+    return synthesis.sound(kind, rng, sample_rate=sample_rate, seconds=seconds), sample_rate
