@@ -1,0 +1,213 @@
+"""Which format a checkpoint has, and the training step it belongs to.
+
+Contents speak first; names are asked only where the contents are silent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO
+
+from dynamics.checkpoints.peek import STEP_KEYS, Contents, TensorSpec, peek, tensors
+
+SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".th", ".tar", ".model", ".chkpt")
+
+# Weights of a model folder, the ones that need no pickle first.
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "diffusion_pytorch_model.safetensors",
+    "adapter_model.safetensors",
+)
+
+# Files beside the weights that hold no network.
+NO_WEIGHTS = re.compile(
+    r"(optimizer|optim|scheduler|scaler|rng_state.*|training_args|trainer_state|dataloader.*|"
+    r"dataset|counter|brain|intra_epoch|lr_annealing.*)\.[a-z]+",
+    re.IGNORECASE,
+)
+
+# Where a step hides one level below the top, by the habits of several training loops.
+_NESTED = ("trainer", "trainer_state", "state", "meta", "metadata", "__metadata__", "extra_state",
+           "progress", "train_state", "info")  # fmt: skip
+
+# Patterns of steps in names, most telling first; the number is the last group.
+_NAME_PATTERNS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(?:global[-_]?)?steps?[-_=]?(\d+)",
+        r"(\d+)[-_]?steps?(?![a-z])",
+        r"(?:updates?|iterations?|iters?|iter)[-_=]?(\d+)",
+        r"checkpoint_\d+_(\d+)$",
+        r"(?:checkpoint|states|ckpt|model|weights)[-_=.]?(\d+)$",
+        r"(?:^|[-_=.])(\d+)$",
+        r"epochs?[-_=]?(\d+)",
+    )
+)
+
+
+def step_from_name(name: str) -> int | None:
+    """Training step that a file or folder name states.
+
+    Parameters
+    ----------
+    name : str
+        Last part of a path, for example ``"epoch=10-step=1000.ckpt"`` or ``"checkpoint-500"``.
+
+    Returns
+    -------
+    int or None
+        None where the name has no number that reads as a step.
+    """
+    stem = name
+    for suffix in SUFFIXES:
+        if stem.lower().endswith(suffix):
+            stem = stem[: -len(suffix)]
+            break
+    stem = re.sub(r"-v\d+$", "", stem)  # Lightning's counter for a name that was taken
+    for pattern in _NAME_PATTERNS:
+        found = pattern.findall(stem)
+        if found:
+            return int(found[-1])
+    return None
+
+
+def recognise(contents: Contents) -> tuple[str, int | None]:
+    """Format and step of a file from its inside.
+
+    Parameters
+    ----------
+    contents : Contents
+        What `peek` gave.
+
+    Returns
+    -------
+    format : str
+        ``lightning``, ``s3prl``, ``fairseq``, ``safetensors``, ``torch``, or ``""`` where the file
+        holds no weights.
+    step : int or None
+        Number of updates that the file itself states.
+    """
+    tree = contents.tree
+    if not isinstance(tree, Mapping) or next(tensors(_weights_only(tree)), None) is None:
+        return "", None
+    step = step_inside(tree)
+    if contents.kind == "safetensors":
+        return "safetensors", step
+    if "pytorch-lightning_version" in tree or ("state_dict" in tree and "global_step" in tree):
+        return "lightning", step
+    if "Step" in tree and ("Config" in tree or "Upstream_Config" in tree):
+        return "s3prl", step
+    if "optimizer_history" in tree or ("model" in tree and ("args" in tree or "cfg" in tree)):
+        return "fairseq", step
+    return "torch", step
+
+
+def step_inside(tree: Mapping) -> int | None:
+    """Read the number of updates from a checkpoint's own entries; None where none states it."""
+    for key in STEP_KEYS:
+        step = _whole(tree.get(key))
+        if step is not None:
+            return step
+    history = tree.get("optimizer_history")
+    if isinstance(history, (list, tuple)) and history and isinstance(history[-1], Mapping):
+        step = _whole(history[-1].get("num_updates"))
+        if step is not None:
+            return step
+    for name in _NESTED:
+        inner = tree.get(name)
+        if isinstance(inner, Mapping):
+            for key in STEP_KEYS:
+                step = _whole(inner.get(key))
+                if step is not None:
+                    return step
+    return None
+
+
+def recognise_folder(
+    names: Iterable[str], open_file: Callable[[str], BinaryIO]
+) -> tuple[str, int | None]:
+    """Format and step of a folder that is one checkpoint.
+
+    Parameters
+    ----------
+    names : iterable of str
+        File names directly inside the folder.
+    open_file : callable
+        Opens one of them for reading bytes.
+
+    Returns
+    -------
+    format : str
+        ``huggingface``, ``speechbrain``, ``torch-distributed``, ``folder`` (one file of weights
+        in it), or ``""`` where the folder is not one checkpoint.
+    step : int or None
+        Number of updates that its files state.
+    """
+    names = set(names)
+    if ".metadata" in names and any(name.endswith(".distcp") for name in names):
+        return "torch-distributed", None
+    if "CKPT.yaml" in names:
+        return "speechbrain", _speechbrain_step(names, open_file)
+    if any(name in names for name in WEIGHT_FILES):
+        step = None
+        if "trainer_state.json" in names:
+            with open_file("trainer_state.json") as file:
+                step = _json_step(file.read())
+        return "huggingface", step
+    weights = [name for name in names if _looks_like_weights(name)]
+    if len(weights) == 1:
+        with open_file(weights[0]) as file:
+            try:
+                kind, step = recognise(peek(file))
+            except ValueError:
+                return "", None
+        return ("folder" if kind else ""), step
+    return "", None
+
+
+def _looks_like_weights(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not NO_WEIGHTS.fullmatch(name)
+
+
+def _json_step(raw: bytes) -> int | None:
+    try:
+        state = json.loads(raw)
+    except ValueError:
+        return None
+    return _whole(state.get("global_step")) if isinstance(state, Mapping) else None
+
+
+def _speechbrain_step(names, open_file) -> int | None:
+    """Read the optimiser's step from the text that SpeechBrain's Brain keeps beside the weights."""
+    for name in ("brain.ckpt", "CKPT.yaml"):
+        if name not in names:
+            continue
+        with open_file(name) as file:
+            text = file.read(65536).decode("utf-8", "replace")
+        for key in ("optimizer_step", "step", "steps", "global_step"):
+            found = re.search(rf"^{key}:\s*(\d+)\s*$", text, re.MULTILINE)
+            if found:
+                return int(found[1])
+    return None
+
+
+def _weights_only(tree: Mapping) -> Mapping:
+    """Leave out what an optimiser file holds: moments are tensors, but no network."""
+    if set(tree) == {"state", "param_groups"}:
+        return {}
+    return {key: value for key, value in tree.items() if "optim" not in str(key).lower()}
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, (bool, TensorSpec)):
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if isinstance(value, (int, float)) and value >= 0 and float(value).is_integer():
+        return int(value)
+    return None
