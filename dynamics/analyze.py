@@ -1,0 +1,425 @@
+"""Store x target x metric -> results, in parallel.
+
+One task is one training step: a worker reads the step's activations from the store, and every
+layer's Gram matrix is made once for all neuroids and alphas. Only this process writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dynamics import brains, extract, metrics, models, progress, sounds, store
+from dynamics.config import Choice, Sweep
+from dynamics.sounds import StimulusSet
+
+logger = logging.getLogger(__name__)
+
+Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
+
+N_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a worker needs of a brain target; plain arrays.
+
+    Attributes
+    ----------
+    rows : array of shape (n_joined,)
+        Places of the target's stimuli among those of the store.
+    response : array of shape (n_joined, n_neuroids[, n_repetitions])
+        Brain responses.
+    folds : array of shape (n_joined,)
+        Cross-validation fold of every stimulus.
+    subjects : array of shape (n_neuroids,)
+        Subject of every neuroid.
+    """
+
+    rows: np.ndarray
+    response: np.ndarray
+    folds: np.ndarray
+    subjects: np.ndarray
+
+    @property
+    def mean_response(self) -> np.ndarray:
+        """Responses averaged over repetitions, of shape (n_joined, n_neuroids)."""
+        return self.response.mean(2) if self.response.ndim == 3 else self.response
+
+    @property
+    def subject_names(self) -> list[str]:
+        """The subjects, sorted."""
+        return sorted(set(map(str, self.subjects)))
+
+
+def _ridge(layers: Mapping[str, np.ndarray], target: Target, **arguments: Any) -> Variables:
+    found = metrics.encode(dict(layers), target.mean_response, folds=target.folds, **arguments)
+    return {
+        "score": (("layer", "neuroid"), found["layer_r"]),
+        "r2": (("layer", "neuroid"), found["layer_r2"]),
+        "fold_score": (("layer", "split", "neuroid"), found["fold_r"]),
+        "best_score": (("neuroid",), found["r"]),
+        "best_r2": (("neuroid",), found["r2"]),
+        "best_layer": (("split", "neuroid"), np.asarray(found["layer"], "int64")),
+    }
+
+
+def _rsa(layers: Mapping[str, np.ndarray], target: Target, **arguments: Any) -> Variables:
+    response = target.mean_response
+    members = [target.subjects.astype(str) == name for name in target.subject_names]
+    scores = [
+        [metrics.rsa(X, response[:, member], **arguments) for member in members]
+        for X in layers.values()
+    ]
+    return {"score": (("layer", "subject"), np.array(scores, dtype=float))}
+
+
+METHODS: dict[str, Callable[..., Variables]] = {"ridge": _ridge, "rsa": _rsa}
+
+_ATTRS = {
+    "score": {"description": "similarity of a layer to the target", "units": "1"},
+    "r2": {"description": "squared correlation of pooled predictions, 0 if negative", "units": "1"},
+    "fold_score": {"description": "correlation within each test fold", "units": "1"},
+    "best_score": {"description": "correlation, layer chosen in the training folds", "units": "1"},
+    "best_r2": {"description": "r2, layer chosen in the training folds", "units": "1"},
+    "best_layer": {"description": "index of the layer chosen in the training folds", "units": "1"},
+}
+
+
+def analyze(
+    sweep: Sweep, *, scheduler: str | None = None, advance: progress.Advance | None = None
+) -> dict[str, int]:
+    """Compare every layer at every step of a store with the targets; only what is missing.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+    scheduler : str, optional
+        Address of a running dask scheduler whose workers see the store under the same path; by
+        default a local cluster of processes is started.
+    advance : callable, optional
+        Called after each step; by default a progress bar is drawn.
+
+    Returns
+    -------
+    dict of str to int
+        How many (step, target, metric) were "new" and how many there were "already".
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    ValueError
+        If a metric or target is unknown, or names of stimuli do not match.
+    """
+    for choice in sweep.metrics:
+        if choice.name not in METHODS:
+            raise ValueError(f"unknown metric {choice.name!r}: there are {', '.join(METHODS)}")
+    tree = store.open(sweep.store)
+    activations = tree["activations"].to_dataset()
+    if activations.sizes.get("step", 0) == 0:
+        raise ValueError(
+            f"store {sweep.store} has no complete step yet: run `dynamics crawl` first"
+        )
+    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    datasets = {choice.label: _load_brain(choice, stimuli) for choice in sweep.targets}
+    targets = {
+        label: make_target(data, activations, origin=str(sweep.store), seed=sweep.seed)
+        for label, data in datasets.items()
+    }
+    table = tree["checkpoints"].to_dataset().set_coords("sha256")
+    hashes = dict(zip(table["step"].to_numpy().tolist(), table["sha256"].to_numpy().tolist()))
+    steps = activations["step"].to_numpy().tolist()
+
+    with store.lock(sweep.store):
+        root = store.zarr.open_group(sweep.store, mode="r+")
+        jobs = []
+        for label, target in targets.items():
+            for metric in sweep.metrics:
+                group = _begin(root, sweep, metric, label, target, datasets[label])
+                have = store.committed(group)
+                missing = [step for step in steps if have.get(step) != hashes[step]]
+                if "baseline" not in group and sweep.baseline is not None:
+                    _write_baseline(group, sweep, stimuli, metric, target)
+                jobs += [(group, metric, label, step) for step in missing]
+        if jobs:
+            _run(jobs, sweep, targets, hashes, scheduler, advance)
+    total = len(steps) * len(targets) * len(sweep.metrics)
+    return {"new": len(jobs), "already": total - len(jobs)}
+
+
+def make_target(data: xr.Dataset, activations: xr.Dataset, *, origin: str, seed: int = 0) -> Target:
+    """Join a brain target with the stimuli of a store, by name.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        A target as `dynamics.brains.load` returns it.
+    activations : xarray.Dataset
+        With coordinates `stimulus` and `category`.
+    origin : str
+        What holds the activations, for messages.
+    seed : int
+        For the assignment of folds, where the target brings none.
+
+    Returns
+    -------
+    Target
+        Plain arrays in the order of the target's stimuli.
+    """
+    names = activations["stimulus"].to_numpy().astype(str).tolist()
+    data = brains.join(data, names)
+    place = {name: row for row, name in enumerate(names)}
+    rows = np.array([place[str(name)] for name in data["stimulus"].to_numpy()])
+    categories = activations["category"].to_numpy().astype(str)[rows]
+    if "fold" in data.coords:
+        folds = data["fold"].to_numpy().astype(int)
+    else:
+        folds = metrics.stratified_folds(categories, N_FOLDS, seed=seed)
+    response = data["response"]
+    dims = ("stimulus", "neuroid", "repetition") if "repetition" in response.dims else (
+        "stimulus", "neuroid")  # fmt: skip
+    if set(response.dims) != set(dims):
+        raise ValueError(
+            f"target {data.attrs.get('name', '?')!r} has dimensions {response.dims}, encoding and "
+            f"RSA need (stimulus, neuroid[, repetition]): average it over time first"
+        )
+    subjects = (
+        data["subject"].to_numpy().astype(str)
+        if "subject" in data.coords
+        else np.full(data.sizes["neuroid"], "all")
+    )
+    values = response.transpose(*dims).to_numpy().astype(float)
+    if not np.isfinite(values).all():
+        bad = np.flatnonzero(
+            ~np.isfinite(values).all(axis=tuple(i for i in range(values.ndim) if i != 1))
+        )
+        raise ValueError(
+            f"target {data.attrs.get('name', '?')!r} of {origin} has missing values in neuroid "
+            f"{data['neuroid'].to_numpy()[bad[0]]!r}: drop or fill them"
+        )
+    return Target(rows, values, folds, subjects)
+
+
+def _load_brain(choice: Choice, stimuli: StimulusSet) -> xr.Dataset:
+    arguments = dict(choice.arguments)
+    if choice.name == "simulated":
+        arguments.setdefault("stimuli", stimuli)
+    return brains.load(choice.name, **arguments)
+
+
+def _begin(
+    root: store.zarr.Group,
+    sweep: Sweep,
+    metric: Choice,
+    label: str,
+    target: Target,
+    data: xr.Dataset,
+) -> store.zarr.Group:
+    """Open the group of a target and metric, with the target's coordinates and ceiling."""
+    layers = store.layer_names(root)
+    coordinates: dict[str, tuple[str, Sequence]] = {
+        "layer": ("layer", layers),
+        "split": ("split", np.arange(len(set(target.folds.tolist())))),
+        "subject": ("subject", target.subject_names),
+    }
+    if metric.name == "ridge":
+        del coordinates["subject"]
+        for key, values in data.coords.items():
+            if values.dims == ("neuroid",):
+                coordinates[str(key)] = ("neuroid", values.to_numpy())
+    else:
+        del coordinates["split"]
+    fingerprint = hashlib.sha256()
+    for array in (target.rows, target.response, target.folds):
+        fingerprint.update(np.ascontiguousarray(array).tobytes())
+    identity = {
+        "metric": metric.name,
+        "arguments": metric.arguments,
+        "target": data.attrs.get("name", label),
+        "target_sha256": fingerprint.hexdigest(),
+        "baseline": sweep.baseline.model_dump() if sweep.baseline else None,
+        "seed": sweep.seed,
+    }
+    group = store.begin_result(
+        root, label, metric.label, identity=identity, coordinates=coordinates
+    )
+    group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
+    group.attrs["description"] = str(data.attrs.get("description", ""))
+    if metric.name == "rsa" and len(target.subject_names) > 2 and "ceiling_upper" not in group:
+        rdms = [
+            metrics.rdm(target.mean_response[:, target.subjects.astype(str) == name], zscore=False)
+            for name in target.subject_names
+        ]
+        lower, upper = metrics.noise_ceiling(np.stack(rdms))
+        for name, value in (("ceiling_lower", lower), ("ceiling_upper", upper)):
+            store.write_constant(group, name, (), np.array(value), description="RSA noise ceiling")
+    return group
+
+
+def _write_baseline(
+    group: store.zarr.Group,
+    sweep: Sweep,
+    stimuli: StimulusSet,
+    metric: Choice,
+    target: Target,
+) -> None:
+    """Score the baseline model like a layer (the last of its layers)."""
+    features = baseline_features(sweep.baseline, stimuli)[target.rows]
+    found = METHODS[metric.name]({"baseline": features}, target, **metric.arguments)
+    for name in ("score", "r2", "fold_score"):
+        if name in found:
+            dims, values = found[name]
+            key = "baseline" if name == "score" else f"baseline_{name}"
+            text = f"{_ATTRS[name]['description']}: {sweep.baseline.name} features, no learning"
+            store.write_constant(group, key, dims[1:], values[0], description=text)
+
+
+_BASELINES: dict[tuple[str, str], np.ndarray] = {}
+
+
+def baseline_features(choice: Choice, stimuli: StimulusSet) -> np.ndarray:
+    """Return the features of a model without weights, time-averaged; its last layer.
+
+    Parameters
+    ----------
+    choice : Choice
+        Name and arguments of an adapter that needs no checkpoint.
+    stimuli : StimulusSet
+        The sounds.
+
+    Returns
+    -------
+    array of shape (n_stimuli, n_features)
+        float32.
+    """
+    key = (repr(choice), stimuli.digest)
+    if key not in _BASELINES:
+        model = models.load(choice.name, None, **choice.arguments)
+        layers = extract.extract(model, extract.batches(model, stimuli, keep_bytes=0))
+        _BASELINES.clear()
+        _BASELINES[key] = layers[model.layers[-1]]
+    return _BASELINES[key]
+
+
+def score_step(
+    path: str, step: int, target: Target, metric: str, arguments: Mapping[str, Any]
+) -> Variables:
+    """Compare one step's layers with a target; what runs on a worker.
+
+    Parameters
+    ----------
+    path : str
+        The store.
+    step : int
+        A committed step.
+    target : Target
+        The brain target.
+    metric : str
+        A name in `METHODS`.
+    arguments : mapping
+        Arguments of the metric.
+
+    Returns
+    -------
+    dict of str to (dimensions, array)
+        Variables of the result, without the step axis.
+    """
+    layers = store.read_activations(Path(path), step)
+    layers = {name: values[target.rows].astype(float) for name, values in layers.items()}
+    return METHODS[metric](layers, target, **arguments)
+
+
+def _run(
+    jobs: Sequence[tuple[store.zarr.Group, Choice, str, int]],
+    sweep: Sweep,
+    targets: Mapping[str, Target],
+    hashes: Mapping[int, str],
+    scheduler: str | None,
+    advance: progress.Advance | None,
+) -> None:
+    path = str(sweep.store.resolve())
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(cluster(scheduler, workers=sweep.workers))
+        if advance is None:
+            advance = stack.enter_context(progress.bar("analyzing", len(jobs)))
+        held = {label: client.scatter(target, hash=False) for label, target in targets.items()}
+        window = 4 * max(1, sum(client.ncores().values()))
+        waiting: deque = deque()
+        ahead = iter(jobs)
+
+        def submit() -> None:
+            for group, metric, label, step in ahead:
+                future = client.submit(
+                    score_step, path, step, held[label], metric.name, metric.arguments, pure=False
+                )
+                waiting.append((group, label, metric, step, future))
+                return
+
+        for _ in range(window):
+            submit()
+        # Results are written in the order of the jobs, so that the store does not depend on
+        # which worker was quicker.
+        while waiting:
+            group, label, metric, step, future = waiting.popleft()
+            values = future.result()
+            store.write_result(group, step, values, checkpoint=hashes[step], attrs=_ATTRS)
+            submit()
+            advance(note=f"{label} {metric.label} step {step}")
+
+
+@contextlib.contextmanager
+def cluster(address: str | None, *, workers: int = 0) -> Iterator[Any]:
+    """Connect to a dask scheduler, or start a local one with a process a core.
+
+    Parameters
+    ----------
+    address : str, optional
+        Address such as ``tcp://10.0.0.5:8786``.
+    workers : int
+        Local processes; 0 for one a core.
+
+    Yields
+    ------
+    dask.distributed.Client
+        The client.
+
+    Raises
+    ------
+    OSError
+        If no scheduler answers at the address.
+    """
+    import dask
+    from dask.distributed import Client, LocalCluster
+
+    quiet = {"distributed.logging.distributed": "error", "distributed.admin.log-length": 0}
+    if address is not None:
+        try:
+            client = Client(address, timeout="10s", set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise OSError(f"no dask scheduler answers at {address}: {error}") from None
+        with client:
+            yield client
+        return
+    with (
+        dask.config.set(quiet),
+        LocalCluster(
+            n_workers=workers or None,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            silence_logs=logging.ERROR,
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield client

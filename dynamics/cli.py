@@ -1,0 +1,157 @@
+"""The command line: parses, calls, prints."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="When, during pretraining, do a network's representations become brain-like?",
+)
+out = Console()
+
+Config = Annotated[Path, typer.Argument(help="YAML file of the sweep", show_default=False)]
+Scheduler = Annotated[
+    str | None, typer.Option(help="address of a running dask scheduler (default: a local cluster)")
+]
+
+BAD_INPUT, FAILED_CHECKPOINTS = 2, 3
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with one sentence and exit code 2."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    # Third-party imports print what a user can do nothing about.
+    warnings.filterwarnings("ignore", module=r"(?!dynamics)")
+    try:
+        app()
+    except (ValueError, OSError, TypeError, LookupError, ImportError) as error:
+        if os.environ.get("DYNAMICS_DEBUG"):
+            raise
+        print(f"dynamics: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        print("dynamics: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.command()
+def pretrain(config: Config) -> None:
+    """Train a small reference network and save its successive checkpoints."""
+    from dynamics.config import load_config
+
+    _pretrain(load_config(config))
+
+
+@app.command()
+def crawl(config: Config) -> None:
+    """Extract every layer's activations at every checkpoint into the store."""
+    from dynamics.config import load_config
+
+    _crawl(load_config(config))
+
+
+@app.command()
+def analyze(config: Config, scheduler: Scheduler = None) -> None:
+    """Compare every layer at every step with the brain targets."""
+    from dynamics.config import load_config
+
+    _analyze(load_config(config), scheduler)
+
+
+@app.command()
+def plot(config: Config) -> None:
+    """Draw the emergence curves."""
+    from dynamics.config import load_config
+
+    _plot(load_config(config))
+
+
+@app.command()
+def run(config: Config, scheduler: Scheduler = None) -> None:
+    """Crawl, analyze and plot; only what is missing is computed."""
+    from dynamics.config import load_config
+
+    sweep = load_config(config)
+    failed = _crawl(sweep, stop=False)
+    _analyze(sweep, scheduler)
+    _plot(sweep)
+    if failed:
+        raise typer.Exit(FAILED_CHECKPOINTS)
+
+
+@app.command()
+def demo() -> None:
+    """Do everything on an embedded default: no download, no data, a simulated listener."""
+    from dynamics.sweep import demo as embedded
+
+    sweep = embedded()
+    out.print("[bold]Demonstration[/bold]: generated sounds, a simulated listener, no real brain.")
+    _pretrain(sweep)
+    _crawl(sweep)
+    _analyze(sweep, None)
+    _plot(sweep)
+
+
+def _pretrain(sweep) -> None:
+    from dynamics import pretrain as room
+    from dynamics import sounds
+    from dynamics.progress import bar
+
+    settings = room.settings_of(sweep)
+    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    with bar("pretraining", settings.steps) as advance:
+        folder = room.pretrain(settings, evaluation=stimuli, advance=advance)
+    out.print(f"checkpoints: {folder}", soft_wrap=True)
+
+
+def _crawl(sweep, *, stop: bool = True) -> int:
+    from dynamics import crawl as room
+    from dynamics import store
+
+    counts = room.crawl(sweep)
+    out.print(
+        f"store: {sweep.store} ({counts['done']} steps, {counts['new']} of them new)",
+        soft_wrap=True,
+    )
+    for step, error in store.failures(sweep.store).items():
+        out.print(f"failed: step {step}: {error}", soft_wrap=True, markup=False)
+    if counts["failed"] and stop:
+        raise typer.Exit(FAILED_CHECKPOINTS)
+    return counts["failed"]
+
+
+def _analyze(sweep, scheduler: str | None) -> None:
+    from dynamics import analyze as room
+
+    counts = room.analyze(sweep, scheduler=scheduler)
+    out.print(f"results: {counts['new']} new, {counts['already']} there already")
+
+
+def _plot(sweep) -> None:
+    from dynamics import sweep as room
+
+    written = room.plot(sweep)
+    table = Table(title="When each layer has made half of its final gain")
+    for name in ("target", "metric", "layer"):
+        table.add_column(name)
+    for name in ("untrained", "final", "half-time"):
+        table.add_column(name, justify="right")
+    for row in room.half_times(sweep).itertuples():
+        when = "no gain" if row.half_time != row.half_time else f"step {row.half_time:,.0f}"
+        levels = (f"{row.untrained:.3f}", f"{row.final:.3f}")
+        table.add_row(row.target, row.metric, row.layer, *levels, when)
+    out.print(table)
+    for path in written:
+        out.print(f"figure: {path}", soft_wrap=True)

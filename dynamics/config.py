@@ -1,0 +1,198 @@
+"""One validated model of a sweep, read from YAML."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Choice(_Section):
+    """An entry of one of the tables (models, stimuli, targets, metrics) with its arguments.
+
+    In YAML either the bare name, or ``{name: ..., label: ..., arguments: {...}}``.
+    """
+
+    name: str
+    label: str = ""
+    arguments: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _default_label(self) -> Choice:
+        if not self.label:
+            object.__setattr__(self, "label", self.name)
+        if "/" in self.label:
+            raise ValueError(f"label {self.label!r} must not contain a slash")
+        return self
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+NamedChoice = Annotated[Choice, BeforeValidator(_named)]
+
+
+class Sweep(_Section):
+    """A checkpoint sweep: which checkpoints, which sounds, which brains, which metrics."""
+
+    run: str
+    checkpoints: str
+    model: NamedChoice
+    stimuli: NamedChoice
+    targets: tuple[NamedChoice, ...] = Field(min_length=1)
+    metrics: tuple[NamedChoice, ...] = Field(
+        default=(Choice(name="ridge"), Choice(name="rsa")), min_length=1
+    )
+    baseline: NamedChoice | None = Choice(name="spectrotemporal")
+    store: Path = Path()
+    figures: Path = Path()
+    pooling: str = "mean"
+    batch_size: int = Field(default=16, ge=1)
+    workers: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0)
+    trust_checkpoints: bool = False
+    pretrain: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _default_places(self) -> Sweep:
+        if not self.run or any(c in self.run for c in "/\\\0"):
+            raise ValueError(f"run {self.run!r} must be a plain file name")
+        if self.store == Path():
+            object.__setattr__(self, "store", Path("store") / f"{self.run}.zarr")
+        if self.figures == Path():
+            object.__setattr__(self, "figures", self.store.with_suffix("") / "figures")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Sweep:
+        for what, choices in (("targets", self.targets), ("metrics", self.metrics)):
+            labels = [choice.label for choice in choices]
+            twice = sorted({label for label in labels if labels.count(label) > 1})
+            if twice:
+                raise ValueError(
+                    f"`{what}` names {twice[0]!r} twice: give one a `label` of its own"
+                )
+        return self
+
+
+def load_config(path: str | Path) -> Sweep:
+    """Read and validate the YAML file of a sweep.
+
+    Parameters
+    ----------
+    path : str or Path
+        The YAML file.
+
+    Returns
+    -------
+    Sweep
+        The validated sweep; paths in it are relative to the working directory.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not YAML, or a key is unknown, missing or has a value of the wrong kind; the
+        message names the file, the line and the key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no config file at {path}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or "not UTF-8 text"
+        raise ValueError(f"{path}{line}: not valid YAML ({problem})") from None
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path}: expected a mapping of keys such as `run:` and `checkpoints:`")
+    return validate(content, origin=str(path), lines=dict(_lines(node)))
+
+
+def validate(
+    content: Mapping[str, Any], *, origin: str, lines: Mapping[tuple, int] | None = None
+) -> Sweep:
+    """Make a `Sweep` of a mapping, or say in one sentence what is wrong with it.
+
+    Parameters
+    ----------
+    content : mapping
+        What the YAML holds.
+    origin : str
+        Where it came from, for messages.
+    lines : mapping, optional
+        Line number of every key path.
+
+    Returns
+    -------
+    Sweep
+        The validated sweep.
+
+    Raises
+    ------
+    ValueError
+        Naming origin, line and key of the first fault.
+    """
+    try:
+        return Sweep.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = tuple(part for part in first["loc"] if not _is_internal(part))
+        raise ValueError(_sentence(first, location, origin, lines or {})) from None
+
+
+def _is_internal(part: Any) -> bool:
+    return isinstance(part, str) and ("[" in part or "(" in part)
+
+
+def _sentence(
+    fault: Mapping[str, Any], location: tuple, origin: str, lines: Mapping[tuple, int]
+) -> str:
+    line = next(
+        (lines[location[:n]] for n in range(len(location), 0, -1) if location[:n] in lines), 0
+    )
+    where = f"{origin}, line {line}" if line else origin
+    key = ".".join(str(part) for part in location) or "config"
+    if fault["type"] == "extra_forbidden":
+        known = list(_fields_at(location[:-1]))
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"known keys are {', '.join(known)}"
+        return f"{where}: unknown key `{key}`; {hint}"
+    if fault["type"] == "missing":
+        return f"{where}: the key `{key}` is missing"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: `{key}`: {message[:1].lower()}{message[1:]} (found {fault['input']!r:.80})"
+
+
+def _fields_at(location: tuple) -> Iterator[str]:
+    model: type[BaseModel] = Sweep
+    if location and location[0] in ("model", "stimuli", "targets", "metrics", "baseline"):
+        model = Choice
+    yield from model.model_fields
+
+
+def _lines(node: yaml.Node | None, path: tuple = ()) -> Iterator[tuple[tuple, int]]:
+    """Yield the line number of every key path of a composed YAML document."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*path, key.value)
+            yield here, key.start_mark.line + 1
+            yield from _lines(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            here = (*path, number)
+            yield here, value.start_mark.line + 1
+            yield from _lines(value, here)

@@ -1,0 +1,150 @@
+"""The crawler: plan, read, extract, commit, resume."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from dynamics import checkpoints, extract, models, progress, sounds, store
+from dynamics.checkpoints import Checkpoint
+from dynamics.config import Sweep
+from dynamics.sounds import StimulusSet
+
+logger = logging.getLogger(__name__)
+
+# What a broken checkpoint raises while it is read, fitted to the network or run.
+_FAULTS = (ValueError, OSError, RuntimeError, KeyError, TypeError, EOFError)
+
+
+def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str, int]:
+    """Extract every layer's activations at every checkpoint that the store lacks.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+    advance : callable, optional
+        Called after each checkpoint; by default a progress bar is drawn.
+
+    Returns
+    -------
+    dict of str to int
+        How many steps are "done" and "failed" in the store, and how many are "new".
+
+    Raises
+    ------
+    ValueError, OSError
+        For a fault of the sweep as a whole; a bad checkpoint is a row of the table instead.
+    """
+    found = checkpoints.find(sweep.checkpoints)
+    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    identity = identify(sweep, stimuli)
+    with store.lock(sweep.store):
+        root = store.begin(sweep.store, run=sweep.run, identity=identity)
+        store.plan(root, [(c.step, c.uri, c.bytes) for c in found])
+        todo = [c for c in found if _is_due(root, c)]
+        if advance is not None:
+            _extract_all(root, sweep, stimuli, todo, advance)
+        elif todo:
+            with progress.bar("crawling", len(todo)) as advance:
+                _extract_all(root, sweep, stimuli, todo, advance)
+        statuses = list(store.statuses(root).values())
+    return {
+        "done": statuses.count(store.DONE),
+        "failed": statuses.count(store.FAILED),
+        "new": len(todo),
+    }
+
+
+def identify(sweep: Sweep, stimuli: StimulusSet) -> dict[str, object]:
+    """Return everything that shapes the activations of a sweep, of plain JSON types."""
+    return {
+        "adapter": sweep.model.name,
+        "arguments": sweep.model.arguments,
+        "stimuli": stimuli.name,
+        "stimuli_sha256": stimuli.digest,
+        "pooling": sweep.pooling,
+    }
+
+
+def _is_due(root: store.zarr.Group, checkpoint: Checkpoint) -> bool:
+    record = store.record(root, checkpoint.step)
+    changed = record["bytes"] != checkpoint.bytes or record["uri"] != checkpoint.uri
+    if record["status"] == store.DONE and changed:
+        if checkpoints.digest(checkpoint.uri) != record["sha256"]:
+            raise ValueError(
+                f"step {checkpoint.step} in the store came from {record['uri']} with other content "
+                f"than {checkpoint.uri} has now: choose another `store`"
+            )
+        return False
+    return record["status"] == store.PENDING or (record["status"] == store.FAILED and changed)
+
+
+def _extract_all(
+    root: store.zarr.Group,
+    sweep: Sweep,
+    stimuli: StimulusSet,
+    todo: Sequence[Checkpoint],
+    advance: progress.Advance,
+) -> None:
+    model = batches = None
+    for checkpoint, start, state in _read_ahead(todo, trust=sweep.trust_checkpoints):
+        columns = {"uri": checkpoint.uri, "bytes": checkpoint.bytes}
+        try:
+            if isinstance(state, BaseException):
+                raise state
+            weights, columns["sha256"] = state
+            if model is None:
+                model = models.ADAPTERS[sweep.model.name](weights, **sweep.model.arguments)
+                batches = extract.batches(model, stimuli, batch_size=sweep.batch_size)
+            else:
+                model.load_weights(weights)
+            layers = extract.extract(model, batches, pooling=sweep.pooling)
+            store.write_activations(
+                root,
+                checkpoint.step,
+                layers,
+                stimuli=stimuli.names,
+                categories=stimuli.categories,
+            )
+            status, error = store.DONE, ""
+        except _FAULTS as fault:
+            status, error = store.FAILED, _sentence(fault)
+            logger.warning("step %d failed: %s", checkpoint.step, error)
+        store.commit(
+            root,
+            checkpoint.step,
+            status=status,
+            error=error,
+            seconds=time.perf_counter() - start,
+            **columns,
+        )
+        advance(note=f"step {checkpoint.step}")
+
+
+def _sentence(fault: BaseException) -> str:
+    return " ".join(str(fault).split()) or type(fault).__name__
+
+
+def _read_ahead(
+    todo: Sequence[Checkpoint], *, trust: bool
+) -> Iterator[tuple[Checkpoint, float, tuple[dict[str, torch.Tensor], str] | BaseException]]:
+    """Read the next checkpoint while this one runs; a fault comes back as a value."""
+
+    def load(checkpoint: Checkpoint) -> tuple[dict[str, torch.Tensor], str]:
+        state = checkpoints.read(checkpoint.uri, trust=trust)
+        return state, checkpoints.digest(checkpoint.uri)
+
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = reader.submit(load, todo[0]) if todo else None
+        for number, checkpoint in enumerate(todo):
+            start = time.perf_counter()
+            current = upcoming
+            following = number + 1
+            fault = current.exception()
+            upcoming = reader.submit(load, todo[following]) if following < len(todo) else None
+            yield checkpoint, start, fault if fault is not None else current.result()

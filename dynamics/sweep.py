@@ -1,0 +1,124 @@
+"""The main job: crawl, analyze and plot one sweep; and the demonstration that needs no data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from dynamics import analyze, crawl, emergence, plots, store
+from dynamics.config import Sweep, load_config, validate
+
+# Panels of single neuroids are drawn for targets of few (components), not for voxels.
+_MOST_PANELS = 15
+
+DEMO: dict[str, Any] = {
+    "run": "demo",
+    "checkpoints": "store/demo/checkpoints",
+    "model": {"name": "encodecmae", "arguments": {"heads": 4}},
+    "stimuli": {"name": "synthetic", "arguments": {"seed": 1}},
+    "targets": ["simulated"],
+    "metrics": ["ridge", "rsa"],
+    "pretrain": {"steps": 300, "sources": [{"synthetic": True}]},
+}
+
+
+def demo() -> Sweep:
+    """Return the embedded sweep: synthetic pretraining, generated sounds, a simulated listener."""
+    return validate(DEMO, origin="the embedded demo")
+
+
+def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTree:
+    """Crawl, analyze and plot a sweep; only what is missing is computed.
+
+    Parameters
+    ----------
+    sweep : Sweep or path
+        A sweep, or the YAML file of one.
+    scheduler : str, optional
+        Address of a running dask scheduler.
+
+    Returns
+    -------
+    xarray.DataTree
+        The store, as `dynamics.open` returns it.
+    """
+    if not isinstance(sweep, Sweep):
+        sweep = load_config(sweep)
+    crawl.crawl(sweep)
+    analyze.analyze(sweep, scheduler=scheduler)
+    plot(sweep)
+    return store.open(sweep.store)
+
+
+def plot(sweep: Sweep) -> list[Path]:
+    """Draw the emergence curves of a sweep.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+
+    Returns
+    -------
+    list of Path
+        The figures, PNG and PDF.
+
+    Raises
+    ------
+    ValueError
+        If the store has no results of the sweep's targets and metrics.
+    """
+    tree = store.open(sweep.store)
+    written = []
+    for metric in sweep.metrics:
+        targets = [t.label for t in sweep.targets if f"results/{t.label}/{metric.label}" in tree]
+        if not targets:
+            raise ValueError(
+                f"store {sweep.store} has no results of {metric.label!r}: run `dynamics analyze`"
+            )
+        figure = plots.figure_of_targets(tree, metric.label, targets)
+        written += plots.save(figure, sweep.figures / f"emergence-{metric.label}")
+        for target in targets:
+            neuroids = tree[f"results/{target}/{metric.label}"].sizes.get("neuroid", 0)
+            if 1 < neuroids <= _MOST_PANELS:
+                figure = plots.figure_of_neuroids(tree, metric.label, target)
+                written += plots.save(figure, sweep.figures / f"emergence-{metric.label}-{target}")
+    return written
+
+
+def half_times(sweep: Sweep) -> pd.DataFrame:
+    """Tabulate half-time and gain of the mean curve of every target, metric and layer.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns target, metric, layer, untrained, final, half_time (steps; NaN: no gain).
+    """
+    tree = store.open(sweep.store)
+    rows = []
+    for target in sweep.targets:
+        for metric in sweep.metrics:
+            results = tree[f"results/{target.label}/{metric.label}"].to_dataset()
+            curve = plots.mean_curve(results)
+            times = emergence.half_time(curve)
+            for layer in curve["layer"].to_numpy():
+                one = curve.sel(layer=layer)
+                rows.append(
+                    {
+                        "target": target.label,
+                        "metric": metric.label,
+                        "layer": str(layer),
+                        "untrained": float(one.isel(step=0)),
+                        "final": float(one.isel(step=-1)),
+                        "half_time": float(times.sel(layer=layer)),
+                    }
+                )
+    return pd.DataFrame(rows)
