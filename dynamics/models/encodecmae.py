@@ -1,0 +1,351 @@
+"""EnCodecMAE: the encoder of a masked autoencoder over Kaldi log-mel frames.
+
+Pepino, Riera & Ferrer (2023), EnCodecMAE: Leveraging neural codecs for universal audio
+representation learning, arXiv 2309.07391; the layers are ResiDual: Xie et al. (2023), arXiv
+2304.14802. The reference pretraining of `dynamics.pretrain` trains the same network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from dynamics.mel import SAMPLE_RATE, SHIFT, WINDOW, frame_count, log_mel
+from dynamics.models import load_strictly
+
+# Only pretraining uses these.
+_TRAINING_ONLY = (
+    "visible_encoder.post_net.*",
+    "decoder.*",
+    "head.*",
+    "masker.mask_token",
+    "wav_encoder.model.*",
+    "wav_encoder.quantizer.*",
+    "target_encoder.*",
+)
+
+
+def build(
+    state: Mapping[str, torch.Tensor] | None = None,
+    *,
+    heads: int = 12,
+    frames_per_token: int = 1,
+    layers: int = 5,
+    width: int = 768,
+    feed_forward: int | None = None,
+    mels: int = 256,
+    seed: int = 0,
+) -> EnCodecMAE:
+    """Build the encoder for a state dict, or freshly initialised.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor, optional
+        Weights by their original names; `layers`, `width`, `feed_forward` and `mels` are then read
+        off their shapes.
+    heads : int
+        Attention heads; no weight's shape tells their number. The published networks have 12,
+        also the large one, whose heads are 1024 // 12 = 85 wide.
+    frames_per_token : int
+        Mel frames that are stacked into one token: 1 in the published networks.
+    layers, width, feed_forward, mels : int
+        Sizes of a fresh network; `feed_forward` is 4 x `width` where it is not given.
+    seed : int
+        Of the initialisation of a fresh network.
+
+    Returns
+    -------
+    EnCodecMAE
+        In evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        Where the weights are not those of an EnCodecMAE, or do not fit the arguments.
+    """
+    if state is None:
+        state = fresh_state(
+            heads=heads,
+            layers=layers,
+            width=width,
+            feed_forward=feed_forward or 4 * width,
+            inputs=mels * frames_per_token,
+            seed=seed,
+        )
+    with torch.random.fork_rng(devices=[]):  # its initial values are replaced at once
+        model = EnCodecMAE(**_sizes(state, heads, frames_per_token))
+    model.load_weights(state)
+    return model
+
+
+class EnCodecMAE(nn.Module):
+    """The encoder as an adapter: waveforms in, activations of every layer out.
+
+    An activation is the first residual stream after a layer; the last layer's has the final norm of
+    the second stream added, as in Pepino et al. (2025), arXiv 2511.16849.
+    """
+
+    batchable = True
+    why_not_batchable = ""
+    sample_rate = SAMPLE_RATE
+
+    def __init__(
+        self,
+        *,
+        layers: int,
+        width: int,
+        heads: int,
+        feed_forward: int,
+        mels: int,
+        frames_per_token: int,
+    ):
+        super().__init__()
+        self.mels, self.frames_per_token = mels, frames_per_token
+        self.layers = tuple(f"layer{i}" for i in range(layers))
+        first = (WINDOW + (frames_per_token - 1) * SHIFT) / 2 / SAMPLE_RATE
+        spacing = frames_per_token * SHIFT / SAMPLE_RATE
+        self.frame_times = {layer: (first, spacing) for layer in self.layers}
+        self.wav_encoder = nn.ModuleDict({"post_net": nn.Linear(mels * frames_per_token, width)})
+        self.masker = nn.ModuleDict({"positional_encoder": Positions()})
+        # Evaluated with a feed-forward block a layer: right whether or not training shared one.
+        self.visible_encoder = Encoder(layers, width, heads, feed_forward, share=False)
+        self.requires_grad_(False).eval()
+
+    def forward(
+        self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Activations of every layer.
+
+        Parameters
+        ----------
+        waveforms : torch.Tensor of shape (batch, samples)
+            At 24 kHz, in [-1, 1].
+        lengths : torch.Tensor of shape (batch,), optional
+            Valid samples of each.
+
+        Returns
+        -------
+        dict of str to torch.Tensor of shape (batch, time, width)
+            Past a stimulus' own frames (`frames`) the values are zero.
+        """
+        return self.forward_prepared(*self.prepare(waveforms, lengths))
+
+    def frames(self, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Count the valid frames of stimuli of these lengths (batch,), in samples."""
+        count = frame_count(lengths) // self.frames_per_token
+        return {layer: count for layer in self.layers}
+
+    @torch.no_grad()
+    def prepare(
+        self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalised log-mel frames (batch, tokens, mels x stack) and valid tokens (batch,).
+
+        Raises
+        ------
+        ValueError
+            Where a stimulus is shorter than one token.
+        """
+        if lengths is None:
+            lengths = torch.full((waveforms.shape[0],), waveforms.shape[1])
+        lengths = lengths.to(waveforms.device)
+        tokens = frame_count(lengths) // self.frames_per_token
+        if tokens.numel() and int(tokens.min()) < 1:
+            shortest = WINDOW + (self.frames_per_token - 1) * SHIFT
+            raise ValueError(
+                f"a stimulus has {int(lengths.min())} samples at {SAMPLE_RATE} Hz: "
+                f"EnCodecMAE needs at least {shortest}, so leave it out or lengthen it"
+            )
+        mel = stack(log_mel(waveforms, mels=self.mels), self.frames_per_token)
+        mel = mel[:, : int(tokens.max())]
+        return mel.masked_fill(~_valid(tokens, mel.shape[1])[..., None], 0.0), tokens
+
+    @torch.no_grad()
+    def forward_prepared(self, mel: torch.Tensor, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Activations of every layer for what `prepare` gave."""
+        valid = _valid(tokens, mel.shape[1])
+        x = self.masker["positional_encoder"](self.wav_encoder["post_net"](mel))
+        streams = self.visible_encoder(x, None if bool(valid.all()) else valid)
+        return {
+            layer: activation.masked_fill(~valid[..., None], 0.0)
+            for layer, activation in zip(self.layers, streams)
+        }
+
+    def load_weights(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Exchange the weights.
+
+        Parameters
+        ----------
+        state : mapping of str to Tensor
+            By their original names; decoder, head and targets of pretraining are left aside.
+
+        Raises
+        ------
+        ValueError
+            One sentence naming missing, left over, wrongly shaped or non-finite weights.
+        """
+        load_strictly(self, state, ignore=_TRAINING_ONLY, what="EnCodecMAE")
+
+
+class Positions(nn.Module):
+    """Sinusoidal positions times a learned scale: sine and cosine in turns, 10000^(2i/width)."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Add the positions to x (batch, time, width)."""
+        return x + self.scale * _sinusoids(x.shape[1], x.shape[2]).to(x)
+
+
+class Attention(nn.Module):
+    """Scaled dot-product attention without biases, heads the fastest axis of its projections."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads, self.dim = heads, width // heads
+        for name in ("wq", "wk", "wv"):
+            setattr(self, name, nn.Linear(width, self.dim * heads, bias=False))
+        self.wo = nn.Linear(self.dim * heads, width, bias=False)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Attend over x (batch, time, width); `mask` (batch, 1, 1, time) is True where valid."""
+        q, k, v = (
+            projection(x).unflatten(-1, (self.dim, self.heads)).permute(0, 3, 1, 2)
+            for projection in (self.wq, self.wk, self.wv)
+        )
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.wo(mixed.permute(0, 2, 3, 1).flatten(2))
+
+
+class Layer(nn.Module):
+    """ResiDual layer: a post-norm stream x0 and beside it the plain sum x1 of all branches."""
+
+    def __init__(self, width: int, heads: int, ff_layer: nn.Module):
+        super().__init__()
+        self.att_layer = Attention(width, heads)
+        self.ff_layer = ff_layer
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+
+    def forward(
+        self, x0: torch.Tensor, x1: torch.Tensor, mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Advance both streams (batch, time, width)."""
+        attended = self.att_layer(x0, mask)
+        x0, x1 = self.norm1(x0 + attended), x1 + attended
+        fed = self.ff_layer(x0)
+        return self.norm2(x0 + fed), x1 + fed
+
+
+class Encoder(nn.Module):
+    """A stack of ResiDual layers, in the original with one feed-forward block for all of them."""
+
+    def __init__(self, layers: int, width: int, heads: int, feed_forward: int, *, share: bool):
+        super().__init__()
+        shared = _feed_forward(width, feed_forward)
+        self.encoder_layers = nn.ModuleList(
+            Layer(width, heads, shared if share else _feed_forward(width, feed_forward))
+            for _ in range(layers)
+        )
+        self.final_norm = nn.LayerNorm(width)
+
+    def forward(self, x: torch.Tensor, valid: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """Every layer's activation (batch, time, width); `valid` (batch, time) masks keys."""
+        mask = None if valid is None else valid[:, None, None, :]
+        x0 = x1 = x
+        activations = []
+        for layer in self.encoder_layers:
+            x0, x1 = layer(x0, x1, mask)
+            activations.append(x0)
+        activations[-1] = x0 + self.final_norm(x1)
+        return activations
+
+
+def fresh_state(
+    *, heads: int, layers: int, width: int, feed_forward: int, inputs: int, seed: int
+) -> dict[str, torch.Tensor]:
+    """Weights of an untrained encoder, the same as at step 0 of a pretraining with this seed.
+
+    Parameters
+    ----------
+    heads, layers, width, feed_forward : int
+        Sizes.
+    inputs : int
+        Mels times frames a token.
+    seed : int
+        Of the initialisation; the global random state is left as it was.
+
+    Returns
+    -------
+    dict of str to Tensor
+        By the original names.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        modules = {
+            "wav_encoder.post_net.": nn.Linear(inputs, width),
+            "masker.positional_encoder.": Positions(),
+            "visible_encoder.": Encoder(layers, width, heads, feed_forward, share=True),
+        }
+    return {
+        prefix + name: value.detach()
+        for prefix, module in modules.items()
+        for name, value in module.state_dict().items()
+    }
+
+
+def stack(mel: torch.Tensor, frames_per_token: int) -> torch.Tensor:
+    """Join neighbouring frames: (batch, frames, mels) to (batch, tokens, mels x stack)."""
+    tokens = mel.shape[1] // frames_per_token
+    return mel[:, : tokens * frames_per_token].reshape(mel.shape[0], tokens, -1)
+
+
+def _feed_forward(width: int, inner: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, width))
+
+
+def _valid(counts: torch.Tensor, length: int) -> torch.Tensor:
+    """Mark (batch, length) the first `counts` (batch,) places."""
+    return torch.arange(length, device=counts.device) < counts[:, None]
+
+
+@lru_cache(maxsize=16)
+def _sinusoids(length: int, width: int) -> torch.Tensor:
+    angles = torch.arange(length, dtype=torch.float64)[:, None] / 10000.0 ** (
+        torch.arange(0, width, 2, dtype=torch.float64) / width
+    )
+    waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+    return waves[:, :width].to(torch.float32)
+
+
+def _sizes(state: Mapping[str, torch.Tensor], heads: int, frames_per_token: int) -> dict[str, int]:
+    prefix = "visible_encoder.encoder_layers."
+    numbers = {name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)}
+    needed = ("wav_encoder.post_net.weight", f"{prefix}0.ff_layer.0.weight")
+    missing = [name for name in needed if name not in state]
+    if missing:
+        raise ValueError(
+            f"the checkpoint is not an EnCodecMAE: it has no weight {missing[0]}; "
+            "choose the adapter of its family"
+        )
+    width, inputs = state[needed[0]].shape
+    if inputs % frames_per_token:
+        raise ValueError(
+            f"frames_per_token is {frames_per_token} but the checkpoint's tokens have {inputs} "
+            "numbers: give the number of frames that it was trained with"
+        )
+    if heads < 1 or heads > width:
+        raise ValueError(f"heads is {heads}: give a number from 1 to the width, {width}")
+    return {
+        "layers": len(numbers),
+        "width": width,
+        "heads": heads,
+        "feed_forward": state[needed[1]].shape[0],
+        "mels": inputs // frames_per_token,
+        "frames_per_token": frames_per_token,
+    }
