@@ -1,0 +1,216 @@
+"""What the adapters of other people's networks share: the face, and facts that are measured.
+
+Whether padding changes numbers, how many frames a stimulus gives and where they lie in time is
+known by formula for some architectures only. For the others it is measured on the network itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+# Two stimuli of a padding test may differ by this much, relative to a layer's largest value.
+TOLERANCE = 1e-5
+
+
+class WaveformModel(torch.nn.Module):
+    """Face of a network that takes waveforms; subclasses fill in the parts that differ.
+
+    Attributes
+    ----------
+    sample_rate : int
+        In Hz.
+    layers : tuple of str
+        From input to output.
+    frame_times : dict of str to (float, float)
+        Centre of the first frame and spacing, seconds.
+    batchable : bool
+        Whether padding leaves the numbers alone.
+    why_not_batchable : str
+        Where it does not.
+    """
+
+    sample_rate: int = 16000
+    layers: tuple[str, ...] = ()
+    frame_times: dict[str, tuple[float, float]]
+    batchable: bool = True
+    why_not_batchable: str = ""
+
+    def forward(
+        self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Return activations (batch, time, feature) of every layer."""
+        return self.forward_prepared(*self.prepare(waveforms, lengths))
+
+    def prepare(
+        self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """Return the waveforms (batch, samples) with zeros after each end, and the lengths."""
+        if waveforms.ndim != 2:
+            raise ValueError(
+                f"waveforms must have shape (batch, samples), not {tuple(waveforms.shape)}"
+            )
+        if lengths is None:
+            lengths = torch.full((len(waveforms),), waveforms.shape[1], dtype=torch.int64)
+        inside = torch.arange(waveforms.shape[1]) < lengths.unsqueeze(1)
+        return waveforms * inside, lengths.to(torch.int64)
+
+    def forward_prepared(self, *prepared: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return activations from what `prepare` gave."""
+        raise NotImplementedError
+
+    def frames(self, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Count valid frames by running silence of each new length once."""
+        known = self.__dict__.setdefault("_counted", {})
+        for length in sorted(set(lengths.tolist()) - known.keys()):
+            with torch.no_grad():
+                out = self(torch.zeros(1, length))
+            known[length] = {layer: values.shape[1] for layer, values in out.items()}
+        return {
+            layer: torch.tensor([known[length][layer] for length in lengths.tolist()])
+            for layer in self.layers
+        }
+
+    def settle(self) -> WaveformModel:
+        """Put into evaluation mode without gradients, for good."""
+        self.requires_grad_(False)
+        return self.eval()
+
+
+def normalised(waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Bring each stimulus (not its padding) to zero mean and unit variance.
+
+    Parameters
+    ----------
+    waveforms : tensor of shape (batch, samples)
+        Zeros after each stimulus's end.
+    lengths : tensor of shape (batch,)
+        Samples.
+
+    Returns
+    -------
+    tensor of shape (batch, samples)
+        As wav2vec 2.0's feature extractor does it, the variance floor of 1e-7 included.
+    """
+    inside = torch.arange(waveforms.shape[1]) < lengths.unsqueeze(1)
+    count = lengths.unsqueeze(1).to(waveforms.dtype)
+    mean = waveforms.sum(1, keepdim=True) / count
+    centred = (waveforms - mean) * inside
+    variance = (centred**2).sum(1, keepdim=True) / count
+    return centred / (variance + 1e-7).sqrt()
+
+
+def decide_batchable(model: WaveformModel, reason: str = "") -> None:
+    """Find out whether a stimulus alone and in a padded batch agree, and note it on the model.
+
+    Parameters
+    ----------
+    model : WaveformModel
+        Complete but for ``batchable``.
+    reason : str
+        Known reason why padding would matter, used for ``why_not_batchable``.
+    """
+    difference = padding_error(model)
+    model.batchable = difference <= TOLERANCE
+    model.why_not_batchable = (
+        ""
+        if model.batchable
+        else f"{reason or 'the network looks at the padding'} (padding changes activations by "
+        f"{difference:.1g} of their largest value)"
+    )
+
+
+def padding_error(model: WaveformModel, *, seconds: float = 0.6, seed: int = 0) -> float:
+    """Measure how far padding moves activations, as a part of each layer's largest value.
+
+    Biases and norms are perturbed for the measurement: in an untrained network many are zero, and
+    hide what padding does after training.
+
+    Parameters
+    ----------
+    model : WaveformModel
+        Its `frames` must work already.
+    seconds : float
+        Length of the shorter stimulus; the longer has 1.5 times as much.
+    seed : int
+        Of the noise and the perturbation.
+
+    Returns
+    -------
+    float
+        Largest relative difference over all layers; infinite where a batch cannot be run.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    short, long = int(seconds * model.sample_rate), int(1.5 * seconds * model.sample_rate)
+    waveforms = 0.1 * torch.randn(2, long, generator=rng)
+    waveforms[0, short:] = 0
+    lengths = torch.tensor([short, long])
+    with torch.no_grad(), _perturbed(model, rng):
+        alone = model(waveforms[:1, :short], lengths[:1])
+        try:
+            together = model(waveforms, lengths)
+        except (RuntimeError, ValueError, AssertionError):
+            return float("inf")
+        counts = model.frames(lengths[:1])
+    worst = 0.0
+    for layer in model.layers:
+        count = int(counts[layer][0])
+        if together[layer].shape[1] < count:
+            return float("inf")
+        difference = (alone[layer][0, :count] - together[layer][0, :count]).abs().max()
+        scale = alone[layer][0, :count].abs().max().clamp(min=1e-12)
+        worst = max(worst, float(difference / scale))
+    return worst
+
+
+def measure_frame_times(model: WaveformModel) -> dict[str, tuple[float, float]]:
+    """Measure where each layer's frames lie, from the lengths at which one more frame appears.
+
+    Parameters
+    ----------
+    model : WaveformModel
+        With layers and `frames`.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        Centre of the first frame and spacing, seconds. A layer without a time axis has one frame
+        in the middle of a second.
+    """
+    rate = model.sample_rate
+    one, two = (model.frames(torch.tensor([rate * n])) for n in (1, 2))
+    times = {}
+    for layer in model.layers:
+        count, further = int(one[layer][0]), int(two[layer][0])
+        if further <= count:
+            times[layer] = (0.5, 1.0)
+            continue
+        spacing = rate / (further - count)
+        # The shortest stimulus with as many frames: what it spans is spacing and receptive field.
+        low, high = max(1, int(rate - 2 * spacing)), rate
+        while low < high:
+            middle = (low + high) // 2
+            if int(model.frames(torch.tensor([middle]))[layer][0]) >= count:
+                high = middle
+            else:
+                low = middle + 1
+        field = low - (count - 1) * spacing
+        times[layer] = (max(field, 0.0) / 2 / rate, spacing / rate)
+    return times
+
+
+@contextlib.contextmanager
+def _perturbed(model: torch.nn.Module, rng: torch.Generator) -> Iterator[None]:
+    small = [p for p in model.parameters() if p.ndim <= 1 and p.is_floating_point()]
+    kept = [p.detach().clone() for p in small]
+    try:
+        with torch.no_grad():
+            for p in small:
+                p.add_(0.1 * torch.randn(p.shape, generator=rng).to(p))
+        yield
+    finally:
+        with torch.no_grad():
+            for p, value in zip(small, kept):
+                p.copy_(value)
