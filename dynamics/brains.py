@@ -1,0 +1,268 @@
+"""Brain targets: responses to sounds as labelled arrays, joined to stimuli by name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from dynamics import natsound
+from dynamics.natsound import folds as folds
+from dynamics.sounds import without_suffix
+
+logger = logging.getLogger(__name__)
+
+DIMENSIONS = ("stimulus", "time", "neuroid", "repetition")
+NEUROID_LABELS = ("subject", "region", "ceiling")
+FILE_SUFFIXES = (".nc", ".zarr", ".npz")
+
+
+def load(name: str | Path, **arguments) -> xr.Dataset:
+    """Load a brain target by name, or from a file.
+
+    Parameters
+    ----------
+    name : str or Path
+        A name in `TARGETS`, or a ``.nc``, ``.zarr`` or ``.npz`` file: see `from_file`.
+    **arguments
+        Passed on, for instance ``stimuli`` and ``seed`` for ``"simulated"``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``response`` (stimulus[, time], neuroid[, repetition]), with the coordinates ``subject``
+        and ``region`` of every neuroid, ``ceiling`` where it is known (the correlation of a
+        noiseless predictor with the mean over repetitions), ``category`` and ``fold`` of every
+        stimulus where they are known, and the attributes ``name``, ``description``,
+        ``citation``, ``units`` and ``simulated`` (0 or 1).
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or a file that does not hold a target.
+    FileNotFoundError
+        For a missing file.
+    """
+    if str(name) in TARGETS:
+        return TARGETS[str(name)](**arguments)
+    if Path(name).suffix in FILE_SUFFIXES:
+        return from_file(name, **arguments)
+    raise ValueError(
+        f"unknown brain target '{name}': there are {', '.join(TARGETS)}, and files ending in "
+        f"{', '.join(FILE_SUFFIXES)}"
+    )
+
+
+def simulated(**arguments) -> xr.Dataset:
+    """Simulate a listener: see `dynamics.listener.simulate`.
+
+    Parameters
+    ----------
+    **arguments
+        ``stimuli`` (a StimulusSet), ``seed``, ``neuroids``, ``subjects``, ``repetitions``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``response`` (stimulus, neuroid, repetition), with a known noise ceiling.
+    """
+    # Imported when asked for, because it needs a neural network library and nothing else does.
+    from dynamics import listener
+
+    return listener.simulate(**arguments)
+
+
+TARGETS: dict[str, Callable[..., xr.Dataset]] = {
+    "nh2015-components": natsound.nh2015_components,
+    "nh2015-voxels": natsound.nh2015_voxels,
+    "nh2022-ecog": partial(natsound.nh2022_ecog, response="components", over_time="mean"),
+    "nh2022-ecog-time": partial(natsound.nh2022_ecog, response="components", over_time="keep"),
+    "nh2022-ecog-electrodes": partial(
+        natsound.nh2022_ecog, response="electrodes", over_time="mean"
+    ),
+    "nh2022-ecog-electrodes-time": partial(
+        natsound.nh2022_ecog, response="electrodes", over_time="keep"
+    ),
+    "simulated": simulated,
+}
+
+
+def from_file(path: str | Path) -> xr.Dataset:
+    """Load a target of one's own.
+
+    Parameters
+    ----------
+    path : str or Path
+        A netCDF file or zarr group with a variable ``response`` over ``stimulus`` and
+        ``neuroid`` and, if there are any, ``time`` (seconds) and ``repetition``. Or an ``.npz``
+        file with the arrays ``response`` (stimulus, neuroid), (stimulus, neuroid, repetition),
+        or, with an array ``time`` beside it, (stimulus, time, neuroid), and ``stimulus`` (names);
+        ``neuroid``, ``subject``, ``region``, ``ceiling``, ``category``, ``fold`` where there
+        are any.
+
+    Returns
+    -------
+    xarray.Dataset
+        As from `load`. Where there are repetitions and no ceiling, it is estimated.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    ValueError
+        Where the file does not hold a target, or a response is missing.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"brain target '{path}' does not exist: correct the path")
+    try:
+        target = _read_npz(path) if path.suffix == ".npz" else xr.load_dataset(path)
+    except Exception as error:
+        # The readers' own exceptions are of many unrelated types.
+        raise ValueError(
+            f"'{path}' cannot be read as a brain target: {_first_line(error)}"
+        ) from error
+    if "response" not in target or not {"stimulus", "neuroid"} <= set(target["response"].dims):
+        raise ValueError(f"'{path}' needs a variable 'response' over 'stimulus' and 'neuroid'")
+    if unknown := set(target["response"].dims) - set(DIMENSIONS):
+        raise ValueError(
+            f"'{path}' has a dimension '{min(map(str, unknown))}': use {', '.join(DIMENSIONS)}"
+        )
+    if "stimulus" not in target.coords:
+        raise ValueError(f"'{path}' does not name its stimuli: add a coordinate 'stimulus'")
+    names = [without_suffix(str(item)) for item in target["stimulus"].values]
+    if len(set(names)) < len(names):
+        raise ValueError(f"'{path}' has several rows for one stimulus name: make names unique")
+    if not np.isfinite(target["response"].values).all():
+        raise ValueError(f"'{path}' has responses that are missing or infinite: remove those rows")
+    target = target.assign_coords(stimulus=names)
+    if "neuroid" not in target.coords:
+        target = target.assign_coords(neuroid=np.arange(target.sizes["neuroid"]))
+    for label in ("subject", "region"):
+        if label not in target.coords:
+            target = target.assign_coords(
+                {label: ("neuroid", ["unknown"] * target.sizes["neuroid"])}
+            )
+    about = f"responses in {path.name}"
+    defaults = {"name": path.stem, "description": about, "citation": "", "units": "arbitrary"}
+    target.attrs = defaults | {"simulated": 0} | target.attrs
+    target = target.transpose(*(dim for dim in DIMENSIONS if dim in target["response"].dims), ...)
+    if "ceiling" not in target.coords and target.sizes.get("repetition", 1) > 1:
+        target = target.assign_coords(ceiling=ceiling(target))
+    return target
+
+
+def join(target: xr.Dataset, names: Sequence[str], *, partial: str = "warn") -> xr.Dataset:
+    """Order a target's stimuli as given, by name.
+
+    Parameters
+    ----------
+    target : xarray.Dataset
+        From `load`.
+    names : sequence of str
+        Stimulus names in the wanted order; audio suffixes are ignored.
+    partial : {"warn", "error"}
+        What to do where only some stimuli are in both: log a warning and go on with these, in
+        the order of `names`, or raise.
+
+    Returns
+    -------
+    xarray.Dataset
+        The target with its stimuli in the order of `names`.
+
+    Raises
+    ------
+    ValueError
+        Where no stimulus is in both, or only some and ``partial="error"``.
+    """
+    wanted = [without_suffix(str(name)) for name in names]
+    there = [str(name) for name in target["stimulus"].values]
+    shared = [name for name in wanted if name in set(there)]
+    title = target.attrs.get("name", "target")
+    if not shared:
+        raise ValueError(
+            f"no stimulus of brain target '{title}' ({_some(there)}) is among the sounds "
+            f"({_some(wanted)}): use the stimulus set that the target was recorded with"
+        )
+    silent, unheard = sorted(set(there) - set(wanted)), sorted(set(wanted) - set(there))
+    if silent or unheard:
+        gaps = [f"{len(silent)} without a sound ({_some(silent)})"] if silent else []
+        gaps += [f"{len(unheard)} sounds without a response ({_some(unheard)})"] if unheard else []
+        report = f"brain target '{title}' shares {len(shared)} stimuli with the sounds; "
+        report += " and ".join(gaps)
+        if partial == "error":
+            raise ValueError(f"{report}: complete the stimulus set")
+        logger.warning("%s", report)
+    return target.sel(stimulus=shared)
+
+
+def ceiling(target: xr.Dataset) -> xr.DataArray:
+    """Estimate the noise ceiling of every neuroid from its repetitions.
+
+    With r the mean Pearson correlation over pairs of R repetitions (across stimuli, and times
+    where there are any), the reliability of the mean over repetitions is
+    rho = R r / (1 + (R - 1) r) (Spearman 1910, Brown 1910), and sqrt(rho) is the correlation of
+    a noiseless predictor with that mean.
+
+    Parameters
+    ----------
+    target : xarray.Dataset
+        With at least two repetitions.
+
+    Returns
+    -------
+    xarray.DataArray of shape (n_neuroids,)
+        Correlations; NaN where r is not positive.
+
+    Raises
+    ------
+    ValueError
+        Where there are no repetitions.
+    """
+    R = target.sizes.get("repetition", 1)
+    if R < 2:
+        raise ValueError(
+            f"brain target '{target.attrs.get('name', '')}' has no repetitions to estimate a "
+            "noise ceiling from"
+        )
+    Y = target["response"].transpose("repetition", ..., "neuroid").values
+    Y = Y.reshape(R, -1, Y.shape[-1])
+    Y = Y - Y.mean(axis=1, keepdims=True)
+    deviation = np.sqrt((Y**2).sum(axis=1, keepdims=True))
+    Z = np.divide(Y, deviation, out=np.zeros_like(Y), where=deviation > 0)
+    # The sum over all ordered pairs, without the R repetitions paired with themselves.
+    r = ((Z.sum(axis=0) ** 2).sum(axis=0) - (Z**2).sum(axis=(0, 1))) / (R * (R - 1))
+    rho = np.where(r > 0, R * r / (1 + (R - 1) * np.maximum(r, 0)), np.nan)
+    about = {"long_name": "noise ceiling (correlation)", "source": "estimated from repetitions"}
+    return xr.DataArray(np.sqrt(rho), dims="neuroid", attrs=about)
+
+
+def _read_npz(path: Path) -> xr.Dataset:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    for key in ("response", "stimulus"):
+        if key not in arrays:
+            raise ValueError(f"the array '{key}' is missing")
+    last = ("time", "neuroid") if "time" in arrays else ("neuroid", "repetition")
+    dims = ("stimulus", *last)[: arrays["response"].ndim]
+    if arrays["response"].ndim != len(dims) or len(dims) < 2 or "neuroid" not in dims:
+        raise ValueError(f"'response' has the shape {arrays['response'].shape}")
+    places = {"category": "stimulus", "fold": "stimulus", "time": "time", "stimulus": "stimulus"}
+    coords = {
+        key: (places.get(key, "neuroid"), value)
+        for key, value in arrays.items()
+        if key in (*places, "neuroid", *NEUROID_LABELS)
+    }
+    return xr.Dataset({"response": (dims, arrays["response"].astype(np.float64))}, coords=coords)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")

@@ -1,0 +1,337 @@
+"""The baseline without learning: a cochleagram and a bank of spectrotemporal modulation filters.
+
+A model of early auditory cortex after Chi, Ru & Shamma (2005, doi:10.1121/1.1945807) on the
+cochleagram of Norman-Haignere & McDermott (2018, doi:10.1371/journal.pbio.2005127): half-cosine
+filters as wide as the ear's, envelopes raised to the power 0.3, then filters tuned to a temporal
+rate (Hz), a spectral scale (cycles per octave) and a direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import scipy.fft
+import torch
+from torch import nn
+
+SAMPLE_RATE = 20000
+ENVELOPE_RATE = 500
+FRAME_SECONDS = 0.05
+COMPRESSION = 0.3
+
+RATES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+DIRECTIONS = ("down", "up")
+
+_BASEBAND = 8  # samples of the waveform a sample of the subbands
+_BOX = SAMPLE_RATE // _BASEBAND // ENVELOPE_RATE
+_STEPS = round(FRAME_SECONDS * ENVELOPE_RATE)  # envelope samples a frame
+_HOP = round(FRAME_SECONDS * SAMPLE_RATE)
+
+
+class Spectrotemporal(nn.Module):
+    """Cochleagram and modulation energies as the layers of a model.
+
+    Layers, each (batch, time, feature) in frames of 50 ms:
+
+    - ``cochleagram``: mean compressed envelope of every band.
+    - ``temporal``: amplitude of the modulation at every (rate, band), without spectral filter.
+    - ``spectral``: amplitude of the modulation at every (scale, band), without temporal filter.
+    - ``spectrotemporal``: root mean square of the modulation at every
+      (direction, scale, rate, group of bands).
+
+    Temporal filters are causal and see silence before the sound. Every stimulus is computed on
+    its own, at its own length, so that padding changes nothing.
+
+    Parameters
+    ----------
+    bands : int
+        Bands of the cochleagram, evenly spaced in octaves.
+    lowest, highest : float
+        Centre frequencies of the first and last band (Hz).
+    groups : int
+        Groups of adjacent bands over which spectrotemporal energies are averaged.
+    """
+
+    sample_rate = SAMPLE_RATE
+    layers = ("cochleagram", "temporal", "spectral", "spectrotemporal")
+    batchable = True
+    why_not_batchable = ""
+
+    def __init__(
+        self,
+        *,
+        bands: int = 128,
+        lowest: float = 50.0,
+        highest: float = 9000.0,
+        groups: int = 16,
+    ):
+        super().__init__()
+        if bands < 8 or bands % (2 * groups):
+            raise ValueError(
+                f"bands must be a multiple of twice the number of groups, {2 * groups}, and at "
+                f"least 8, not {bands}"
+            )
+        if not 20 <= lowest < highest <= 0.46 * SAMPLE_RATE:
+            raise ValueError(
+                f"lowest and highest must be increasing frequencies between 20 and "
+                f"{0.46 * SAMPLE_RATE:.0f} Hz, not {lowest} and {highest}"
+            )
+        self.groups = groups
+        self.centres = np.geomspace(lowest, highest, bands)
+        per_octave = (bands - 1) / np.log2(highest / lowest)
+        # Every second band is enough after filtering: the amplitudes are averaged over groups.
+        filters = spectral_filters(bands, per_octave)[:, ::2]
+        self.register_buffer("_even", torch.from_numpy(filters.real.astype(np.float32)), False)
+        self.register_buffer("_odd", torch.from_numpy(filters.imag.astype(np.float32)), False)
+        self.frame_times = {layer: (FRAME_SECONDS / 2, FRAME_SECONDS) for layer in self.layers}
+        self.eval()
+
+    def frames(self, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Count the whole frames of stimuli.
+
+        Parameters
+        ----------
+        lengths : Tensor of shape (batch,)
+            Samples.
+
+        Returns
+        -------
+        dict of str to Tensor of shape (batch,)
+            Frames of each layer; at least one.
+        """
+        count = torch.clamp(torch.as_tensor(lengths, dtype=torch.int64) // _HOP, min=1)
+        return {layer: count.clone() for layer in self.layers}
+
+    def prepare(
+        self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """Return the input as it is: nothing here depends on weights.
+
+        Parameters
+        ----------
+        waveforms : Tensor of shape (batch, samples)
+            At `sample_rate`.
+        lengths : Tensor of shape (batch,), optional
+            Samples of each stimulus; by default all of them.
+
+        Returns
+        -------
+        tuple of Tensor
+            Waveforms and lengths.
+        """
+        if waveforms.ndim != 2 or waveforms.shape[1] == 0:
+            raise ValueError(
+                f"waveforms must be of shape (batch, samples), not {tuple(waveforms.shape)}"
+            )
+        if lengths is None:
+            lengths = torch.full((len(waveforms),), waveforms.shape[1])
+        return waveforms.float(), torch.as_tensor(lengths, dtype=torch.int64)
+
+    @torch.no_grad()
+    def forward_prepared(
+        self, waveforms: torch.Tensor, lengths: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Compute all layers.
+
+        Parameters
+        ----------
+        waveforms : Tensor of shape (batch, samples)
+            At `sample_rate`.
+        lengths : Tensor of shape (batch,)
+            Samples of each stimulus.
+
+        Returns
+        -------
+        dict of str to Tensor of shape (batch, time, feature)
+            Frames past the end of a stimulus are zero.
+        """
+        each = [self._one(wave[: int(n)]) for wave, n in zip(waveforms, lengths)]
+        return {
+            layer: nn.utils.rnn.pad_sequence([item[layer] for item in each], batch_first=True)
+            for layer in self.layers
+        }
+
+    def forward(
+        self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Compute all layers: `prepare`, then `forward_prepared`."""
+        return self.forward_prepared(*self.prepare(waveforms, lengths))
+
+    def load_weights(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Refuse weights, of which there are none.
+
+        Parameters
+        ----------
+        state : mapping
+            Must be empty.
+
+        Raises
+        ------
+        ValueError
+            Where there is anything in it.
+        """
+        if state:
+            raise ValueError(
+                f"the spectrotemporal model has no weights, but {len(state)} are left over "
+                f"('{next(iter(state))}' ...): use it without a checkpoint"
+            )
+
+    def cochleagram(self, wave: torch.Tensor) -> torch.Tensor:
+        """Compute compressed envelopes.
+
+        Parameters
+        ----------
+        wave : Tensor of shape (samples,)
+            At `sample_rate`.
+
+        Returns
+        -------
+        Tensor of shape (bands, times)
+            At 500 Hz; whole frames only, at least one.
+        """
+        count = max(1, wave.shape[0] // _HOP)
+        # A filter rings past the end, and must not do so into the beginning.
+        size = _BASEBAND * scipy.fft.next_fast_len(-(-(count * _HOP + SAMPLE_RATE // 10) // 8))
+        size = max(size, _BASEBAND * -(-wave.shape[0] // _BASEBAND))
+        bins, gains = self._cochlea(size)
+        spectrum = torch.fft.rfft(wave, n=size)
+        spectrum = nn.functional.pad(spectrum, (0, size // _BASEBAND))
+        # Each passband alone, moved to zero frequency: its amplitude is the envelope.
+        subbands = torch.fft.ifft(spectrum[bins.to(wave.device)] * gains.to(wave.device))
+        envelope = (subbands.abs() * (2 / _BASEBAND)) ** COMPRESSION
+        return envelope[:, : count * _STEPS * _BOX].unflatten(1, (-1, _BOX)).mean(dim=2)
+
+    def _one(self, wave: torch.Tensor) -> dict[str, torch.Tensor]:
+        E = self.cochleagram(wave)
+        A, B = self._even @ E, self._odd @ E
+        spectral = torch.sqrt(A**2 + B**2).unflatten(2, (-1, _STEPS)).mean(dim=3)
+        temporal, both = [], []
+        for rates, seconds in (([r for r in RATES if r <= 4], 6.0), (RATES[4:], 0.4)):
+            size = E.shape[1] + round(seconds * ENVELOPE_RATE)
+            size = _STEPS * scipy.fft.next_fast_len(-(-size // _STEPS))
+            spectra = torch.fft.rfft(torch.cat([E[None, ::2], A, B]), n=size)
+            F, FA, FB = spectra[:1], spectra[1 : 1 + len(A)], 1j * spectra[1 + len(A) :]
+            F = torch.cat([F, FA + FB, FA - FB])
+            for rate in rates:
+                power = _power(F, size, rate)[..., : E.shape[1] // _STEPS]
+                temporal.append(power[0])
+                both.append(power[1:].unflatten(1, (self.groups, -1)).mean(dim=2))
+        features = {
+            "cochleagram": E.unflatten(1, (-1, _STEPS)).mean(dim=2),
+            "temporal": torch.sqrt(torch.stack(temporal)),
+            "spectral": spectral,
+            "spectrotemporal": torch.sqrt(torch.stack(both, dim=1)),
+        }
+        return {name: values.flatten(0, -2).T for name, values in features.items()}
+
+    def _cochlea(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return every band's bins and gains, (bands, size / 8), for an FFT of `size` points."""
+        # Half cosines, two equivalent rectangular bandwidths wide (Glasberg & Moore 1990).
+        spacing = SAMPLE_RATE / size
+        first = np.ceil(_hertz(_erbs(self.centres) - 1) / spacing).astype(int)
+        bins = np.maximum(first, 0)[:, None] + np.arange(size // _BASEBAND)
+        distance = _erbs(bins * spacing) - _erbs(self.centres)[:, None]
+        gains = np.where(np.abs(distance) < 1, np.cos(np.pi / 2 * distance), 0.0)
+        gains[bins * spacing > SAMPLE_RATE / 2] = 0
+        return torch.from_numpy(bins), torch.from_numpy(gains.astype(np.float32))
+
+
+def build(state: Mapping[str, torch.Tensor] | None = None, **arguments) -> Spectrotemporal:
+    """Build the baseline model.
+
+    Parameters
+    ----------
+    state : mapping, optional
+        None or empty: there are no weights.
+    **arguments
+        As of `Spectrotemporal`; ``seed`` is accepted and changes nothing.
+
+    Returns
+    -------
+    Spectrotemporal
+        In evaluation mode.
+    """
+    arguments.pop("seed", None)
+    model = Spectrotemporal(**arguments)
+    model.load_weights(state or {})
+    return model
+
+
+def spectral_filters(bands: int, per_octave: float) -> np.ndarray:
+    """Return the filters along the frequency axis as matrices.
+
+    The transfer function at s cycles per octave, for a filter of scale S, is
+    (s/S)^2 exp(1 - (s/S)^2) for positive s and zero for negative ones (Chi et al. 2005): the
+    impulse response is complex, its real part symmetric and its imaginary part antisymmetric.
+
+    Parameters
+    ----------
+    bands : int
+        Bands of the cochleagram; silence is taken to lie outside of them.
+    per_octave : float
+        Bands per octave.
+
+    Returns
+    -------
+    ndarray of shape (n_scales, bands, bands), complex
+        Output band first.
+    """
+    size = 8 * bands
+    s = np.fft.fftfreq(size, 1 / per_octave)
+    ratio = np.maximum(s, 0)[None] / np.array(SCALES)[:, None]
+    impulse = np.fft.ifft(2 * ratio**2 * np.exp(1 - ratio**2), axis=1)
+    return impulse[:, np.subtract.outer(np.arange(bands), np.arange(bands)) % size]
+
+
+def temporal_filter(frequencies: np.ndarray, rate: float) -> np.ndarray:
+    """Return the transfer function of a temporal filter at positive frequencies.
+
+    That of the impulse response t^2 exp(-3.5 rate t) sin(2 pi rate t), t > 0 (Chi et al. 2005),
+    scaled to a largest magnitude of one.
+
+    Parameters
+    ----------
+    frequencies : ndarray of shape (n,)
+        Hz.
+    rate : float
+        Best frequency of the filter (Hz).
+
+    Returns
+    -------
+    ndarray of shape (n,), complex
+        Zero at frequency zero.
+    """
+
+    def transfer(f):
+        pole = 3.5 + 2j * np.pi * np.asarray(f)
+        return 1 / (pole - 2j * np.pi) ** 3 - 1 / (pole + 2j * np.pi) ** 3
+
+    peak = np.abs(transfer(np.linspace(0.5, 1.5, 1001))).max()
+    return np.where(frequencies > 0, transfer(frequencies / rate) / (1j * peak), 0)
+
+
+def _power(F: torch.Tensor, size: int, rate: float) -> torch.Tensor:
+    """Return the mean squared amplitude of a rate's analytic output in every frame.
+
+    `F` (..., size // 2 + 1) is the spectrum over time at 500 Hz. Beyond four times its rate a
+    filter passes less than a hundredth, so that a low rate needs few samples a frame.
+    """
+    count = min(-(-int(4 * rate * FRAME_SECONDS * 100) // 100) or 1, -(-_STEPS // 2))
+    short = size // _STEPS * count
+    kept = min(short, F.shape[-1])
+    f = np.arange(kept) * ENVELOPE_RATE / size
+    # The samples lie evenly around the centre of the frame.
+    H = temporal_filter(f, rate) * np.exp(2j * np.pi * f * FRAME_SECONDS / (2 * count))
+    H = torch.from_numpy((2 * short / size * H).astype(np.complex64)).to(F.device)
+    y = torch.fft.ifft(F[..., :kept] * H, n=short)
+    return (y.real**2 + y.imag**2).unflatten(-1, (-1, count)).mean(dim=-1)
+
+
+def _erbs(frequency: np.ndarray) -> np.ndarray:
+    return 21.4 * np.log10(1 + 0.00437 * frequency)
+
+
+def _hertz(erbs: np.ndarray) -> np.ndarray:
+    return (10 ** (erbs / 21.4) - 1) / 0.00437
