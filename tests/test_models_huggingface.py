@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+transformers = pytest.importorskip("transformers")
+
+from dynamics import checkpoints, models  # noqa: E402
+
+SMALL = dict(
+    hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48,
+    conv_dim=[16] * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4,
+)  # fmt: skip
+LAYERED = dict(feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True)
+NETWORKS = {
+    "wav2vec2": dict(model_type="wav2vec2", **SMALL, **LAYERED),
+    "wav2vec2-group": dict(model_type="wav2vec2", **SMALL),
+    "hubert": dict(model_type="hubert", **SMALL, **LAYERED),
+    "wavlm": dict(model_type="wavlm", **SMALL, **LAYERED),
+    "data2vec-audio": dict(model_type="data2vec-audio", **SMALL),
+    "wav2vec2-conformer": dict(model_type="wav2vec2-conformer", **SMALL, feat_extract_norm="layer"),
+    "unispeech-sat": dict(model_type="unispeech-sat", **SMALL, **LAYERED),
+    "whisper": dict(
+        model_type="whisper", d_model=32, encoder_layers=3, decoder_layers=1,
+        encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48,
+        decoder_ffn_dim=48, max_source_positions=100,
+    ),
+    "audio-spectrogram-transformer": dict(
+        model_type="audio-spectrogram-transformer", hidden_size=32, num_hidden_layers=3,
+        num_attention_heads=4, intermediate_size=48, max_length=256,
+    ),
+}  # fmt: skip
+
+
+def stimuli(rate=16000, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    batch = 0.1 * torch.randn(3, rate, generator=rng)
+    lengths = torch.tensor([rate, rate // 2 + 17, 3 * rate // 4])
+    for row, length in enumerate(lengths):
+        batch[row, length:] = 0
+    return batch, lengths
+
+
+def saved(tmp_path, name, seed=1):
+    """A network of the library, initialised and saved by the library, biases and norms moved."""
+    torch.manual_seed(seed)
+    settings = dict(NETWORKS[name])
+    config = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
+    network = transformers.AutoModel.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    folder = tmp_path / f"checkpoint-{seed * 100}"
+    network.save_pretrained(folder)
+    state = transformers.TrainerState(global_step=seed * 100)
+    state.save_to_json(str(folder / "trainer_state.json"))
+    return network, folder
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_saved_network_alone_and_padded_gives_the_librarys_own_activations(tmp_path, name):
+    network, _ = saved(tmp_path, name)
+    (found,) = checkpoints.find(tmp_path)
+    assert (found.step, found.format) == (100, "huggingface")
+    model = models.load("huggingface", found.uri)
+    assert model.layers == ("embedding", "layer0", "layer1", "layer2")
+    batch, lengths = stimuli()
+    with torch.no_grad():
+        alone = [model(batch[row : row + 1, : lengths[row]]) for row in range(3)]
+        prepared = model.prepare(batch[:1], lengths[:1])[0]
+        if name == "whisper":
+            states = network.encoder(prepared, output_hidden_states=True).hidden_states
+        else:
+            states = network(prepared, output_hidden_states=True).hidden_states
+        if name == "audio-spectrogram-transformer":
+            states = [state[:, 2:].reshape(1, 12, -1, 32).mean(1) for state in states]
+        for layer, expected in zip(model.layers, states):
+            np.testing.assert_allclose(alone[0][layer], expected, atol=1e-6)
+        if not model.batchable:
+            assert name in ("wav2vec2-group", "data2vec-audio", "wav2vec2-conformer")
+            assert "padding" in model.why_not_batchable
+            return
+        together = model(batch, lengths)
+    for layer, counts in model.frames(lengths).items():
+        for row in range(3):
+            count = int(counts[row])
+            assert 0 < count <= alone[row][layer].shape[1]
+            np.testing.assert_allclose(
+                together[layer][row, :count], alone[row][layer][0, :count], atol=1e-5
+            )
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "whisper", "audio-spectrogram-transformer"])
+def test_weights_are_exchanged(tmp_path, name):
+    _, first = saved(tmp_path, name, seed=1)
+    _, second = saved(tmp_path, name, seed=2)
+    model = models.load("huggingface", first)
+    other = models.load("huggingface", second)
+    batch, _ = stimuli()
+    with torch.no_grad():
+        before = model(batch)["layer2"]
+        model.load_weights(checkpoints.read(second))
+        np.testing.assert_array_equal(model(batch)["layer2"], other(batch)["layer2"])
+    assert not torch.equal(before, other(batch)["layer2"])
+
+
+def test_a_pretraining_network_with_its_heads_is_accepted(tmp_path):
+    settings = dict(NETWORKS["wav2vec2"])
+    del settings["model_type"]
+    network = transformers.Wav2Vec2ForPreTraining(transformers.Wav2Vec2Config(**settings)).eval()
+    network.save_pretrained(tmp_path / "checkpoint-7")
+    model = models.load("huggingface", tmp_path / "checkpoint-7")
+    batch, _ = stimuli()
+    with torch.no_grad():
+        prepared, _ = model.prepare(batch)
+        expected = network.wav2vec2(prepared, output_hidden_states=True).hidden_states[-1]
+        np.testing.assert_allclose(model(batch)["layer2"], expected, atol=1e-6)
+
+
+def test_names_of_older_transformers_are_translated(tmp_path):
+    network, _ = saved(tmp_path, "wav2vec2")
+    old = {
+        name.replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        ): value
+        for name, value in network.state_dict().items()
+    }
+    assert any(name.endswith("weight_g") for name in old)
+    model = models.load("huggingface", old, config=NETWORKS["wav2vec2"])
+    for name, value in model.network.state_dict().items():
+        np.testing.assert_array_equal(value, network.state_dict()[name])
+
+
+def test_the_same_seed_gives_the_same_initial_weights():
+    one, two, other = (
+        models.load("huggingface", config=NETWORKS["hubert"], seed=seed) for seed in (3, 3, 4)
+    )
+    name = "encoder.layers.0.attention.q_proj.weight"
+    np.testing.assert_array_equal(one.network.state_dict()[name], two.network.state_dict()[name])
+    assert not torch.equal(one.network.state_dict()[name], other.network.state_dict()[name])
+
+
+def test_waveforms_are_normalised_as_the_feature_extractor_does(tmp_path):
+    _, folder = saved(tmp_path, "wav2vec2-group")
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True, sampling_rate=16000)
+    extractor.save_pretrained(folder)
+    model = models.load("huggingface", folder)
+    assert model.normalise
+    batch, lengths = stimuli()
+    found, _ = model.prepare(batch, lengths)
+    for row, length in enumerate(lengths):
+        expected = extractor(batch[row, :length].numpy(), sampling_rate=16000)["input_values"][0]
+        np.testing.assert_allclose(found[row, :length], expected, atol=1e-5)
+        assert not found[row, length:].any()
+
+
+def test_frame_times():
+    wave = models.load("huggingface", config=NETWORKS["wav2vec2"])
+    assert wave.frame_times["layer0"] == pytest.approx((0.0125, 0.02))
+    whisper = models.load("huggingface", config=NETWORKS["whisper"])
+    assert whisper.frame_times["layer0"] == pytest.approx((0.0, 0.02))
+    with pytest.raises(ValueError, match=r"3\.0 s is longer than the network's window of 2\.0 s"):
+        whisper(torch.zeros(1, 48000))
+    ast = models.load("huggingface", config=NETWORKS["audio-spectrogram-transformer"])
+    # a patch is 16 frames of 25 ms every 10 ms, one every 10 frames
+    assert ast.frame_times["layer0"] == pytest.approx((0.0125 + 0.075, 0.1))
+
+
+def test_a_checkpoint_of_another_size_and_one_without_configuration_are_refused(tmp_path):
+    _, folder = saved(tmp_path, "wav2vec2")
+    with pytest.raises(ValueError, match=r"in the checkpoint and .* in the network"):
+        models.load("huggingface", folder, config=NETWORKS["wav2vec2"] | {"intermediate_size": 64})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"no config\.json beside the checkpoint"):
+        models.load("huggingface", folder)
+    assert models.load("huggingface", folder, config=config).layers[-1] == "layer2"
