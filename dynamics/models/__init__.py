@@ -86,6 +86,7 @@ def load(
     adapter: str,
     checkpoint: str | Path | Mapping[str, torch.Tensor] | None = None,
     *,
+    state: Mapping[str, torch.Tensor] | None = None,
     trust: bool = False,
     **arguments: Any,
 ) -> Model:
@@ -98,6 +99,9 @@ def load(
     checkpoint : str, Path, mapping or None
         File or folder of one checkpoint, or a state dict; None initialises the network freshly
         from `arguments` and their ``seed``.
+    state : mapping, optional
+        The weights, where the checkpoint has been read already; the checkpoint is then only asked
+        for what some families keep beside the weights, such as a configuration.
     trust : bool
         True lets the checkpoint run code (see `dynamics.checkpoints.read`).
     **arguments
@@ -122,16 +126,16 @@ def load(
             f"the adapter {adapter!r} takes no argument {unknown[0]!r}: it takes "
             f"{', '.join(name for name in taken if name != 'state') or 'none'}"
         )
-    state = checkpoint
-    if checkpoint is not None and not isinstance(checkpoint, Mapping):
-        from dynamics.checkpoints import read
+    if isinstance(checkpoint, Mapping):
+        state, checkpoint = checkpoint, None
+    if checkpoint is not None:
+        if state is None:
+            from dynamics.checkpoints import read
 
-        state = read(checkpoint, trust=trust)
+            state = read(checkpoint, trust=trust)
         # Some libraries build a network from a file's own configuration, not from its weights.
-        if "checkpoint" in taken:
-            arguments.setdefault("checkpoint", str(checkpoint))
-        if "trust" in taken:
-            arguments.setdefault("trust", trust)
+        beside = {"checkpoint": str(checkpoint), "trust": trust}
+        arguments = {name: beside[name] for name in beside if name in taken} | arguments
     return ADAPTERS[adapter](state, **arguments)
 
 

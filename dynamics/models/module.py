@@ -1,0 +1,233 @@
+"""Any torch.nn.Module: layers chosen by name, read with forward hooks."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from dynamics.models import load_strictly
+from dynamics.models.waveform import WaveformModel, decide_batchable, measure_frame_times
+
+INPUTS = {
+    "batch samples": lambda waveforms: waveforms,
+    "batch channel samples": lambda waveforms: waveforms.unsqueeze(1),
+}
+
+
+def build(
+    state: Mapping[str, torch.Tensor] | None = None,
+    *,
+    factory: str,
+    layers: str | Sequence[str],
+    options: Mapping[str, Any] | None = None,
+    sample_rate: int = 16000,
+    takes: str = "batch samples",
+    lengths: str | None = None,
+    prefix: str = "",
+    ignore: Sequence[str] = (),
+    frame_times: Mapping[str, tuple[float, float]] | None = None,
+    seed: int = 0,
+) -> HookedModel:
+    """Build any network by calling a function of yours.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor, optional
+        Weights by the network's own names, `prefix` before each; None leaves the initial ones.
+    factory : str
+        ``"package.module:function"``, also a class; returns a `torch.nn.Module`.
+    layers : str or sequence of str
+        Patterns (``fnmatch``) of the submodules' names, as ``named_modules`` gives them; their
+        outputs are the layers, in the order in which they run.
+    options : mapping, optional
+        Arguments of the factory.
+    sample_rate : int
+        Of the waveforms that the network takes, in Hz.
+    takes : {"batch samples", "batch channel samples"}
+        Shape of its input.
+    lengths : str, optional
+        Name of the argument of its forward that takes the lengths in samples; None where it has
+        none.
+    prefix : str
+        Before the names in the checkpoint, for example ``"encoder."``.
+    ignore : sequence of str
+        Patterns of names in the checkpoint that may be left over.
+    frame_times : mapping, optional
+        Centre of the first frame and spacing of each layer, seconds; measured by default.
+    seed : int
+        Of the initial weights.
+
+    Returns
+    -------
+    HookedModel
+        Each layer as (batch, time, feature): the axes of batch and time are those that change with
+        the number and the length of the inputs, all others together are the features; an output
+        without time is one frame. Of a tuple, such as a recurrent layer's, the first tensor
+        counts.
+
+    Raises
+    ------
+    ValueError
+        Where the factory cannot be found, no layer matches, or the weights do not fit.
+    """
+    if takes not in INPUTS:
+        raise ValueError(f"`takes` is {takes!r}: use {' or '.join(map(repr, INPUTS))}")
+    function = _factory(factory)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = function(**(options or {}))
+    if not isinstance(network, torch.nn.Module):
+        raise ValueError(f"{factory} returned a {type(network).__name__}, not a torch.nn.Module")
+    patterns = [layers] if isinstance(layers, str) else list(layers)
+    model = HookedModel(
+        network,
+        patterns,
+        sample_rate=sample_rate,
+        takes=takes,
+        lengths=lengths,
+        prefix=prefix,
+        ignore=ignore,
+    ).settle()
+    model.learn_axes()
+    model.frame_times = dict(frame_times) if frame_times else measure_frame_times(model)
+    if state is not None:
+        model.load_weights(state)
+    decide_batchable(model, "its layers do not mask what lies after a stimulus's end")
+    return model
+
+
+class HookedModel(WaveformModel):
+    """A network whose submodules' outputs are read by hooks."""
+
+    def __init__(self, network, patterns, *, sample_rate, takes, lengths, prefix, ignore):
+        super().__init__()
+        self.network = network
+        self.sample_rate = sample_rate
+        self.takes = takes
+        self.length_argument = lengths
+        self.prefix = prefix
+        self.ignore = tuple(ignore)
+        names = [name for name, _ in network.named_modules() if name]
+        self.chosen = [n for n in names if any(fnmatch.fnmatchcase(n, p) for p in patterns)]
+        if not self.chosen:
+            raise ValueError(
+                f"no submodule matches {', '.join(map(repr, patterns))}: there are "
+                f"{', '.join(names[:20]) or 'none'}{', ...' if len(names) > 20 else ''}"
+            )
+        self.axes: dict[str, tuple[int | None, int | None]] = {}
+
+    def learn_axes(self) -> None:
+        """Run three small inputs to see which axis of each output is batch and which is time."""
+        rate = self.sample_rate
+        sizes = ((2, rate), (3, rate), (2, 2 * rate))
+        outputs = []
+        for batch, samples in sizes:
+            rng = torch.Generator().manual_seed(0)
+            waveforms = 0.1 * torch.randn(batch, samples, generator=rng)
+            outputs.append(self._run(waveforms, torch.full((batch,), samples)))
+        for layer, output in outputs[0].items():
+            more, longer = outputs[1].get(layer), outputs[2].get(layer)
+            if more is None or longer is None or not output.ndim == more.ndim == longer.ndim:
+                raise ValueError(f"the output of {layer} changes its axes with the input: leave it")
+            self.axes[layer] = (_changed(output, more, layer), _changed(output, longer, layer))
+        self.layers = tuple(outputs[0])
+
+    def forward_prepared(self, waveforms, lengths):
+        """Return the chosen outputs (batch, time, feature)."""
+        outputs = self._run(waveforms, lengths)
+        return {layer: self._arranged(layer, outputs[layer]) for layer in self.layers}
+
+    def load_weights(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Exchange the weights; only names that begin with `prefix` are looked at."""
+        if self.prefix:
+            state = {n: v for n, v in state.items() if n.startswith(self.prefix)}
+        state = {name.removeprefix(self.prefix): value for name, value in state.items()}
+        load_strictly(self.network, state, ignore=self.ignore, what=type(self.network).__name__)
+
+    def _run(self, waveforms, lengths) -> dict[str, torch.Tensor]:
+        arguments = {self.length_argument: lengths} if self.length_argument else {}
+        with torch.no_grad(), self._recording() as seen:
+            self.network(INPUTS[self.takes](waveforms), **arguments)
+        if not seen:
+            raise ValueError(
+                f"none of {', '.join(self.chosen[:5])} ran: choose layers of the forward pass"
+            )
+        return seen
+
+    @contextlib.contextmanager
+    def _recording(self) -> Iterator[dict[str, torch.Tensor]]:
+        seen: dict[str, torch.Tensor] = {}
+        modules = dict(self.network.named_modules())
+
+        def hook(name):
+            def keep(_module, _inputs, output):
+                tensor = _first_tensor(output)
+                if tensor is None:
+                    raise ValueError(f"{name} gives no tensor: leave it out of `layers`")
+                # A block that is shared by several layers runs more than once.
+                again = sum(1 for key in seen if key.partition("#")[0] == name)
+                seen[f"{name}#{again + 1}" if again else name] = tensor
+
+            return keep
+
+        handles = [modules[name].register_forward_hook(hook(name)) for name in self.chosen]
+        try:
+            yield seen
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _arranged(self, layer: str, output: torch.Tensor) -> torch.Tensor:
+        batch, time = self.axes[layer]
+        if batch is None:
+            raise ValueError(f"the output of {layer} has no batch axis: leave it out of `layers`")
+        if time is None:
+            return output.movedim(batch, 0).flatten(1).unsqueeze(1)
+        moved = output.movedim((batch, time), (0, 1))
+        return moved.flatten(2) if moved.ndim > 2 else moved.unsqueeze(-1)
+
+
+def _factory(name: str):
+    module, _, function = name.partition(":")
+    if not function:
+        raise ValueError(f"`factory` is {name!r}: write it as package.module:function")
+    try:
+        thing: Any = importlib.import_module(module)
+        for part in function.split("."):
+            thing = getattr(thing, part)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"cannot import the factory {name!r}: {error}") from error
+    if not callable(thing):
+        raise ValueError(f"the factory {name!r} is a {type(thing).__name__}, not a function")
+    return thing
+
+
+def _first_tensor(output: Any) -> torch.Tensor | None:
+    if isinstance(output, torch.Tensor):
+        return output
+    if isinstance(output, PackedSequence):
+        return pad_packed_sequence(output, batch_first=True)[0]
+    if isinstance(output, Mapping):
+        output = tuple(output.values())
+    if isinstance(output, (tuple, list)):
+        for part in output:
+            tensor = _first_tensor(part)
+            if tensor is not None:
+                return tensor
+    return None
+
+
+def _changed(one: torch.Tensor, other: torch.Tensor, layer: str) -> int | None:
+    axes = [axis for axis in range(one.ndim) if one.shape[axis] != other.shape[axis]]
+    if len(axes) > 1:
+        raise ValueError(
+            f"several axes of the output of {layer} change at once ({tuple(one.shape)} and "
+            f"{tuple(other.shape)}): leave it out of `layers`"
+        )
+    return axes[0] if axes else None
