@@ -1,0 +1,138 @@
+"""Cross-validation folds: stratified by category, grouped, or given."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+
+def stratified_folds(
+    categories: Sequence | np.ndarray | None,
+    n_folds: int = 5,
+    seed: int = 0,
+    *,
+    groups: Sequence | np.ndarray | None = None,
+    n: int | None = None,
+) -> np.ndarray:
+    """Assign stimuli to folds so that every fold has its share of every category.
+
+    Groups are placed one by one, large ones first, each into the fold that has least of the
+    group's categories so far, then into the smallest fold. Without groups each stimulus is a
+    group of its own, and fold sizes differ by one at most for each category.
+
+    Parameters
+    ----------
+    categories : sequence of length n, or None
+        Category of each stimulus; None for one category (then give `n`).
+    n_folds : int
+        Number of folds, at least 2.
+    seed : int
+        Seed of the order in which stimuli are placed.
+    groups : sequence of length n, optional
+        Stimuli of one group (excerpts of a recording, say) always share a fold.
+    n : int, optional
+        Number of stimuli where `categories` is None.
+
+    Returns
+    -------
+    array of shape (n,), int64
+        Fold of each stimulus, 0 to n_folds - 1.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer stimuli (or groups) than folds, or lengths differ.
+    """
+    labels = np.zeros(n or 0, int) if categories is None else np.asarray(categories)
+    members = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    if len(members) != len(labels):
+        raise ValueError(
+            f"there are {len(labels)} categories and {len(members)} groups: give one of each a "
+            "stimulus"
+        )
+    _, category = np.unique(labels, return_inverse=True)
+    _, group = np.unique(members, return_inverse=True)
+    n_groups = int(group.max()) + 1 if len(group) else 0
+    if n_folds < 2 or n_groups < n_folds:
+        unit = "stimuli" if groups is None else "groups"
+        raise ValueError(
+            f"{n_groups} {unit} cannot be split into {n_folds} folds: use between 2 and "
+            f"{max(n_groups, 2)} folds"
+        )
+    for label, count in sorted(Counter(labels.tolist()).items()):
+        if count < n_folds:
+            logger.warning(
+                "category %r has %d stimuli for %d folds: some folds have none of it",
+                label,
+                count,
+                n_folds,
+            )
+    content = np.zeros((n_groups, int(category.max()) + 1))
+    np.add.at(content, (group, category), 1)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(n_groups)
+    main = content.argmax(1)
+    order = order[np.lexsort((main[order], -content.sum(1)[order]))]
+    filled = np.zeros((n_folds, content.shape[1]))
+    fold_of_group = np.zeros(n_groups, np.int64)
+    tie = rng.permutation(n_folds)
+    for index in order:
+        load = filled @ content[index]
+        fold_of_group[index] = np.lexsort((tie, filled.sum(1), load))[0]
+        filled[fold_of_group[index]] += content[index]
+    return fold_of_group[group]
+
+
+def check_folds(folds: Sequence | np.ndarray, n: int) -> np.ndarray:
+    """Fold numbers 0 to F - 1 in the order of the given labels.
+
+    Parameters
+    ----------
+    folds : sequence of length n
+        Label of each stimulus' fold.
+    n : int
+        Number of stimuli.
+
+    Returns
+    -------
+    array of shape (n,), int64
+        Fold of each stimulus.
+
+    Raises
+    ------
+    ValueError
+        If the length is not `n` or there are fewer than 2 folds.
+    """
+    labels = np.asarray(folds.cpu() if hasattr(folds, "cpu") else folds)
+    if labels.shape != (n,):
+        raise ValueError(
+            f"folds has shape {labels.shape} for {n} stimuli: give one fold number a stimulus"
+        )
+    found, numbers = np.unique(labels, return_inverse=True)
+    if len(found) < 2:
+        raise ValueError("all stimuli are in one fold: give at least 2 folds")
+    return numbers.astype(np.int64)
+
+
+def make_folds(
+    n: int,
+    *,
+    folds: int | Sequence | np.ndarray | None,
+    seed: int,
+    categories: Sequence | None,
+    groups: Sequence | None,
+) -> np.ndarray:
+    """Given folds checked, or new ones: stratified by category where there are categories."""
+    if folds is not None and np.ndim(folds) == 1:
+        return check_folds(folds, n)
+    for name, labels in (("categories", categories), ("groups", groups)):
+        if labels is not None and len(labels) != n:
+            raise ValueError(f"{name} has {len(labels)} entries for {n} stimuli: give one each")
+    return stratified_folds(
+        categories, 5 if folds is None else int(folds), seed, groups=groups, n=n
+    )

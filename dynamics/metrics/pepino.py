@@ -1,0 +1,124 @@
+"""The encoding protocol of Pepino et al. 2025 (arXiv:2511.16849), faults included.
+
+Layer and alpha are chosen together, for each outer fold and neuroid, by leave-one-fold-out over
+the training folds. The search starts from a grid of eight alphas; while the winner's alpha is the
+smallest or largest tried so far for any layer, half or twice of it is tried for the winning layer.
+Scores are squared Pearson correlations of pooled out-of-fold predictions, 0 where negative.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from dynamics.metrics.folds import check_folds
+from dynamics.metrics.gram import Array, as_tensor, like, responses, same_rows
+from dynamics.metrics.ridge import Splits, check_alphas, clipped_square, pearson
+
+ALPHAS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0)
+LIMITS = (1e-49, 1e50)
+BLOCK = 2048
+
+
+def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) -> dict[str, Array]:
+    """Encode Y from every layer, and from layers chosen fold by fold.
+
+    Parameters
+    ----------
+    K : array of shape (layers, n, n)
+        Linear Gram matrices in the activations' own units, since the alphas are absolute.
+    Y : array of shape (n, v)
+        Responses, repetitions averaged.
+    folds : array of shape (n,)
+        Outer fold of each stimulus; the study's own have 33 stimuli each.
+    alphas : array of shape (a,), optional
+        Where the search starts, by default the study's eight.
+
+    Returns
+    -------
+    dict of arrays
+        ``r``, ``r2`` (v,), ``layer``, ``alpha`` (folds, v), ``prediction`` (n, v): layer and alpha
+        chosen together. ``layer_r``, ``layer_r2`` (layers, v), ``layer_alpha``
+        (layers, folds, v): the same search with a single layer to choose from. ``fold_r``
+        (layers, folds, v). ``alpha_edge``: fraction of joint choices next to a limit of the
+        expansion. Constant neuroids score 0.
+    """
+    gram, target = as_tensor(K), responses(Y)
+    same_rows(gram[0], target, names=("K", "Y"))
+    fold = check_folds(folds, len(target))
+    if fold.max() < 2:
+        raise ValueError("nested cross-validation needs at least 3 folds: give more folds")
+    grid = check_alphas(ALPHAS if alphas is None else alphas, gram)[0]
+    labels = torch.as_tensor(fold, device=gram.device)
+    rows = [(labels == f).nonzero().ravel() for f in range(int(fold.max()) + 1)]
+    splits = [Splits.of(matrix, rows) for matrix in gram]
+    blocks = [
+        _block(splits, rows, target[:, start : start + BLOCK].to(gram.device), grid)
+        for start in range(0, target.shape[1], BLOCK)
+    ]
+    out = {name: torch.cat([b[name] for b in blocks], -1) for name in blocks[0]}
+    out["r2"], out["layer_r2"] = clipped_square(out["r"]), clipped_square(out["layer_r"])
+    at_limit = (out["alpha"] / 2 < LIMITS[0]) | (out["alpha"] * 2 > LIMITS[1])
+    out["alpha_edge"] = at_limit.double().mean()
+    return {name: like(value, K) for name, value in out.items()}
+
+
+def _block(
+    splits: list[Splits], rows: list[torch.Tensor], y: torch.Tensor, grid: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    scores = torch.stack([clipped_square(s.inner_scores(y, grid)) for s in splits], 2)
+    layer, alpha = _choose(splits, scores, y, grid, range(len(splits)))
+    prediction = torch.stack([s.predict_outer(y, alpha) for s in splits])
+    chosen = torch.empty_like(y)
+    for f, test in enumerate(rows):
+        picked = layer[f].expand(1, len(test), -1)
+        chosen[test] = prediction[:, test].gather(0, picked)[0]
+    out = {"r": _r(chosen, y), "layer": layer, "alpha": alpha, "prediction": chosen}
+
+    layer_alpha = [_choose(splits, scores, y, grid, [i])[1] for i in range(len(splits))]
+    prediction = [s.predict_outer(y, a) for s, a in zip(splits, layer_alpha)]
+    out["layer_alpha"] = torch.stack(layer_alpha)
+    out["layer_r"] = torch.stack([_r(p, y) for p in prediction])
+    out["fold_r"] = torch.stack(
+        [torch.stack([_r(p[test], y[test]) for test in rows]) for p in prediction]
+    )
+    return out
+
+
+def _choose(splits, scores, y, grid, allowed) -> tuple[torch.Tensor, torch.Tensor]:
+    """Layer and alpha (folds, v) by the expanding search; scores (folds, alphas, layers, v)."""
+    allowed = torch.as_tensor(list(allowed), device=y.device)
+    # The first of equal candidates wins, and candidates are ordered alpha by alpha.
+    best, index = scores[:, :, allowed].flatten(1, 2).max(1)
+    layer, alpha = allowed[index % len(allowed)], grid[index // len(allowed)]
+    low, high = torch.full_like(alpha, grid.min()), torch.full_like(alpha, grid.max())
+    while True:
+        at_low, at_high = alpha == low, alpha == high
+        within = (alpha / 2 >= LIMITS[0]) & (alpha * 2 <= LIMITS[1])
+        active = (at_low | at_high) & within
+        if not active.any():
+            return layer, alpha
+        tried = torch.where(at_low, alpha / 2, alpha * 2)
+        low = torch.where(active & at_low, tried, low)
+        high = torch.where(active & ~at_low, tried, high)
+        for f, number in {(row, int(layer[row, j])) for row, j in active.nonzero().tolist()}:
+            which = (active[f] & (layer[f] == number)).nonzero().ravel()
+            new = _score_at(splits[number], y[:, which], tried[f, which], f)
+            won = new > best[f, which]
+            best[f, which] = torch.where(won, new, best[f, which])
+            alpha[f, which] = torch.where(won, tried[f, which], alpha[f, which])
+
+
+def _score_at(splits: Splits, y: torch.Tensor, alpha: torch.Tensor, f: int) -> torch.Tensor:
+    """Inner score of outer fold f with an alpha of its own for each neuroid."""
+    pooled = torch.empty_like(y)
+    for (first, second), factor in splits.inner.items():
+        if f in (first, second):
+            prediction, cut = factor.predict(y, alpha), len(splits.rows[first])
+            mine = prediction[:cut] if second == f else prediction[cut:]
+            pooled[splits.rows[first if second == f else second]] = mine
+    train = splits.outer[f].train
+    return clipped_square(_r(pooled[train], y[train]))
+
+
+def _r(prediction: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.nan_to_num(pearson(prediction, y))
