@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import math
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -149,11 +150,20 @@ def _check_identity(path: Path, attrs: Mapping[str, Any], identity: Mapping[str,
         )
     found = attrs["identity"]
     for key in sorted(set(found) | set(identity)):
-        if found.get(key) != identity.get(key):
+        if not _same(found.get(key), identity.get(key)):
             raise ValueError(
                 f"store {path} was made with {key} = {found.get(key)!r}, this sweep has "
                 f"{identity.get(key)!r}: choose another `store` or set it back"
             )
+
+
+def _same(found: Any, expected: Any) -> bool:
+    """Whether two values of an identity agree; floats up to rounding."""
+    if isinstance(found, float) and isinstance(expected, float):
+        return math.isclose(found, expected, rel_tol=1e-6, abs_tol=1e-6)
+    if isinstance(found, list) and isinstance(expected, list):
+        return len(found) == len(expected) and all(map(_same, found, expected))
+    return found == expected
 
 
 def steps(root: zarr.Group) -> dict[int, int]:
@@ -199,10 +209,10 @@ def plan(root: zarr.Group, found: Sequence[tuple[int, str, int]]) -> None:
         if "activation" in layer:
             _resize(layer["activation"], total)
     if "step" in root["activations"]:
+        every = np.array([*known, *(item[0] for item in new)], dtype="int64")
         _resize(root["activations/step"], total)
-        root["activations/step"][:] = np.concatenate(
-            [table["step"][:], np.array([item[0] for item in new], dtype="int64")]
-        )
+        if not np.array_equal(root["activations/step"][:], every):
+            root["activations/step"][:] = every
     for name in ("uri", "sha256", "bytes", "status", "error", "seconds", "step"):
         _resize(table[name], total)
     for column, name in enumerate(("step", "uri", "bytes")):
@@ -348,7 +358,7 @@ def begin_result(
         group = root[name]
         found = group.attrs["identity"]
         for key in sorted(set(found) | set(identity)):
-            if found.get(key) != identity.get(key):
+            if not _same(found.get(key), identity.get(key)):
                 raise ValueError(
                     f"{name} in the store was computed with {key} = {found.get(key)!r}, this sweep "
                     f"has {identity.get(key)!r}: give the target or metric another `label`"
@@ -464,7 +474,7 @@ def open(path: str | Path) -> xr.DataTree:
     done = (table["status"] == DONE).to_numpy()
     datasets = {}
     for node in tree.subtree:
-        dataset = node.to_dataset()
+        dataset = _plain_strings(node.to_dataset())
         if node.path.startswith("/checkpoints"):
             dataset = dataset.isel(step=np.argsort(dataset["step"].to_numpy()))
         elif node.path.startswith("/activations") and "step" in dataset.dims:
@@ -473,6 +483,18 @@ def open(path: str | Path) -> xr.DataTree:
             dataset = _visible(dataset, (dataset["checkpoint"] != "").to_numpy())
         datasets[node.path] = dataset
     return xr.DataTree.from_dict(datasets, name=path.stem)
+
+
+def _plain_strings(dataset: xr.Dataset) -> xr.Dataset:
+    """Turn NumPy's new variable-width strings, which few libraries take, into its old ones."""
+    changed = {}
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind == "T":
+            values = variable.to_numpy().astype(object).astype(str)
+            changed[name] = (variable.dims, values, variable.attrs)
+    return dataset.assign(
+        {name: changed[name] for name in changed if name in dataset.data_vars}
+    ).assign_coords({name: changed[name] for name in changed if name in dataset.coords})
 
 
 def _visible(dataset: xr.Dataset, committed: np.ndarray) -> xr.Dataset:

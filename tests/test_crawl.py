@@ -1,0 +1,156 @@
+import multiprocessing
+import shutil
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from dynamics import crawl, sounds, store
+from dynamics.config import validate
+from dynamics.models import encodecmae
+from dynamics.progress import silent
+
+SIZES = {"layers": 2, "width": 16, "heads": 2, "feed_forward": 24, "mels": 32}
+
+
+def save_checkpoint(folder, step, *, seed, **sizes):
+    model = encodecmae.build(None, **SIZES | sizes, seed=seed)
+    content = {"state_dict": model.state_dict(), "global_step": step, "epoch": 0}
+    torch.save(content, folder / f"epoch=0-step={step}.ckpt")
+
+
+@pytest.fixture
+def content(tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for number, step in enumerate((0, 9, 10, 100)):
+        save_checkpoint(folder, step, seed=number)
+    return {
+        "run": "tiny",
+        "store": str(tmp_path / "tiny.zarr"),
+        "checkpoints": str(folder),
+        "model": {"name": "encodecmae", "arguments": {"heads": 2}},
+        "stimuli": {"name": "synthetic", "arguments": {"per_kind": 1, "seconds": 0.4}},
+        "targets": ["simulated"],
+    }
+
+
+def sweep_of(content, **changes):
+    return validate(content | changes, origin="test")
+
+
+def arrays(path):
+    tree = store.open(path)
+    return {
+        name: tree[f"activations/{name}"]["activation"].to_numpy() for name in tree["activations"]
+    }
+
+
+def test_every_step_and_layer_is_what_the_network_alone_gives(content):
+    sweep = sweep_of(content)
+    assert crawl.crawl(sweep, advance=silent) == {"done": 4, "failed": 0, "new": 4}
+    tree = store.open(sweep.store)
+    stimuli = sounds.load("synthetic", per_kind=1, seconds=0.4)
+    model = encodecmae.build(None, **SIZES, seed=2)
+    wave = torch.tensor(stimuli.waveforms(model.sample_rate)[3])[None]
+    with torch.inference_mode():
+        direct = model(wave)
+    for layer in model.layers:
+        dataset = tree[f"activations/{layer}"].to_dataset()
+        found = dataset["activation"].sel(step=10, stimulus=stimuli.names[3]).to_numpy()
+        # float32 through two layers: batching changes the order of sums, not more
+        np.testing.assert_allclose(found, direct[layer][0].mean(0).numpy(), atol=1e-5)
+
+
+def test_a_second_run_does_nothing_and_a_new_checkpoint_alone_is_added(content, tmp_path):
+    sweep = sweep_of(content)
+    crawl.crawl(sweep, advance=silent)
+    before = {p: p.stat().st_mtime_ns for p in sweep.store.rglob("c/*")}
+    assert crawl.crawl(sweep, advance=silent)["new"] == 0
+    assert before == {p: p.stat().st_mtime_ns for p in sweep.store.rglob("c/*")}
+    save_checkpoint(tmp_path / "checkpoints", 50, seed=9)
+    assert crawl.crawl(sweep, advance=silent)["new"] == 1
+    steps = store.open(sweep.store)["activations"]["step"].to_numpy().tolist()
+    assert steps == [0, 9, 10, 50, 100]
+
+
+def test_a_bad_checkpoint_is_a_row_and_the_sweep_goes_on(content, tmp_path):
+    folder = tmp_path / "checkpoints"
+    whole = (folder / "epoch=0-step=9.ckpt").read_bytes()
+    (folder / "epoch=0-step=9.ckpt").write_bytes(whole[: len(whole) // 2])
+    save_checkpoint(folder, 10, seed=2, width=32, feed_forward=48)
+    state = encodecmae.build(None, **SIZES).state_dict()
+    state["visible_encoder.encoder_layers.0.norm1.weight"][0] = np.nan
+    torch.save({"state_dict": state, "global_step": 100}, folder / "epoch=0-step=100.ckpt")
+    sweep = sweep_of(content)
+    assert crawl.crawl(sweep, advance=silent) == {"done": 1, "failed": 3, "new": 4}
+    failures = store.failures(sweep.store)
+    assert sorted(failures) == [9, 10, 100]
+    assert all(failures.values())
+    assert store.open(sweep.store)["activations"]["step"].to_numpy().tolist() == [0]
+    # Mended and run again: the failed steps alone are done.
+    for number, step in ((1, 9), (2, 10), (3, 100)):
+        save_checkpoint(folder, step, seed=number)
+    assert crawl.crawl(sweep, advance=silent)["done"] == 4
+
+
+def test_a_changed_checkpoint_of_a_done_step_is_an_error_not_a_stale_hit(content, tmp_path):
+    sweep = sweep_of(content)
+    crawl.crawl(sweep, advance=silent)
+    save_checkpoint(tmp_path / "checkpoints", 10, seed=77, width=32)
+    with pytest.raises(ValueError, match="step 10 in the store"):
+        crawl.crawl(sweep, advance=silent)
+
+
+def test_another_pooling_or_stimulus_set_is_refused(content):
+    crawl.crawl(sweep_of(content), advance=silent)
+    with pytest.raises(ValueError, match="pooling = 'mean', this sweep has 'last'"):
+        crawl.crawl(sweep_of(content, pooling="last"), advance=silent)
+    other = {"name": "synthetic", "arguments": {"per_kind": 1, "seconds": 0.5}}
+    with pytest.raises(ValueError, match="stimuli_sha256"):
+        crawl.crawl(sweep_of(content, stimuli=other), advance=silent)
+
+
+def _crawl_in_child(content, started):
+    torch.set_num_threads(1)
+    started.set()
+    crawl.crawl(sweep_of(content), advance=silent)
+
+
+@pytest.mark.slow
+def test_killed_at_forty_random_moments_and_resumed_the_store_is_the_same(content, tmp_path):
+    for number in range(60):
+        save_checkpoint(tmp_path / "checkpoints", 1000 + number, seed=100 + number)
+    reference = sweep_of(content, store=str(tmp_path / "reference.zarr"))
+    start = time.perf_counter()
+    crawl.crawl(reference, advance=silent)
+    whole = time.perf_counter() - start
+    # A server that has imported everything already starts a child in milliseconds.
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["dynamics.crawl", "dynamics.models.encodecmae"])
+    rng = np.random.default_rng(0)
+    kills, seen = 0, []
+    sweep = sweep_of(content)
+    while kills < 40:
+        started = server.Event()
+        child = server.Process(target=_crawl_in_child, args=(content, started))
+        child.start()
+        assert started.wait(60)
+        time.sleep(rng.uniform(0, 1.5 * whole))
+        if child.is_alive():
+            child.kill()
+            kills += 1
+        child.join()
+        done = 0
+        if (sweep.store / "activations" / "zarr.json").exists():
+            root = store.zarr.open_group(sweep.store, mode="r")
+            done = list(store.statuses(root).values()).count("done")
+        seen.append(done)
+        if done == 64 and kills < 40:
+            shutil.rmtree(sweep.store)  # it got through: start over, to be killed again
+    crawl.crawl(sweep, advance=silent)
+    assert len(set(seen)) > 5, f"the kills fell at too few places: {seen}"
+    assert arrays(sweep.store).keys() == arrays(reference.store).keys()
+    for layer, values in arrays(reference.store).items():
+        np.testing.assert_array_equal(arrays(sweep.store)[layer], values)

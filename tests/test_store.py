@@ -1,0 +1,144 @@
+import multiprocessing
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dynamics import store
+
+STIMULI, CATEGORIES = ["a", "b", "c"], ["x", "x", "y"]
+IDENTITY = {"adapter": "test", "pooling": "mean"}
+
+
+def fill(path, steps, *, commit=True, seed=0):
+    root = store.begin(path, run="test", identity=IDENTITY)
+    store.plan(root, [(step, f"file-{step}", 10) for step in steps])
+    for step in steps:
+        layers = activations(step)
+        store.write_activations(root, step, layers, stimuli=STIMULI, categories=CATEGORIES)
+        if commit:
+            store.commit(root, step, sha256=f"hash-{step}", seconds=1.0)
+    return root
+
+
+def activations(step):
+    rng = np.random.default_rng(step)
+    return {
+        "first": rng.standard_normal((3, 4)).astype("float32"),
+        "second": rng.standard_normal((3, 2)).astype("float32"),
+    }
+
+
+def test_a_reader_sees_steps_sorted_with_their_own_values(tmp_path):
+    fill(tmp_path / "s.zarr", [100, 0, 10])
+    tree = store.open(tmp_path / "s.zarr")
+    for layer in ("first", "second"):
+        dataset = tree[f"activations/{layer}"].to_dataset()
+        assert dataset["step"].to_numpy().tolist() == [0, 10, 100]
+        assert dataset["stimulus"].to_numpy().tolist() == STIMULI
+        for step in (0, 10, 100):
+            values = dataset["activation"].sel(step=step).to_numpy()
+            np.testing.assert_array_equal(values, activations(step)[layer])
+
+
+def test_steps_that_arrive_later_join_the_axis(tmp_path):
+    fill(tmp_path / "s.zarr", [10, 1000])
+    fill(tmp_path / "s.zarr", [10, 1000, 100])
+    dataset = store.open(tmp_path / "s.zarr")["activations/second"].to_dataset()
+    assert dataset["step"].to_numpy().tolist() == [10, 100, 1000]
+    np.testing.assert_array_equal(
+        dataset["activation"].sel(step=100).to_numpy(), activations(100)["second"]
+    )
+
+
+def test_an_uncommitted_step_is_not_seen(tmp_path):
+    path = tmp_path / "s.zarr"
+    fill(path, [0])
+    fill(path, [0, 5], commit=False)
+    tree = store.open(path)
+    assert tree["activations/first"]["step"].to_numpy().tolist() == [0]
+    assert tree["checkpoints"]["status"].to_numpy().tolist() == ["done", "pending"]
+
+
+def test_plain_xarray_opens_a_store(tmp_path):
+    fill(tmp_path / "s.zarr", [3, 1])
+    tree = xr.open_datatree(tmp_path / "s.zarr", engine="zarr", consolidated=False)
+    assert tree["activations/first"]["activation"].shape == (2, 3, 4)
+
+
+def test_a_store_that_was_stopped_while_it_grew_is_mended(tmp_path):
+    path = tmp_path / "s.zarr"
+    root = fill(path, [0, 1])
+    # Stopped after the layers were lengthened and before the table was.
+    root["activations/first/activation"].resize((5, 3, 4))
+    fill(path, [0, 1, 2])
+    dataset = store.open(path)["activations/first"].to_dataset()
+    assert dataset["step"].to_numpy().tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(
+        dataset["activation"].sel(step=1).to_numpy(), activations(1)["first"]
+    )
+
+
+def test_one_chunk_holds_one_step_of_one_layer(tmp_path):
+    root = fill(tmp_path / "s.zarr", [0, 1])
+    assert root["activations/first/activation"].chunks == (1, 3, 4)
+
+
+def test_another_identity_is_refused_with_both_values(tmp_path):
+    fill(tmp_path / "s.zarr", [0])
+    with pytest.raises(ValueError, match="pooling = 'mean', this sweep has 'last'"):
+        store.begin(tmp_path / "s.zarr", run="test", identity=IDENTITY | {"pooling": "last"})
+
+
+def test_another_architecture_is_refused(tmp_path):
+    root = fill(tmp_path / "s.zarr", [0])
+    store.plan(root, [(1, "file-1", 10)])
+    with pytest.raises(ValueError, match=r"\(3, 7\).*\(3, 4\)"):
+        store.write_activations(
+            root, 1, {"first": np.zeros((3, 7), "float32")}, stimuli=STIMULI, categories=CATEGORIES
+        )
+
+
+def _hold(path, ready, leave):
+    with store.lock(path):
+        ready.set()
+        leave.wait(30)
+
+
+def test_a_second_writer_is_refused_and_the_first_is_named(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    ready, leave = spawn.Event(), spawn.Event()
+    holder = spawn.Process(target=_hold, args=(tmp_path / "s.zarr", ready, leave))
+    holder.start()
+    assert ready.wait(60)
+    with (
+        pytest.raises(BlockingIOError, match=f"process {holder.pid}"),
+        store.lock(tmp_path / "s.zarr"),
+    ):
+        pass
+    holder.kill()
+    holder.join()
+    with store.lock(tmp_path / "s.zarr"):  # the system let go when the holder died
+        pass
+
+
+def test_results_are_sorted_and_a_half_written_one_is_not_seen(tmp_path):
+    root = fill(tmp_path / "s.zarr", [0, 1, 2])
+    coordinates = {"layer": ("layer", ["first", "second"])}
+    group = store.begin_result(root, "brain", "ridge", identity={"a": 1}, coordinates=coordinates)
+    for step in (2, 0):
+        values = {"score": (("layer",), np.array([step, step + 0.5]))}
+        store.write_result(group, step, values, checkpoint=f"hash-{step}")
+    group["checkpoint"].resize((3,))
+    group["score"].resize((3, 2))
+    group["step"].resize((3,))
+    dataset = store.open(tmp_path / "s.zarr")["results/brain/ridge"].to_dataset()
+    assert dataset["step"].to_numpy().tolist() == [0, 2]
+    assert dataset["score"].sel(step=2, layer="second").item() == 2.5
+    with pytest.raises(ValueError, match=r"a = 1, this sweep has 2"):
+        store.begin_result(root, "brain", "ridge", identity={"a": 2}, coordinates=coordinates)
+
+
+def test_opening_nothing_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no store at"):
+        store.open(tmp_path / "none.zarr")
