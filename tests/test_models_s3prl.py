@@ -3,10 +3,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import s3prl_files
+import torch
 
-pytest.importorskip("s3prl")
-
+from dynamics import checkpoints, models
 from dynamics.models import s3prl as adapter
 
 
@@ -33,3 +35,91 @@ def test_the_supplied_sox_effects_raise():
         pytest.skip("this torchaudio still has sox_effects")
     with pytest.raises(RuntimeError, match=r"gone from torchaudio 2\.9"):
         torchaudio.sox_effects.apply_effects_tensor()
+
+
+@pytest.mark.parametrize("name", s3prl_files.FAMILIES)
+def test_an_upstream_built_from_its_own_checkpoint_gives_what_s3prl_gives(tmp_path, name):
+    path = s3prl_files.save(tmp_path / "states-100.ckpt", name, step=100, seed=1)
+    (found,) = checkpoints.find(tmp_path)
+    assert found.step == 100
+    model = models.load("s3prl", found.uri, name=name)
+    with adapter.quiet():
+        from s3prl.nn import S3PRLUpstream
+
+        reference = S3PRLUpstream(name, path_or_url=str(path)).eval()
+    wave = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), adapter.quiet():
+        expected, counts = reference(wave, torch.tensor([16000]))
+    found = model(wave)
+    assert len(model.layers) == len(expected)
+    for layer, values, count in zip(model.layers, expected, counts):
+        np.testing.assert_allclose(found[layer], values, atol=1e-5)
+        assert model.frames(torch.tensor([16000]))[layer] == count == found[layer].shape[1]
+    assert model.batchable or "frames of the longest" in model.why_not_batchable
+
+
+@pytest.mark.parametrize("name", ["tera_local", "hubert_custom", "apc_local", "wavlm_local"])
+def test_weights_are_exchanged_and_misfits_refused(tmp_path, name):
+    first = s3prl_files.save(tmp_path / "states-1.ckpt", name, step=1, seed=1)
+    second = s3prl_files.save(tmp_path / "states-2.ckpt", name, step=2, seed=2)
+    model = models.load("s3prl", first, name=name)
+    other = models.load("s3prl", second, name=name)
+    wave = 0.1 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    last = model.layers[-1]
+    before = model(wave)[last]
+    state = checkpoints.read(second)
+    model.load_weights(state)
+    np.testing.assert_array_equal(model(wave)[last], other(wave)[last])
+    assert not torch.equal(before, model(wave)[last])
+    broken = dict(state)
+    key = next(iter(broken))
+    del broken[key]
+    with pytest.raises(ValueError, match="lacks 1 weights"):
+        model.load_weights(broken)
+    with pytest.raises(ValueError, match="NaN or infinite weights"):
+        model.load_weights({**state, key: torch.full_like(state[key].float(), float("nan"))})
+    np.testing.assert_array_equal(model(wave)[last], other(wave)[last])
+
+
+def test_a_setting_that_would_run_code_is_refused(tmp_path):
+    """s3prl evaluates some settings of a checkpoint as Python."""
+    path = s3prl_files.save(tmp_path / "states-1.ckpt", "hubert_custom", step=1, seed=1)
+    contents = torch.load(path, weights_only=True)
+    target = tmp_path / "created"
+    contents["model_cfg"]["conv_feature_layers"] = (
+        f"[__import__('os').mkdir({str(target)!r}), (16, 10, 5)][1:]"
+    )
+    torch.save(contents, path)
+    with pytest.raises(ValueError, match=r"'conv_feature_layers'.*trust_checkpoints"):
+        models.load("s3prl", path, name="hubert_custom")
+    assert not target.exists()
+
+
+def test_randomised_weights_follow_the_seed(tmp_path):
+    path = s3prl_files.save(tmp_path / "states-1.ckpt", "tera_local", step=1, seed=1)
+    wave = 0.1 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    trained, one, two, other = (
+        models.load("s3prl", path, name="tera_local", **arguments)(wave)["hidden2"]
+        for arguments in (
+            {}, {"randomize": True, "seed": 1}, {"randomize": True, "seed": 1},
+            {"randomize": True, "seed": 2},
+        )
+    )  # fmt: skip
+    np.testing.assert_array_equal(one, two)
+    assert not torch.allclose(one, other) and not torch.allclose(one, trained)
+
+
+def test_upstreams_without_weights_run_and_unknown_ones_are_named():
+    model = models.load("s3prl", name="fbank")
+    assert model(torch.randn(1, 16000))["hidden0"].shape[:2] == (1, 100)
+    with pytest.raises(ValueError, match="no upstream 'hubret'"):
+        models.load("s3prl", name="hubret")
+    with pytest.raises(ValueError, match="give it a checkpoint"):
+        models.load("s3prl", name="hubert_local")
+
+
+def test_a_checkpoint_of_another_family_is_one_sentence(tmp_path):
+    path = s3prl_files.save(tmp_path / "states-1.ckpt", "apc_local", step=1, seed=1)
+    with pytest.raises(ValueError, match="s3prl cannot build tera_local") as caught:
+        models.load("s3prl", path, name="tera_local")
+    assert "\n" not in str(caught.value)

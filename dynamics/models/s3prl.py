@@ -1,17 +1,208 @@
-"""Upstreams of s3prl's hub; the one place that makes s3prl importable beside a new torchaudio."""
+"""Upstreams of s3prl's hub; the one place that makes s3prl importable beside a new torchaudio.
+
+Yang et al. (2021), SUPERB, arXiv 2105.01051.
+"""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import io
 import logging
 import sys
+import tempfile
 import types
 import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
+
+from dynamics.models import check_finite, load_strictly
+from dynamics.models.waveform import WaveformModel, decide_batchable
+
 logger = logging.getLogger(__name__)
+
+
+def build(
+    state: Mapping[str, torch.Tensor] | None = None,
+    *,
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    randomize: bool = False,
+    seed: int = 0,
+    checkpoint: str | None = None,
+    trust: bool = False,
+) -> Upstream:
+    """Build an upstream of s3prl.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor, optional
+        Weights that replace those of `checkpoint`, by the same names.
+    name : str
+        Name in s3prl's hub: ``tera_local``, ``hubert_custom`` and others that take a checkpoint, or
+        a published one such as ``hubert``, which s3prl then downloads.
+    options : mapping, optional
+        Further arguments of the upstream (``extra_conf`` of ``S3PRLUpstream``).
+    randomize : bool
+        Whether all weights are drawn anew, for a control of the same architecture.
+    seed : int
+        Of the weights that are drawn.
+    checkpoint : str, optional
+        File or folder with weights and the configuration that s3prl builds the network from.
+    trust : bool
+        True lets the checkpoint run code. Without it s3prl gets a copy with only harmless contents,
+        and a configuration that would call a function is refused: s3prl evaluates some settings.
+
+    Returns
+    -------
+    Upstream
+        Layers ``hidden0`` and on, as ``S3PRLUpstream`` orders them.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such upstream, it cannot be built from the checkpoint, or it needs one.
+    """
+    hub = import_hub()
+    if name not in hub.options():
+        raise ValueError(
+            f"s3prl has no upstream {name!r}: `dynamics models s3prl` lists the {len(upstreams())}"
+        )
+    if checkpoint is None and name.endswith(("_local", "_custom", "_url")):
+        raise ValueError(
+            f"s3prl builds {name} from a checkpoint's own configuration: give it a checkpoint"
+        )
+    template = None
+    if checkpoint is not None and Path(checkpoint).is_file():
+        from dynamics.checkpoints import read_file
+
+        template = _without_optimizer(read_file(checkpoint, trust=trust))
+        if not trust:
+            refuse_calls(template, checkpoint)
+    model = Upstream(
+        name,
+        dict(options or {}),
+        template=template,
+        folder=checkpoint,
+        randomize=randomize,
+        seed=seed,
+    )
+    if state is not None and template is not None:
+        model.check(state)
+    return model
+
+
+class Upstream(WaveformModel):
+    """An ``S3PRLUpstream`` behind the common face.
+
+    s3prl builds every network from a file, each family in its own way. To exchange weights, they
+    are put into the contents of the first file and the network is built from that; the front end
+    and all settings stay those of the first file.
+    """
+
+    def __init__(self, name, options, *, template, folder, randomize, seed):
+        super().__init__()
+        self.name = name
+        self.options = options
+        self.template = template
+        self.folder = folder
+        self.randomize = randomize
+        self.seed = seed
+        self.network = self._built(template)
+        self.layers = tuple(f"hidden{i}" for i in range(self.network.num_layers))
+        # The front ends of nearly all upstreams have windows of 25 ms (wav2vec 2.0: 400 samples).
+        self.frame_times = {
+            layer: (0.0125, stride / self.sample_rate)
+            for layer, stride in zip(self.layers, self.network.downsample_rates)
+        }
+        self.settle()
+        decide_batchable(self, "s3prl gives every stimulus the frames of the longest")
+
+    def forward_prepared(self, waveforms, lengths):
+        """Return every hidden state (batch, time, feature)."""
+        with torch.no_grad(), quiet(), torch.random.fork_rng(devices=[]):
+            # Some front ends dither: the same noise each time.
+            torch.manual_seed(self.seed)
+            states, _ = self.network(waveforms, lengths)
+        return dict(zip(self.layers, states))
+
+    def frames(self, lengths):
+        """Count frames as s3prl does: one each started stride."""
+        return {
+            layer: torch.div(lengths - 1, stride, rounding_mode="floor") + 1
+            for layer, stride in zip(self.layers, self.network.downsample_rates)
+        }
+
+    def check(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Raise a ValueError where weights do not fit the file that the network was built from."""
+        from dynamics.checkpoints import weights_of
+
+        if self.template is None:
+            raise ValueError(
+                f"{self.name} was built without a file: its weights cannot be exchanged"
+            )
+        expected = weights_of(self.template)
+        holder = _Holder({name: value.shape for name, value in expected.items()})
+        load_strictly(holder, state, what=f"s3prl's {self.name}")
+        check_finite(state)
+
+    def load_weights(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Exchange the weights, by the names that the first checkpoint has."""
+        from dynamics.checkpoints import weights_of
+
+        self.check(state)
+        names = {id(value): name for name, value in weights_of(self.template).items()}
+        self.network = self._built(_replaced(self.template, names, state))
+        self.settle()
+
+    def _built(self, contents) -> torch.nn.Module:
+        with quiet():
+            from s3prl.nn import S3PRLUpstream
+        with tempfile.TemporaryDirectory() as folder:
+            where = self.folder
+            if contents is not None:
+                where = str(Path(folder) / "contents.ckpt")
+                torch.save(contents, where)
+            try:
+                with quiet(), torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(self.seed)
+                    return S3PRLUpstream(
+                        self.name,
+                        path_or_url=where,
+                        extra_conf=self.options,
+                        randomize=self.randomize,
+                    ).eval()
+            except (Exception, SystemExit) as error:
+                reason = " ".join(str(error).split())[:300] or type(error).__name__
+                raise ValueError(
+                    f"s3prl cannot build {self.name} from this checkpoint: {reason}"
+                ) from error
+
+
+def refuse_calls(tree: Any, where: str) -> None:
+    """Raise a ValueError where a setting in a checkpoint would call a function when evaluated.
+
+    Parameters
+    ----------
+    tree : object
+        Contents of a checkpoint.
+    where : str
+        Its path, for the message.
+    """
+    for key, text in _strings(tree):
+        try:
+            parsed = ast.parse(text.strip(), mode="eval")
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            continue
+        if any(isinstance(node, ast.Call) for node in ast.walk(parsed)):
+            raise ValueError(
+                f"the setting {key!r} of {where!r} is {text[:60]!r}, which s3prl may run as code: "
+                "set `trust_checkpoints: true` if you trust its author"
+            )
 
 
 def import_hub() -> Any:
@@ -70,6 +261,44 @@ def quiet():
                 root.setLevel(level)
     for line in filter(None, said.getvalue().splitlines()):
         logger.debug("s3prl: %s", line)
+
+
+class _Holder(torch.nn.Module):
+    """Weights of given shapes without memory, to compare names and shapes with."""
+
+    def __init__(self, shapes):
+        super().__init__()
+        self.shapes = shapes
+
+    def state_dict(self, *, keep_vars=False):
+        return {name: torch.empty(shape, device="meta") for name, shape in self.shapes.items()}
+
+
+def _without_optimizer(tree: Any) -> Any:
+    if not isinstance(tree, Mapping):
+        return tree
+    return {k: v for k, v in tree.items() if "optim" not in str(k).lower() and k != "Scheduler"}
+
+
+def _replaced(tree: Any, names: Mapping[int, str], state: Mapping[str, torch.Tensor]) -> Any:
+    if isinstance(tree, torch.Tensor):
+        return state[names[id(tree)]] if id(tree) in names else tree
+    if isinstance(tree, Mapping):
+        return type(tree)((key, _replaced(value, names, state)) for key, value in tree.items())
+    return tree
+
+
+def _strings(tree: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(tree, str):
+        yield key, tree
+    elif isinstance(tree, Mapping):
+        for name, value in tree.items():
+            yield from _strings(value, str(name))
+    elif isinstance(tree, (list, tuple)):
+        for value in tree:
+            yield from _strings(value, key)
+    elif hasattr(tree, "__dict__") and not isinstance(tree, torch.Tensor):
+        yield from _strings(vars(tree), key)
 
 
 def _gone(name: str):

@@ -1,0 +1,151 @@
+"""Checkpoints of s3prl's families: small networks that s3prl's own classes initialise and save."""
+
+from __future__ import annotations
+
+import torch
+
+from dynamics.models.s3prl import import_hub, quiet
+
+TRANSFORMER = {
+    "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "hidden_act": "gelu",
+    "intermediate_size": 32, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+    "initializer_range": 0.02, "layer_norm_eps": 1e-12, "share_layer": False,
+    "pre_layer_norm": False,
+}  # fmt: skip
+FBANK = {
+    "kaldi": {
+        "feat_type": "fbank",
+        "fbank": {
+            "frame_length": 25.0, "frame_shift": 10.0, "num_mel_bins": 20, "use_log_fbank": True,
+            "dither": 0.0,
+        },
+    },
+    "delta": {"order": 0, "win_length": 5},
+    "cmvn": {"use_cmvn": True},
+}  # fmt: skip
+CONVOLUTIONS = "[(16, 10, 5)] + [(16, 3, 2)] * 4 + [(16, 2, 2)] * 2"
+WAVES = {
+    "extractor_mode": "layer_norm", "conv_feature_layers": CONVOLUTIONS, "encoder_layers": 2,
+    "encoder_embed_dim": 24, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 3,
+    "conv_pos": 16, "conv_pos_groups": 4, "final_dim": 8, "layer_norm_first": True,
+}  # fmt: skip
+
+
+def transformer(step, *, share=False):
+    from s3prl.upstream.mockingjay import model
+
+    settings = TRANSFORMER | {"share_layer": share}
+    config = model.TransformerConfig(settings)
+    return {
+        "Optimizer": {"state": {}, "param_groups": []},
+        "Step": step,
+        "Config": {"runner": {"total_steps": 100}},
+        "Upstream_Config": {
+            "transformer": settings, "audio": FBANK, "task": {"sequence_length": 1500},
+        },
+        "Transformer": model.TransformerModel(config, 20).state_dict(),
+        "SpecHead": model.TransformerSpecPredictionHead(config, 20).state_dict(),
+    }  # fmt: skip
+
+
+def albert(step):
+    return transformer(step, share=True)
+
+
+def _acoustic(network, paras, step):
+    audio = {
+        "feat_type": "fbank", "feat_dim": 20, "frame_length": 25, "frame_shift": 10, "cmvn": True,
+    }  # fmt: skip
+    return {
+        "model": network(20, **paras).state_dict(),
+        "config": {"data": {"audio": audio}, "model": {"paras": paras}},
+        "step": step,
+    }
+
+
+def apc(step):
+    from s3prl.upstream.apc.apc import APC
+
+    paras = {"hidden_size": 16, "num_layers": 3, "dropout": 0.1, "residual": True}
+    return _acoustic(APC, paras, step)
+
+
+def npc(step):
+    from s3prl.upstream.npc.npc import NPC
+
+    paras = {
+        "hidden_size": 16, "n_blocks": 2, "dropout": 0.1, "residual": True, "kernel_size": 15,
+        "mask_size": 5,
+    }  # fmt: skip
+    return _acoustic(NPC, paras, step)
+
+
+def hubert(step):
+    from s3prl.upstream.hubert import hubert_model
+    from s3prl.upstream.utils import merge_with_parent
+
+    settings = WAVES | {"label_rate": 50.0}
+    task, symbols = {"normalize": True, "sample_rate": 16000, "label_rate": 50.0}, [["a", "b"]]
+    network = hubert_model.HubertModel(
+        merge_with_parent(hubert_model.HubertConfig, settings),
+        merge_with_parent(hubert_model.HubertPretrainingConfig, task),
+        symbols,
+    )
+    return {
+        "task_cfg": task, "model_cfg": settings, "model_weight": network.state_dict(),
+        "dictionaries_symbols": symbols, "step": step,
+    }  # fmt: skip
+
+
+def wav2vec2(step):
+    from s3prl.upstream.utils import merge_with_parent
+    from s3prl.upstream.wav2vec2.wav2vec2_model import Wav2Vec2Config, Wav2Vec2Model
+
+    network = Wav2Vec2Model(merge_with_parent(Wav2Vec2Config, WAVES))
+    return {
+        "task_cfg": {"normalize": True}, "model_cfg": WAVES, "model_weight": network.state_dict(),
+        "step": step,
+    }  # fmt: skip
+
+
+def wavlm(step):
+    from s3prl.upstream.wavlm.WavLM import WavLM, WavLMConfig
+
+    settings = vars(WavLMConfig()) | WAVES | {"relative_position_embedding": True, "num_buckets": 8}
+    settings |= {"max_distance": 20, "gru_rel_pos": True}
+    return {"cfg": settings, "model": WavLM(WavLMConfig(settings)).state_dict(), "step": step}
+
+
+def distiller(step):
+    from s3prl.upstream.distiller.model import DistillerConfig, DistillerModel
+
+    settings = {
+        "extractor_conv_feature_layers": CONVOLUTIONS, "conv_pos": 16, "conv_pos_groups": 4,
+        "encoder_layers": 2, "encoder_embed_dim": 24, "encoder_ffn_embed_dim": 32,
+        "encoder_attention_heads": 3, "final_dim": 24, "n_tasks": 2, "task_emb_type": "expand-last",
+        "extractor_mode": "layer_norm",
+    }  # fmt: skip
+    network = DistillerModel(DistillerConfig(settings))
+    return {"Config": {"distiller": settings}, "Distiller": network.state_dict(), "Step": step}
+
+
+FAMILIES = {
+    "tera_local": transformer, "mockingjay_local": transformer, "audio_albert_local": albert,
+    "apc_local": apc, "npc_local": npc, "hubert_custom": hubert, "wav2vec2_custom": wav2vec2,
+    "wavlm_local": wavlm, "unispeech_sat_local": wavlm, "distiller_local": distiller,
+}  # fmt: skip
+
+
+def save(path, name, *, step, seed):
+    """Save a checkpoint of one family, every bias and norm moved from where it starts."""
+    import_hub()
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(seed)
+        contents = FAMILIES[name](step)
+        for value in contents.values():
+            if isinstance(value, dict):
+                for tensor in value.values():
+                    if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                        tensor += 0.05 * torch.randn_like(tensor).abs()
+    torch.save(contents, path)
+    return path
