@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 
 from dynamics import natsound
+from dynamics.audio import without_suffix
 from dynamics.natsound import folds as folds
-from dynamics.sounds import without_suffix
 
 logger = logging.getLogger(__name__)
 

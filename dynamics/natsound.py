@@ -7,7 +7,7 @@ import scipy.io
 import xarray as xr
 
 from dynamics import datasets
-from dynamics.sounds import natural_order, without_suffix
+from dynamics.audio import natural_order, without_suffix
 
 
 def nh2015_components() -> xr.Dataset:

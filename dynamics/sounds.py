@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import logging
-import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,18 +11,14 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 
 from dynamics import datasets, synthesis
+from dynamics.audio import SUFFIXES, duration, natural_order, read_audio, resample, without_suffix
 
-logger = logging.getLogger(__name__)
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
 UNLABELLED = "unlabelled"
 
+# A function of nothing that returns samples (mono, float32) and their rate in Hz.
 Source = Callable[[], tuple[np.ndarray, int]]
-"""A function of nothing that returns samples (mono, float32) and their rate in Hz."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +97,7 @@ class StimulusSet:
         if sample_rate <= 0:
             raise ValueError(f"sample_rate must be a positive number of Hz, not {sample_rate}")
         if sample_rate not in self._resampled:
-            resampled = [_resample(*source(), sample_rate) for source in self.sources]
+            resampled = [resample(*source(), sample_rate) for source in self.sources]
             self._resampled.clear()
             self._resampled[sample_rate] = resampled
         return list(self._resampled[sample_rate])
@@ -138,7 +132,7 @@ def load(name: str | Path, **arguments) -> StimulusSet:
     path = Path(name).expanduser()
     if path.is_dir():
         return from_folder(path, **arguments)
-    if path.exists():
+    if path.is_file():
         raise ValueError(f"stimuli '{name}' is a file: give the folder that holds the sounds")
     if len(path.parts) > 1 or str(name).startswith((".", "~")):
         raise FileNotFoundError(f"stimulus folder '{name}' does not exist: correct the path")
@@ -228,15 +222,12 @@ def fsdd(*, split: str = "all") -> StimulusSet:
     StimulusSet
         Names are ``<digit>_<speaker>_<take>``.
     """
-    if split not in ("all", "train", "test"):
+    takes = {"all": (0, np.inf), "train": (5, np.inf), "test": (0, 5)}
+    if split not in takes:
         raise ValueError(f"split must be 'all', 'train' or 'test', not '{split}'")
-    recordings = datasets.folder("fsdd") / "recordings"
-    wanted = {"all": (0, np.inf), "train": (5, np.inf), "test": (0, 5)}[split]
-    paths = [
-        path
-        for path in recordings.glob("*.wav")
-        if wanted[0] <= int(path.stem.rsplit("_", 1)[1]) < wanted[1]
-    ]
+    first, end = takes[split]
+    recordings = (datasets.folder("fsdd") / "recordings").glob("*.wav")
+    paths = [path for path in recordings if first <= int(path.stem.split("_")[2]) < end]
     names = [path.stem for path in paths]
     name = "fsdd" if split == "all" else f"fsdd-{split}"
     return _from_files(name, names, [item[0] for item in names], paths)
@@ -268,7 +259,7 @@ def synthetic(
     Returns
     -------
     StimulusSet
-        ``per_kind`` sounds of each kind, named ``<kind>_<index>``.
+        Named ``<kind>_<index>``.
     """
     kinds = [kind for kind in synthesis.KINDS if kind != "mixture"] if kinds is None else kinds
     if unknown := [kind for kind in kinds if kind not in synthesis.KINDS]:
@@ -298,7 +289,7 @@ def pretraining_audio() -> StimulusSet:
     Returns
     -------
     StimulusSet
-        108 recordings of about a minute.
+        About 108 recordings of a minute.
     """
     return from_folder(datasets.folder("pretraining-audio"), name="pretraining-audio")
 
@@ -341,73 +332,6 @@ def read_labels(path: str | Path) -> dict[str, str]:
     return labels
 
 
-def without_suffix(name: str) -> str:
-    """Return a stimulus name without an audio file's suffix.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``stim5_alarm_clock.wav``.
-
-    Returns
-    -------
-    str
-        Such as ``stim5_alarm_clock``.
-    """
-    stem, dot, suffix = name.rpartition(".")
-    return stem if dot and f".{suffix.lower()}" in SUFFIXES else name
-
-
-def natural_order(name: str) -> list[tuple[int, int | str]]:
-    """Sorting key in which ``stim5`` comes before ``stim10``.
-
-    Parameters
-    ----------
-    name : str
-        Any name.
-
-    Returns
-    -------
-    list
-        Comparable parts of the name: numbers and what is between them.
-    """
-    parts = re.findall(r"\d+|\D+", name)
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
-
-
-def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
-    """Decode a file and average its channels.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file that libsndfile reads.
-
-    Returns
-    -------
-    samples : ndarray of shape (n_samples,)
-        Float32.
-    sample_rate : int
-        Hz.
-
-    Raises
-    ------
-    FileNotFoundError
-        Where there is no such file.
-    ValueError
-        Where the file is empty, is not audio, or holds values that are not finite.
-    """
-    _check(path)
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        raise _not_audio(path) from error
-    mono = samples.mean(axis=1)
-    if not mono.size or not np.isfinite(mono).all():
-        raise ValueError(f"{path} has no finite samples: replace or remove it")
-    return mono, int(rate)
-
-
 def _from_files(
     name: str, names: Sequence[str], categories: Sequence[str], paths: Sequence[Path]
 ) -> StimulusSet:
@@ -416,36 +340,9 @@ def _from_files(
         name=name,
         names=tuple(names[index] for index in order),
         categories=tuple(categories[index] for index in order),
-        durations=np.array([_check(paths[index]) for index in order]),
+        durations=np.array([duration(paths[index]) for index in order]),
         sources=tuple(partial(read_audio, paths[index]) for index in order),
     )
-
-
-def _check(path: str | Path) -> float:
-    """Return the duration (s) that a file's header states."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} does not exist: complete the stimulus folder")
-    if Path(path).stat().st_size == 0:
-        raise ValueError(f"{path} is an empty file: replace or remove it")
-    try:
-        info = soundfile.info(str(path))
-    except soundfile.SoundFileError as error:
-        raise _not_audio(path) from error
-    if info.frames < 1:
-        raise ValueError(f"{path} holds no samples: replace or remove it")
-    return info.frames / info.samplerate
-
-
-def _not_audio(path: str | Path) -> ValueError:
-    return ValueError(f"{path} is not readable audio: replace or remove it")
-
-
-def _resample(samples: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
-    if rate != sample_rate:
-        samples = soxr.resample(samples, rate, sample_rate, quality="VHQ")
-    samples = np.ascontiguousarray(samples, dtype=np.float32)
-    samples.setflags(write=False)
-    return samples
 
 
 def _synthesise(

@@ -2,12 +2,12 @@
 
 A model of early auditory cortex after Chi, Ru & Shamma (2005, doi:10.1121/1.1945807) on the
 cochleagram of Norman-Haignere & McDermott (2018, doi:10.1371/journal.pbio.2005127): half-cosine
-filters as wide as the ear's, envelopes raised to the power 0.3, then filters tuned to a temporal
-rate (Hz), a spectral scale (cycles per octave) and a direction.
+filters, envelopes to the power 0.3, filters tuned to temporal rate, spectral scale and direction.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,6 +19,7 @@ SAMPLE_RATE = 20000
 ENVELOPE_RATE = 500
 FRAME_SECONDS = 0.05
 COMPRESSION = 0.3
+LOG_FLOOR = 1e-3
 
 RATES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -40,6 +41,8 @@ class Spectrotemporal(nn.Module):
     - ``spectral``: amplitude of the modulation at every (scale, band), without temporal filter.
     - ``spectrotemporal``: root mean square of the modulation at every
       (direction, scale, rate, group of bands).
+    - ``spectrotemporal-log``: its logarithm, with a floor of 0.001 (a full-scale tone has an
+      envelope of 1); the strongest of these baselines for most auditory responses.
 
     Temporal filters are causal and see silence before the sound. Every stimulus is computed on
     its own, at its own length, so that padding changes nothing.
@@ -55,7 +58,7 @@ class Spectrotemporal(nn.Module):
     """
 
     sample_rate = SAMPLE_RATE
-    layers = ("cochleagram", "temporal", "spectral", "spectrotemporal")
+    layers = ("cochleagram", "temporal", "spectral", "spectrotemporal", "spectrotemporal-log")
     batchable = True
     why_not_batchable = ""
 
@@ -120,6 +123,11 @@ class Spectrotemporal(nn.Module):
         -------
         tuple of Tensor
             Waveforms and lengths.
+
+        Raises
+        ------
+        ValueError
+            For another shape, or lengths that do not fit it.
         """
         if waveforms.ndim != 2 or waveforms.shape[1] == 0:
             raise ValueError(
@@ -127,7 +135,15 @@ class Spectrotemporal(nn.Module):
             )
         if lengths is None:
             lengths = torch.full((len(waveforms),), waveforms.shape[1])
-        return waveforms.float(), torch.as_tensor(lengths, dtype=torch.int64)
+        lengths = torch.as_tensor(lengths, dtype=torch.int64)
+        if lengths.shape != waveforms.shape[:1] or not (
+            int(lengths.min()) >= 1 and int(lengths.max()) <= waveforms.shape[1]
+        ):
+            raise ValueError(
+                f"lengths must be {len(waveforms)} numbers of samples from 1 to "
+                f"{waveforms.shape[1]}, not {lengths.tolist()}"
+            )
+        return waveforms.float(), lengths
 
     @torch.no_grad()
     def forward_prepared(
@@ -162,15 +178,10 @@ class Spectrotemporal(nn.Module):
     def load_weights(self, state: Mapping[str, torch.Tensor]) -> None:
         """Refuse weights, of which there are none.
 
-        Parameters
-        ----------
-        state : mapping
-            Must be empty.
-
         Raises
         ------
         ValueError
-            Where there is anything in it.
+            Where `state` is not empty.
         """
         if state:
             raise ValueError(
@@ -193,8 +204,8 @@ class Spectrotemporal(nn.Module):
         """
         count = max(1, wave.shape[0] // _HOP)
         # A filter rings past the end, and must not do so into the beginning.
-        size = _BASEBAND * scipy.fft.next_fast_len(-(-(count * _HOP + SAMPLE_RATE // 10) // 8))
-        size = max(size, _BASEBAND * -(-wave.shape[0] // _BASEBAND))
+        size = count * _HOP + SAMPLE_RATE // 10
+        size = _BASEBAND * scipy.fft.next_fast_len(-(-size // _BASEBAND))
         bins, gains = self._cochlea(size)
         spectrum = torch.fft.rfft(wave, n=size)
         spectrum = nn.functional.pad(spectrum, (0, size // _BASEBAND))
@@ -224,6 +235,7 @@ class Spectrotemporal(nn.Module):
             "spectral": spectral,
             "spectrotemporal": torch.sqrt(torch.stack(both, dim=1)),
         }
+        features["spectrotemporal-log"] = torch.log(features["spectrotemporal"] + LOG_FLOOR)
         return {name: values.flatten(0, -2).T for name, values in features.items()}
 
     def _cochlea(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -318,7 +330,7 @@ def _power(F: torch.Tensor, size: int, rate: float) -> torch.Tensor:
     `F` (..., size // 2 + 1) is the spectrum over time at 500 Hz. Beyond four times its rate a
     filter passes less than a hundredth, so that a low rate needs few samples a frame.
     """
-    count = min(-(-int(4 * rate * FRAME_SECONDS * 100) // 100) or 1, -(-_STEPS // 2))
+    count = min(math.ceil(4 * rate * FRAME_SECONDS), math.ceil(_STEPS / 2))
     short = size // _STEPS * count
     kept = min(short, F.shape[-1])
     f = np.arange(kept) * ENVELOPE_RATE / size
