@@ -205,7 +205,7 @@ def make_target(data: xr.Dataset, activations: xr.Dataset, *, origin: str, seed:
         )
         raise ValueError(
             f"target {data.attrs.get('name', '?')!r} of {origin} has missing values in neuroid "
-            f"{data['neuroid'].to_numpy()[bad[0]]!r}: drop or fill them"
+            f"'{data['neuroid'].to_numpy()[bad[0]]}': drop or fill them"
         )
     return Target(rows, values, folds, subjects)
 

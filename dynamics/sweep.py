@@ -74,7 +74,7 @@ def plot(sweep: Sweep) -> list[Path]:
     tree = store.open(sweep.store)
     written = []
     for metric in sweep.metrics:
-        targets = [t.label for t in sweep.targets if f"results/{t.label}/{metric.label}" in tree]
+        targets = [t.label for t in sweep.targets if f"/results/{t.label}/{metric.label}" in tree.groups]
         if not targets:
             raise ValueError(
                 f"store {sweep.store} has no results of {metric.label!r}: run `dynamics analyze`"

@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+import xarray as xr
+from sklearn.linear_model import Ridge
+
+from dynamics import analyze, brains, store
+from dynamics.config import validate
+from dynamics.progress import silent
+
+N, V, SUBJECTS = 40, 6, 3
+NAMES = [f"sound{i}" for i in range(N)]
+CATEGORIES = ["speech", "music"] * (N // 2)
+
+
+def layers_at(step):
+    rng = np.random.default_rng(step)
+    return {f"layer{k}": rng.standard_normal((N, 12)).astype("float32") for k in range(2)}
+
+
+@pytest.fixture
+def brain(tmp_path):
+    """A target of another order and with one more sound; it follows layer1 of step 10."""
+    rng = np.random.default_rng(0)
+    order = rng.permutation(N)
+    signal = layers_at(10)["layer1"].astype(float) @ rng.standard_normal((12, V))
+    response = signal + 0.3 * rng.standard_normal((N, V))
+    data = xr.Dataset(
+        {"response": (("stimulus", "neuroid"), response[order])},
+        coords={
+            "stimulus": [NAMES[i] for i in order],
+            "neuroid": [f"n{i}" for i in range(V)],
+            "subject": ("neuroid", [f"s{i % SUBJECTS}" for i in range(V)]),
+        },
+        attrs={"name": "test brain", "simulated": 1},
+    )
+    data.to_netcdf(tmp_path / "brain.nc", engine="scipy")
+    return data
+
+
+@pytest.fixture
+def sweep(tmp_path, brain, monkeypatch):
+    path = tmp_path / "s.zarr"
+    root = store.begin(path, run="test", identity={})
+    store.plan(root, [(step, str(step), 1) for step in (10, 0)])
+    for step in (10, 0):
+        store.write_activations(root, step, layers_at(step), stimuli=NAMES, categories=CATEGORIES)
+        store.commit(root, step, sha256=f"hash{step}")
+    monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: None)
+    monkeypatch.setattr(analyze.brains, "load", lambda *a, **k: brain)
+    return validate(
+        {
+            "run": "test",
+            "store": str(path),
+            "checkpoints": "none",
+            "model": "none",
+            "stimuli": "none",
+            "targets": ["brain"],
+            "baseline": None,
+            "workers": 2,
+        },
+        origin="test",
+    )
+
+
+def test_scores_are_joined_by_name_and_agree_with_scikit_learn(sweep, brain):
+    assert analyze.analyze(sweep, advance=silent) == {"new": 4, "already": 0}
+    results = store.open(sweep.store)["results/brain/ridge"].to_dataset()
+    assert results["step"].to_numpy().tolist() == [0, 10]
+    best = results["r2"].mean("neuroid")
+    assert best.argmax(...)["layer"].item() == 1 and best.sel(step=10, layer="layer1") > 0.6
+    assert best.sel(step=0).max() < 0.3
+
+    # The same folds and one alpha by hand: the score is that of scikit-learn's ridge.
+    target = analyze.make_target(brain, store.open(sweep.store)["activations"].to_dataset(),
+                                 origin="test")  # fmt: skip
+    X = layers_at(10)["layer1"][target.rows].astype(float)
+    found = analyze.METHODS["ridge"]({"layer1": X}, target, alphas=np.array([3.0]))
+    predictions = np.empty_like(target.response)
+    for fold in np.unique(target.folds):
+        test = target.folds == fold
+        model = Ridge(3.0).fit(X[~test], target.response[~test])
+        predictions[test] = model.predict(X[test])
+    r = [np.corrcoef(predictions[:, v], target.response[:, v])[0, 1] for v in range(V)]
+    np.testing.assert_allclose(found["score"][1][0], r, atol=1e-6)
+    by_name = brain.sel(stimulus=[NAMES[row] for row in target.rows])
+    np.testing.assert_array_equal(by_name["response"].to_numpy(), target.response)
+
+
+def test_only_what_is_missing_is_computed(sweep):
+    analyze.analyze(sweep, advance=silent)
+    assert analyze.analyze(sweep, advance=silent) == {"new": 0, "already": 4}
+    root = store.zarr.open_group(sweep.store)
+    store.plan(root, [(5, "5", 1)])
+    store.write_activations(root, 5, layers_at(5), stimuli=NAMES, categories=CATEGORIES)
+    store.commit(root, 5, sha256="hash5")
+    assert analyze.analyze(sweep, advance=silent) == {"new": 2, "already": 4}
+    store.commit(root, 0, sha256="another")
+    assert analyze.analyze(sweep, advance=silent) == {"new": 2, "already": 4}
+    results = store.open(sweep.store)["results/brain/rsa"].to_dataset()
+    assert results["step"].to_numpy().tolist() == [0, 5, 10]
+    assert results["subject"].to_numpy().tolist() == ["s0", "s1", "s2"]
+
+
+def test_one_worker_or_two_give_the_same_numbers(sweep, tmp_path):
+    analyze.analyze(sweep, advance=silent)
+    first = store.open(sweep.store)["results/brain/ridge"]["score"].to_numpy()
+    import shutil
+
+    shutil.rmtree(sweep.store / "results" / "brain")
+    analyze.analyze(sweep.model_copy(update={"workers": 1}), advance=silent)
+    again = store.open(sweep.store)["results/brain/ridge"]["score"].to_numpy()
+    np.testing.assert_array_equal(first, again)
+
+
+def test_other_parameters_need_another_label(sweep):
+    analyze.analyze(sweep, advance=silent)
+    changed = sweep.model_copy(update={"seed": 1})
+    with pytest.raises(ValueError, match=r"seed = 0, this sweep has 1.*another `label`"):
+        analyze.analyze(changed, advance=silent)
+
+
+def test_a_metric_that_does_not_exist_is_refused_before_anything_is_written(sweep):
+    metrics = (analyze.Choice(name="rigde"),)
+    with pytest.raises(ValueError, match="unknown metric 'rigde'"):
+        analyze.analyze(sweep.model_copy(update={"metrics": metrics}), advance=silent)
+
+
+def test_no_scheduler_at_an_address_is_one_sentence():
+    with (
+        pytest.raises(OSError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"),
+        analyze.cluster("tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+def test_a_target_checksum_forgives_the_last_bit_and_nothing_else():
+    rng = np.random.default_rng(1)
+    target = analyze.Target(np.arange(165), rng.standard_normal((165, 200)), np.arange(165) % 5, [])
+    noise = 1e-13 * rng.standard_normal(target.response.shape)
+    same = analyze.Target(target.rows, target.response + noise, target.folds, [])
+    other = analyze.Target(target.rows, target.response.copy(), target.folds, [])
+    other.response[3, 7] += 0.01
+    rotated = analyze.Target(target.rows, target.response, np.roll(target.folds, 1), [])
+    base = analyze.checksums(target)
+    assert np.allclose(base, analyze.checksums(same), rtol=0, atol=1e-10)
+    assert not np.allclose(base, analyze.checksums(other), rtol=1e-6, atol=1e-6)
+    assert not np.allclose(base, analyze.checksums(rotated), rtol=1e-6, atol=1e-6)
+
+
+def test_missing_values_and_time_axes_are_refused(brain):
+    activations = xr.Dataset(coords={"stimulus": NAMES, "category": ("stimulus", CATEGORIES)})
+    gap = brain.copy(deep=True)
+    gap["response"][2, 4] = np.nan
+    with pytest.raises(ValueError, match="missing values in neuroid 'n4'"):
+        analyze.make_target(gap, activations, origin="test")
+    with pytest.raises(ValueError, match="average it over time"):
+        analyze.make_target(brain.expand_dims(time=3), activations, origin="test")
+
+
+def test_the_ecog_target_joins_the_fmri_stimuli_by_name(data_root):
+    names = brains.load("nh2015-components")["stimulus"].to_numpy()
+    ecog = brains.load("nh2022-ecog")
+    activations = xr.Dataset(
+        coords={"stimulus": names[::-1], "category": ("stimulus", ["x", "y", "z"] * 55)}
+    )
+    target = analyze.make_target(ecog, activations, origin="test")
+    row = int(np.flatnonzero(names[::-1][target.rows] == "stim5_alarm_clock")[0])
+    np.testing.assert_array_equal(
+        target.response[row], ecog["response"].sel(stimulus="stim5_alarm_clock").to_numpy()
+    )

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+
+from dynamics import extract, sounds
+from dynamics.models import encodecmae
+
+MODEL = {"layers": 2, "width": 16, "heads": 2, "feed_forward": 24, "mels": 32}
+
+
+class Ramp:
+    """A model whose activation at frame t is t, with 10 frames a second at 1 kHz."""
+
+    sample_rate, layers, batchable, why_not_batchable = 1000, ("ramp",), True, ""
+
+    def frames(self, lengths):
+        return {"ramp": lengths // 100}
+
+    def prepare(self, waveforms, lengths=None):
+        return (waveforms[:, ::100],)
+
+    def forward_prepared(self, prepared):
+        batch, frames = prepared.shape
+        return {"ramp": torch.arange(frames).float().expand(batch, frames).unsqueeze(-1)}
+
+
+def stimuli_of(seconds):
+    return sounds.StimulusSet(
+        name="test",
+        names=tuple(f"s{n}" for n in range(len(seconds))),
+        categories=("x",) * len(seconds),
+        durations=np.array(seconds),
+        sources=tuple(lambda s=s: (np.zeros(int(1000 * s), "float32"), 1000) for s in seconds),
+    )
+
+
+@pytest.mark.parametrize(
+    ("pooling", "formula"),
+    [
+        ("mean", lambda n: [np.arange(n).mean()]),
+        ("mean+deviation", lambda n: [np.arange(n).mean(), np.arange(n).std()]),
+        ("last", lambda n: [n - 1]),
+    ],
+)
+def test_pooling_follows_its_formula_and_rows_keep_their_order(pooling, formula):
+    stimuli, model = stimuli_of([1.0, 0.3, 2.0, 0.5]), Ramp()
+    found = extract.extract(model, extract.batches(model, stimuli, batch_size=3), pooling=pooling)
+    expected = [formula(n) for n in (10, 3, 20, 5)]
+    np.testing.assert_allclose(found["ramp"], expected, rtol=1e-6)
+
+
+def test_batch_size_and_keeping_change_nothing():
+    stimuli = sounds.load("synthetic", per_kind=1, seconds=0.5)
+    model = encodecmae.build(None, **MODEL)
+    one = extract.extract(model, extract.batches(model, stimuli, batch_size=1))
+    many = extract.extract(model, extract.batches(model, stimuli, batch_size=7))
+    lean = extract.extract(model, extract.batches(model, stimuli, batch_size=7, keep_bytes=0))
+    for layer in model.layers:
+        # float32: other batch shapes sum in another order
+        np.testing.assert_allclose(one[layer], many[layer], atol=1e-5)
+        np.testing.assert_array_equal(many[layer], lean[layer])
+
+
+def test_an_unknown_pooling_lists_what_there_is():
+    with pytest.raises(ValueError, match="last, mean, mean\\+deviation"):
+        extract.extract(Ramp(), [], pooling="median")
+
+
+def test_activations_that_overflow_are_an_error_naming_the_layer():
+    model = encodecmae.build(None, **MODEL)
+    with torch.no_grad():
+        model.state_dict()["visible_encoder.encoder_layers.1.norm2.weight"][:] = torch.inf
+    stimuli = sounds.load("synthetic", per_kind=1, seconds=0.3)
+    with pytest.raises(ValueError, match=r"layer1.*not finite"):
+        extract.extract(model, extract.batches(model, stimuli))
