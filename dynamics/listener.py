@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import xarray as xr
@@ -31,7 +33,8 @@ def simulate(
     membership with periodicity, pitch and loudness fluctuation. Its signal has unit variance over
     the stimuli, and every repetition adds independent Gaussian noise of its own deviation s. So a
     noiseless predictor correlates with the mean over R repetitions by 1 / sqrt(1 + s^2 / R),
-    which is the coordinate ``ceiling``.
+    which is the coordinate ``ceiling``. The spectrotemporal baseline sees one of the ingredients
+    itself, so that here it is hard to beat in the primary region.
 
     Parameters
     ----------
@@ -69,7 +72,7 @@ def simulate(
     high = _standardise(_project(_one_hot(stimuli.categories), neuroids, rng))
     high = _standardise(high + 0.7 * _project(middle, neuroids, rng))
     signal = np.sqrt(1 - share) * _project(low, neuroids, rng) + np.sqrt(share) * high
-    noise = np.exp(rng.uniform(*np.log(NOISE), neuroids))
+    noise = np.exp(rng.uniform(math.log(NOISE[0]), math.log(NOISE[1]), neuroids))
     shape = (len(stimuli), neuroids, repetitions)
     response = _standardise(signal)[..., None] + noise[:, None] * rng.standard_normal(shape)
     about = {"long_name": "simulated response", "units": "standard deviations of the signal"}

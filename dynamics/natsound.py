@@ -77,9 +77,9 @@ def nh2022_ecog(*, response: str, over_time: str) -> xr.Dataset:
     R = matrix["R"].astype(np.float64)
     kept = over_time == "keep"
     R = R if kept else R.mean(axis=1)
-    labels = {"neuroid": [f"ecog{i + 1}" for i in range(R.shape[-1])]}
+    labels: dict = {"neuroid": [f"ecog{i + 1}" for i in range(R.shape[-1])]}
     labels |= {"subject": "group of 15", "region": "auditory cortex"}
-    about = {"description": "components of ECoG broadband gamma responses to natural sounds"}
+    about: dict = {"description": "components of ECoG broadband gamma responses to natural sounds"}
     if response == "electrodes":
         weights = scipy.io.loadmat(root / "ecog_component_weights.mat")
         R = R @ weights["W"].astype(np.float64)
@@ -147,7 +147,7 @@ def _natsound_target(
     names = [names[index] for index in order]
     dims = ("stimulus", "neuroid") if time is None else ("stimulus", "time", "neuroid")
     count = values.shape[-1]
-    coords = {
+    coords: dict = {
         label: ("neuroid", [value] * count if isinstance(value, str) else value)
         for label, value in labels.items()
     }

@@ -53,10 +53,7 @@ class StimulusSet:
             raise ValueError(f"two stimuli of '{self.name}' are called '{twice}': rename one")
         sizes = {len(self.names), len(self.categories), len(self.durations), len(self.sources)}
         if len(sizes) != 1:
-            raise ValueError(
-                f"'{self.name}' needs one category, duration and source for each of its "
-                f"{len(self.names)} names"
-            )
+            raise ValueError(f"'{self.name}' needs one category, duration and source a name")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -284,12 +281,12 @@ def synthetic(
 
 
 def pretraining_audio() -> StimulusSet:
-    """Load the recordings of the reference pretraining; categories are speech, music, effects.
+    """Load the recordings of the reference pretraining, about a minute each.
 
     Returns
     -------
     StimulusSet
-        About 108 recordings of a minute.
+        Categories are speech, music and effects.
     """
     return from_folder(datasets.folder("pretraining-audio"), name="pretraining-audio")
 

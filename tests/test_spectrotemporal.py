@@ -154,7 +154,7 @@ def test_layers_are_finite_and_of_manageable_size(model):
 def test_bad_arguments_are_refused_in_one_sentence(model):
     with pytest.raises(ValueError, match="has no weights, but 1 are left over"):
         model.load_weights({"layer.weight": torch.zeros(1)})
-    with pytest.raises(ValueError, match="multiple of twice the number of groups"):
+    with pytest.raises(ValueError, match="a multiple of 32, not 100"):
         spectrotemporal.build(None, bands=100)
     with pytest.raises(ValueError, match="between 20 and"):
         spectrotemporal.build(None, highest=12000)

@@ -61,6 +61,8 @@ class Spectrotemporal(nn.Module):
     layers = ("cochleagram", "temporal", "spectral", "spectrotemporal", "spectrotemporal-log")
     batchable = True
     why_not_batchable = ""
+    _even: torch.Tensor
+    _odd: torch.Tensor
 
     def __init__(
         self,
@@ -73,8 +75,7 @@ class Spectrotemporal(nn.Module):
         super().__init__()
         if bands < 8 or bands % (2 * groups):
             raise ValueError(
-                f"bands must be a multiple of twice the number of groups, {2 * groups}, and at "
-                f"least 8, not {bands}"
+                f"bands must be at least 8 and a multiple of {2 * groups}, not {bands}"
             )
         if not 20 <= lowest < highest <= 0.46 * SAMPLE_RATE:
             raise ValueError(
