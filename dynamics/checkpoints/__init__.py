@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from dynamics.checkpoints.find import Checkpoint, find
+from dynamics.checkpoints.fetch import fetch, fetched
+from dynamics.checkpoints.find import Checkpoint, find, growing, is_remote
 from dynamics.checkpoints.read import digest, read, read_file, weights_of
+from dynamics.checkpoints.select import select
 
-__all__ = ["Checkpoint", "digest", "find", "read", "read_file", "weights_of"]
+__all__ = [
+    "Checkpoint",
+    "digest",
+    "fetch",
+    "fetched",
+    "find",
+    "growing",
+    "is_remote",
+    "read",
+    "read_file",
+    "select",
+    "weights_of",
+]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dynamics.checkpoints.formats import (
     NO_WEIGHTS,
@@ -53,15 +55,29 @@ class Checkpoint:
     note: str = ""
 
 
-def find(source: str | Path, *, duplicates: str = "newer") -> list[Checkpoint]:
+def find(
+    source: Any,
+    *,
+    duplicates: str = "newer",
+    storage_options: Mapping[str, Any] | None = None,
+    look_inside: bool = True,
+) -> list[Checkpoint]:
     """Find the checkpoints of a source, in the order of training.
 
     Parameters
     ----------
-    source : str or Path
-        A folder of checkpoints.
+    source : str, Path, mapping or sequence
+        A folder; one file; a glob such as ``runs/*/last.ckpt``; a URL of fsspec (``s3://``,
+        ``gs://``, ``https://``) of a folder, a file or a glob; ``hf://owner/name/folder`` or
+        ``hf://owner/name@step*`` for the revisions of a repository on the model hub; a mapping of
+        steps to any single one of these; or a list of single ones.
     duplicates : {"newer", "older", "error"}
         Which of two checkpoints of one step is used; the other is named in the note.
+    storage_options : mapping, optional
+        For fsspec: credentials, endpoint and the like.
+    look_inside : bool
+        Whether a remote file whose name states a step is opened too (a few small requests each).
+        Local files always are.
 
     Returns
     -------
@@ -74,23 +90,62 @@ def find(source: str | Path, *, duplicates: str = "newer") -> list[Checkpoint]:
     FileNotFoundError
         Where the source does not exist or holds no checkpoint.
     ValueError
-        Where no checkpoint states its step, or `duplicates` is ``"error"`` and there are some.
+        Where no checkpoint states its step, a URL cannot be listed, or `duplicates` is
+        ``"error"`` and there are some.
     """
-    folder = Path(source).expanduser()
-    if not folder.exists():
-        raise FileNotFoundError(f"there is no folder {str(source)!r}")
-    found = list(_in_folder(folder))
-    if not found:
-        for layout in LAYOUTS:
-            for inner in sorted(folder.glob(layout)):
-                found += _in_folder(inner)
+    remote = {"storage_options": storage_options, "look_inside": look_inside}
+    if isinstance(source, Mapping):
+        found = [_given(step, where, remote) for step, where in source.items()]
+    elif isinstance(source, (list, tuple)):
+        found = [c for where in source for c in _listed(where, remote)]
+    else:
+        found = list(_anywhere(source, remote))
     if not found:
         raise FileNotFoundError(
             f"there are no checkpoints in {str(source)!r}: looked for files ending in "
-            f"{', '.join(SUFFIXES)} and for checkpoint folders, there and in "
-            f"{', '.join(LAYOUTS)}"
+            f"{', '.join(SUFFIXES)} that state a training step, and for checkpoint folders, there "
+            f"and in {', '.join(LAYOUTS)}"
         )
     return arrange(found, duplicates)
+
+
+def growing(checkpoint: Checkpoint, *, quiet: float = 30.0, wait: float = 1.0) -> bool:
+    """Tell whether a local checkpoint is still being written.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        As `find` gave it.
+    quiet : float
+        A file that nobody touched for so many seconds is complete.
+    wait : float
+        Seconds between two looks at a younger one.
+
+    Returns
+    -------
+    bool
+        True where a young checkpoint changed between the looks or since it was found, or cannot be
+        read yet. Objects of remote stores appear when they are complete, so False for them.
+    """
+    if is_remote(checkpoint.uri):
+        return False
+    path = Path(checkpoint.uri)
+    try:
+        before = _extent(path)
+        if time.time() - before[1] > quiet:
+            return False
+        time.sleep(wait)
+        if _extent(path) != before or before[0] != checkpoint.bytes:
+            return True
+        again = _from_folder(path) if path.is_dir() else _from_file(path)
+    except OSError:
+        return True
+    return again is None or again.format == "unreadable"
+
+
+def is_remote(uri: str) -> bool:
+    """Tell whether a path is a URL that has to be fetched."""
+    return "://" in str(uri) and not str(uri).startswith(("file://", "local://"))
 
 
 def arrange(found: list[Checkpoint], duplicates: str = "newer") -> list[Checkpoint]:
@@ -104,6 +159,8 @@ def arrange(found: list[Checkpoint], duplicates: str = "newer") -> list[Checkpoi
 
 
 def _one_of(same: list[Checkpoint], duplicates: str) -> Checkpoint:
+    # Several names of one file, such as Lightning's link last.ckpt, are no duplicates.
+    same = list({os.path.realpath(c.uri): c for c in sorted(same, key=_has_step)}.values())
     if len(same) == 1:
         return same[0]
     if duplicates == "error":
@@ -118,7 +175,7 @@ def _one_of(same: list[Checkpoint], duplicates: str) -> Checkpoint:
         key=lambda c: (
             c.format != "unreadable",
             c.modified if duplicates == "newer" else -c.modified,
-            step_from_name(_last(c.uri)) == c.step,
+            _has_step(c),
             c.uri,
         ),
     )
@@ -128,10 +185,75 @@ def _one_of(same: list[Checkpoint], duplicates: str) -> Checkpoint:
     return replace(best, note="; ".join(filter(None, (best.note, text))))
 
 
+def _has_step(checkpoint: Checkpoint) -> bool:
+    return step_from_name(_last(checkpoint.uri)) == checkpoint.step
+
+
+def _anywhere(source: Any, remote: dict[str, Any]) -> Iterator[Checkpoint]:
+    """Checkpoints of a single source: a folder, a file, a glob or a URL."""
+    if is_remote(source):
+        from dynamics.checkpoints.remote import find_remote
+
+        yield from find_remote(str(source), **remote)
+        return
+    path = Path(re.sub(r"^(file|local)://", "", str(source))).expanduser()
+    if path.exists():
+        found = list(_in_folder(path))
+        inner = [] if found or path.is_file() else [p for x in LAYOUTS for p in path.glob(x)]
+        yield from found
+        for folder in sorted(inner):
+            yield from _in_folder(folder)
+    elif any(sign in str(path) for sign in "*?["):
+        # `Path.glob` follows no symlinks below `**`, so a loop of them ends.
+        start = Path(path.anchor) if path.is_absolute() else Path()
+        for match in sorted(start.glob(str(path.relative_to(path.anchor)))):
+            checkpoint = _from_folder(match) if match.is_dir() else _from_file(match)
+            if checkpoint is not None:
+                yield checkpoint
+    else:
+        raise FileNotFoundError(f"there is no folder or file {str(source)!r}")
+
+
+def _listed(where: Any, remote: dict[str, Any]) -> Iterator[Checkpoint]:
+    """Entry of a list: a path, or a step with a path."""
+    if isinstance(where, Mapping):
+        path = where.get("path", where.get("uri"))
+        if path is None or "step" not in where:
+            raise ValueError(f"the checkpoint {dict(where)!r} needs a `step` and a `path`")
+        yield _given(where["step"], path, remote)
+    elif isinstance(where, (list, tuple)) and len(where) == 2:
+        yield _given(where[0], where[1], remote)
+    else:
+        yield from _anywhere(where, remote)
+
+
+def _given(step: Any, where: Any, remote: dict[str, Any]) -> Checkpoint:
+    """Checkpoint whose step the user states; what the file says of it is noted only."""
+    if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+        raise ValueError(f"the step {step!r} of {str(where)!r} is not a whole number from 0")
+    if is_remote(where):
+        from dynamics.checkpoints.remote import describe_remote
+
+        return describe_remote(str(where), step, remote["storage_options"])
+    path = Path(where).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"there is no checkpoint at {str(where)!r} for step {step}")
+    found = _from_folder(path, step) if path.is_dir() else _from_file(path, step)
+    return found or Checkpoint(step, str(path), *_extent(path), "unreadable", "holds no weights")
+
+
+def _extent(path: Path) -> tuple[int, float]:
+    parts = [part for part in path.iterdir() if part.is_file()] if path.is_dir() else [path]
+    stats = [part.stat() for part in parts]
+    return sum(s.st_size for s in stats), max((s.st_mtime for s in stats), default=0.0)
+
+
 def _in_folder(folder: Path) -> Iterator[Checkpoint]:
     """Checkpoints directly in a folder, files and subfolders; the folder itself where it is one."""
     if folder.is_file():
-        yield from filter(None, [_from_file(folder)])
+        found = _from_file(folder)
+        if found is not None:
+            yield found
         return
     itself = _from_folder(folder)
     if itself is not None and itself.format != "folder":
@@ -153,11 +275,14 @@ def _in_folder(folder: Path) -> Iterator[Checkpoint]:
                 yield checkpoint
 
 
-def _from_file(path: Path) -> Checkpoint | None:
-    if NO_WEIGHTS.fullmatch(path.name):
+def _from_file(path: Path, given: int | None = None) -> Checkpoint | None:
+    if given is None and NO_WEIGHTS.fullmatch(path.name):
         return None
     named = step_from_name(path.name)
-    status = path.stat()
+    try:
+        status = path.stat()
+    except FileNotFoundError:  # a training loop that keeps the best few removed it just now
+        return None
     note = ""
     inside = None
     try:
@@ -168,32 +293,33 @@ def _from_file(path: Path) -> Checkpoint | None:
     if not kind:
         logger.debug("%s holds no weights", path)
         return None
-    return _placed(str(path), inside, named, status.st_size, status.st_mtime, kind, note)
+    extent = status.st_size, status.st_mtime
+    return placed(str(path), inside, named, *extent, kind, note, given)
 
 
-def _from_folder(folder: Path) -> Checkpoint | None:
+def _from_folder(folder: Path, given: int | None = None) -> Checkpoint | None:
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
         kind, inside = recognise_folder(names, lambda name: (folder / name).open("rb"))
+        if kind == "torch-distributed":
+            from dynamics.checkpoints.distributed import distributed_step
+
+            inside = distributed_step(folder)
+        extent = _extent(folder)
     except OSError as error:
         logger.warning("cannot look into %s: %s", folder, error.strerror)
         return None
     if not kind:
         return None
-    sizes = [(folder / name).stat() for name in names]
-    return _placed(
-        str(folder),
-        inside,
-        step_from_name(folder.name),
-        sum(status.st_size for status in sizes),
-        max(status.st_mtime for status in sizes),
-        kind,
-        "",
-    )
+    return placed(str(folder), inside, step_from_name(folder.name), *extent, kind, "", given)
 
 
-def _placed(uri, inside, named, size, modified, kind, note) -> Checkpoint | None:
+def placed(uri, inside, named, size, modified, kind, note, given=None) -> Checkpoint | None:
     """Make a checkpoint of what is known, or None where nothing states a step."""
+    if given is not None:
+        if inside is not None and inside != given:
+            note = f"its inside says step {inside}, the list {given}"
+        return Checkpoint(given, uri, size, modified, kind, note)
     step = inside if inside is not None else named
     if step is None:
         logger.warning("%s is left out: neither it nor its name states a training step", uri)

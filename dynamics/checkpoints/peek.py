@@ -8,6 +8,7 @@ files which must not be loaded can still be listed, ordered and described.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import pickle
@@ -119,6 +120,11 @@ def tensors(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from tensors(value, f"{prefix}{key}.")
     elif isinstance(tree, TensorSpec) or hasattr(tree, "untyped_storage"):
         yield prefix[:-1], tree
+
+
+def classes_of(raw: bytes) -> set[str]:
+    """Name what a pickle would import, without importing it; a ValueError where it is malformed."""
+    return _unpickle(io.BytesIO(raw))[1]
 
 
 class _Inert:

@@ -18,7 +18,7 @@ from dynamics.checkpoints.peek import Contents, peek
 logger = logging.getLogger(__name__)
 
 # Wrappers around the state dict, the one that training loops mean by "the model" first.
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "model_weight", "net", "network",
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "model_weight", "net", "network",
              "weights", "params")  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def foreign_classes(contents: Contents) -> list[str]:
     """Names in a file that are neither torch's own plain data nor in the table of harmless ones."""
     if contents.kind == "safetensors":
         return []
-    return sorted(contents.classes - harmless().keys() - _torch_allows())
+    return sorted(contents.classes - harmless().keys() - torch_allows())
 
 
 def digest(path: str | Path) -> str:
@@ -146,7 +146,7 @@ def weights_of(tree: Any) -> dict[str, torch.Tensor]:
         flat = {str(key): value for key, value in tree.items() if isinstance(value, torch.Tensor)}
         if any("." in key for key in flat) or len(flat) == len(tree):
             return flat
-    for name in _WRAPPERS:
+    for name in WRAPPERS:
         inner = tree.get(name)
         if isinstance(inner, (Mapping, torch.nn.Module)):
             state = weights_of(inner)
@@ -210,8 +210,8 @@ def _load(path: Path, mmap: bool, *, weights_only: bool) -> Any:
         ) from error
 
 
-def _torch_allows() -> set[str]:
-    """Names that torch's own restricted unpickler accepts without being told."""
+def torch_allows() -> set[str]:
+    """Return the names that torch's own restricted unpickler accepts without being told."""
     from torch import _weights_only_unpickler
 
     return set(_weights_only_unpickler._get_allowed_globals())

@@ -1,0 +1,291 @@
+"""Bring remote checkpoints here one after the other: verified, retried, and few at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import posixpath
+import re
+import shutil
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from dynamics.checkpoints.find import Checkpoint, is_remote
+from dynamics.checkpoints.formats import NO_WEIGHTS, SUFFIXES, WEIGHT_FILES
+from dynamics.checkpoints.remote import open_storage
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 2**22
+PARTIAL = ".part"
+
+
+@contextlib.contextmanager
+def fetch(
+    checkpoint: Checkpoint,
+    folder: str | Path,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    attempts: int = 5,
+    wait: float = 1.0,
+) -> Iterator[Path]:
+    """Have one checkpoint on this machine for the time of a ``with`` block.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Local ones are used where they are.
+    folder : str or Path
+        Where remote ones are put; made where it does not exist.
+    storage_options : mapping, optional
+        For fsspec.
+    attempts : int
+        How often a transfer is tried; each continues where the last one broke.
+    wait : float
+        Seconds before the second attempt; doubled each time.
+
+    Yields
+    ------
+    Path
+        Complete and verified; removed afterwards where it was fetched.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Where it is gone, its size or hash is wrong after every attempt, or the disk is full.
+    """
+    path = download(
+        checkpoint, folder, storage_options=storage_options, attempts=attempts, wait=wait
+    )
+    try:
+        yield path
+    finally:
+        if is_remote(checkpoint.uri):
+            _remove(path)
+
+
+def fetched(
+    checkpoints: Iterable[Checkpoint],
+    folder: str | Path,
+    *,
+    keep: int = 2,
+    storage_options: Mapping[str, Any] | None = None,
+    attempts: int = 5,
+    wait: float = 1.0,
+) -> Iterator[tuple[Checkpoint, Path | Exception]]:
+    """Go through checkpoints while the next ones are on their way.
+
+    Parameters
+    ----------
+    checkpoints : iterable of Checkpoint
+        In the order in which they are needed.
+    folder : str or Path
+        Where remote ones are put; leftovers of a broken run in it are removed first.
+    keep : int
+        At most so many are on this disk at any time, the one in use included.
+    storage_options, attempts, wait
+        As for `fetch`.
+
+    Yields
+    ------
+    checkpoint : Checkpoint
+        The next one.
+    path : Path or Exception
+        Where it is until the next one is asked for, or why it is not here.
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, not {keep}")
+    folder = Path(folder)
+    for leftover in folder.glob(f"*{PARTIAL}"):
+        _remove(leftover)
+    coming: deque[tuple[Checkpoint, Future]] = deque()
+    remaining = iter(checkpoints)
+    options = {"storage_options": storage_options, "attempts": attempts, "wait": wait}
+    with ThreadPoolExecutor(1) as pool:
+
+        def order() -> None:
+            while len(coming) < keep:
+                checkpoint = next(remaining, None)
+                if checkpoint is None:
+                    return
+                coming.append((checkpoint, pool.submit(download, checkpoint, folder, **options)))
+
+        order()
+        try:
+            while coming:
+                checkpoint, future = coming[0]
+                fault = future.exception()
+                try:
+                    yield checkpoint, fault if fault is not None else future.result()
+                finally:
+                    coming.popleft()
+                    if fault is None and is_remote(checkpoint.uri):
+                        _remove(future.result())
+                order()
+        finally:
+            for checkpoint, future in coming:
+                future.cancel()
+                if is_remote(checkpoint.uri) and not future.cancelled():
+                    with contextlib.suppress(Exception):
+                        _remove(future.result())
+
+
+def download(
+    checkpoint: Checkpoint,
+    folder: str | Path,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    attempts: int = 5,
+    wait: float = 1.0,
+) -> Path:
+    """Copy a remote checkpoint into a folder; local ones stay where they are.
+
+    Parameters
+    ----------
+    checkpoint, folder, storage_options, attempts, wait
+        As for `fetch`.
+
+    Returns
+    -------
+    Path
+        Never under this name before it is complete and verified.
+    """
+    if not is_remote(checkpoint.uri):
+        return Path(re.sub(r"^(file|local)://", "", checkpoint.uri))
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    storage, path = open_storage(checkpoint.uri, storage_options)
+    name = re.sub(r"[^\w.=@-]+", "_", posixpath.basename(path.rstrip("/")))[-80:]
+    mark = hashlib.sha256(checkpoint.uri.encode()).hexdigest()[:12]
+    final = folder / f"{mark}-{name}"
+    partial = folder / f"{mark}-{name}{PARTIAL}"
+    _remove(partial)
+    try:
+        parts = _parts(storage, path)
+        if parts is None:
+            _transfer(storage, path, partial, attempts, wait)
+        else:
+            partial.mkdir()
+            for part in parts:
+                _transfer(storage, part, partial / posixpath.basename(part), attempts, wait)
+        _remove(final)
+        os.replace(partial, final)
+    except FileNotFoundError:
+        _remove(partial)
+        raise FileNotFoundError(f"there is no checkpoint at {checkpoint.uri!r} any more") from None
+    except ValueError as error:
+        _remove(partial)
+        raise ValueError(f"cannot fetch {checkpoint.uri!r}: {error}") from error
+    except Exception as error:
+        _remove(partial)
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"cannot fetch {checkpoint.uri!r}: {reason}") from error
+    except BaseException:
+        _remove(partial)
+        raise
+    return final
+
+
+def _parts(storage, path: str) -> list[str] | None:
+    """Files of a checkpoint folder that are needed: weights and what describes them."""
+    if storage.isfile(path):
+        return None
+    entries = {
+        posixpath.basename(entry["name"]): entry["name"]
+        for entry in storage.ls(path, detail=True)
+        if entry["type"] == "file"
+    }
+    if not entries:
+        raise FileNotFoundError(path)
+    described = [n for n in entries if n.endswith((".json", ".yaml")) or n == ".metadata"]
+    weights = [n for n in entries if n.endswith(".distcp")]
+    for name in WEIGHT_FILES if not weights else ():
+        if name in entries:
+            weights = [name]
+            if name.endswith(".index.json"):
+                index = json.loads(storage.cat_file(entries[name]))
+                weights = sorted(set(index["weight_map"].values()) & entries.keys())
+            break
+    weights = weights or [
+        n for n in entries if n.lower().endswith(SUFFIXES) and not NO_WEIGHTS.fullmatch(n)
+    ]
+    return [entries[name] for name in dict.fromkeys([*described, *weights])]
+
+
+def _transfer(storage, path: str, target: Path, attempts: int, wait: float) -> None:
+    last = ""
+    for attempt in range(attempts):
+        if attempt:
+            logger.warning("fetching %s again after: %s", path, last)
+            time.sleep(wait * 2 ** (attempt - 1))
+        try:
+            storage.invalidate_cache()
+            _continue(storage, path, target)
+            return
+        except (FileNotFoundError, PermissionError):
+            raise
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise ValueError(
+                    f"no space left in {str(target.parent)!r}: free some, or lower `keep`"
+                ) from error
+            last = " ".join(str(error).split())[:200] or type(error).__name__
+        except Exception as error:
+            last = " ".join(str(error).split())[:200] or type(error).__name__
+    raise ValueError(f"{attempts} attempts failed, the last with: {last}")
+
+
+def _continue(storage, path: str, target: Path) -> None:
+    """Append what is missing, then compare size and hash with what the store says."""
+    info = storage.info(path)
+    size = info.get("size")
+    start = target.stat().st_size if target.exists() else 0
+    if size is not None and start > size:
+        target.unlink()
+        start = 0
+    if size is None or start < size or size == 0:
+        ranged = size is not None
+        options = {"block_size": CHUNK, "cache_type": "readahead"} if ranged else {"block_size": 0}
+        mode = "ab" if ranged else "wb"
+        with storage.open(path, "rb", **options) as source, target.open(mode) as file:
+            if start and ranged:
+                source.seek(start)
+            while chunk := source.read(CHUNK):
+                file.write(chunk)
+    arrived = target.stat().st_size
+    if size is not None and arrived != size:
+        raise OSError(f"{arrived} of {size} bytes arrived")
+    for algorithm, expected in _hashes(info):
+        with target.open("rb") as file:
+            found = hashlib.file_digest(file, algorithm).hexdigest()
+        if found != expected:
+            target.unlink()
+            raise OSError(f"its {algorithm} is {found}, not {expected}: the transfer was damaged")
+
+
+def _hashes(info: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Hashes that a store states: the hub's SHA-256, the MD5 of simple objects of S3 and Google."""
+    lfs = info.get("lfs")
+    sha256 = lfs.get("sha256") if isinstance(lfs, Mapping) else getattr(lfs, "sha256", None)
+    if sha256:
+        yield "sha256", sha256
+    tag = str(info.get("ETag", "")).strip('"')
+    plain = info.get("StorageClass") is not None or "Key" in info or "ServerSideEncryption" in info
+    # An encrypted or multipart object's tag is no MD5 of its content.
+    if plain and re.fullmatch(r"[0-9a-f]{32}", tag) and "kms" not in str(info).lower():
+        yield "md5", tag
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

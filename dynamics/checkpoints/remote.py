@@ -1,0 +1,253 @@
+"""Checkpoints on object stores, web servers and model hubs: list them, and fetch them in turn."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import posixpath
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+import fsspec
+
+from dynamics.checkpoints.find import Checkpoint, placed
+from dynamics.checkpoints.formats import (
+    NO_WEIGHTS,
+    SUFFIXES,
+    recognise,
+    recognise_folder,
+    step_from_name,
+)
+from dynamics.checkpoints.peek import peek
+
+logger = logging.getLogger(__name__)
+
+# Files are looked into side by side, because each look waits for answers.
+LOOKS = 8
+
+# A store that stops answering must not hang a sweep; what the user gives wins.
+PATIENCE = {
+    "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30}},
+    "s3a": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30}},
+}
+
+# The extra of this package that brings the library for a kind of URL.
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "hf": "hub", "http": "http",
+          "https": "http"}  # fmt: skip
+
+
+def open_storage(url: str, options: Mapping[str, Any] | None) -> tuple[Any, str]:
+    """Open the store that a URL names.
+
+    Parameters
+    ----------
+    url : str
+        With its protocol.
+    options : mapping, optional
+        For fsspec: credentials, endpoint and the like.
+
+    Returns
+    -------
+    storage : fsspec.AbstractFileSystem
+        The store.
+    path : str
+        The URL's path inside it.
+
+    Raises
+    ------
+    ValueError
+        Where no library for the protocol is installed, or the options are not understood.
+    """
+    protocol = url.partition("://")[0]
+    settings = {**PATIENCE.get(protocol, {}), **(options or {})}
+    try:
+        return fsspec.core.url_to_fs(url, **settings)
+    except ImportError as error:
+        extra = EXTRAS.get(protocol)
+        raise ValueError(
+            f"cannot read {url!r}: {error}"
+            + (f"; install `training-dynamics[{extra}]`" if extra else "")
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"cannot read {url!r}: {error}") from error
+
+
+def find_remote(
+    url: str,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    look_inside: bool = True,
+) -> Iterator[Checkpoint]:
+    """Find the checkpoints of a URL: a folder, a file, a glob, or the revisions of a repository.
+
+    Parameters
+    ----------
+    url : str
+        With its protocol.
+    storage_options : mapping, optional
+        For fsspec.
+    look_inside : bool
+        Whether files whose names state a step are opened too.
+
+    Yields
+    ------
+    Checkpoint
+        In no particular order.
+    """
+    if url.startswith("hf://") and "@" in url and _is_pattern(_revision(url)):
+        yield from _revisions(url, storage_options)
+        return
+    storage, path = open_storage(url, storage_options)
+    try:
+        entries = _entries(storage, path, url)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is nothing at {url!r}") from None
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(_complaint(url, error)) from error
+
+    def describe(entry):
+        if entry["type"] == "directory":
+            return _remote_folder(storage, entry)
+        return _remote_file(storage, entry, look_inside)
+
+    wanted = [
+        entry
+        for entry in entries
+        if entry["type"] == "directory" or entry["name"].lower().endswith(SUFFIXES)
+    ]
+    with ThreadPoolExecutor(LOOKS) as looks:
+        yield from filter(None, looks.map(describe, wanted))
+
+
+def describe_remote(
+    url: str, step: int, storage_options: Mapping[str, Any] | None = None
+) -> Checkpoint:
+    """Describe one remote checkpoint whose step the user states.
+
+    Parameters
+    ----------
+    url : str
+        Of a file or folder.
+    step : int
+        Number of updates.
+    storage_options : mapping, optional
+        For fsspec.
+
+    Returns
+    -------
+    Checkpoint
+        Its size and time, without a look inside.
+    """
+    storage, path = open_storage(url, storage_options)
+    try:
+        entry = storage.info(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no checkpoint at {url!r} for step {step}") from None
+    except Exception as error:
+        raise ValueError(_complaint(url, error)) from error
+    kind = "folder" if entry["type"] == "directory" else "remote"
+    return Checkpoint(step, url, int(entry.get("size") or 0), _modified(entry), kind)
+
+
+def _entries(storage, path: str, url: str) -> list[dict[str, Any]]:
+    if _is_pattern(path) and not url.startswith("http"):
+        return list(storage.glob(path, detail=True).values())
+    entries = storage.ls(path, detail=True)
+    itself = path.strip("/")
+    if len(entries) == 1 and entries[0]["name"].strip("/") == itself:
+        return entries
+    found = _remote_folder(storage, {"name": path, "type": "directory"}, entries)
+    if found is not None and found.format != "folder":
+        return [{"name": path, "type": "directory"}]
+    # Some stores list a folder among its own contents.
+    return [entry for entry in entries if entry["name"].strip("/") != itself]
+
+
+def _remote_file(storage, entry, look_inside: bool) -> Checkpoint | None:
+    name = posixpath.basename(entry["name"].rstrip("/"))
+    if NO_WEIGHTS.fullmatch(name):
+        return None
+    named, inside, note, kind = step_from_name(name), None, "", "remote"
+    if look_inside or named is None:
+        try:
+            with storage.open(entry["name"], "rb", block_size=2**16) as file:
+                kind, inside = recognise(peek(file))
+        except ValueError as error:
+            # Servers without ranges cannot be looked into; that says nothing about the file.
+            kind, note = ("remote" if "range" in str(error).lower() else "unreadable"), str(error)
+        except Exception as error:
+            kind, note = "remote", f"not looked into: {' '.join(str(error).split())[:100]}"
+    if not kind:
+        return None
+    size = int(entry.get("size") or 0)
+    url = storage.unstrip_protocol(entry["name"])
+    return placed(url, inside, named, size, _modified(entry), kind, note)
+
+
+def _remote_folder(storage, entry, inside=None) -> Checkpoint | None:
+    path = entry["name"].rstrip("/")
+    try:
+        parts = [e for e in inside or storage.ls(path, detail=True) if e["type"] == "file"]
+        names = {posixpath.basename(part["name"]): part for part in parts}
+        kind, step = recognise_folder(
+            names, lambda name: storage.open(names[name]["name"], "rb", block_size=2**16)
+        )
+    except Exception as error:
+        logger.warning("cannot look into %s: %s", path, error)
+        return None
+    if not kind:
+        return None
+    url = storage.unstrip_protocol(path)
+    size = sum(int(part.get("size") or 0) for part in parts)
+    modified = max((_modified(part) for part in parts), default=0.0)
+    return placed(url, step, step_from_name(posixpath.basename(path)), size, modified, kind, "")
+
+
+def _revisions(url: str, options: Mapping[str, Any] | None) -> Iterator[Checkpoint]:
+    """Branches and tags of a repository on the model hub whose names match a pattern."""
+    repository, _, rest = url.removeprefix("hf://").partition("@")
+    pattern, _, folder = rest.partition("/")
+    storage, _ = open_storage(f"hf://{repository}", options)
+    try:
+        refs = storage._api.list_repo_refs(repository)
+    except Exception as error:
+        raise ValueError(_complaint(url, error)) from error
+    for ref in [*refs.branches, *refs.tags]:
+        if fnmatch.fnmatchcase(ref.name, pattern):
+            where = "/".join(filter(None, (f"hf://{repository}@{ref.name}", folder)))
+            note = f"commit {ref.target_commit[:12]}"
+            found = placed(where, None, step_from_name(ref.name), 0, 0.0, "huggingface", note)
+            if found is not None:
+                yield found
+
+
+def _revision(url: str) -> str:
+    return url.partition("@")[2].partition("/")[0]
+
+
+def _is_pattern(text: str) -> bool:
+    return any(sign in text for sign in "*?[")
+
+
+def _modified(entry: Mapping[str, Any]) -> float:
+    for key in ("LastModified", "last_modified", "updated", "mtime", "created", "last_commit"):
+        value = entry.get(key)
+        value = getattr(value, "date", value) if key == "last_commit" else value
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+    return 0.0
+
+
+def _complaint(url: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    text = f"cannot list {url!r}: {reason}"
+    about = f"{type(error).__name__} {reason}".lower()
+    if any(w in about for w in ("credential", "denied", "forbidden", "permission", "401", "403")):
+        text += "; check the credentials for it (`storage_options`, or your environment)"
+    return text
