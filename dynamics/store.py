@@ -537,4 +537,8 @@ def _coordinate(group: zarr.Group, name: str, dim: str, values: Sequence, text: 
     chunks = (_TABLE_CHUNK,) if name == "step" else values.shape
     array = _array(group, name, values.shape, kind, fill=fill, dims=(dim,), chunks=chunks)
     array.attrs["description"] = text
+    if name != dim:
+        # How xarray knows a coordinate that is not called after its dimension.
+        known = str(group.attrs.get("coordinates", "")).split()
+        group.attrs["coordinates"] = " ".join(sorted({*known, name}))
     array[...] = values.astype(object) if kind is str else values
