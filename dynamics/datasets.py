@@ -280,6 +280,8 @@ def _download_archive(dataset: Dataset, target: Path) -> None:
 
 def _fetch(dataset: Dataset, url: str, path: Path, *, digest: str | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    # One line a data set is enough; pooch would write one a file.
+    pooch.get_logger().setLevel("WARNING")
     try:
         pooch.retrieve(url, known_hash=digest, fname=path.name, path=path.parent)
     except ValueError as error:

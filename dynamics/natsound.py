@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import os
+
 import numpy as np
 import scipy.io
 import xarray as xr
 
 from dynamics import datasets
 from dynamics.audio import natural_order, without_suffix
+
+logger = logging.getLogger(__name__)
 
 
 def nh2015_components() -> xr.Dataset:
@@ -118,14 +123,7 @@ def folds() -> dict[str, int]:
     ValueError
         Where the file is not what it should be.
     """
-    path = datasets.folder("braindnn") / "lists" / "stratified-fold-assignment.pkl"
-    names = sorted(_strings(_components()["stim_names"]), key=natural_order)
-    # A joblib pickle of one array ends with the array's bytes and a stop sign: these are read
-    # directly, so that nothing is ever unpickled.
-    numbers = np.frombuffer(path.read_bytes()[: -len(b".")][-8 * len(names) :], dtype="<f8")
-    if numbers.size != len(names) or not np.isin(numbers, range(5)).all():
-        raise ValueError(f"{path} does not hold {len(names)} folds: fetch it again")
-    return dict(zip(names, numbers.astype(int).tolist()))
+    return _read_folds(_strings(_components()["stim_names"]))
 
 
 def _components() -> dict:
@@ -154,14 +152,36 @@ def _natsound_target(
     coords |= {"stimulus": names, "category": ("stimulus", _categories(matrix)[order])}
     if time is not None:
         coords["time"] = ("time", time, {"units": "s", "long_name": "time since sound onset"})
-    if datasets.find("braindnn") and datasets.find("natsound165-neuron2015"):
-        known = folds()
-        coords["fold"] = ("stimulus", [known[item] for item in names],
-                          {"source": datasets.DATASETS["braindnn"].citation})  # fmt: skip
+    if known := _folds_at_hand(names):
+        source = {"source": datasets.DATASETS["braindnn"].citation}
+        coords["fold"] = ("stimulus", [known[item] for item in names], source)
     default = {"citation": datasets.DATASETS["natsound165-neuron2015"].citation, "simulated": 0}
     attrs = {"name": name} | default | about
     response = (dims, values[order], {"units": attrs["units"], "long_name": attrs["description"]})
     return xr.Dataset({"response": response}, coords=coords, attrs=attrs)
+
+
+def _folds_at_hand(names: list[str]) -> dict[str, int]:
+    """Return the folds, or nothing where they are neither here nor likely to be reachable."""
+    try:
+        # Whoever keeps local copies may sit behind a wall that lets a download hang.
+        if datasets.find("braindnn") or not os.environ.get("DYNAMICS_DATA"):
+            return _read_folds(names)
+    except ConnectionError as error:
+        logger.warning("no published folds: %s", error)
+    return {}
+
+
+def _read_folds(names: list[str]) -> dict[str, int]:
+    path = datasets.folder("braindnn") / "lists" / "stratified-fold-assignment.pkl"
+    names = sorted(names, key=natural_order)
+    # A joblib pickle of one array ends with the array's bytes and a stop sign: these are read
+    # directly, so that nothing is ever unpickled.
+    tail = path.read_bytes()[: -len(b".")][-8 * len(names) :]
+    numbers = np.frombuffer(tail[: len(tail) // 8 * 8], dtype="<f8")
+    if numbers.size != len(names) or not np.isin(numbers, range(5)).all():
+        raise ValueError(f"{path} does not hold {len(names)} folds: fetch it again")
+    return dict(zip(names, numbers.astype(int).tolist()))
 
 
 def _categories(matrix: dict) -> np.ndarray:

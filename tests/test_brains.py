@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics import brains, sounds
+from dynamics import brains, datasets, sounds
 
 
 @pytest.fixture
@@ -109,6 +109,13 @@ def test_a_damaged_fold_list_is_refused(data_root, tmp_path, monkeypatch):
     monkeypatch.setenv("DYNAMICS_DATA", str(tmp_path))
     with pytest.raises(ValueError, match="does not hold 165 folds"):
         brains.folds()
+
+
+def test_targets_load_without_the_published_folds(data_root, tmp_path, monkeypatch):
+    (tmp_path / "song-ecog-current-biology").symlink_to(data_root / "song-ecog-current-biology")
+    monkeypatch.setenv("DYNAMICS_DATA", str(tmp_path))
+    monkeypatch.setattr(datasets, "_cache_folder", lambda dataset: tmp_path / "cache")
+    assert "fold" not in brains.load("nh2022-ecog").coords
 
 
 def test_join_orders_by_name(target):
