@@ -49,7 +49,7 @@ def test_speech_and_music_components_prefer_their_categories(data_root):
 
 
 def test_category_variance_explained_is_the_checked_number(data_root):
-    # Oracle: the shares of variance between categories that METRICS.md lists for the components.
+    # Oracle: the shares of variance between categories, computed apart from this package.
     response = brains.load("nh2015-components")["response"]
     within = (response.groupby("category") - response.groupby("category").mean()).values
     total = (response - response.mean("stimulus")).values
