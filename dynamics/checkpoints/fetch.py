@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import hashlib
@@ -263,7 +264,7 @@ def _continue(storage, path: str, target: Path) -> None:
     arrived = target.stat().st_size
     if size is not None and arrived != size:
         raise OSError(f"{arrived} of {size} bytes arrived")
-    for algorithm, expected in _hashes(info):
+    for algorithm, expected in _hashes(storage, path, info):
         with target.open("rb") as file:
             found = hashlib.file_digest(file, algorithm).hexdigest()
         if found != expected:
@@ -271,17 +272,22 @@ def _continue(storage, path: str, target: Path) -> None:
             raise OSError(f"its {algorithm} is {found}, not {expected}: the transfer was damaged")
 
 
-def _hashes(info: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Hashes that a store states: the hub's SHA-256, the MD5 of simple objects of S3 and Google."""
+def _hashes(storage, path: str, info: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the hashes a store states: SHA-256 of the hub, MD5 of Google and simple S3 objects."""
     lfs = info.get("lfs")
     sha256 = lfs.get("sha256") if isinstance(lfs, Mapping) else getattr(lfs, "sha256", None)
     if sha256:
         yield "sha256", sha256
+    if info.get("md5Hash"):
+        yield "md5", base64.b64decode(info["md5Hash"]).hex()
     tag = str(info.get("ETag", "")).strip('"')
-    plain = info.get("StorageClass") is not None or "Key" in info or "ServerSideEncryption" in info
-    # An encrypted or multipart object's tag is no MD5 of its content.
-    if plain and re.fullmatch(r"[0-9a-f]{32}", tag) and "kms" not in str(info).lower():
-        yield "md5", tag
+    if hasattr(storage, "call_s3") and re.fullmatch(r"[0-9a-f]{32}", tag):
+        # The tag of an object that was encrypted with a managed key is no MD5 of its content.
+        bucket, key, _ = storage.split_path(path)
+        head = storage.call_s3("head_object", Bucket=bucket, Key=key)
+        plain = head.get("ServerSideEncryption") in (None, "AES256")
+        if plain and not head.get("SSECustomerAlgorithm"):
+            yield "md5", tag
 
 
 def _remove(path: Path) -> None:
