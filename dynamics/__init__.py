@@ -6,13 +6,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dynamics.config import load_config
-from dynamics.store import open
+from dynamics.store import open, package_version
 
 if TYPE_CHECKING:
     from dynamics import brains, metrics, models, sounds
     from dynamics.sweep import run
 
 __all__ = ["brains", "load_config", "metrics", "models", "open", "run", "sounds"]
+
+__version__ = package_version()
 
 _ROOMS = ("brains", "metrics", "models", "sounds", "emergence", "plots")
 

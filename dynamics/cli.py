@@ -105,15 +105,9 @@ def demo() -> None:
 
 
 def _pretrain(sweep) -> None:
-    from dynamics import pretrain as room
-    from dynamics import sounds
-    from dynamics.progress import bar
+    from dynamics import sweep as room
 
-    settings = room.settings_of(sweep)
-    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
-    with bar("pretraining", settings.steps) as advance:
-        folder = room.pretrain(settings, evaluation=stimuli, advance=advance)
-    out.print(f"checkpoints: {folder}", soft_wrap=True)
+    out.print(f"checkpoints: {room.pretrain(sweep)}", soft_wrap=True)
 
 
 def _crawl(sweep, *, stop: bool = True) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Section(BaseModel):
@@ -45,7 +47,7 @@ class Sweep(_Section):
     """A checkpoint sweep: which checkpoints, which sounds, which brains, which metrics."""
 
     run: str
-    checkpoints: str
+    checkpoints: str | dict[int, str] | tuple[str, ...]
     model: NamedChoice
     stimuli: NamedChoice
     targets: tuple[NamedChoice, ...] = Field(min_length=1)
@@ -59,6 +61,10 @@ class Sweep(_Section):
     batch_size: int = Field(default=16, ge=1)
     workers: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
+    select: Any = "all"
+    duplicates: Literal["newer", "older", "error"] = "newer"
+    keep: int = Field(default=2, ge=1)
+    storage_options: dict[str, Any] = {}
     trust_checkpoints: bool = False
     pretrain: dict[str, Any] | None = None
 
@@ -146,12 +152,37 @@ def validate(
     ValueError
         Naming origin, line and key of the first fault.
     """
+    return checked(Sweep, content, origin=origin, lines=lines)
+
+
+def checked(
+    model: type[Model],
+    content: Mapping[str, Any],
+    *,
+    origin: str,
+    lines: Mapping[tuple, int] | None = None,
+) -> Model:
+    """Make a pydantic model of a mapping; the first fault is a ValueError of one sentence.
+
+    Parameters
+    ----------
+    model : type
+        The model.
+    content, origin, lines
+        As for `validate`.
+
+    Returns
+    -------
+    BaseModel
+        An instance.
+    """
     try:
-        return Sweep.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         location = tuple(part for part in first["loc"] if not _is_internal(part))
-        raise ValueError(_sentence(first, location, origin, lines or {})) from None
+        known = list(_fields_at(model, location[:-1]))
+        raise ValueError(_sentence(first, location, known, origin, lines or {})) from None
 
 
 def _is_internal(part: Any) -> bool:
@@ -159,7 +190,11 @@ def _is_internal(part: Any) -> bool:
 
 
 def _sentence(
-    fault: Mapping[str, Any], location: tuple, origin: str, lines: Mapping[tuple, int]
+    fault: Mapping[str, Any],
+    location: tuple,
+    known: list[str],
+    origin: str,
+    lines: Mapping[tuple, int],
 ) -> str:
     line = next(
         (lines[location[:n]] for n in range(len(location), 0, -1) if location[:n] in lines), 0
@@ -167,7 +202,6 @@ def _sentence(
     where = f"{origin}, line {line}" if line else origin
     key = ".".join(str(part) for part in location) or "config"
     if fault["type"] == "extra_forbidden":
-        known = list(_fields_at(location[:-1]))
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"known keys are {', '.join(known)}"
         return f"{where}: unknown key `{key}`; {hint}"
@@ -177,11 +211,20 @@ def _sentence(
     return f"{where}: `{key}`: {message[:1].lower()}{message[1:]} (found {fault['input']!r:.80})"
 
 
-def _fields_at(location: tuple) -> Iterator[str]:
-    model: type[BaseModel] = Sweep
-    if location and location[0] in ("model", "stimuli", "targets", "metrics", "baseline"):
-        model = Choice
-    yield from model.model_fields
+def _fields_at(model: type[BaseModel], location: tuple) -> Iterator[str]:
+    """Yield the keys that are known at a place: of the model, or of the section named first."""
+    section: Any = model
+    if location:
+        field = model.model_fields.get(str(location[0]))
+        section = next(iter(_models_in(field.annotation if field else None)), model)
+    yield from section.model_fields
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
 
 
 def _lines(node: yaml.Node | None, path: tuple = ()) -> Iterator[tuple[tuple, int]]:

@@ -40,13 +40,13 @@ def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str,
     ValueError, OSError
         For a fault of the sweep as a whole; a bad checkpoint is a row of the table instead.
     """
-    found = checkpoints.find(sweep.checkpoints)
+    found = discover(sweep)
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     identity = identify(sweep, stimuli)
     with store.lock(sweep.store):
         root = store.begin(sweep.store, run=sweep.run, identity=identity)
         store.plan(root, [(c.step, c.uri, c.bytes) for c in found])
-        todo = [c for c in found if _is_due(root, c)]
+        todo = [c for c in _complete(found) if _is_due(root, c)]
         if advance is not None:
             _extract_all(root, sweep, stimuli, todo, advance)
         elif todo:
@@ -60,6 +60,25 @@ def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str,
     }
 
 
+def discover(sweep: Sweep) -> list[Checkpoint]:
+    """Find a sweep's checkpoints and choose among them; nothing is loaded.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+
+    Returns
+    -------
+    list of Checkpoint
+        Sorted by step.
+    """
+    found = checkpoints.find(
+        sweep.checkpoints, duplicates=sweep.duplicates, storage_options=sweep.storage_options
+    )
+    return checkpoints.select(found, sweep.select)
+
+
 def identify(sweep: Sweep, stimuli: StimulusSet) -> dict[str, object]:
     """Return everything that shapes the activations of a sweep, of plain JSON types."""
     return {
@@ -71,11 +90,29 @@ def identify(sweep: Sweep, stimuli: StimulusSet) -> dict[str, object]:
     }
 
 
+def _complete(found: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Leave out a checkpoint that is still being written; the newest or a damaged one can be."""
+    newest = max(checkpoint.modified for checkpoint in found)
+    complete = []
+    for checkpoint in found:
+        doubtful = checkpoint.modified == newest or checkpoint.format == "unreadable"
+        if doubtful and checkpoints.growing(checkpoint, wait=0.5):
+            logger.warning("step %d is still being written: left for later", checkpoint.step)
+        else:
+            complete.append(checkpoint)
+    return complete
+
+
 def _is_due(root: store.zarr.Group, checkpoint: Checkpoint) -> bool:
     record = store.record(root, checkpoint.step)
     changed = record["bytes"] != checkpoint.bytes or record["uri"] != checkpoint.uri
     if record["status"] == store.DONE and changed:
-        if checkpoints.digest(checkpoint.uri) != record["sha256"]:
+        same_place = record["uri"] == checkpoint.uri
+        if checkpoints.is_remote(checkpoint.uri):
+            changed_content = same_place
+        else:
+            changed_content = checkpoints.digest(checkpoint.uri) != record["sha256"]
+        if changed_content:
             raise ValueError(
                 f"step {checkpoint.step} in the store came from {record['uri']} with other content "
                 f"than {checkpoint.uri} has now: choose another `store`"
@@ -92,7 +129,8 @@ def _extract_all(
     advance: progress.Advance,
 ) -> None:
     model = batches = None
-    for checkpoint, start, state in _read_ahead(todo, trust=sweep.trust_checkpoints):
+    start = time.perf_counter()
+    for checkpoint, state in _read_ahead(todo, sweep):
         columns = {"uri": checkpoint.uri, "bytes": checkpoint.bytes}
         try:
             if isinstance(state, BaseException):
@@ -123,6 +161,7 @@ def _extract_all(
             seconds=time.perf_counter() - start,
             **columns,
         )
+        start = time.perf_counter()
         advance(note=f"step {checkpoint.step}")
 
 
@@ -131,20 +170,27 @@ def _sentence(fault: BaseException) -> str:
 
 
 def _read_ahead(
-    todo: Sequence[Checkpoint], *, trust: bool
-) -> Iterator[tuple[Checkpoint, float, tuple[dict[str, torch.Tensor], str] | BaseException]]:
-    """Read the next checkpoint while this one runs; a fault comes back as a value."""
+    todo: Sequence[Checkpoint], sweep: Sweep
+) -> Iterator[tuple[Checkpoint, tuple[dict[str, torch.Tensor], str] | Exception]]:
+    """Fetch and read the next checkpoint while this one runs; a fault comes back as a value."""
+    place = sweep.store.parent / f".{sweep.store.name}.fetched"
 
-    def load(checkpoint: Checkpoint) -> tuple[dict[str, torch.Tensor], str]:
-        state = checkpoints.read(checkpoint.uri, trust=trust)
-        return state, checkpoints.digest(checkpoint.uri)
+    def states() -> Iterator[tuple[Checkpoint, tuple[dict[str, torch.Tensor], str] | Exception]]:
+        # The state that is in use is mapped from a file that counts as well.
+        keep = max(1, sweep.keep - 1)
+        options = {"keep": keep, "storage_options": sweep.storage_options}
+        for checkpoint, path in checkpoints.fetched(todo, place, **options):
+            try:
+                if isinstance(path, Exception):
+                    raise path
+                state = checkpoints.read(path, trust=sweep.trust_checkpoints)
+                yield checkpoint, (state, checkpoints.digest(path))
+            except _FAULTS as fault:
+                yield checkpoint, fault
 
+    coming = states()
     with ThreadPoolExecutor(1) as reader:
-        upcoming = reader.submit(load, todo[0]) if todo else None
-        for number, checkpoint in enumerate(todo):
-            start = time.perf_counter()
-            current = upcoming
-            following = number + 1
-            fault = current.exception()
-            upcoming = reader.submit(load, todo[following]) if following < len(todo) else None
-            yield checkpoint, start, fault if fault is not None else current.result()
+        upcoming = reader.submit(next, coming, None)
+        while (current := upcoming.result()) is not None:
+            upcoming = reader.submit(next, coming, None)
+            yield current

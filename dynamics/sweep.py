@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import xarray as xr
 
-from dynamics import analyze, crawl, emergence, plots, store
-from dynamics.config import Sweep, load_config, validate
+from dynamics import analyze, crawl, emergence, plots, progress, sounds, store
+from dynamics.config import Sweep, checked, load_config, validate
 
 # Panels of single neuroids are drawn for targets of few (components), not for voxels.
 _MOST_PANELS = 15
@@ -28,6 +29,55 @@ DEMO: dict[str, Any] = {
 def demo() -> Sweep:
     """Return the embedded sweep: synthetic pretraining, generated sounds, a simulated listener."""
     return validate(DEMO, origin="the embedded demo")
+
+
+def pretrain(sweep: Sweep, *, advance: progress.Advance | None = None) -> Path:
+    """Run the reference pretraining of a sweep, or go on with it.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        With a section `pretrain`; the checkpoints go to the sweep's `checkpoints` folder.
+    advance : callable, optional
+        Called after each step; by default a progress bar with loss and rate is drawn.
+
+    Returns
+    -------
+    Path
+        The folder of checkpoints.
+
+    Raises
+    ------
+    ValueError
+        If the sweep has no such section, or a setting of it is wrong.
+    """
+    from dynamics import pretrain as room
+
+    if sweep.pretrain is None or not isinstance(sweep.checkpoints, str):
+        raise ValueError(
+            f"run {sweep.run!r} has no section `pretrain` with a folder under `checkpoints`: add it"
+        )
+    settings = checked(
+        room.Pretraining,
+        {"folder": sweep.checkpoints, **sweep.pretrain},
+        origin=f"section `pretrain` of run {sweep.run!r}",
+    )
+    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    rate = 16000
+    evaluation = [
+        (name, waveform, rate) for name, waveform in zip(stimuli.names, stimuli.waveforms(rate))
+    ]
+    with contextlib.ExitStack() as stack:
+        if advance is None:
+            advance = stack.enter_context(progress.bar("pretraining", settings.steps))
+        seen = 0
+
+        def report(step: int, loss: float, rate: float) -> None:
+            nonlocal seen
+            advance(note=f"loss {loss:.3f}, {rate:.1f} steps/s", amount=step - seen)
+            seen = step
+
+        return room.pretrain(settings, evaluation=evaluation, progress=report)
 
 
 def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTree:
@@ -74,7 +124,9 @@ def plot(sweep: Sweep) -> list[Path]:
     tree = store.open(sweep.store)
     written = []
     for metric in sweep.metrics:
-        targets = [t.label for t in sweep.targets if f"/results/{t.label}/{metric.label}" in tree.groups]
+        targets = [
+            t.label for t in sweep.targets if f"/results/{t.label}/{metric.label}" in tree.groups
+        ]
         if not targets:
             raise ValueError(
                 f"store {sweep.store} has no results of {metric.label!r}: run `dynamics analyze`"

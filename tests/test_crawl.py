@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 import shutil
 import time
 
@@ -79,6 +80,7 @@ def test_a_bad_checkpoint_is_a_row_and_the_sweep_goes_on(content, tmp_path):
     folder = tmp_path / "checkpoints"
     whole = (folder / "epoch=0-step=9.ckpt").read_bytes()
     (folder / "epoch=0-step=9.ckpt").write_bytes(whole[: len(whole) // 2])
+    os.utime(folder / "epoch=0-step=9.ckpt", (0, 0))
     save_checkpoint(folder, 10, seed=2, width=32, feed_forward=48)
     state = encodecmae.build(None, **SIZES).state_dict()
     state["visible_encoder.encoder_layers.0.norm1.weight"][0] = np.nan
@@ -93,6 +95,21 @@ def test_a_bad_checkpoint_is_a_row_and_the_sweep_goes_on(content, tmp_path):
     for number, step in ((1, 9), (2, 10), (3, 100)):
         save_checkpoint(folder, step, seed=number)
     assert crawl.crawl(sweep, advance=silent)["done"] == 4
+
+
+def test_a_checkpoint_that_is_still_being_written_is_left_for_later(content, tmp_path):
+    path = tmp_path / "checkpoints" / "epoch=0-step=100.ckpt"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    sweep = sweep_of(content)
+    assert crawl.crawl(sweep, advance=silent) == {"done": 3, "failed": 0, "new": 3}
+    path.write_bytes(whole)
+    assert crawl.crawl(sweep, advance=silent) == {"done": 4, "failed": 0, "new": 1}
+
+
+def test_a_selection_is_crawled_and_a_wider_one_later_adds_to_it(content):
+    assert crawl.crawl(sweep_of(content, select=[0, 100]), advance=silent)["new"] == 2
+    assert crawl.crawl(sweep_of(content), advance=silent)["new"] == 2
 
 
 def test_a_changed_checkpoint_of_a_done_step_is_an_error_not_a_stale_hit(content, tmp_path):
