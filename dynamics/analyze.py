@@ -10,54 +10,21 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 
-from dynamics import brains, extract, metrics, models, progress, sounds, store
+from dynamics import extract, metrics, models, progress, sounds, store
 from dynamics.config import Choice, Sweep
 from dynamics.sounds import StimulusSet
+from dynamics.targets import Target, checksums, load_brain, make_target
 
 logger = logging.getLogger(__name__)
 
 Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
-
-N_FOLDS = 5
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a worker needs of a brain target; plain arrays.
-
-    Attributes
-    ----------
-    rows : array of shape (n_joined,)
-        Places of the target's stimuli among those of the store.
-    response : array of shape (n_joined, n_neuroids[, n_repetitions])
-        Brain responses.
-    folds : array of shape (n_joined,)
-        Cross-validation fold of every stimulus.
-    subjects : array of shape (n_neuroids,)
-        Subject of every neuroid.
-    """
-
-    rows: np.ndarray
-    response: np.ndarray
-    folds: np.ndarray
-    subjects: np.ndarray
-
-    @property
-    def mean_response(self) -> np.ndarray:
-        """Responses averaged over repetitions, of shape (n_joined, n_neuroids)."""
-        return self.response.mean(2) if self.response.ndim == 3 else self.response
-
-    @property
-    def subject_names(self) -> list[str]:
-        """The subjects, sorted."""
-        return sorted(set(map(str, self.subjects)))
 
 
 def _ridge(layers: Mapping[str, np.ndarray], target: Target, **arguments: Any) -> Variables:
@@ -131,7 +98,7 @@ def analyze(
             f"store {sweep.store} has no complete step yet: run `dynamics crawl` first"
         )
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
-    datasets = {choice.label: _load_brain(choice, stimuli) for choice in sweep.targets}
+    datasets = {choice.label: load_brain(choice, stimuli) for choice in sweep.targets}
     targets = {
         label: make_target(data, activations, origin=str(sweep.store), seed=sweep.seed)
         for label, data in datasets.items()
@@ -141,7 +108,7 @@ def analyze(
     steps = activations["step"].to_numpy().tolist()
 
     with store.lock(sweep.store):
-        root = store.zarr.open_group(sweep.store, mode="r+")
+        root = store.open_group(sweep.store, mode="r+")
         jobs = []
         for label, target in targets.items():
             for metric in sweep.metrics:
@@ -157,100 +124,14 @@ def analyze(
     return {"new": len(jobs), "already": total - len(jobs)}
 
 
-def make_target(data: xr.Dataset, activations: xr.Dataset, *, origin: str, seed: int = 0) -> Target:
-    """Join a brain target with the stimuli of a store, by name.
-
-    Parameters
-    ----------
-    data : xarray.Dataset
-        A target as `dynamics.brains.load` returns it.
-    activations : xarray.Dataset
-        With coordinates `stimulus` and `category`.
-    origin : str
-        What holds the activations, for messages.
-    seed : int
-        For the assignment of folds, where the target brings none.
-
-    Returns
-    -------
-    Target
-        Plain arrays in the order of the target's stimuli.
-    """
-    names = activations["stimulus"].to_numpy().tolist()
-    data = brains.join(data, names)
-    place = {name: row for row, name in enumerate(names)}
-    rows = np.array([place[str(name)] for name in data["stimulus"].to_numpy()])
-    categories = activations["category"].to_numpy()[rows]
-    if "fold" in data.coords:
-        folds = data["fold"].to_numpy().astype(int)
-    else:
-        folds = metrics.stratified_folds(categories, N_FOLDS, seed=seed)
-    response = data["response"]
-    dims = ("stimulus", "neuroid", "repetition") if "repetition" in response.dims else (
-        "stimulus", "neuroid")  # fmt: skip
-    if set(response.dims) != set(dims):
-        raise ValueError(
-            f"target {data.attrs.get('name', '?')!r} has dimensions {response.dims}, encoding and "
-            f"RSA need (stimulus, neuroid[, repetition]): average it over time first"
-        )
-    subjects = (
-        data["subject"].to_numpy().astype(str)
-        if "subject" in data.coords
-        else np.full(data.sizes["neuroid"], "all")
-    )
-    values = response.transpose(*dims).to_numpy().astype(float)
-    if not np.isfinite(values).all():
-        bad = np.flatnonzero(
-            ~np.isfinite(values).all(axis=tuple(i for i in range(values.ndim) if i != 1))
-        )
-        raise ValueError(
-            f"target {data.attrs.get('name', '?')!r} of {origin} has missing values in neuroid "
-            f"'{data['neuroid'].to_numpy()[bad[0]]}': drop or fill them"
-        )
-    return Target(rows, values, folds, subjects)
-
-
-def checksums(target: Target) -> list[float]:
-    """Return numbers by which a target can be known again, whatever machine computed it.
-
-    A hash of the bytes would change with the last bit, which the number of threads can flip. A
-    projection on fixed random weights does not, and shows a change of a hundredth of a standard
-    deviation in a single one of a million values.
-
-    Parameters
-    ----------
-    target : Target
-        The brain target.
-
-    Returns
-    -------
-    list of float
-        Projections of responses, rows and folds, each over the norm; compare with a tolerance
-        of 1e-6.
-    """
-    found = []
-    for number, array in enumerate((target.response, target.rows + 1, target.folds + 1)):
-        values = np.asarray(array, float).ravel()
-        weights = np.random.default_rng(number).standard_normal(values.size)
-        found.append(float(weights @ values / max(np.linalg.norm(values), np.finfo(float).tiny)))
-    return found
-
-
-def _load_brain(choice: Choice, stimuli: StimulusSet) -> xr.Dataset:
-    arguments = dict(choice.arguments)
-    if choice.name == "simulated":
-        arguments.setdefault("stimuli", stimuli)
-    return brains.load(choice.name, **arguments)
-
-
 def _begin(
-    root: store.zarr.Group,
+    root: zarr.Group,
     sweep: Sweep,
     metric: Choice,
     label: str,
     target: Target,
     data: xr.Dataset,
-) -> store.zarr.Group:
+) -> zarr.Group:
     """Open the group of a target and metric, with the target's coordinates and ceiling."""
     layers = store.layer_names(root)
     coordinates: dict[str, tuple[str, Sequence]] = {
@@ -282,7 +163,7 @@ def _begin(
 
 
 def _write_baseline(
-    group: store.zarr.Group,
+    group: zarr.Group,
     sweep: Sweep,
     stimuli: StimulusSet,
     metric: Choice,
@@ -355,7 +236,7 @@ def score_step(
 
 
 def _run(
-    jobs: Sequence[tuple[store.zarr.Group, Choice, str, int]],
+    jobs: Sequence[tuple[zarr.Group, Choice, str, int]],
     sweep: Sweep,
     targets: Mapping[str, Target],
     hashes: Mapping[int, str],

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+import zarr
 
 from dynamics import checkpoints, extract, models, progress, sounds, store
 from dynamics.checkpoints import Checkpoint
@@ -103,7 +104,7 @@ def _complete(found: Sequence[Checkpoint]) -> list[Checkpoint]:
     return complete
 
 
-def _is_due(root: store.zarr.Group, checkpoint: Checkpoint) -> bool:
+def _is_due(root: zarr.Group, checkpoint: Checkpoint) -> bool:
     record = store.record(root, checkpoint.step)
     changed = record["bytes"] != checkpoint.bytes or record["uri"] != checkpoint.uri
     if record["status"] == store.DONE and changed:
@@ -122,7 +123,7 @@ def _is_due(root: store.zarr.Group, checkpoint: Checkpoint) -> bool:
 
 
 def _extract_all(
-    root: store.zarr.Group,
+    root: zarr.Group,
     sweep: Sweep,
     stimuli: StimulusSet,
     todo: Sequence[Checkpoint],

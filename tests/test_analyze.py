@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 from sklearn.linear_model import Ridge
 
-from dynamics import analyze, brains, store
+from dynamics import analyze, brains, store, targets
 from dynamics.config import validate
 from dynamics.progress import silent
 
@@ -46,7 +46,7 @@ def sweep(tmp_path, brain, monkeypatch):
         store.write_activations(root, step, layers_at(step), stimuli=NAMES, categories=CATEGORIES)
         store.commit(root, step, sha256=f"hash{step}")
     monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: None)
-    monkeypatch.setattr(analyze.brains, "load", lambda *a, **k: brain)
+    monkeypatch.setattr(targets.brains, "load", lambda *a, **k: brain)
     return validate(
         {
             "run": "test",
@@ -71,7 +71,7 @@ def test_scores_are_joined_by_name_and_agree_with_scikit_learn(sweep, brain):
     assert best.sel(step=0).max() < 0.3
 
     # The same folds and one alpha by hand: the score is that of scikit-learn's ridge.
-    target = analyze.make_target(brain, store.open(sweep.store)["activations"].to_dataset(),
+    target = targets.make_target(brain, store.open(sweep.store)["activations"].to_dataset(),
                                  origin="test")  # fmt: skip
     X = layers_at(10)["layer1"][target.rows].astype(float)
     found = analyze.METHODS["ridge"]({"layer1": X}, target, alphas=np.array([3.0]))
@@ -89,7 +89,7 @@ def test_scores_are_joined_by_name_and_agree_with_scikit_learn(sweep, brain):
 def test_only_what_is_missing_is_computed(sweep):
     analyze.analyze(sweep, advance=silent)
     assert analyze.analyze(sweep, advance=silent) == {"new": 0, "already": 4}
-    root = store.zarr.open_group(sweep.store)
+    root = store.open_group(sweep.store, mode="r+")
     store.plan(root, [(5, "5", 1)])
     store.write_activations(root, 5, layers_at(5), stimuli=NAMES, categories=CATEGORIES)
     store.commit(root, 5, sha256="hash5")
@@ -135,16 +135,16 @@ def test_no_scheduler_at_an_address_is_one_sentence():
 
 def test_a_target_checksum_forgives_the_last_bit_and_nothing_else():
     rng = np.random.default_rng(1)
-    target = analyze.Target(np.arange(165), rng.standard_normal((165, 200)), np.arange(165) % 5, [])
+    target = targets.Target(np.arange(165), rng.standard_normal((165, 200)), np.arange(165) % 5, [])
     noise = 1e-13 * rng.standard_normal(target.response.shape)
-    same = analyze.Target(target.rows, target.response + noise, target.folds, [])
-    other = analyze.Target(target.rows, target.response.copy(), target.folds, [])
+    same = targets.Target(target.rows, target.response + noise, target.folds, [])
+    other = targets.Target(target.rows, target.response.copy(), target.folds, [])
     other.response[3, 7] += 0.01
-    rotated = analyze.Target(target.rows, target.response, np.roll(target.folds, 1), [])
-    base = analyze.checksums(target)
-    assert np.allclose(base, analyze.checksums(same), rtol=0, atol=1e-10)
-    assert not np.allclose(base, analyze.checksums(other), rtol=1e-6, atol=1e-6)
-    assert not np.allclose(base, analyze.checksums(rotated), rtol=1e-6, atol=1e-6)
+    rotated = targets.Target(target.rows, target.response, np.roll(target.folds, 1), [])
+    base = targets.checksums(target)
+    assert np.allclose(base, targets.checksums(same), rtol=0, atol=1e-10)
+    assert not np.allclose(base, targets.checksums(other), rtol=1e-6, atol=1e-6)
+    assert not np.allclose(base, targets.checksums(rotated), rtol=1e-6, atol=1e-6)
 
 
 def test_missing_values_and_time_axes_are_refused(brain):
@@ -152,9 +152,9 @@ def test_missing_values_and_time_axes_are_refused(brain):
     gap = brain.copy(deep=True)
     gap["response"][2, 4] = np.nan
     with pytest.raises(ValueError, match="missing values in neuroid 'n4'"):
-        analyze.make_target(gap, activations, origin="test")
+        targets.make_target(gap, activations, origin="test")
     with pytest.raises(ValueError, match="average it over time"):
-        analyze.make_target(brain.expand_dims(time=3), activations, origin="test")
+        targets.make_target(brain.expand_dims(time=3), activations, origin="test")
 
 
 def test_the_ecog_target_joins_the_fmri_stimuli_by_name(data_root):
@@ -163,7 +163,7 @@ def test_the_ecog_target_joins_the_fmri_stimuli_by_name(data_root):
     activations = xr.Dataset(
         coords={"stimulus": names[::-1], "category": ("stimulus", ["x", "y", "z"] * 55)}
     )
-    target = analyze.make_target(ecog, activations, origin="test")
+    target = targets.make_target(ecog, activations, origin="test")
     row = int(np.flatnonzero(names[::-1][target.rows] == "stim5_alarm_clock")[0])
     np.testing.assert_array_equal(
         target.response[row], ecog["response"].sel(stimulus="stim5_alarm_clock").to_numpy()

@@ -161,7 +161,7 @@ def test_killed_at_forty_random_moments_and_resumed_the_store_is_the_same(conten
         child.join()
         done = 0
         if (sweep.store / "activations" / "zarr.json").exists():
-            root = store.zarr.open_group(sweep.store, mode="r")
+            root = store.open_group(sweep.store, mode="r")
             done = list(store.statuses(root).values()).count("done")
         seen.append(done)
         if done == 64 and kills < 40:

@@ -1,0 +1,60 @@
+"""The zarr schema of a run: the only writer of arrays.
+
+Layout of ``<run>.zarr`` (zarr format 3)::
+
+    attrs                     schema, run, identity of everything that shaped the numbers
+    checkpoints/              step, uri, sha256, bytes, status, error, content, seconds    (step)
+    activations/              step, stimulus, category: coordinates of every layer
+    activations/<layer>/      activation (step, stimulus, feature), one chunk a step
+    results/<target>/<metric> step, checkpoint, score (step, layer, ...), one chunk a step
+
+Rows of a step axis stand in order of arrival and are never moved. A row counts once its step is
+committed (its ``status`` is "done", or its ``checkpoint`` hash is set), which is the last thing
+written for it; `open` drops the others and sorts the rest.
+"""
+
+from __future__ import annotations
+
+from dynamics.store.activations import begin, commit, plan, write_activations
+from dynamics.store.health import Summary, redo, summarise, verify
+from dynamics.store.layout import DONE, FAILED, PENDING, package_version
+from dynamics.store.lock import lock
+from dynamics.store.read import (
+    failures,
+    layer_names,
+    open,
+    open_group,
+    read_activations,
+    record,
+    statuses,
+    steps,
+)
+from dynamics.store.results import begin_result, committed, write_constant, write_result
+
+__all__ = [
+    "DONE",
+    "FAILED",
+    "PENDING",
+    "Summary",
+    "begin",
+    "begin_result",
+    "commit",
+    "committed",
+    "failures",
+    "layer_names",
+    "lock",
+    "open",
+    "open_group",
+    "package_version",
+    "plan",
+    "read_activations",
+    "record",
+    "redo",
+    "statuses",
+    "steps",
+    "summarise",
+    "verify",
+    "write_activations",
+    "write_constant",
+    "write_result",
+]

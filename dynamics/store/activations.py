@@ -1,0 +1,219 @@
+"""Write checkpoints and their activations, each step committed last."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from dynamics.store.layout import (
+    COLUMNS,
+    DONE,
+    SCHEMA,
+    TABLE_CHUNK,
+    new_array,
+    new_coordinate,
+    package_version,
+    resize,
+    same,
+)
+from dynamics.store.read import layer_names, steps
+
+
+def begin(path: Path, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
+    """Open a store for writing, making it where there is none.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+    run : str
+        Name of the run.
+    identity : mapping
+        Everything that shapes the activations (adapter, arguments, stimulus digest, pooling ...),
+        of plain JSON types.
+
+    Returns
+    -------
+    zarr.Group
+        The root group.
+
+    Raises
+    ------
+    ValueError
+        If the store was made with another identity: both values are named.
+    """
+    identity = json.loads(json.dumps(identity))
+    if (path / "zarr.json").exists():
+        root = zarr.open_group(path, mode="r+")
+        _check_identity(path, root.attrs.asdict(), identity)
+        return root
+    root = zarr.open_group(path, mode="w")
+    table = root.create_group("checkpoints")
+    for name, (dtype, fill, description, unit) in COLUMNS.items():
+        array = new_array(
+            table, name, (0,), dtype, fill=fill, dims=("step",), chunks=(TABLE_CHUNK,)
+        )
+        array.attrs.update({"description": description} | ({"units": unit} if unit else {}))
+    root.create_group("activations")
+    root.create_group("results")
+    root.attrs.update(
+        {
+            "schema": SCHEMA,
+            "run": run,
+            "identity": identity,
+            "package_version": package_version(),
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+    )
+    return root
+
+
+def plan(root: zarr.Group, found: Sequence[tuple[int, str, int]]) -> None:
+    """Give every checkpoint a row, and mend a store that was stopped while it grew.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store.
+    found : sequence of (step, uri, bytes)
+        The checkpoints; those that have a row already keep it.
+    """
+    known = steps(root)
+    new = [item for item in found if item[0] not in known]
+    table = root["checkpoints"]
+    # Every array but `step` is resized first: only rows that `step` names are looked at.
+    total = len(known) + len(new)
+    for _, layer in root["activations"].groups():
+        if "activation" in layer:
+            resize(layer["activation"], total)
+    if "step" in root["activations"]:
+        every = np.array([*known, *(item[0] for item in new)], dtype="int64")
+        resize(root["activations/step"], total)
+        if not np.array_equal(root["activations/step"][:], every):
+            root["activations/step"][:] = every
+    for name in (*(name for name in COLUMNS if name != "step"), "step"):
+        resize(table[name], total)
+    for column, name in enumerate(("step", "uri", "bytes")):
+        if new:
+            table[name][len(known) :] = np.array(
+                [item[column] for item in new], dtype=object if name == "uri" else "int64"
+            )
+
+
+def write_activations(
+    root: zarr.Group,
+    step: int,
+    layers: Mapping[str, np.ndarray],
+    *,
+    stimuli: Sequence[str],
+    categories: Sequence[str],
+) -> None:
+    """Write every layer of one step; the step stays unseen until `commit`.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store.
+    step : int
+        Training step; it must have a row.
+    layers : mapping of str to array of shape (n_stimuli, n_features)
+        Pooled activations.
+    stimuli, categories : sequence of str
+        Names and categories of the stimuli, in row order.
+
+    Raises
+    ------
+    ValueError
+        If a layer has another shape than in the steps before.
+    """
+    group, row, total = root["activations"], steps(root)[step], len(steps(root))
+    for number, (layer, values) in enumerate(layers.items()):
+        if layer not in group:
+            child = group.create_group(layer)
+            child.attrs.update({"layer": layer, "order": number})
+            array = new_array(
+                child,
+                "activation",
+                (total, *values.shape),
+                values.dtype,
+                fill=np.nan,
+                dims=("step", "stimulus", "feature"),
+                chunks=(1, *values.shape),
+            )
+            array.attrs.update({"description": "pooled activation", "units": "arbitrary"})
+        array = group[f"{layer}/activation"]
+        if array.shape[1:] != values.shape:
+            raise ValueError(
+                f"layer {layer} of step {step} has shape {values.shape}, the store has "
+                f"{array.shape[1:]}: it belongs to another architecture"
+            )
+        array[row] = values
+    if "stimulus" not in group:
+        new_coordinate(group, "category", "stimulus", categories, "category of the stimulus")
+        new_coordinate(group, "step", "step", root["checkpoints/step"][:], "training step")
+        new_coordinate(group, "stimulus", "stimulus", stimuli, "name of the stimulus")
+
+
+def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -> None:
+    """Write a step's row in the table of checkpoints, its status last.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store.
+    step : int
+        Training step.
+    status : str
+        "done" or "failed".
+    **columns
+        Values of the other columns (uri, sha256, bytes, error, seconds).
+    """
+    row = steps(root)[step]
+    if status == DONE:
+        columns["content"] = content_hash(root, step)
+    for name, value in (*columns.items(), ("status", status)):
+        root[f"checkpoints/{name}"][row] = value
+
+
+def content_hash(root: zarr.Group, step: int) -> str:
+    """Hash a step's activations as they are on disk.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store.
+    step : int
+        Training step.
+
+    Returns
+    -------
+    str
+        SHA-256 over every layer's name and values, in hexadecimal digits.
+    """
+    row, total = steps(root)[step], hashlib.sha256()
+    for layer in layer_names(root):
+        total.update(layer.encode() + b"\0")
+        total.update(np.ascontiguousarray(root[f"activations/{layer}/activation"][row]).tobytes())
+    return total.hexdigest()
+
+
+def _check_identity(path: Path, attrs: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    if attrs.get("schema") != SCHEMA:
+        raise ValueError(
+            f"{path} is not a store of this schema (found {attrs.get('schema')}, expected "
+            f"{SCHEMA}): choose another `store`"
+        )
+    found = attrs["identity"]
+    for key in sorted(set(found) | set(identity)):
+        if not same(found.get(key), identity.get(key)):
+            raise ValueError(
+                f"store {path} was made with {key} = {found.get(key)!r}, this sweep has "
+                f"{identity.get(key)!r}: choose another `store` or set it back"
+            )

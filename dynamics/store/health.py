@@ -1,0 +1,140 @@
+"""Say how a store is doing, verify what it holds, and mark steps to be done again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dynamics.store.activations import content_hash
+from dynamics.store.layout import DONE, FAILED, PENDING
+from dynamics.store.lock import lock
+from dynamics.store.read import layer_names, open_group, statuses, steps
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How far a store is.
+
+    Attributes
+    ----------
+    done, failed, pending : int
+        Numbers of steps.
+    layers : int
+        Number of layers.
+    bytes : int
+        Size on disk.
+    files : int
+        Number of files.
+    seconds_per_step : float
+        Median time of a done step; NaN where there is none.
+    seconds_left : float
+        Estimate for the pending steps; NaN where there is no done step.
+    """
+
+    done: int
+    failed: int
+    pending: int
+    layers: int
+    bytes: int
+    files: int
+    seconds_per_step: float
+    seconds_left: float
+
+
+def summarise(path: str | Path) -> Summary:
+    """Say how far a store is.
+
+    Parameters
+    ----------
+    path : str or Path
+        A store.
+
+    Returns
+    -------
+    Summary
+        Counts, size and estimates.
+    """
+    root = open_group(path)
+    found = list(statuses(root).values())
+    seconds = root["checkpoints/seconds"][:][np.array(found, dtype=object) == DONE]
+    rate = float(np.median(seconds)) if len(seconds) else float("nan")
+    sizes = [file.stat().st_size for file in Path(path).rglob("*") if file.is_file()]
+    pending = found.count(PENDING)
+    return Summary(
+        done=found.count(DONE),
+        failed=found.count(FAILED),
+        pending=pending,
+        layers=len(layer_names(root)),
+        bytes=sum(sizes),
+        files=len(sizes),
+        seconds_per_step=rate,
+        seconds_left=rate * pending if pending else 0.0,
+    )
+
+
+def verify(path: str | Path) -> dict[int, str]:
+    """Read every done step and compare it with the hash that was taken when it was committed.
+
+    Parameters
+    ----------
+    path : str or Path
+        A store.
+
+    Returns
+    -------
+    dict of int to str
+        What is wrong with each bad step; empty for a sound store.
+    """
+    root = open_group(path)
+    hashes = root["checkpoints/content"][:]
+    faults = {}
+    for step, row in sorted(steps(root).items()):
+        if statuses(root)[step] == DONE and (fault := _fault(root, step, str(hashes[row]))):
+            faults[step] = fault
+    return faults
+
+
+def redo(path: str | Path, chosen: Sequence[int]) -> None:
+    """Mark steps as pending, so that the next crawl does them again.
+
+    Parameters
+    ----------
+    path : str or Path
+        A store.
+    chosen : sequence of int
+        Training steps.
+
+    Raises
+    ------
+    ValueError
+        If a step is not in the store; none is marked then.
+    """
+    with lock(Path(path)):
+        root = open_group(path, mode="r+")
+        rows = steps(root)
+        if unknown := [step for step in chosen if step not in rows]:
+            raise ValueError(f"store {path} has no step {unknown[0]}: it has {_some(sorted(rows))}")
+        for step in chosen:
+            root["checkpoints/status"][rows[step]] = PENDING
+
+
+def _fault(root, step: int, expected: str) -> str:
+    try:
+        found = content_hash(root, step)
+    except Exception as error:  # whatever the decompressor makes of a damaged chunk
+        return f"cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
+    if found != expected:
+        return "holds other values than were committed"
+    row = steps(root)[step]
+    for layer in layer_names(root):
+        if not np.isfinite(root[f"activations/{layer}/activation"][row]).all():
+            return f"has values of layer {layer} that are not finite"
+    return ""
+
+
+def _some(values: Sequence[int], most: int = 12) -> str:
+    shown = ", ".join(map(str, values[:most]))
+    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

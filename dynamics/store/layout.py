@@ -1,0 +1,90 @@
+"""The arrays of a store: their kinds, chunks and coordinates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+
+SCHEMA = 1
+PENDING, DONE, FAILED = "pending", "done", "failed"
+
+COLUMNS = {
+    "step": ("int64", -1, "training step (optimiser updates)", "1"),
+    "uri": (str, "", "where the checkpoint was found", ""),
+    "sha256": (str, "", "content hash of the checkpoint", ""),
+    "bytes": ("int64", 0, "size of the checkpoint", "byte"),
+    "status": (str, PENDING, "pending, done or failed", ""),
+    "error": (str, "", "why it failed", ""),
+    "content": (str, "", "hash of the activations, by which they are verified", ""),
+    "seconds": ("float64", np.nan, "time to read the checkpoint and extract from it", "s"),
+}
+# Table columns are rewritten whole by the one process that holds the lock.
+TABLE_CHUNK = 4096
+
+
+def package_version() -> str:
+    """Return the version of the installed distribution, for records."""
+    try:
+        return version("training-dynamics")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def same(found: Any, expected: Any) -> bool:
+    """Whether two values of an identity agree; floats up to rounding."""
+    if isinstance(found, float) and isinstance(expected, float):
+        return math.isclose(found, expected, rel_tol=1e-6, abs_tol=1e-6)
+    if isinstance(found, list) and isinstance(expected, list):
+        return len(found) == len(expected) and all(map(same, found, expected))
+    return found == expected
+
+
+def new_array(
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    *,
+    fill: Any,
+    dims: Sequence[str],
+    chunks: tuple[int, ...],
+) -> zarr.Array:
+    """Make an array with named dimensions in a group, in place of one that is there."""
+    # Activations compress by a tenth at most: Zstandard's fastest level gets most of that.
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        fill_value=fill,
+        dimension_names=list(dims),
+        chunks=tuple(max(1, size) for size in chunks),
+        compressors=[ZstdCodec(level=1)],
+        overwrite=True,
+    )
+
+
+def new_coordinate(group: zarr.Group, name: str, dim: str, values: Sequence, text: str) -> None:
+    """Write a coordinate variable, so that xarray takes it for one."""
+    values = np.asarray(values)
+    kind: Any = str if values.dtype.kind in "UOT" else values.dtype
+    fill: Any = "" if kind is str else 0
+    chunks = (TABLE_CHUNK,) if name == "step" else values.shape
+    array = new_array(group, name, values.shape, kind, fill=fill, dims=(dim,), chunks=chunks)
+    array.attrs["description"] = text
+    if name != dim:
+        # How xarray knows a coordinate that is not called after its dimension.
+        known = str(group.attrs.get("coordinates", "")).split()
+        group.attrs["coordinates"] = " ".join(sorted({*known, name}))
+    array[...] = values.astype(object) if kind is str else values
+
+
+def resize(array: zarr.Array, total: int) -> None:
+    """Give the first axis of an array a length; what is written stays."""
+    if array.shape[0] != total:
+        array.resize((total, *array.shape[1:]))

@@ -1,0 +1,147 @@
+"""Read a store: complete steps only, in order of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from dynamics.store.layout import COLUMNS, DONE, FAILED
+
+
+def open(path: str | Path) -> xr.DataTree:
+    """Open a store as a tree of datasets, complete steps only, in order of training.
+
+    Parameters
+    ----------
+    path : str or Path
+        A store, such as ``store/demo.zarr``.
+
+    Returns
+    -------
+    xarray.DataTree
+        ``tree["activations/<layer>"]``, ``tree["results/<target>/<metric>"]`` and
+        ``tree["checkpoints"]``; values are read when they are used.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    """
+    path = Path(path)
+    open_group(path)
+    tree = xr.open_datatree(path, engine="zarr", consolidated=False, chunks=None)
+    table = tree["checkpoints"].to_dataset()
+    done = (table["status"] == DONE).to_numpy()
+    datasets = {}
+    for node in tree.subtree:
+        dataset = _plain_strings(node.to_dataset())
+        if node.path.startswith("/checkpoints"):
+            dataset = dataset.isel(step=np.argsort(dataset["step"].to_numpy()))
+        elif node.path.startswith("/activations") and "step" in dataset.dims:
+            dataset = _visible(dataset, done)
+        elif node.path.startswith("/results") and "checkpoint" in dataset:
+            dataset = _visible(dataset, (dataset["checkpoint"] != "").to_numpy())
+        datasets[node.path] = dataset
+    return xr.DataTree.from_dict(datasets, name=path.stem)
+
+
+def open_group(path: str | Path, *, mode: Literal["r", "r+"] = "r") -> zarr.Group:
+    """Open the root group of a store, unsorted and with incomplete steps.
+
+    Parameters
+    ----------
+    path : str or Path
+        A store.
+    mode : {"r", "r+"}
+        "r+" to write: then hold `dynamics.store.lock`.
+
+    Returns
+    -------
+    zarr.Group
+        The root.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    ValueError
+        If what is there is not a store.
+    """
+    path = Path(path)
+    if not (path / "zarr.json").exists():
+        raise FileNotFoundError(f"no store at {path}: `dynamics crawl` makes one")
+    root = zarr.open_group(path, mode=mode)
+    if "schema" not in root.attrs:
+        raise ValueError(f"{path} is a zarr group but not a store of this package")
+    return root
+
+
+def steps(root: zarr.Group) -> dict[int, int]:
+    """Return the row of every step in the table of checkpoints."""
+    return {int(step): row for row, step in enumerate(root["checkpoints/step"][:])}
+
+
+def statuses(root: zarr.Group) -> dict[int, str]:
+    """Return the status of every step in the table of checkpoints."""
+    table = root["checkpoints"]
+    return dict(zip(map(int, table["step"][:]), map(str, table["status"][:])))
+
+
+def failures(path: Path) -> dict[int, str]:
+    """Return why each failed step of a store failed, in order of step."""
+    table = open_group(path)["checkpoints"]
+    rows = zip(table["step"][:], table["status"][:], table["error"][:])
+    return {int(step): str(error) for step, status, error in sorted(rows) if status == FAILED}
+
+
+def record(root: zarr.Group, step: int) -> dict[str, Any]:
+    """Return one row of the table of checkpoints."""
+    row = steps(root)[step]
+    return {name: root[f"checkpoints/{name}"][row].item() for name in COLUMNS}
+
+
+def layer_names(root: zarr.Group) -> list[str]:
+    """Return the layers of a store, from input to output."""
+    groups = [(child.attrs["order"], name) for name, child in root["activations"].groups()]
+    return [name for _, name in sorted(groups)]
+
+
+def read_activations(path: Path, step: int) -> dict[str, np.ndarray]:
+    """Read every layer of one step.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+    step : int
+        A committed step.
+
+    Returns
+    -------
+    dict of str to array of shape (n_stimuli, n_features)
+        Activations by layer, from input to output.
+    """
+    root = open_group(path)
+    row = steps(root)[step]
+    return {name: root[f"activations/{name}/activation"][row] for name in layer_names(root)}
+
+
+def _plain_strings(dataset: xr.Dataset) -> xr.Dataset:
+    """Turn NumPy's new variable-width strings, which few libraries take, into its old ones."""
+    changed = {}
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind == "T":
+            values = variable.to_numpy().astype(object).astype(str)
+            changed[name] = (variable.dims, values, variable.attrs)
+    return dataset.assign(
+        {name: changed[name] for name in changed if name in dataset.data_vars}
+    ).assign_coords({name: changed[name] for name in changed if name in dataset.coords})
+
+
+def _visible(dataset: xr.Dataset, committed: np.ndarray) -> xr.Dataset:
+    rows = np.flatnonzero(committed)
+    return dataset.isel(step=rows[np.argsort(dataset["step"].to_numpy()[rows])])

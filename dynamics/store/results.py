@@ -1,0 +1,145 @@
+"""Write the results of a target and a metric, each step committed last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import zarr
+
+from dynamics.store.layout import (
+    TABLE_CHUNK,
+    new_array,
+    new_coordinate,
+    package_version,
+    resize,
+    same,
+)
+
+
+def begin_result(
+    root: zarr.Group,
+    target: str,
+    metric: str,
+    *,
+    identity: Mapping[str, Any],
+    coordinates: Mapping[str, tuple[str, Sequence]],
+) -> zarr.Group:
+    """Open the group of one target and metric for writing, making it where there is none.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store.
+    target, metric : str
+        Labels of the target and the metric.
+    identity : mapping
+        Everything that shapes the numbers (protocol, parameters, digest of the target, seed).
+    coordinates : mapping of name to (dimension, values)
+        Coordinates other than `step`.
+
+    Returns
+    -------
+    zarr.Group
+        The group.
+
+    Raises
+    ------
+    ValueError
+        If the group was made with another identity.
+    """
+    identity = json.loads(json.dumps(identity))
+    name = f"results/{target}/{metric}"
+    if name in root and "identity" in root[name].attrs:
+        group = root[name]
+        found = group.attrs["identity"]
+        for key in sorted(set(found) | set(identity)):
+            if not same(found.get(key), identity.get(key)):
+                raise ValueError(
+                    f"{name} in the store was computed with {key} = {found.get(key)!r}, this sweep "
+                    f"has {identity.get(key)!r}: give the target or metric another `label`"
+                )
+        return group
+    group = root.require_group(name)
+    for array in list(group.array_keys()):
+        del group[array]
+    for key, (dim, values) in coordinates.items():
+        new_coordinate(group, key, dim, values, key)
+    new_array(group, "step", (0,), "int64", fill=-1, dims=("step",), chunks=(TABLE_CHUNK,))
+    new_array(group, "checkpoint", (0,), str, fill="", dims=("step",), chunks=(TABLE_CHUNK,))
+    group["checkpoint"].attrs["description"] = "content hash of the checkpoint, set last"
+    group.attrs["package_version"] = package_version()
+    group.attrs["identity"] = identity
+    return group
+
+
+def committed(group: zarr.Group) -> dict[int, str]:
+    """Return the steps whose results are complete, with the content hash of their checkpoint."""
+    pairs = zip(group["step"][:], group["checkpoint"][:])
+    return {int(step): str(source) for step, source in pairs if source}
+
+
+def write_result(
+    group: zarr.Group,
+    step: int,
+    values: Mapping[str, tuple[Sequence[str], np.ndarray]],
+    *,
+    checkpoint: str,
+    attrs: Mapping[str, Mapping[str, str]] | None = None,
+) -> None:
+    """Write and commit the results of one step.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        Group of a target and a metric.
+    step : int
+        Training step.
+    values : mapping of name to (dimensions, array)
+        Variables, without the step axis.
+    checkpoint : str
+        Content hash of the checkpoint that they come from.
+    attrs : mapping of name to mapping, optional
+        Description and units of the variables.
+    """
+    rows = {int(s): row for row, s in enumerate(group["step"][:])}
+    row = rows.get(step, len(rows))
+    total = max(len(rows), row + 1)
+    if row < len(rows):
+        group["checkpoint"][row] = ""
+    for name, (dims, array) in values.items():
+        array = np.asarray(array)
+        if name not in group:
+            new = new_array(
+                group,
+                name,
+                (total, *array.shape),
+                array.dtype,
+                fill=np.nan if array.dtype.kind == "f" else 0,
+                dims=("step", *dims),
+                chunks=(1, *array.shape),
+            )
+            new.attrs.update((attrs or {}).get(name, {}))
+        resize(group[name], total)
+        group[name][row] = array
+    resize(group["checkpoint"], total)
+    if row == len(rows):
+        resize(group["step"], total)
+        group["step"][row] = step
+    group["checkpoint"][row] = checkpoint
+
+
+def write_constant(
+    group: zarr.Group, name: str, dims: Sequence[str], values: np.ndarray, *, description: str
+) -> None:
+    """Write a variable without a step axis (baseline, noise ceiling) into a group of results."""
+    values = np.asarray(values)
+    if name in group:
+        del group[name]
+    array = new_array(
+        group, name, values.shape, values.dtype, fill=np.nan, dims=dims, chunks=values.shape
+    )
+    array.attrs.update({"description": description, "units": "1"})
+    array[...] = values
