@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dynamics.checkpoints.fetch import fetch, fetched
-from dynamics.checkpoints.find import Checkpoint, find, growing, is_remote
-from dynamics.checkpoints.read import digest, read, read_file, weights_of
-from dynamics.checkpoints.select import select
+from dynamics.checkpoints.discovery import Checkpoint, find, growing, is_remote
+from dynamics.checkpoints.reading import digest, read, read_file, weights_of
+from dynamics.checkpoints.selection import select
+from dynamics.checkpoints.transfer import fetch, fetched
 
 __all__ = [
     "Checkpoint",

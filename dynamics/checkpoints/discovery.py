@@ -281,7 +281,7 @@ def _from_file(path: Path, given: int | None = None) -> Checkpoint | None:
     named = step_from_name(path.name)
     try:
         status = path.stat()
-    except FileNotFoundError:  # a training loop that keeps the best few removed it just now
+    except OSError:  # removed just now by a training loop that keeps the best, or a link to itself
         return None
     note = ""
     inside = None

@@ -14,7 +14,7 @@ import torch
 from dynamics.checkpoints.formats import step_inside
 from dynamics.checkpoints.harmless import harmless
 from dynamics.checkpoints.peek import STEP_KEYS, classes_of, peek
-from dynamics.checkpoints.read import WRAPPERS, torch_allows
+from dynamics.checkpoints.reading import WRAPPERS, torch_allows
 
 # What the index of such a folder is made of; every one of these only holds data.
 _INDEX = {
@@ -67,8 +67,8 @@ def read_distributed(folder: str | Path) -> dict[str, torch.Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it runs as a single process
             dcp.load(state, storage_reader=dcp.FileSystemReader(str(folder)), no_dist=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+    except (Exception, dcp.CheckpointException) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
         raise ValueError(f"cannot read {str(folder)!r}: {reason}") from error
     for wrapper in WRAPPERS:
         # Nested dictionaries are flattened into dotted names; the wrapper becomes a prefix.

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 import fsspec
 
-from dynamics.checkpoints.find import Checkpoint, placed
+from dynamics.checkpoints.discovery import Checkpoint, placed
 from dynamics.checkpoints.formats import (
     NO_WEIGHTS,
     SUFFIXES,
@@ -156,6 +157,10 @@ def describe_remote(
 def _entries(storage, path: str, url: str) -> list[dict[str, Any]]:
     if _is_pattern(path) and not url.startswith("http"):
         return list(storage.glob(path, detail=True).values())
+    if path.lower().endswith(SUFFIXES):
+        entry = storage.info(path)
+        if entry["type"] == "file":
+            return [entry]
     entries = storage.ls(path, detail=True)
     itself = path.strip("/")
     if len(entries) == 1 and entries[0]["name"].strip("/") == itself:
@@ -168,7 +173,7 @@ def _entries(storage, path: str, url: str) -> list[dict[str, Any]]:
 
 
 def _remote_file(storage, entry, look_inside: bool) -> Checkpoint | None:
-    name = posixpath.basename(entry["name"].rstrip("/"))
+    name = _name(entry["name"])
     if NO_WEIGHTS.fullmatch(name):
         return None
     named, inside, note, kind = step_from_name(name), None, "", "remote"
@@ -204,7 +209,7 @@ def _remote_folder(storage, entry, inside=None) -> Checkpoint | None:
     url = storage.unstrip_protocol(path)
     size = sum(int(part.get("size") or 0) for part in parts)
     modified = max((_modified(part) for part in parts), default=0.0)
-    return placed(url, step, step_from_name(posixpath.basename(path)), size, modified, kind, "")
+    return placed(url, step, step_from_name(_name(path)), size, modified, kind, "")
 
 
 def _revisions(url: str, options: Mapping[str, Any] | None) -> Iterator[Checkpoint]:
@@ -223,6 +228,11 @@ def _revisions(url: str, options: Mapping[str, Any] | None) -> Iterator[Checkpoi
             found = placed(where, None, step_from_name(ref.name), 0, 0.0, "huggingface", note)
             if found is not None:
                 yield found
+
+
+def _name(path: str) -> str:
+    name = posixpath.basename(path.rstrip("/"))
+    return unquote(name) if path.startswith("http") else name
 
 
 def _revision(url: str) -> str:
