@@ -102,22 +102,10 @@ def _choose(splits, scores, y, grid, allowed) -> tuple[torch.Tensor, torch.Tenso
         high = torch.where(active & ~at_low, tried, high)
         for f, number in {(row, int(layer[row, j])) for row, j in active.nonzero().tolist()}:
             which = (active[f] & (layer[f] == number)).nonzero().ravel()
-            new = _score_at(splits[number], y[:, which], tried[f, which], f)
+            new = clipped_square(splits[number].score_at(y[:, which], tried[f, which], f))
             won = new > best[f, which]
             best[f, which] = torch.where(won, new, best[f, which])
             alpha[f, which] = torch.where(won, tried[f, which], alpha[f, which])
-
-
-def _score_at(splits: Splits, y: torch.Tensor, alpha: torch.Tensor, f: int) -> torch.Tensor:
-    """Inner score of outer fold f with an alpha of its own for each neuroid."""
-    pooled = torch.empty_like(y)
-    for (first, second), factor in splits.inner.items():
-        if f in (first, second):
-            prediction, cut = factor.predict(y, alpha), len(splits.rows[first])
-            mine = prediction[:cut] if second == f else prediction[cut:]
-            pooled[splits.rows[first if second == f else second]] = mine
-    train = splits.outer[f].train
-    return clipped_square(_r(pooled[train], y[train]))
 
 
 def _r(prediction: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

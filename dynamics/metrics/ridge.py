@@ -18,9 +18,9 @@ from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, centre, like, responses, same_rows
 
 RELATIVE_ALPHAS = np.logspace(-5, 4.5, 20)
-TOO_CLOSE = 3e-6
+TOO_CLOSE = 1e-6
 RISING = 1e-4
-BLOCK = 512
+BLOCK = 256
 
 
 def nested_ridge(
@@ -30,14 +30,14 @@ def nested_ridge(
     alphas: Array | None = None,
     *,
     search_dtype: torch.dtype = torch.float32,
-    block: int = BLOCK,
+    block: int = 2048,
 ) -> dict[str, Array]:
     """Encode Y from every layer, alpha (and layer) chosen inside the training folds.
 
     For each outer fold, layer and neuroid, alpha is chosen by leave-one-fold-out over the other
     folds: the largest Pearson correlation of pooled out-of-fold predictions with y; of equal
     ones the largest alpha. The search runs in `search_dtype`; neuroids for which any choice was
-    closer than 3e-6 in correlation are searched again in double precision, and what is reported
+    closer than 1e-6 in correlation are searched again in double precision, and what is reported
     is predicted in double precision, so the result is that of double precision.
 
     Parameters
@@ -54,7 +54,7 @@ def nested_ridge(
     search_dtype : torch.dtype
         Precision of the search over alphas.
     block : int
-        Neuroids handled at a time, which bounds memory.
+        Neuroids predicted at a time, which bounds memory.
 
     Returns
     -------
@@ -97,17 +97,17 @@ def nested_ridge(
     at_edge = torch.zeros((), **new)
     for number, (matrix, grid) in enumerate(zip(gram, penalties)):
         splits = Splits.of(matrix, rows)
+        scores, choices, rising = _search(splits, target, grid, search_dtype)
+        at_edge += rising.sum()
         for start in range(0, v, block):
             part = slice(start, start + block)
-            y = target[:, part]
-            score, choice, rising = _search(splits, y, grid, search_dtype)
+            y, score, choice = target[:, part], scores[:, part], choices[:, part]
             prediction = splits.predict_outer(y, grid[choice])
             out["layer_r"][number, part] = pooled_r(prediction, y, rows)
             out["fold_r"][number, :, part] = torch.stack(
                 [pearson(prediction[test], y[test]) for test in rows]
             )
             out["layer_alpha"][number, :, part] = grid[choice]
-            at_edge += rising.sum()
             better = score > best[:, part]
             for f, test in enumerate(rows):
                 old = out["prediction"][test, part]
@@ -192,11 +192,6 @@ class Factor(NamedTuple):
         weights = (self.P @ y) / (self.spectrum[:, None] + alpha)
         return self.A @ weights + y.mean(0)
 
-    def on_grid(self, grid: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """Matrix (alphas, test, train) that takes y_S to the predictions at every alpha."""
-        shrunk = self.A[None] / (self.spectrum + grid[:, None])[:, None]
-        return (shrunk @ self.P + 1 / len(self.train)).to(dtype)
-
 
 class Splits(NamedTuple):
     """All training splits of a nested scheme for one layer: without one fold, and without two."""
@@ -232,46 +227,80 @@ class Splits(NamedTuple):
     ) -> torch.Tensor:
         """Pearson r (outer folds, alphas, v) of the pooled leave-one-fold-out predictions."""
         y = Y.to(dtype)
-        n_folds, v, a = len(self.rows), y.shape[1], len(grid)
-        sums = torch.zeros(n_folds, 3, a, v, dtype=dtype, device=y.device)
+        sums = torch.zeros(len(self.rows), 3, len(grid), y.shape[1], dtype=dtype, device=y.device)
         for (f, g), factor in self.inner.items():
-            flat = factor.on_grid(grid, dtype).flatten(0, 1)
-            prediction = (flat @ y[factor.train]).unflatten(0, (a, -1))
             cut = len(self.rows[f])
-            for outer, inner, part in ((g, f, prediction[:, :cut]), (f, g, prediction[:, cut:])):
-                sums[outer, 0] += part.sum(1)
-                sums[outer, 1] += torch.linalg.vector_norm(part, dim=1).square()
-                sums[outer, 2] += part.mul_(y[self.rows[inner]]).sum(1)
-        scores = torch.empty(n_folds, a, v, dtype=dtype, device=y.device)
-        for f in range(n_folds):
-            truth = y[self.outer[f].train]
-            m = len(truth)
+            pair = ((g, self.rows[f], slice(0, cut)), (f, self.rows[g], slice(cut, None)))
+            _add_moments(sums, factor, pair, y, grid)
+        scores = torch.empty_like(sums[:, 0])
+        for f, outer in enumerate(self.outer):
+            truth = y[outer.train]
             mean = truth.mean(0)
             covariance = sums[f, 2] - sums[f, 0] * mean
-            variance = (sums[f, 1] - sums[f, 0].square() / m).clamp(min=0)
+            variance = (sums[f, 1] - sums[f, 0].square() / len(truth)).clamp(min=0)
             product = (variance * (truth - mean).square().sum(0)).sqrt()
             scores[f] = torch.where(product > 0, covariance / product, 0.0)
         return scores
+
+    def score_at(self, Y: torch.Tensor, alpha: torch.Tensor, f: int) -> torch.Tensor:
+        """Inner score (v,) of outer fold f with an alpha of its own for each neuroid."""
+        pooled = torch.empty_like(Y)
+        for (first, second), factor in self.inner.items():
+            if f == second:
+                pooled[self.rows[first]] = factor.predict(Y, alpha)[: len(self.rows[first])]
+            elif f == first:
+                pooled[self.rows[second]] = factor.predict(Y, alpha)[len(self.rows[first]) :]
+        train = self.outer[f].train
+        return torch.nan_to_num(pearson(pooled[train], Y[train]))
+
+
+def _add_moments(sums, factor: Factor, pair, y: torch.Tensor, grid: torch.Tensor) -> None:
+    """Add the sums of p, p^2 and p y of one split's predictions p to (outer, 3, alphas, v).
+
+    With B = P y_S, the sums of p and of p y over test rows are linear in 1 / (spectrum + alpha)
+    and need no prediction: sum_t p = (1'A / (spectrum + alpha)) B, and sum_t p y =
+    1 / (spectrum + alpha) (A'y_t * B). Only the sum of squares needs p itself, for every alpha.
+    """
+    dtype = y.dtype
+    shrink = 1 / (factor.spectrum + grid[:, None])
+    A, P, D = factor.A.to(dtype), factor.P.to(dtype), shrink.to(dtype)
+    at_all_alphas = (factor.A * shrink[:, None]).to(dtype)
+    lefts = [at_all_alphas[:, cut].flatten(0, 1) for _, _, cut in pair]
+    width = min(BLOCK, y.shape[1])
+    buffers = [torch.empty(len(left), width, dtype=dtype, device=y.device) for left in lefts]
+    for start in range(0, y.shape[1], width):
+        part = slice(start, start + width)
+        inside = y[factor.train, part]
+        mean, B = inside.mean(0), P @ inside
+        for (outer, rows, cut), left, buffer in zip(pair, lefts, buffers):
+            truth, size = y[rows, part], len(rows)
+            total = (D * A[cut].sum(0)) @ B
+            p = buffer[:, : B.shape[1]]
+            torch.mm(left, B, out=p)
+            squares = p.square_().unflatten(0, (len(grid), size)).sum(1)
+            sums[outer, 0, :, part] += total + size * mean
+            sums[outer, 1, :, part] += squares + (2 * total + size * mean) * mean
+            sums[outer, 2, :, part] += D @ ((A[cut].T @ truth) * B) + truth.sum(0) * mean
 
 
 def _search(
     splits: Splits, y: torch.Tensor, grid: torch.Tensor, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Best inner score, index of its alpha in the ascending grid, whether it is an edge hit."""
-    scores = splits.inner_scores(y, grid, dtype)
-    if dtype != torch.float64 and len(grid) > 1:
-        top = scores.topk(2, dim=1).values
-        unsure = ((top[:, 0] - top[:, 1]) < TOO_CLOSE).any(0)
-        scores = scores.double()
-        if unsure.any():
-            scores[..., unsure] = splits.inner_scores(y[:, unsure], grid)
+    scores = splits.inner_scores(y, grid, dtype).double()
+    if dtype != torch.float64:
+        close = scores >= scores.amax(1, keepdim=True) - TOO_CLOSE
+        close &= close.sum(1, keepdim=True) > 1
+        for f, a in close.any(2).nonzero().tolist():
+            who = close[f, a].nonzero().ravel()
+            scores[f, a, who] = splits.score_at(y[:, who], grid[a].expand(len(who)), f)
     best, from_the_end = scores.flip(1).max(1)
     choice = len(grid) - 1 - from_the_end
     if len(grid) == 1:
-        return best.double(), choice, torch.zeros_like(choice, dtype=torch.bool)
+        return best, choice, torch.zeros_like(choice, dtype=torch.bool)
     low = (choice == 0) & (best > scores[:, 1] + RISING)
     high = (choice == len(grid) - 1) & (best > scores[:, -2] + RISING)
-    return best.double(), choice, low | high
+    return best, choice, low | high
 
 
 def pearson(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
