@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import pearsonr, spearmanr
 
-from dynamics.metrics import compare_rdms, rdm, rsa
+from dynamics.metrics import compare_rdms, geotopological, rdm, rsa
 
 
 def pair(n=30, p=12, v=7, seed=0):
@@ -82,3 +84,84 @@ def test_constant_columns_do_not_count_after_scaling():
 def test_bad_input_is_one_sentence(call, message):
     with pytest.raises(ValueError, match=message):
         call(pair()[0])
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(
+    ("compare", "method"),
+    [
+        ("kendall", "tau-a"),
+        ("whitened_cosine", "cosine_cov"),
+        ("whitened_pearson", "corr_cov"),
+        ("spearman", "spearman"),
+    ],
+)
+def test_comparisons_agree_with_rsatoolbox(compare, method, ties):
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    X, Y = pair()
+    D, E = rdm(X, distance="sqeuclidean"), rdm(Y, distance="sqeuclidean")
+    if ties:
+        D, E = D.round(1), E.round(1)
+    upper = np.triu_indices(30, 1)
+    theirs = rsatoolbox.rdm.compare(
+        *(rsatoolbox.rdm.RDMs(matrix[upper][None]) for matrix in (D, E)), method=method
+    )
+    assert compare_rdms(D, E, compare=compare) == pytest.approx(theirs[0, 0], abs=1e-6)
+
+
+def test_whitened_form_agrees_with_the_inverted_covariance():
+    D, E = (rdm(Z, distance="sqeuclidean") for Z in pair(n=9))
+    i, j = np.triu_indices(9, 1)
+    C = np.eye(9)[i] - np.eye(9)[j]
+    V = np.linalg.inv((C @ C.T) ** 2)
+    x, y = D[i, j], E[i, j]
+    expected = x @ V @ y / np.sqrt(x @ V @ x * (y @ V @ y))
+    assert compare_rdms(D, E, compare="whitened_cosine") == pytest.approx(expected, abs=1e-10)
+
+
+def test_crossnobis_agrees_with_rsatoolbox():
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(8, 5, 1)) + rng.normal(size=(8, 5, 3))
+    data = rsatoolbox.data.Dataset(
+        X.transpose(2, 0, 1).reshape(24, 5),
+        obs_descriptors={"run": np.repeat(range(3), 8), "stimulus": np.tile(range(8), 3)},
+    )
+    theirs = rsatoolbox.rdm.calc_rdm(
+        data, method="crossnobis", descriptor="stimulus", cv_descriptor="run"
+    ).get_matrices()[0]
+    np.testing.assert_allclose(rdm(X, distance="crossnobis", zscore=False), theirs, atol=1e-8)
+
+
+def test_crossnobis_of_equal_stimuli_averages_zero():
+    X = np.random.default_rng(0).normal(size=(400, 100, 2))
+    D = rdm(X, distance="crossnobis", zscore=False)
+    # The mean over pairs has a standard error of 2 / sqrt(400 * 100) = .01.
+    assert abs(D[np.triu_indices(400, 1)].mean()) < 0.03
+
+
+def test_crossnobis_without_repetitions_is_one_sentence():
+    with pytest.raises(ValueError, match="needs repetitions"):
+        rdm(pair()[0], distance="crossnobis")
+
+
+def test_geotopological_transform_leaves_its_input_and_follows_the_formula():
+    D = rdm(pair()[0])
+    before = D.copy()
+    result = geotopological(D, lower=0.2, upper=0.7)
+    np.testing.assert_array_equal(D, before)
+    low, high = np.quantile(D[np.triu_indices(30, 1)], [0.2, 0.7])
+    expected = np.clip((D - low) / (high - low), 0, 1) * (1 - np.eye(30))
+    np.testing.assert_allclose(result, expected, atol=1e-12)
+    with pytest.raises(ValueError, match="out of order"):
+        geotopological(D, lower=0.5, upper=0.5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=st.floats(1e-3, 1e3))
+def test_rotation_and_scale_change_nothing(seed, scale):
+    rng = np.random.default_rng(seed)
+    X, Y = rng.normal(size=(12, 6)), rng.normal(size=(12, 5))
+    Q, _ = np.linalg.qr(rng.normal(size=(6, 6)))
+    options = dict(distance="euclidean", zscore=False)
+    assert rsa(X, Y, **options) == pytest.approx(rsa(scale * X @ Q, Y, **options), abs=1e-9)

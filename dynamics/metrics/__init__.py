@@ -4,28 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dynamics.metrics.cca import pwcca, svcca
+from dynamics.metrics.ceilings import noise_ceiling, rdm_noise_ceiling
+from dynamics.metrics.cka import cka, cka_gram
 from dynamics.metrics.encode import PROTOCOLS, encode
 from dynamics.metrics.folds import stratified_folds
+from dynamics.metrics.geometry import (
+    effective_dimensionality,
+    effective_dimensionality_gram,
+    mutual_knn,
+    mutual_knn_gram,
+)
 from dynamics.metrics.gram import centre, gram, grams
-from dynamics.metrics.rdm import DISTANCES, rdm
+from dynamics.metrics.layer_choice import rsa_choose_layer
+from dynamics.metrics.procrustes import procrustes, procrustes_gram
+from dynamics.metrics.rdm import DISTANCES, geotopological, rdm
+from dynamics.metrics.resample import bootstrap_counts, resampled_rsa
 from dynamics.metrics.ridge import default_alphas, nested_ridge
 from dynamics.metrics.rsa import COMPARISONS, compare_rdms, rsa
 
-METRICS: dict[str, Callable] = {"ridge": encode, "rsa": rsa}
+METRICS: dict[str, Callable] = {
+    "ridge": encode,
+    "rsa": rsa,
+    "cka": cka,
+    "procrustes": procrustes,
+    "svcca": svcca,
+    "pwcca": pwcca,
+    "mutual_knn": mutual_knn,
+    "effective_dimensionality": effective_dimensionality,
+}
+
+GRAM_METRICS: dict[str, Callable] = {
+    "cka": cka_gram,
+    "procrustes": procrustes_gram,
+    "mutual_knn": mutual_knn_gram,
+}
 
 __all__ = [
     "COMPARISONS",
     "DISTANCES",
+    "GRAM_METRICS",
     "METRICS",
     "PROTOCOLS",
+    "bootstrap_counts",
     "centre",
+    "cka",
+    "cka_gram",
     "compare_rdms",
     "default_alphas",
+    "effective_dimensionality",
+    "effective_dimensionality_gram",
     "encode",
+    "geotopological",
     "gram",
     "grams",
+    "mutual_knn",
+    "mutual_knn_gram",
     "nested_ridge",
+    "noise_ceiling",
+    "procrustes",
+    "procrustes_gram",
+    "pwcca",
     "rdm",
+    "rdm_noise_ceiling",
+    "resampled_rsa",
     "rsa",
+    "rsa_choose_layer",
     "stratified_folds",
+    "svcca",
 ]

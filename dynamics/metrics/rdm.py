@@ -14,11 +14,13 @@ def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True) -> Arra
 
     Parameters
     ----------
-    X : array of shape (n, p)
-        Activations or responses, finite floats.
+    X : array of shape (n, p), or (n, p, repetitions)
+        Activations or responses, finite floats. Repetitions are averaged, except by crossnobis.
     distance : str
         A name in `DISTANCES`: ``"correlation"`` (1 - Pearson r of two rows), ``"cosine"``,
-        ``"euclidean"``.
+        ``"euclidean"``, ``"sqeuclidean"`` (divided by p) and ``"crossnobis"``, the squared distance
+        divided by p from products of different repetitions (Walther et al. 2016, NeuroImage
+        137:188), which is 0 on average for equal stimuli and may be negative.
     zscore : bool
         Scale each column to mean 0 and deviation 1 over stimuli first. Constant columns become 0.
 
@@ -37,14 +39,57 @@ def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True) -> Arra
     """
     if distance not in DISTANCES:
         raise ValueError(f"there is no distance {distance!r}: use one of {', '.join(DISTANCES)}")
-    tensor = activations(X)
+    repeated = X.ndim == 3
+    tensor = activations(X.reshape(len(X), -1)).reshape(X.shape) if repeated else activations(X)
     if len(tensor) < 3:
         raise ValueError(f"an RDM of {len(tensor)} stimuli cannot be compared: give at least 3")
+    if distance == "crossnobis" and (not repeated or X.shape[2] < 2):
+        raise ValueError(
+            f"crossnobis needs repetitions but got shape {tuple(X.shape)}: give (stimuli, "
+            "features, repetitions) with at least 2 repetitions, or another distance"
+        )
+    if repeated and distance != "crossnobis":
+        tensor = tensor.mean(2)
     if zscore:
         tensor = zscored(tensor)
     D = DISTANCES[distance](tensor)
     D = (D + D.T) / 2
     return like(D.fill_diagonal_(0), X)
+
+
+def geotopological(D: Array, *, lower: float = 0.1, upper: float = 0.9) -> Array:
+    """Flatten an RDM's small and large distances (Lin & Kriegeskorte, geo-topological RSA).
+
+    With l and u the quantiles of the distances above the diagonal: 0 below l,
+    (d - l) / (u - l) between, 1 above u.
+
+    Parameters
+    ----------
+    D : array of shape (n, n) or (d, n, n)
+        RDMs; not changed.
+    lower, upper : float
+        Quantiles, 0 <= lower < upper <= 1.
+
+    Returns
+    -------
+    array of the shape of D
+        Transformed RDMs with zero diagonal.
+
+    Raises
+    ------
+    ValueError
+        If the quantiles are out of order.
+    """
+    if not 0 <= lower < upper <= 1:
+        raise ValueError(f"quantiles {lower} and {upper} are out of order: 0 <= lower < upper <= 1")
+    tensor = as_tensor(D)
+    i, j = torch.triu_indices(tensor.shape[-1], tensor.shape[-1], 1, device=tensor.device)
+    entries = tensor[..., i, j]
+    low = entries.quantile(lower, -1)[..., None, None]
+    high = entries.quantile(upper, -1)[..., None, None]
+    scaled = torch.where(high > low, (tensor - low) / (high - low), (tensor > low).double())
+    off = 1 - torch.eye(tensor.shape[-1], dtype=tensor.dtype, device=tensor.device)
+    return like(scaled.clamp(0, 1) * off, D)
 
 
 def zscored(X: torch.Tensor) -> torch.Tensor:
@@ -76,10 +121,24 @@ def _euclidean(X: torch.Tensor) -> torch.Tensor:
     return torch.cdist(X, X, compute_mode="donot_use_mm_for_euclid_dist")
 
 
+def _sqeuclidean(X: torch.Tensor) -> torch.Tensor:
+    return _euclidean(X).square() / X.shape[1]
+
+
+def _crossnobis(X: torch.Tensor) -> torch.Tensor:
+    total, R = X.sum(2), X.shape[2]
+    same = torch.einsum("ipr,jpr->ij", X, X)
+    G = (total @ total.T - same) / (R * (R - 1) * X.shape[1])
+    own = torch.diagonal(G)
+    return own[:, None] + own - G - G.T
+
+
 DISTANCES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "correlation": _correlation,
     "cosine": _cosine,
     "euclidean": _euclidean,
+    "sqeuclidean": _sqeuclidean,
+    "crossnobis": _crossnobis,
 }
 
 

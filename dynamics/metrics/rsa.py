@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from scipy.stats import kendalltau
 
 from dynamics.metrics.gram import Array, as_tensor, like, same_rows
 from dynamics.metrics.rdm import rdm, upper
@@ -56,7 +57,9 @@ def compare_rdms(D: Array, E: Array, *, compare: str = "spearman") -> float | Ar
         RDMs of the same stimuli.
     compare : str
         A name in `COMPARISONS`: ``"spearman"`` (ties get their mean rank), ``"pearson"``,
-        ``"cosine"``.
+        ``"cosine"``, ``"kendall"`` (tau-a: ties count as neither), and ``"whitened_cosine"`` and
+        ``"whitened_pearson"``, which take into account that distances sharing a stimulus vary
+        together (Diedrichsen et al. 2020, arXiv:2007.02789; meant for squared distances).
 
     Returns
     -------
@@ -106,8 +109,68 @@ def _spearman(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return _pearson(ranks(x), ranks(y))
 
 
+def _kendall(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    pairs = x.shape[1] * (x.shape[1] - 1) / 2
+    untied = [[(1 - _tied_pairs(row) / pairs) ** 0.5 for row in side] for side in (x, y)]
+    table = torch.empty(len(x), len(y), dtype=x.dtype)
+    for i, a in enumerate(x.cpu().numpy()):
+        for j, b in enumerate(y.cpu().numpy()):
+            # SciPy's tau-b divides by the untied pairs of either side; tau-a by all pairs.
+            table[i, j] = kendalltau(a, b).statistic * untied[0][i] * untied[1][j]
+    return table.to(x.device)
+
+
+def _tied_pairs(x: torch.Tensor) -> float:
+    counts = x.unique(return_counts=True)[1].double()
+    return float((counts * (counts - 1) / 2).sum())
+
+
+def _whitened_cosine(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    whitened = _whiten(x)
+    lengths = torch.outer((whitened * x).sum(1).sqrt(), (_whiten(y) * y).sum(1).sqrt())
+    return torch.where(lengths > 0, whitened @ y.T / lengths, torch.nan).clamp(-1, 1)
+
+
+def _whitened_pearson(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return _whitened_cosine(x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True))
+
+
+def _whiten(x: torch.Tensor) -> torch.Tensor:
+    """V^-1 x up to a factor, V the covariance of distances between independent stimuli.
+
+    V = 2 I + M M' with M (pairs, n) marking each pair's two stimuli, and M'M = (n - 2) I + 11';
+    the inverse follows from Woodbury's identity without forming V.
+    """
+    n = round((1 + (1 + 8 * x.shape[1]) ** 0.5) / 2)
+    i, j = torch.triu_indices(n, n, 1, device=x.device)
+    rows = torch.zeros(len(x), n, dtype=x.dtype, device=x.device)
+    rows = rows.index_add(1, i, x).index_add(1, j, x)
+    solved = (rows - rows.sum(1, keepdim=True) / (2 * n)) / n
+    return x - solved[:, i] - solved[:, j]
+
+
+def _unit_rms(x: torch.Tensor) -> torch.Tensor:
+    return x / x.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-300)
+
+
+def _unit_variance(x: torch.Tensor) -> torch.Tensor:
+    return _unit_rms(x - x.mean(-1, keepdim=True))
+
+
 COMPARISONS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "spearman": _spearman,
     "pearson": _pearson,
     "cosine": _cosine,
+    "kendall": _kendall,
+    "whitened_cosine": _whitened_cosine,
+    "whitened_pearson": _whitened_pearson,
+}
+
+POOLINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "spearman": ranks,
+    "pearson": _unit_variance,
+    "cosine": _unit_rms,
+    "kendall": ranks,
+    "whitened_cosine": _unit_rms,
+    "whitened_pearson": _unit_variance,
 }

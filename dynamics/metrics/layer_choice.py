@@ -1,0 +1,82 @@
+"""RSA with the layer chosen on other stimuli than those it is scored on."""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement
+
+import torch
+
+from dynamics.metrics.folds import check_folds
+from dynamics.metrics.gram import Array, as_tensor, like
+from dynamics.metrics.rsa import COMPARISONS
+
+
+def rsa_choose_layer(
+    D: Array,
+    E: Array,
+    folds: Array,
+    *,
+    choice: str = "disjoint",
+    compare: str = "spearman",
+) -> dict[str, Array]:
+    """Compare the RDMs of several layers with one, stitching chosen layers' entries.
+
+    Parameters
+    ----------
+    D : array of shape (layers, n, n)
+        RDM of every layer.
+    E : array of shape (n, n)
+        RDM of the brain target.
+    folds : array of shape (n,)
+        Fold of each stimulus, at least 3 (or 4, so that two are left whichever two are out).
+    choice : str
+        ``"disjoint"``: the entries between folds f and g come from the layer that is best on
+        pairs of stimuli of the other folds. ``"pepino"``: the choice of Pepino et al. 2025
+        (arXiv:2511.16849) as their code makes it. For folds f <= g, the layer is chosen on
+        entries above the diagonal with row outside f and column outside g, and written to all
+        others; later pairs of folds overwrite earlier ones. No entry is in its own selection set,
+        but nearly every one shares a stimulus with it.
+    compare : str
+        A name in `COMPARISONS`, used for choosing and for the score.
+
+    Returns
+    -------
+    dict of arrays
+        ``score``: comparison of the stitched RDM with E; ``rdm`` (n, n): the stitched RDM;
+        ``layer`` (n, n): index of the layer of each entry, -1 on the diagonal.
+
+    Raises
+    ------
+    ValueError
+        If the choice or comparison is unknown, or there are too few folds.
+    """
+    if choice not in ("disjoint", "pepino"):
+        raise ValueError(f"there is no layer choice {choice!r}: use one of disjoint, pepino")
+    if compare not in COMPARISONS:
+        raise ValueError(f"there is no comparison {compare!r}: use one of {', '.join(COMPARISONS)}")
+    layers, target = as_tensor(D), as_tensor(E)
+    n = len(target)
+    fold = torch.as_tensor(check_folds(folds, n), device=layers.device)
+    n_folds = int(fold.max()) + 1
+    if n_folds < 3:
+        raise ValueError(f"{n_folds} folds leave none to choose a layer on: give at least 3")
+    i, j = torch.triu_indices(n, n, 1, device=layers.device)
+    a, b = fold[i], fold[j]
+    candidates, truth = layers[:, i, j], target[i, j]
+    layer = torch.full_like(i, -1)
+    for f, g in combinations_with_replacement(range(n_folds), 2):
+        if choice == "pepino":
+            chosen_on = (a != f) & (b != g)
+            written = ~chosen_on
+        else:
+            chosen_on = (a != f) & (a != g) & (b != f) & (b != g)
+            written = ((a == f) & (b == g)) | ((a == g) & (b == f))
+        scores = COMPARISONS[compare](candidates[:, chosen_on], truth[None, chosen_on])[:, 0]
+        layer[written] = int(torch.nan_to_num(scores, nan=-torch.inf).argmax())
+    stitched = candidates.gather(0, layer[None])[0]
+    out = {"score": COMPARISONS[compare](stitched[None], truth[None])[0, 0]}
+    out["rdm"] = torch.zeros_like(target).index_put((i, j), stitched)
+    out["rdm"] = out["rdm"] + out["rdm"].T
+    out["layer"] = torch.full((n, n), -1, device=layers.device).index_put((i, j), layer)
+    out["layer"] = torch.maximum(out["layer"], out["layer"].T)
+    return {name: like(value, D) for name, value in out.items()}

@@ -1,0 +1,117 @@
+"""RSA on resampled stimuli without sorting again: bootstrap and subsampling, exact.
+
+In a resample in which stimulus i occurs c_i times, the pair (i, j) of different stimuli occurs
+c_i c_j times (pairs of copies of one stimulus have distance 0 by construction and are left out).
+The ranks of all pairs follow from running sums of these counts along the order of the distances,
+which is found once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from dynamics.metrics.gram import Array, as_tensor, like
+from dynamics.metrics.rdm import upper
+
+
+def resampled_rsa(D: Array, E: Array, counts: Array, *, compare: str = "spearman") -> Array:
+    """Compare RDMs on every resample of the stimuli.
+
+    Parameters
+    ----------
+    D, E : arrays of shape (d, n, n) and (e, n, n)
+        RDMs of the same stimuli.
+    counts : array of shape (resamples, n)
+        How often each stimulus occurs: `bootstrap_counts`, or 0 and 1 for a subsample.
+    compare : str
+        ``"spearman"``, ``"pearson"`` or ``"cosine"``.
+
+    Returns
+    -------
+    array of shape (resamples, d, e)
+        Exactly what the comparison gives on the resampled RDMs; NaN where fewer than 3 pairs of
+        different stimuli are left.
+
+    Raises
+    ------
+    ValueError
+        If the comparison is unknown or the number of stimuli differs.
+    """
+    if compare not in ("spearman", "pearson", "cosine"):
+        raise ValueError(
+            f"there is no resampled comparison {compare!r}: use one of spearman, pearson, cosine"
+        )
+    n = np.shape(counts)[-1]
+    if D.shape[-1] != n or E.shape[-1] != n:
+        raise ValueError(
+            f"counts are of {n} stimuli, the RDMs of {D.shape[-1]} and {E.shape[-1]}: give all the "
+            "same stimuli"
+        )
+    entries = torch.cat([as_tensor(upper(D)), as_tensor(upper(E)).to(as_tensor(D).device)])
+    i, j = torch.triu_indices(n, n, 1, device=entries.device)
+    if compare == "spearman":
+        order = [_Order(row) for row in entries]
+    cut = len(D)
+    out = torch.empty(len(counts), cut, len(entries) - cut, dtype=torch.float64)
+    for b, count in enumerate(as_tensor(counts).to(entries.device)):
+        weight = count[i] * count[j]
+        total = weight.sum()
+        if total < 3:
+            out[b] = torch.nan
+            continue
+        if compare == "spearman":
+            values = torch.stack([o.ranks(weight) for o in order]) - (total + 1) / 2
+        elif compare == "pearson":
+            values = entries - (entries @ weight / total)[:, None]
+        else:
+            values = entries
+        weighted = values[cut:] * weight
+        lengths = torch.outer(
+            (values[:cut].square() @ weight).sqrt(), (weighted * values[cut:]).sum(1).sqrt()
+        )
+        out[b] = torch.where(lengths > 0, values[:cut] @ weighted.T / lengths, torch.nan).cpu()
+    return like(out.to(entries.device), D, E)
+
+
+def bootstrap_counts(n: int, resamples: int, *, seed: int = 0) -> np.ndarray:
+    """How often each of n stimuli is drawn when n are drawn with replacement.
+
+    Parameters
+    ----------
+    n, resamples : int
+        Stimuli, and how many times to draw them.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    array of shape (resamples, n), int64
+        Rows sum to n.
+    """
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n, np.full(n, 1 / n), size=resamples)
+
+
+class _Order:
+    """The order of one RDM's distances, found once."""
+
+    def __init__(self, row: torch.Tensor):
+        values, self.index = row.sort()
+        new = torch.ones_like(values, dtype=torch.bool)
+        new[1:] = values[1:] != values[:-1]
+        self.first = None if new.all() else new.nonzero().ravel()
+        self.run = None if new.all() else new.cumsum(0) - 1
+
+    def ranks(self, weight: torch.Tensor) -> torch.Tensor:
+        """Mean rank of every entry when entry i occurs weight[i] times."""
+        sorted_weight = weight[self.index]
+        up_to = sorted_weight.cumsum(0)
+        if self.first is None:
+            middle = up_to - (sorted_weight - 1) / 2
+        else:
+            ends = torch.cat([self.first[1:] - 1, self.first.new_tensor([len(weight) - 1])])
+            last = up_to[ends]
+            size = torch.diff(last, prepend=last.new_zeros(1))
+            middle = (last - (size - 1) / 2)[self.run]
+        return torch.empty_like(middle).scatter_(0, self.index, middle)
