@@ -157,3 +157,52 @@ def test_encodecmae_checkpoints_are_found_in_order(encodecmae_fixtures):
     found = checkpoints.find(encodecmae_fixtures)
     assert [c.step for c in found] == [0, 1000]
     assert {c.format for c in found} == {"lightning"}
+
+
+def test_what_needs_trust_is_said_when_it_is_listed(tmp_path):
+    torch.save({"state_dict": weights(), "global_step": 4, "x": Evil("y")}, tmp_path / "a.ckpt")
+    (found,) = checkpoints.find(tmp_path)
+    assert found.note == "would construct posix.mkdir: needs trust_checkpoints"
+
+
+def test_omegaconf_containers_are_read_without_trust(tmp_path):
+    omegaconf = pytest.importorskip("omegaconf")
+    config = omegaconf.OmegaConf.create({"a": 1, "b": [1.5, "x", None, True], "c": {"d": "${a}"}})
+    torch.save({"model": weights(2), "cfg": config}, tmp_path / "checkpoint_2_30.pt")
+    (found,) = checkpoints.find(tmp_path)
+    assert (found.step, found.format, found.note) == (30, "fairseq", "")
+    assert checkpoints.read(found.uri)["layer.weight"][0, 0] == 2
+    assert checkpoints.read_file(found.uri)["cfg"].c.d == 1
+
+
+def test_a_whole_pickled_module_is_refused_by_its_class(tmp_path):
+    torch.save(torch.nn.Linear(2, 3), tmp_path / "model_step3.pt")
+    with pytest.raises(ValueError, match=r"would construct torch\.nn\.modules\.linear\.Linear"):
+        checkpoints.read(tmp_path / "model_step3.pt")
+    assert set(checkpoints.read(tmp_path / "model_step3.pt", trust=True)) == {"weight", "bias"}
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_a_file_cut_or_changed_anywhere_is_read_or_refused_in_one_sentence(tmp_path, kind):
+    """A training job that dies leaves any prefix; a bad disk any change."""
+    path = tmp_path / ("step=3.safetensors" if kind == "safetensors" else "step=3.ckpt")
+    if kind == "safetensors":
+        save_file(weights(1), path)
+    else:
+        torch.save({"state_dict": weights(1), "global_step": 3}, path,
+                   _use_new_zipfile_serialization=kind == "zip")  # fmt: skip
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        place = int(rng.integers(len(whole)))
+        if rng.random() < 0.5:
+            path.write_bytes(whole[:place])
+        else:
+            path.write_bytes(whole[:place] + bytes([rng.integers(256)]) + whole[place + 1 :])
+        try:
+            found = checkpoints.find(tmp_path)
+            checkpoints.read(path)
+        except (ValueError, FileNotFoundError) as error:
+            assert "\n" not in str(error)
+        else:
+            assert len(found) == 1

@@ -83,3 +83,20 @@ def test_ignored_and_optional_names_may_differ(network):
     models.load_strictly(network, state, ignore=["head.*"], optional=["*.num_batches_tracked"])
     with pytest.raises(ValueError, match=r"head\.weight"):
         models.load_strictly(network, state, optional=["*.num_batches_tracked"])
+
+
+def small(width=8):
+    return torch.nn.Sequential(torch.nn.Unflatten(1, (1, -1)), torch.nn.Conv1d(1, width, 100, 50))
+
+
+def test_an_untrained_control_has_the_sizes_of_the_checkpoint_and_other_weights(tmp_path):
+    torch.save({"step": 5, "model": small().state_dict()}, tmp_path / "a.pt")
+    arguments = {"factory": f"{__name__}:small", "layers": "1"}
+    one, two, other = (
+        models.untrained("module", tmp_path / "a.pt", seed=seed, **arguments) for seed in (1, 1, 2)
+    )
+    weight = "network.1.weight"
+    np.testing.assert_array_equal(one.state_dict()[weight], two.state_dict()[weight])
+    assert not torch.equal(one.state_dict()[weight], other.state_dict()[weight])
+    with pytest.raises(ValueError, match="8x1x100 in the checkpoint and 9x1x100"):
+        models.untrained("module", tmp_path / "a.pt", options={"width": 9}, **arguments)

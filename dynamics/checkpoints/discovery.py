@@ -19,6 +19,7 @@ from dynamics.checkpoints.formats import (
     step_from_name,
 )
 from dynamics.checkpoints.peek import peek
+from dynamics.checkpoints.reading import foreign_classes
 
 logger = logging.getLogger(__name__)
 
@@ -287,7 +288,11 @@ def _from_file(path: Path, given: int | None = None) -> Checkpoint | None:
     inside = None
     try:
         with path.open("rb") as file:
-            kind, inside = recognise(peek(file))
+            contents = peek(file)
+        kind, inside = recognise(contents)
+        foreign = foreign_classes(contents)
+        if foreign:
+            note = f"would construct {foreign[0]}: needs trust_checkpoints"
     except (OSError, ValueError) as error:
         kind, note = "unreadable", getattr(error, "strerror", None) or str(error)
     if not kind:
@@ -325,7 +330,8 @@ def placed(uri, inside, named, size, modified, kind, note, given=None) -> Checkp
         logger.warning("%s is left out: neither it nor its name states a training step", uri)
         return None
     if inside is not None and named is not None and inside != named and not _is_epoch(uri):
-        note = f"its name says step {named}, its inside {inside}"
+        text = f"its name says step {named}, its inside {inside}"
+        note = f"{note}; {text}" if note else text
     return Checkpoint(step, uri, size, modified, kind, note)
 
 

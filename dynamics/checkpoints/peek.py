@@ -14,6 +14,7 @@ import math
 import pickle
 import struct
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -97,6 +98,15 @@ def peek(file: BinaryIO) -> Contents:
     ValueError
         Where the file is empty, cut off, or no checkpoint; the sentence says which.
     """
+    try:
+        return _peek(file)
+    except (ValueError, OSError):
+        raise
+    except Exception as error:
+        raise ValueError(f"its structure is damaged ({type(error).__name__}: {error})") from None
+
+
+def _peek(file: BinaryIO) -> Contents:
     head = file.read(16)
     if not head:
         raise ValueError("the file is empty (0 bytes)")
@@ -206,6 +216,8 @@ class _Skimmer(pickle.Unpickler):
         self.classes: set[str] = set()
 
     def find_class(self, module, name):
+        # Pickles of protocol 2, torch's own, carry the names that modules had in Python 2.
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         known = _KNOWN.get((module, name))
         if known is not None:
             return known

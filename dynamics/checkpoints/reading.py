@@ -63,7 +63,10 @@ def read_file(path: str | Path, *, trust: bool = False) -> Any:
     if contents.kind == "safetensors":
         from safetensors.torch import load_file
 
-        return dict(load_file(path))
+        try:
+            return dict(load_file(path))
+        except Exception as error:
+            raise _unreadable(path, error) from error
     mmap = contents.kind == "torch"
     if trust:
         logger.warning("running whatever code %s brings: trust_checkpoints is on", path)
@@ -171,8 +174,9 @@ def weight_parts(folder: Path) -> list[Path]:
         if (folder / name).is_file():
             if not name.endswith(".index.json"):
                 return [folder / name]
-            index = json.loads((folder / name).read_text())
-            return [folder / part for part in sorted(set(index["weight_map"].values()))]
+            parts = json.loads((folder / name).read_text())["weight_map"]
+            # By name alone: an index must not lead out of its folder.
+            return [folder / name for name in sorted({Path(p).name for p in parts.values()})]
     return sorted(
         path
         for path in folder.iterdir()
@@ -204,10 +208,12 @@ def _load(path: Path, mmap: bool, *, weights_only: bool) -> Any:
     try:
         return torch.load(path, map_location="cpu", mmap=mmap, weights_only=weights_only)
     except Exception as error:
-        reason = str(error).strip().splitlines()
-        raise ValueError(
-            f"cannot read {str(path)!r}: {reason[0] if reason else type(error).__name__}"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ValueError(f"cannot read {str(path)!r}: {reason[:300]}")
 
 
 def torch_allows() -> set[str]:

@@ -139,6 +139,62 @@ def load(
     return ADAPTERS[adapter](state, **arguments)
 
 
+def untrained(
+    adapter: str,
+    checkpoint: str | Path | None = None,
+    *,
+    state: Mapping[str, torch.Tensor] | None = None,
+    seed: int = 0,
+    trust: bool = False,
+    **arguments: Any,
+) -> Model:
+    """Build the network of a checkpoint with fresh weights, as a control where a run has no step 0.
+
+    Parameters
+    ----------
+    adapter : str
+        Name in ``ADAPTERS``.
+    checkpoint : str or Path, optional
+        A checkpoint of the run, which says what the network is like.
+    state : mapping, optional
+        Its weights, where it has been read already.
+    seed : int
+        Of the initialisation.
+    trust, **arguments
+        As for `load`.
+
+    Returns
+    -------
+    Model
+        Of exactly the sizes of the checkpoint.
+
+    Raises
+    ------
+    ValueError
+        Where the adapter cannot tell the sizes from the arguments and the checkpoint.
+    """
+    taken = _signature(adapter)
+    if checkpoint is not None and state is None:
+        from dynamics.checkpoints import read
+
+        state = read(checkpoint, trust=trust)
+    settings = {"seed": seed, "checkpoint": checkpoint and str(checkpoint), "trust": trust}
+    if "randomize" in taken:
+        settings["randomize"] = True
+    settings = {name: value for name, value in settings.items() if name in taken} | arguments
+    module = importlib.import_module(getattr(ADAPTERS[adapter], "module", __name__))
+    if hasattr(module, "untrained") and module.__name__ != __name__:
+        # A family that reads its sizes off the weights builds its own control.
+        return module.untrained(state, **settings)
+    model = ADAPTERS[adapter](None, **settings)
+    if state is not None:
+        fresh = {name: value.clone() for name, value in model.state_dict().items()}
+        model.load_weights(state)  # raises where the sizes are others
+        if "randomize" not in taken:
+            model.load_state_dict(fresh)
+    return model
+
+
 def arguments(adapter: str) -> dict[str, Any]:
     """List the arguments of an adapter with their defaults.
 
