@@ -179,3 +179,46 @@ def test_a_checkpoint_of_another_size_and_one_without_configuration_are_refused(
     with pytest.raises(ValueError, match=r"no config\.json beside the checkpoint"):
         models.load("huggingface", folder)
     assert models.load("huggingface", folder, config=config).layers[-1] == "layer2"
+
+
+def test_a_network_that_takes_no_waveforms_says_what_to_use_instead():
+    config = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 1,
+              "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 10}  # fmt: skip
+    with pytest.raises(ValueError, match=r"BertModel does not take waveforms.*`module`"):
+        models.load("huggingface", config=config)
+
+
+def test_checkpoints_of_a_trainer_run_are_found_in_order_and_read(tmp_path):
+    pytest.importorskip("accelerate", reason="transformers' Trainer needs accelerate")
+    settings = {key: value for key, value in NETWORKS["wav2vec2"].items() if key != "model_type"}
+    torch.manual_seed(0)
+    network = transformers.Wav2Vec2ForSequenceClassification(
+        transformers.Wav2Vec2Config(**settings, num_labels=2, classifier_proj_size=8)
+    )
+    data = [{"input_values": torch.randn(8000), "labels": n % 2} for n in range(8)]
+    trainer = transformers.Trainer(
+        network,
+        transformers.TrainingArguments(
+            tmp_path, max_steps=6, save_steps=2, per_device_train_batch_size=2, report_to=[],
+            use_cpu=True, disable_tqdm=True, save_total_limit=None,
+        ),
+        train_dataset=data,
+    )  # fmt: skip
+    trainer.train()
+    found = checkpoints.find(tmp_path)
+    assert [(c.step, c.format) for c in found] == [(s, "huggingface") for s in (2, 4, 6)]
+    model = models.load("huggingface", found[0].uri)
+    model.load_weights(checkpoints.read(found[-1].uri))
+    name = "encoder.layers.1.feed_forward.output_dense.weight"
+    np.testing.assert_array_equal(
+        model.network.state_dict()[name], network.wav2vec2.state_dict()[name].detach()
+    )
+
+
+def test_an_untrained_control_takes_its_sizes_from_the_checkpoint(tmp_path):
+    _, folder = saved(tmp_path, "wavlm")
+    trained = models.load("huggingface", folder)
+    control = models.untrained("huggingface", folder, seed=3)
+    name = "network.encoder.layers.0.attention.q_proj.weight"
+    assert control.state_dict()[name].shape == trained.state_dict()[name].shape
+    assert not torch.equal(control.state_dict()[name], trained.state_dict()[name])

@@ -7,6 +7,7 @@ Gong et al. (2021), arXiv 2104.01778.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import json
 import logging
@@ -70,8 +71,9 @@ def build(
     with torch.random.fork_rng(devices=[]), _silent():
         torch.manual_seed(seed)
         network = AutoModel.from_config(settings)
-    family = FAMILIES.get(settings.model_type, Waves)
-    model = family(network, settings, folder=folder, normalise=normalise).settle()
+    model = _family(settings.model_type)(
+        network, settings, folder=folder, normalise=normalise
+    ).settle()
     if state is not None:
         model.load_weights(state)
     model.finish()
@@ -124,7 +126,7 @@ class Waves(HuggingFaceModel):
 
     def __init__(self, network, settings, *, folder=None, normalise=None):
         super().__init__(network, settings)
-        extractor = _preprocessor(folder)
+        extractor = preprocessor(folder)
         self.sample_rate = int(
             extractor.get("sampling_rate") or getattr(settings, "sampling_rate", None) or 16000
         )
@@ -153,8 +155,16 @@ class Waves(HuggingFaceModel):
 
     def _run(self, waveforms, mask):
         arguments = {"attention_mask": mask} if mask is not None else {}
-        with torch.no_grad():
-            out = self.network(waveforms, output_hidden_states=True, **arguments)
+        try:
+            with torch.no_grad():
+                out = self.network(waveforms, output_hidden_states=True, **arguments)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            if self.layers:
+                raise
+            raise ValueError(
+                f"transformers' {type(self.network).__name__} does not take waveforms "
+                f"({' '.join(str(error).split())[:100]}): use the adapter `module`"
+            ) from error
         states = getattr(out, "hidden_states", None)
         if states is None:
             raise ValueError(
@@ -193,105 +203,17 @@ class Waves(HuggingFaceModel):
         decide_batchable(self, reason)
 
 
-class Whisper(HuggingFaceModel):
-    """Whisper's encoder: it takes log-mel frames of a window that every stimulus is padded to."""
-
-    def __init__(self, network, settings, *, folder=None, normalise=None):
-        from transformers import WhisperFeatureExtractor
-
-        super().__init__(network, settings)
-        self.window = settings.max_source_positions * 320
-        extractor = _preprocessor(folder)
-        self.sample_rate = int(extractor.get("sampling_rate", 16000))
-        self.extractor = WhisperFeatureExtractor(
-            feature_size=settings.num_mel_bins,
-            sampling_rate=self.sample_rate,
-            chunk_length=self.window // self.sample_rate,
-        )
-        self.extractor.n_samples = self.window
-        # The decoder is not used: it need not be in memory, nor in the checkpoint.
-        self.network.decoder = torch.nn.Identity()
-        self._name_layers(settings.encoder_layers + 1)
-        self.frame_times = dict.fromkeys(self.layers, (0.0, 320 / self.sample_rate))
-
-    def prepare(self, waveforms, lengths=None):
-        """Return log-mel frames (batch, mels, frames) of each stimulus, padded to the window."""
-        waveforms, lengths = super().prepare(waveforms, lengths)
-        return (_each(waveforms, lengths, self._features, self.window, self.sample_rate),)
-
-    def _features(self, waveform):
-        return self.extractor(
-            waveform, sampling_rate=self.sample_rate, return_tensors="pt", max_length=self.window
-        )["input_features"]
-
-    def forward_prepared(self, features):
-        """Return what enters the first layer, and every layer's output (batch, time, feature)."""
-        with torch.no_grad():
-            out = self.network.encoder(features, output_hidden_states=True)
-        return dict(zip(self.layers, out.hidden_states))
-
-    def frames(self, lengths):
-        """Count frames that begin within the stimulus."""
-        return dict.fromkeys(self.layers, (lengths + 319) // 320)
-
-
-class Spectrogram(HuggingFaceModel):
-    """AST: patches of a log-mel spectrogram; the patches of one time are averaged."""
-
-    def __init__(self, network, settings, *, folder=None, normalise=None):
-        from transformers import ASTFeatureExtractor
-
-        super().__init__(network, settings)
-        extractor = _preprocessor(folder)
-        known = {k: extractor[k] for k in ("mean", "std", "do_normalize") if k in extractor}
-        self.extractor = ASTFeatureExtractor(
-            num_mel_bins=settings.num_mel_bins, max_length=settings.max_length, **known
-        )
-        self.sample_rate = self.extractor.sampling_rate
-        # 25 ms windows every 10 ms, without frames that begin before the sound.
-        self.window = 400 + (settings.max_length - 1) * 160
-        stride, size = settings.time_stride, settings.patch_size
-        self.rows = (settings.num_mel_bins - size) // settings.frequency_stride + 1
-        self._name_layers(settings.num_hidden_layers + 1)
-        first = (200 + 160 * (size - 1) / 2) / self.sample_rate
-        self.frame_times = dict.fromkeys(self.layers, (first, 160 * stride / self.sample_rate))
-
-    def prepare(self, waveforms, lengths=None):
-        """Return log-mel frames (batch, frames, mels) of each stimulus, padded to the window."""
-        waveforms, lengths = super().prepare(waveforms, lengths)
-        return (_each(waveforms, lengths, self._features, self.window, self.sample_rate),)
-
-    def _features(self, waveform):
-        if len(waveform) < 400:
-            raise ValueError(
-                f"AST needs at least 25 ms of sound and a stimulus has {len(waveform)} samples: "
-                "leave it out"
-            )
-        return self.extractor(waveform, sampling_rate=self.sample_rate, return_tensors="pt")[
-            "input_values"
-        ]
-
-    def forward_prepared(self, features):
-        """Return what enters the first layer, and every layer's output (batch, time, feature)."""
-        with torch.no_grad():
-            out = self.network(features, output_hidden_states=True)
-        tokens = (state[:, 2:] for state in out.hidden_states)
-        return {
-            layer: values.unflatten(1, (self.rows, -1)).mean(1)
-            for layer, values in zip(self.layers, tokens)
-        }
-
-    def frames(self, lengths):
-        """Count patches that lie within the stimulus as a whole."""
-        frames = (lengths - 400) // 160 + 1
-        count = (frames - self.settings.patch_size) // self.settings.time_stride + 1
-        return dict.fromkeys(self.layers, count.clamp(min=1))
-
-
-FAMILIES: dict[str, Callable[..., HuggingFaceModel]] = {
-    "whisper": Whisper,
-    "audio-spectrogram-transformer": Spectrogram,
+# Families that need another front end, and where they are; all others take waveforms.
+FAMILIES = {
+    "whisper": "Whisper",
+    "audio-spectrogram-transformer": "Spectrogram",
 }
+
+
+def _family(kind: str) -> Callable[..., HuggingFaceModel]:
+    if kind not in FAMILIES:
+        return Waves
+    return getattr(importlib.import_module("dynamics.models.huggingface_mel"), FAMILIES[kind])
 
 
 def _settings(config, checkpoint):
@@ -328,20 +250,10 @@ def _settings(config, checkpoint):
         ) from error
 
 
-def _preprocessor(folder: Path | None) -> dict[str, Any]:
+def preprocessor(folder: Path | None) -> dict[str, Any]:
+    """Read the settings of the front end beside a checkpoint; empty where there are none."""
     path = folder / "preprocessor_config.json" if folder else None
     return json.loads(path.read_text()) if path is not None and path.is_file() else {}
-
-
-def _each(waveforms, lengths, features, window, rate):
-    longest = int(lengths.max())
-    if longest > window:
-        raise ValueError(
-            f"a stimulus of {longest / rate:.1f} s is longer than the network's window of "
-            f"{window / rate:.1f} s: cut it"
-        )
-    rows = [features(w[:n].numpy()) for w, n in zip(waveforms, lengths.tolist())]
-    return torch.cat(rows)
 
 
 def _is_other_part(name: str) -> bool:
