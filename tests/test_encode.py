@@ -67,7 +67,13 @@ def test_same_seed_same_numbers_and_torch_in_torch_out():
         (np.ones((9, 2)), np.ones((8, 1)), {}, ValueError, "9 stimuli and Y has 8"),
         (np.ones((4, 2)), np.ones((4, 1)), {}, ValueError, "4 stimuli cannot be split into 5"),
         (np.full((9, 2), np.inf), np.ones((9, 1)), {}, ValueError, "stimulus 0, feature 0"),
-        (np.ones((9, 2)), np.ones((9, 1)), {"protocol": "x"}, ValueError, "default, pepino"),
+        (
+            np.ones((9, 2)),
+            np.ones((9, 1)),
+            {"protocol": "x"},
+            ValueError,
+            "default, pepino, tuckute",
+        ),
         ({}, np.ones((9, 1)), {}, ValueError, "no layer"),
         (
             {"a": np.ones((9, 2)), "b": np.ones((8, 2))},
@@ -82,3 +88,16 @@ def test_bad_input_is_one_sentence(X, Y, more, error, message):
     with pytest.raises(error, match=message) as caught:
         encode(X, Y, **more)
     assert "\n" not in str(caught.value)
+
+
+def test_noise_corrected_score_recovers_that_of_noiseless_responses():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 10))
+    signal = X[:, :4] + rng.normal(size=(400, 4))
+    Y = signal[..., None] + 1.5 * rng.normal(size=(400, 4, 3))
+    corrected, noiseless = encode(X, Y), encode(X, signal)
+    np.testing.assert_allclose(corrected["r2_corrected"], noiseless["r2"], atol=0.08)
+    assert (corrected["r2"] < noiseless["r2"] - 0.1).all()
+    np.testing.assert_allclose(
+        corrected["r2_corrected"], corrected["r2"] / corrected["ceiling"] ** 2
+    )

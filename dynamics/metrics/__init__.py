@@ -17,6 +17,14 @@ from dynamics.metrics.geometry import (
 )
 from dynamics.metrics.gram import centre, gram, grams
 from dynamics.metrics.layer_choice import rsa_choose_layer
+from dynamics.metrics.null import (
+    gram_null,
+    p_value,
+    permutation_null,
+    permutations,
+    rdm_null,
+    ridge_null,
+)
 from dynamics.metrics.procrustes import procrustes, procrustes_gram
 from dynamics.metrics.rdm import DISTANCES, geotopological, rdm
 from dynamics.metrics.resample import bootstrap_counts, resampled_rsa
@@ -57,17 +65,23 @@ __all__ = [
     "encode",
     "geotopological",
     "gram",
+    "gram_null",
     "grams",
     "mutual_knn",
     "mutual_knn_gram",
     "nested_ridge",
     "noise_ceiling",
+    "p_value",
+    "permutation_null",
+    "permutations",
     "procrustes",
     "procrustes_gram",
     "pwcca",
     "rdm",
     "rdm_noise_ceiling",
+    "rdm_null",
     "resampled_rsa",
+    "ridge_null",
     "rsa",
     "rsa_choose_layer",
     "stratified_folds",

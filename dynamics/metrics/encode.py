@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import torch
 
+from dynamics.metrics.ceilings import noise_ceiling
 from dynamics.metrics.folds import make_folds
 from dynamics.metrics.gram import Array, as_tensor, grams, like, responses, same_rows
 from dynamics.metrics.pepino import pepino_ridge
 from dynamics.metrics.ridge import nested_ridge
+from dynamics.metrics.tuckute import tuckute_ridge
 
 
 def encode(
@@ -30,12 +33,14 @@ def encode(
     layers : array of shape (n, p) or mapping of names to such arrays
         Activations, finite floats; p may differ between layers.
     Y : array of shape (n, v) or (n, v, repetitions)
-        Responses, any unit. Repetitions are averaged before fitting.
+        Responses, any unit. Repetitions are averaged before fitting and give a noise-corrected
+        score beside the plain one.
     protocol : str
         A name in `PROTOCOLS`. ``"default"``: nested cross-validation, see `nested_ridge`.
-        ``"pepino"``: Pepino et al. 2025, arXiv:2511.16849, see `pepino_ridge`.
+        ``"pepino"``: Pepino et al. 2025, arXiv:2511.16849, see `pepino_ridge`. ``"tuckute"``:
+        Tuckute, Feather et al. 2023, PLoS Biol 21(12):e3002366, see `tuckute_ridge`.
     folds : array of shape (n,) or int, optional
-        Fold of each stimulus, or how many folds to make (5).
+        Fold of each stimulus, or how many folds to make (5). ``"tuckute"`` makes its own splits.
     alphas : array of shape (a,), optional
         Penalties in the units of X X'; by default the protocol's own.
     seed : int
@@ -51,6 +56,9 @@ def encode(
         ``r2``, ``r`` (v,): score with the layer chosen inside the training folds; ``layer``,
         ``alpha`` (folds, v); ``layer_r``, ``layer_r2`` (layers, v): one score a layer;
         ``layer_names`` (layers,); ``folds`` (n,); ``alpha_edge``; and what else the protocol has.
+        With repetitions the default adds ``ceiling`` (v,), see `noise_ceiling`, and
+        ``r2_corrected`` (v,), ``layer_r2_corrected`` (layers, v): r^2 divided by the reliability
+        of the averaged responses, NaN where that is not positive.
 
     Raises
     ------
@@ -66,12 +74,38 @@ def encode(
     same_rows(K[0], Y, names=(f"layer {names[0]!r}", "Y"))
     given, K = K, as_tensor(K)
     target = responses(Y).to(K.device)
-    if target.ndim == 3:
-        target = target.mean(2)
-    fold = make_folds(len(target), folds=folds, seed=seed, categories=categories, groups=groups)
-    result = PROTOCOLS[protocol](K, target, fold, alphas)
+
+    def make() -> np.ndarray:
+        return make_folds(len(K[0]), folds=folds, seed=seed, categories=categories, groups=groups)
+
+    if protocol == "tuckute" and (folds is not None or groups is not None):
+        raise ValueError("the tuckute protocol draws its own splits: give neither folds nor groups")
+    result = PROTOCOLS[protocol](K, target, make, alphas, seed)
     result = {name: like(value, given, Y) for name, value in result.items()}
-    return result | {"folds": fold, "layer_names": np.array(names)}
+    return result | {"layer_names": np.array(names)}
 
 
-PROTOCOLS: dict[str, Callable] = {"default": nested_ridge, "pepino": pepino_ridge}
+def _default(K, Y, make, alphas, seed) -> dict:
+    folds = make()
+    mean = Y.mean(2) if Y.ndim == 3 else Y
+    result = nested_ridge(K, mean, folds, alphas)
+    if Y.ndim == 3 and Y.shape[2] > 1:
+        noise = noise_ceiling(Y)
+        usable = torch.where(noise["reliability"] > 0, noise["reliability"], torch.nan)
+        result["ceiling"] = noise["ceiling"]
+        result["r2_corrected"] = result["r2"] / usable
+        result["layer_r2_corrected"] = result["layer_r2"] / usable
+    return result | {"folds": torch.as_tensor(folds)}
+
+
+def _pepino(K, Y, make, alphas, seed) -> dict:
+    folds = make()
+    result = pepino_ridge(K, Y.mean(2) if Y.ndim == 3 else Y, folds, alphas)
+    return result | {"folds": torch.as_tensor(folds)}
+
+
+def _tuckute(K, Y, make, alphas, seed) -> dict:
+    return tuckute_ridge(K, Y, alphas, seed=seed)
+
+
+PROTOCOLS: dict[str, Callable] = {"default": _default, "pepino": _pepino, "tuckute": _tuckute}
