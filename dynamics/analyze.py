@@ -89,8 +89,7 @@ def analyze(
         If a metric or target is unknown, or names of stimuli do not match.
     """
     for choice in sweep.metrics:
-        if choice.name not in METHODS:
-            raise ValueError(f"unknown metric {choice.name!r}: there are {', '.join(METHODS)}")
+        check_method(choice.name)
     tree = store.open(sweep.store)
     activations = tree["activations"].to_dataset()
     if activations.sizes.get("step", 0) == 0:
@@ -122,6 +121,12 @@ def analyze(
             _run(jobs, sweep, targets, hashes, scheduler, advance)
     total = len(steps) * len(targets) * len(sweep.metrics)
     return {"new": len(jobs), "already": total - len(jobs)}
+
+
+def check_method(name: str) -> None:
+    """Raise a ValueError that lists the metrics if there is none of this name."""
+    if name not in METHODS:
+        raise ValueError(f"unknown metric {name!r}: there are {', '.join(METHODS)}")
 
 
 def _begin(

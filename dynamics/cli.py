@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 app = typer.Typer(
@@ -25,6 +26,8 @@ Config = Annotated[Path, typer.Argument(help="YAML file of the sweep", show_defa
 Scheduler = Annotated[
     str | None, typer.Option(help="address of a running dask scheduler (default: a local cluster)")
 ]
+
+Store = Annotated[Path, typer.Argument(help="a store, such as store/demo.zarr")]
 
 BAD_INPUT, FAILED_CHECKPOINTS = 2, 3
 
@@ -82,13 +85,108 @@ def plot(config: Config) -> None:
 def run(config: Config, scheduler: Scheduler = None) -> None:
     """Crawl, analyze and plot; only what is missing is computed."""
     from dynamics.config import load_config
+    from dynamics.sweep import check
 
     sweep = load_config(config)
+    check(sweep)
     failed = _crawl(sweep, stop=False)
     _analyze(sweep, scheduler)
     _plot(sweep)
     if failed:
         raise typer.Exit(FAILED_CHECKPOINTS)
+
+
+@app.command()
+def watch(
+    config: Config,
+    every: Annotated[float, typer.Option(help="seconds between two looks", min=0.1)] = 30.0,
+) -> None:
+    """Follow a run that is still training: crawl what appears until stopped."""
+    from dynamics.config import load_config
+    from dynamics.crawl import watch as follow
+
+    sweep = load_config(config)
+    out.print(f"watching {sweep.checkpoints}; Ctrl-C stops, the same command goes on")
+    for counts in follow(sweep, every=every):
+        if counts["new"]:
+            out.print(f"{counts['new']} new, {counts['done']} done, {counts['failed']} failed")
+
+
+@app.command()
+def checkpoints(config: Config) -> None:
+    """List the checkpoints of a sweep, without loading them."""
+    from dynamics.config import load_config
+    from dynamics.crawl import discover
+
+    table = Table()
+    for name, justify in (("step", "right"), ("where", "left"), ("size", "right"),
+                          ("format", "left"), ("verdict", "left")):  # fmt: skip
+        table.add_column(name, justify=justify, overflow="fold")
+    for found in discover(load_config(config)):
+        verdict = found.note or "ok"
+        row = (f"{found.step:,}", found.uri, _size(found.bytes), found.format, verdict)
+        table.add_row(*map(escape, row))
+    out.print(table)
+
+
+@app.command()
+def models(
+    adapter: Annotated[str, typer.Argument(help="an adapter, for its arguments")] = "",
+) -> None:
+    """List the adapters; or an adapter's arguments, and for s3prl its upstreams."""
+    from dynamics import models as room
+
+    if not adapter:
+        out.print("\n".join(sorted(room.ADAPTERS)), markup=False)
+        return
+    for name, default in room.arguments(adapter).items():
+        out.print(f"{name} (default: {default!r})", markup=False, highlight=False)
+    if adapter == "s3prl":
+        from dynamics.models.s3prl import upstreams
+
+        out.print("upstreams: " + ", ".join(upstreams()), markup=False, highlight=False)
+
+
+@app.command()
+def status(store: Store) -> None:
+    """Say how far a store is."""
+    from dynamics import store as room
+
+    found = room.summarise(store)
+    total = found.done + found.failed + found.pending
+    out.print(f"{found.done} of {total} steps done, {found.failed} failed, {found.pending} missing")
+    out.print(f"{found.layers} layers, {_size(found.bytes)} in {found.files} files")
+    if found.done:
+        left = f"; about {found.seconds_left:.0f} s left" if found.pending else ""
+        out.print(f"{found.seconds_per_step:.2f} s a step{left}")
+    for step, error in room.failures(store).items():
+        out.print(f"failed: step {step}: {error}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def verify(store: Store) -> None:
+    """Compare every done step with the hash taken when it was written."""
+    from dynamics import store as room
+
+    faults = room.verify(store)
+    for step, fault in faults.items():
+        out.print(f"step {step} {fault}: mend it with", soft_wrap=True, markup=False)
+        out.print(f"  dynamics redo {store} --step {step}", soft_wrap=True, markup=False)
+    if faults:
+        raise typer.Exit(FAILED_CHECKPOINTS)
+    out.print(f"{room.summarise(store).done} steps verified: all sound")
+
+
+@app.command()
+def redo(
+    store: Store,
+    step: Annotated[list[int], typer.Option(help="training step; may be given again")],
+) -> None:
+    """Mark steps to be done again by the next crawl."""
+    from dynamics import store as room
+
+    room.redo(store, step)
+    out.print(f"marked: {', '.join(map(str, step))}; `dynamics crawl CONFIG` does them again")
 
 
 @app.command()
@@ -149,3 +247,11 @@ def _plot(sweep) -> None:
     out.print(table)
     for path in written:
         out.print(f"figure: {path}", soft_wrap=True)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
@@ -20,7 +20,8 @@ class _Section(BaseModel):
 class Choice(_Section):
     """An entry of one of the tables (models, stimuli, targets, metrics) with its arguments.
 
-    In YAML either the bare name, or ``{name: ..., label: ..., arguments: {...}}``.
+    In YAML either the bare name, or ``{name: ..., label: ..., arguments: {...}}``; the label, by
+    default the name, is what results are filed under.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Choice(_Section):
     @model_validator(mode="after")
     def _default_label(self) -> Choice:
         if not self.label:
-            object.__setattr__(self, "label", self.name)
+            object.__setattr__(self, "label", PurePath(self.name).stem)
         if "/" in self.label:
             raise ValueError(f"label {self.label!r} must not contain a slash")
         return self

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import torch
 import zarr
@@ -16,6 +17,9 @@ from dynamics.config import Sweep
 from dynamics.sounds import StimulusSet
 
 logger = logging.getLogger(__name__)
+
+Read = tuple[Path, dict[str, torch.Tensor], str]
+"""Where a checkpoint is, its weights, and its content hash."""
 
 # What a broken checkpoint raises while it is read, fitted to the network or run.
 _FAULTS = (ValueError, OSError, RuntimeError, KeyError, TypeError, EOFError)
@@ -41,6 +45,8 @@ def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str,
     ValueError, OSError
         For a fault of the sweep as a whole; a bad checkpoint is a row of the table instead.
     """
+    models.arguments(sweep.model.name)
+    extract.check_pooling(sweep.pooling)
     found = discover(sweep)
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     identity = identify(sweep, stimuli)
@@ -59,6 +65,33 @@ def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str,
         "failed": statuses.count(store.FAILED),
         "new": len(todo),
     }
+
+
+def watch(
+    sweep: Sweep, *, every: float = 30.0, advance: progress.Advance = progress.silent
+) -> Iterator[dict[str, int]]:
+    """Crawl a run that is still training, again and again; it may be stopped at any moment.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+    every : float
+        Seconds between two looks.
+    advance : callable
+        Called after each checkpoint.
+
+    Yields
+    ------
+    dict of str to int
+        What each `crawl` returned; nothing while there is no checkpoint yet.
+    """
+    while True:
+        try:
+            yield crawl(sweep, advance=advance)
+        except FileNotFoundError as error:
+            logger.info("%s: waiting", error)
+        time.sleep(every)
 
 
 def discover(sweep: Sweep) -> list[Checkpoint]:
@@ -136,9 +169,15 @@ def _extract_all(
         try:
             if isinstance(state, BaseException):
                 raise state
-            weights, columns["sha256"] = state
+            path, weights, columns["sha256"] = state
             if model is None:
-                model = models.ADAPTERS[sweep.model.name](weights, **sweep.model.arguments)
+                model = models.load(
+                    sweep.model.name,
+                    path,
+                    state=weights,
+                    trust=sweep.trust_checkpoints,
+                    **sweep.model.arguments,
+                )
                 batches = extract.batches(model, stimuli, batch_size=sweep.batch_size)
             else:
                 model.load_weights(weights)
@@ -172,11 +211,11 @@ def _sentence(fault: BaseException) -> str:
 
 def _read_ahead(
     todo: Sequence[Checkpoint], sweep: Sweep
-) -> Iterator[tuple[Checkpoint, tuple[dict[str, torch.Tensor], str] | Exception]]:
+) -> Iterator[tuple[Checkpoint, Read | Exception]]:
     """Fetch and read the next checkpoint while this one runs; a fault comes back as a value."""
     place = sweep.store.parent / f".{sweep.store.name}.fetched"
 
-    def states() -> Iterator[tuple[Checkpoint, tuple[dict[str, torch.Tensor], str] | Exception]]:
+    def states() -> Iterator[tuple[Checkpoint, Read | Exception]]:
         # The state that is in use is mapped from a file that counts as well.
         keep = max(1, sweep.keep - 1)
         options = {"keep": keep, "storage_options": sweep.storage_options}
@@ -185,13 +224,19 @@ def _read_ahead(
                 if isinstance(path, Exception):
                     raise path
                 state = checkpoints.read(path, trust=sweep.trust_checkpoints)
-                yield checkpoint, (state, checkpoints.digest(path))
+                yield checkpoint, (path, state, checkpoints.digest(path))
             except _FAULTS as fault:
                 yield checkpoint, fault
 
-    coming = states()
+    coming, first = states(), True
     with ThreadPoolExecutor(1) as reader:
         upcoming = reader.submit(next, coming, None)
         while (current := upcoming.result()) is not None:
-            upcoming = reader.submit(next, coming, None)
-            yield current
+            if first:
+                # Some adapters build the network from the file itself: it must still be there.
+                first = False
+                yield current
+                upcoming = reader.submit(next, coming, None)
+            else:
+                upcoming = reader.submit(next, coming, None)
+                yield current

@@ -132,8 +132,7 @@ def extract(
     ValueError
         If the pooling is unknown, or an activation is not finite (a sign of broken weights).
     """
-    if pooling not in POOLINGS:
-        raise ValueError(f"unknown pooling {pooling!r}: there are {', '.join(sorted(POOLINGS))}")
+    check_pooling(pooling)
     pool = POOLINGS[pooling]
     parts: dict[str, list[np.ndarray]] = {layer: [] for layer in model.layers}
     rows = []
@@ -149,6 +148,12 @@ def extract(
     pooled = {layer: np.concatenate(part)[order] for layer, part in parts.items()}
     _check_finite(pooled)
     return {layer: np.ascontiguousarray(values, "float32") for layer, values in pooled.items()}
+
+
+def check_pooling(name: str) -> None:
+    """Raise a ValueError that lists the poolings if there is none of this name."""
+    if name not in POOLINGS:
+        raise ValueError(f"unknown pooling {name!r}: there are {', '.join(sorted(POOLINGS))}")
 
 
 def _check_finite(layers: Mapping[str, np.ndarray]) -> None:

@@ -9,7 +9,18 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from dynamics import analyze, crawl, emergence, plots, progress, sounds, store
+from dynamics import (
+    analyze,
+    brains,
+    crawl,
+    emergence,
+    extract,
+    models,
+    plots,
+    progress,
+    sounds,
+    store,
+)
 from dynamics.config import Sweep, checked, load_config, validate
 
 # Panels of single neuroids are drawn for targets of few (components), not for voxels.
@@ -80,6 +91,35 @@ def pretrain(sweep: Sweep, *, advance: progress.Advance | None = None) -> Path:
         return room.pretrain(settings, evaluation=evaluation, progress=report)
 
 
+def check(sweep: Sweep) -> None:
+    """Find what is wrong with a sweep before anything is written.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        For an unknown name of a model, pooling, metric, target or stimulus set (the message lists
+        what there is), a source without checkpoints, a sound that cannot be decoded, or a target
+        without any of the stimuli.
+    """
+    for choice in (sweep.model, sweep.baseline):
+        if choice is not None:
+            models.arguments(choice.name)
+    extract.check_pooling(sweep.pooling)
+    for choice in sweep.metrics:
+        analyze.check_method(choice.name)
+    crawl.discover(sweep)
+    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    for choice in sweep.targets:
+        if choice.name != "simulated":  # which hears whatever stimuli there are
+            brains.join(brains.load(choice.name, **choice.arguments), stimuli.names)
+    _ = stimuli.digest  # decodes every sound
+
+
 def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTree:
     """Crawl, analyze and plot a sweep; only what is missing is computed.
 
@@ -97,6 +137,7 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
     """
     if not isinstance(sweep, Sweep):
         sweep = load_config(sweep)
+    check(sweep)
     crawl.crawl(sweep)
     analyze.analyze(sweep, scheduler=scheduler)
     plot(sweep)

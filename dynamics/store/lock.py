@@ -31,9 +31,15 @@ def lock(path: Path) -> Iterator[None]:
     """
     import fcntl
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     holder = path.parent / f".{path.name}.lock"
-    with holder.open("a+", encoding="utf-8") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = holder.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise OSError(
+            f"cannot write store {path} ({error.strerror}): set `store` to a place that is writable"
+        ) from None
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

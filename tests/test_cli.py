@@ -1,0 +1,183 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+from test_crawl import save_checkpoint
+
+from dynamics import cli, store
+
+
+@pytest.fixture
+def good(tmp_path):
+    """A sweep of two checkpoints and a folder of sounds with a target of the same names."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for number, step in enumerate((0, 10)):
+        save_checkpoint(folder, step, seed=number)
+    rng = np.random.default_rng(0)
+    (tmp_path / "sounds").mkdir()
+    names = [f"sound{i}" for i in range(20)]
+    for name in names:
+        soundfile.write(tmp_path / "sounds" / f"{name}.wav", 0.1 * rng.standard_normal(8000), 16000)
+    np.savez(
+        tmp_path / "brain.npz",
+        response=rng.standard_normal((20, 4)),
+        stimulus=names,
+        neuroid=[f"v{i}" for i in range(4)],
+    )
+    return {
+        "run": "tiny",
+        "store": str(tmp_path / "out" / "tiny.zarr"),
+        "checkpoints": str(folder),
+        "model": {"name": "encodecmae", "arguments": {"heads": 2}},
+        "stimuli": str(tmp_path / "sounds"),
+        "targets": [{"name": str(tmp_path / "brain.npz"), "label": "mine"}],
+        "metrics": ["ridge", "rsa"],
+        "baseline": None,
+        "workers": 1,
+    }
+
+
+@pytest.fixture
+def dynamics(tmp_path, monkeypatch, capsys):
+    """Run a command in this process, as the installed program would."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli.out, "width", 120)
+
+    def run(content, *command, code=0):
+        path = tmp_path / "sweep.yaml"
+        path.write_text(yaml.safe_dump(content))
+        words = [str(path) if word == "CONFIG" else str(word) for word in command]
+        monkeypatch.setattr(sys, "argv", ["dynamics", *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        done = capsys.readouterr()
+        assert (ended.value.code or 0) == code, done.out + done.err
+        assert "Traceback" not in done.err
+        return done
+
+    return run
+
+
+def test_run_makes_store_figures_and_table_and_a_second_run_nothing_new(tmp_path, good, dynamics):
+    done = dynamics(good, "run", "CONFIG")
+    assert "2 steps, 2 of them new" in done.out
+    assert "half-time" in done.out
+    figures = re.findall(r"figure: (\S+)", done.out)
+    assert {Path(f).suffix for f in figures} == {".png", ".pdf"}
+    assert all((tmp_path / f).stat().st_size > 5000 for f in figures)
+    assert "Warning" not in done.err
+    again = dynamics(good, "run", "CONFIG")
+    assert "0 of them new" in again.out and "results: 0 new" in again.out
+    tree = store.open(good["store"])
+    assert tree["results/mine/ridge"]["score"].shape == (2, 2, 4)
+    assert "2 of 2 steps done" in dynamics(good, "status", good["store"]).out
+    assert "all sound" in dynamics(good, "verify", good["store"]).out
+
+
+def test_a_damaged_step_is_found_and_done_again(tmp_path, good, dynamics):
+    dynamics(good, "crawl", "CONFIG")
+    before = store.open(good["store"])["activations/layer1"]["activation"].to_numpy()
+    chunk = Path(good["store"]) / "activations/layer1/activation/c/1/0/0"
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+    done = dynamics(good, "verify", good["store"], code=3)
+    assert "step 10" in done.out and "redo" in done.out
+    dynamics(good, "redo", good["store"], "--step", "10")
+    dynamics(good, "crawl", "CONFIG")
+    dynamics(good, "verify", good["store"])
+    after = store.open(good["store"])["activations/layer1"]["activation"].to_numpy()
+    np.testing.assert_array_equal(before, after)
+
+
+def test_failed_checkpoints_end_with_code_3_and_are_named(tmp_path, good, dynamics):
+    path = tmp_path / "checkpoints" / "epoch=0-step=10.ckpt"
+    torch.save({"state_dict": {"foreign": torch.ones(3)}, "global_step": 10}, path)
+    done = dynamics(good, "run", "CONFIG", code=3)
+    assert "failed: step 10" in done.out
+    assert store.open(good["store"])["results/mine/rsa"]["step"].to_numpy().tolist() == [0]
+
+
+def test_checkpoints_are_listed_without_loading(tmp_path, good, dynamics):
+    done = dynamics(good, "checkpoints", "CONFIG")
+    assert "lightning" in done.out and "ok" in done.out
+
+
+def test_models_are_listed(tmp_path, good, dynamics):
+    assert "encodecmae" in dynamics(good, "models").out.split()
+    assert "heads" in dynamics(good, "models", "encodecmae").out
+
+
+def _empty_folder(content, tmp_path):
+    (tmp_path / "empty").mkdir()
+    return content | {"checkpoints": str(tmp_path / "empty")}
+
+
+def _empty_sound(content, tmp_path):
+    (tmp_path / "sounds" / "sound3.wav").write_bytes(b"")
+    return content
+
+
+def _not_audio(content, tmp_path):
+    (tmp_path / "sounds" / "sound3.wav").write_text("not a sound")
+    return content
+
+
+def _other_names(content, tmp_path):
+    np.savez(
+        tmp_path / "other.npz",
+        response=np.zeros((3, 2)),
+        stimulus=["a", "b", "c"],
+        neuroid=["v", "w"],
+    )
+    return content | {"targets": [str(tmp_path / "other.npz")]}
+
+
+def _unwritable(content, tmp_path):
+    (tmp_path / "file").write_text("")
+    return content | {"store": str(tmp_path / "file" / "tiny.zarr")}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda c, t: c | {"metrcs": ["rsa"]}, ["sweep.yaml, line", "`metrcs`", "`metrics`"]),
+        (lambda c, t: c | {"checkpoints": "/nowhere/at/all"}, ["/nowhere/at/all"]),
+        (_empty_folder, ["empty", "checkpoint"]),
+        (_other_names, ["other", "sound0"]),
+        (_empty_sound, ["sound3.wav", "empty"]),
+        (_not_audio, ["sound3.wav", "not readable audio"]),
+        (_unwritable, ["file"]),
+        (lambda c, t: c | {"model": "encodecmea"}, ["encodecmea", "encodecmae", "huggingface"]),
+        (lambda c, t: c | {"metrics": ["rigde"]}, ["rigde", "ridge", "rsa"]),
+        (lambda c, t: c | {"targets": ["nh2015"]}, ["nh2015", "nh2015-components", "simulated"]),
+        (lambda c, t: c | {"stimuli": "natsound"}, ["natsound", "natsound165", "synthetic"]),
+        (lambda c, t: c | {"pooling": "median"}, ["median", "mean"]),
+        (lambda c, t: c | {"baseline": "spectro"}, ["spectro", "spectrotemporal"]),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_half_written(
+    tmp_path, good, spoil, words, dynamics
+):
+    done = dynamics(spoil(good, tmp_path), "run", "CONFIG", code=2)
+    sentences = done.err.strip().splitlines()
+    assert len(sentences) == 1 and sentences[0].startswith("dynamics: "), done.err
+    for word in words:
+        assert word in sentences[0]
+    assert not Path(good["store"]).exists()
+
+
+def test_the_installed_program_answers_quickly_and_without_noise():
+    command = [sys.executable, "-X", "importtime", "-c", "from dynamics.cli import main; main()"]
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    for word in ("pretrain", "crawl", "analyze", "plot", "run", "demo"):
+        assert word in done.stdout
+    assert " torch\n" not in done.stderr  # seconds, which --help need not cost
+    assert "Warning" not in done.stderr
