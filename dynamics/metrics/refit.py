@@ -1,0 +1,418 @@
+"""Ridge scores on many subsets of the stimuli, refitted on each, from one Gram matrix a layer.
+
+With weights w = alpha / (lambda + alpha) on the spectrum of the centred Gram matrix (constant
+vector left out), R = Q diag(w) Q' turns y into the residuals of ridge with an intercept, and the
+residuals of stimuli L when the model was fitted without them are (R_LL)^-1 (R y)_L. So one
+decomposition a subset gives the predictions of every outer and inner split of a nested
+cross-validation, at the cost of small linear systems in place of a decomposition a split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dynamics.metrics.folds import check_folds
+from dynamics.metrics.gram import Array, as_tensor, like, responses, same_rows
+from dynamics.metrics.ridge import check_alphas, default_alphas, pooled_r, standardise
+
+_BUDGET = 2**25
+
+
+def subsamples(
+    folds: Array, resamples: int = 100, *, fraction: float = 1 / 3, seed: int = 0
+) -> np.ndarray:
+    """Subsets of the stimuli with a fraction deleted, the same fraction of every fold.
+
+    Parameters
+    ----------
+    folds : array of shape (n,)
+        Fold of each stimulus.
+    resamples : int
+        Number of subsets.
+    fraction : float
+        Which part to delete, above 0 and below 1. Shao & Wu (1989, Ann Stat 17:1176,
+        10.1214/aos/1176347263) show consistency for statistics that are not smooth when the
+        part deleted does not vanish; a third covered best in trials with 165 stimuli.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    array of shape (resamples, kept), int64
+        Ascending row numbers. One array serves all steps, layers, neuroids and runs, which is
+        what makes their differences paired.
+
+    Raises
+    ------
+    ValueError
+        If the fraction is not between 0 and 1, or a fold would keep fewer than 2 stimuli.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must be between 0 and 1, found {fraction}")
+    members = _members(folds)
+    kept = [len(rows) - round(fraction * len(rows)) for rows in members]
+    if min(kept) < 2:
+        raise ValueError(
+            f"deleting {fraction:.3g} of the stimuli leaves a fold with {min(kept)}: delete less "
+            "or use fewer folds"
+        )
+    rng = np.random.default_rng(seed)
+    return np.stack(
+        [
+            np.sort(
+                np.concatenate(
+                    [
+                        rng.choice(rows, size, replace=False)
+                        for rows, size in zip(members, kept, strict=True)
+                    ]
+                )
+            )
+            for _ in range(resamples)
+        ]
+    )
+
+
+def bootstrap_rows(folds: Array, resamples: int = 100, *, seed: int = 0) -> np.ndarray:
+    """Stimuli drawn with replacement inside each fold, so that copies never straddle a split.
+
+    Parameters
+    ----------
+    folds : array of shape (n,)
+        Fold of each stimulus.
+    resamples : int
+        Number of draws.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    array of shape (resamples, n), int64
+        Ascending row numbers with repetitions.
+    """
+    members, rng = _members(folds), np.random.default_rng(seed)
+    draws = [
+        np.concatenate([rng.choice(rows, len(rows)) for rows in members]) for _ in range(resamples)
+    ]
+    return np.sort(np.stack(draws), axis=1)
+
+
+def jackknife_rows(folds: Array, resamples: int = 33, *, seed: int = 0) -> np.ndarray:
+    """Stimuli without one group of a random partition, each group spread over the folds.
+
+    Parameters
+    ----------
+    folds : array of shape (n,)
+        Fold of each stimulus.
+    resamples : int
+        Number of groups.
+    seed : int
+        Seed of the partition.
+
+    Returns
+    -------
+    array of shape (resamples, kept), int64
+        Ascending row numbers; -1 fills up the end where groups differ in size.
+
+    Raises
+    ------
+    ValueError
+        If there are more groups than stimuli.
+    """
+    members, rng = _members(folds), np.random.default_rng(seed)
+    n = sum(map(len, members))
+    if not 2 <= resamples <= n:
+        raise ValueError(f"{n} stimuli make no {resamples} groups: use between 2 and {n}")
+    order = np.concatenate([rng.permutation(rows) for rows in members])
+    group = np.empty(n, dtype=int)
+    group[order] = np.arange(n) % resamples
+    kept = [np.flatnonzero(group != g) for g in range(resamples)]
+    width = max(map(len, kept))
+    return np.stack([np.pad(rows, (0, width - len(rows)), constant_values=-1) for rows in kept])
+
+
+RESAMPLERS: dict[str, Callable[..., np.ndarray]] = {
+    "subsample": subsamples,
+    "bootstrap": bootstrap_rows,
+    "jackknife": jackknife_rows,
+}
+
+
+def counts(rows: np.ndarray, n: int) -> np.ndarray:
+    """How often each stimulus occurs in each resample, the form that RSA takes.
+
+    Parameters
+    ----------
+    rows : array of shape (resamples, kept)
+        Row numbers; negative ones are not counted.
+    n : int
+        Number of stimuli.
+
+    Returns
+    -------
+    array of shape (resamples, n), int64
+        Counts.
+    """
+    return np.stack([np.bincount(each[each >= 0], minlength=n) for each in np.asarray(rows)])
+
+
+def refit_ridge(
+    K: Array,
+    Y: Array,
+    folds: Array,
+    rows: Array | Sequence[Array],
+    alphas: Array | None = None,
+    *,
+    search_dtype: torch.dtype = torch.float32,
+    block: int = 512,
+) -> Array:
+    """Nested cross-validated ridge on every resample of the stimuli.
+
+    A pure function of one step's Gram matrices. The scheme is that of `nested_ridge` (alpha
+    chosen inside the training folds for each neuroid), on the indexed K, Y and folds.
+
+    Parameters
+    ----------
+    K : array of shape (layers, n, n) or (n, n)
+        Linear Gram matrices.
+    Y : array of shape (n, v)
+        Responses, finite.
+    folds : array of shape (n,)
+        Fold of each stimulus, at least 3 different ones.
+    rows : array of shape (resamples, kept) or sequence of arrays
+        Row numbers of each resample, from a function in `RESAMPLERS`; -1 is skipped.
+    alphas : array of shape (a,) or (layers, a), optional
+        Penalties in the units of K; by default every second one of `default_alphas`, of all
+        stimuli, which halves the time.
+    search_dtype : torch.dtype
+        Precision of the search over alphas; predictions are made in double precision.
+    block : int
+        Neuroids handled at a time, which bounds memory.
+
+    Returns
+    -------
+    array of shape (layers, resamples, v)
+        Pearson r of pooled out-of-fold predictions with y; NaN where y is constant in the
+        resample.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, row numbers are out of range, or a resample has fewer than 3 folds.
+    """
+    gram = as_tensor(K)
+    gram = gram[None] if gram.ndim == 2 else gram
+    same_rows(gram[0], Y, names=("K", "Y"))
+    n = gram.shape[1]
+    target = responses(Y).to(gram.device)
+    fold = check_folds(folds, n)
+    grid = as_tensor(default_alphas(gram))[:, 1::2] if alphas is None else alphas
+    grid = check_alphas(grid, gram)
+    sets = [np.asarray(each)[np.asarray(each) >= 0] for each in rows]
+    for each in sets:
+        if len(each) == 0 or each.max() >= n:
+            raise ValueError(
+                f"a resample names row {each.max(initial=-1)} of {n}: make resamples for these "
+                "stimuli"
+            )
+    out = torch.empty(
+        len(gram), len(sets), target.shape[1], dtype=torch.float64, device=gram.device
+    )
+    for number, each in enumerate(sets):
+        order = each[np.argsort(fold[each], kind="stable")]
+        layout = _Layout.of(fold[order], gram.device)
+        index = torch.as_tensor(order, device=gram.device)
+        y, constant = standardise(target[index])
+        for layer, penalties in enumerate(grid):
+            Q, spectrum = _decompose(gram[layer][index][:, index])
+            for start in range(0, y.shape[1], block):
+                part = slice(start, start + block)
+                prediction = _nested(layout, Q, spectrum, y[:, part], penalties, search_dtype)
+                out[layer, number, part] = pooled_r(prediction, y[:, part], layout.rows)
+        out[:, number, constant] = torch.nan
+    return like(out, K)
+
+
+def refit_predictions(
+    K: Array, Y: Array, folds: Array, alphas: Array | None = None, *, block: int = 512
+) -> Array:
+    """Out-of-fold predictions of each layer on all stimuli, the same scheme as `refit_ridge`.
+
+    Parameters
+    ----------
+    K, Y, folds, alphas, block
+        As in `refit_ridge`.
+
+    Returns
+    -------
+    array of shape (layers, n, v)
+        Predictions of the standardised responses.
+    """
+    gram = as_tensor(K)
+    gram = gram[None] if gram.ndim == 2 else gram
+    fold = check_folds(folds, gram.shape[1])
+    grid = as_tensor(default_alphas(gram))[:, 1::2] if alphas is None else alphas
+    order = torch.as_tensor(np.argsort(fold, kind="stable"), device=gram.device)
+    layout = _Layout.of(fold[order.cpu().numpy()], gram.device)
+    y, _ = standardise(responses(Y).to(gram.device))
+    out = torch.empty(len(gram), *y.shape, dtype=torch.float64, device=gram.device)
+    for layer, penalties in enumerate(check_alphas(grid, gram)):
+        Q, spectrum = _decompose(gram[layer][order][:, order])
+        for start in range(0, y.shape[1], block):
+            part = y[order, start : start + block]
+            predicted = _nested(layout, Q, spectrum, part, penalties, torch.float64)
+            out[layer, order, start : start + block] = predicted
+    return like(out, K)
+
+
+def rescore(prediction: Array, Y: Array, rows: Array | Sequence[Array]) -> Array:
+    """Pearson r of given predictions on resamples: these models, other test sounds.
+
+    Nothing is refitted, so the spread leaves out what other training sounds would change;
+    intervals made of it are too short as statements about the network.
+
+    Parameters
+    ----------
+    prediction : array of shape (layers, n, v)
+        Out-of-fold predictions.
+    Y : array of shape (n, v)
+        Responses.
+    rows : array of shape (resamples, kept) or sequence of arrays
+        Row numbers of each resample; -1 is skipped.
+
+    Returns
+    -------
+    array of shape (layers, resamples, v)
+        Correlations; 0 where the prediction is constant.
+    """
+    p, y = as_tensor(prediction), responses(Y)
+    weight = as_tensor(counts(np.asarray(rows), len(y)))
+    weight = weight / weight.sum(1, keepdim=True)
+    y = y - y.mean(0)
+    mean_p, mean_y = weight @ p, weight @ y
+    covariance = weight @ (p * y) - mean_p * mean_y
+    variance = (weight @ p.square() - mean_p.square()) * (weight @ y.square() - mean_y.square())
+    r = covariance / variance.clamp(min=1e-300).sqrt()
+    return like(torch.where(variance > 1e-24, r, 0.0), prediction)
+
+
+class _Layout(NamedTuple):
+    """Folds of a resample whose rows are sorted by fold, padded to one size.
+
+    `place` (folds, size) holds row numbers, `real` (folds, size) whether a place holds one.
+    """
+
+    rows: list[torch.Tensor]
+    place: torch.Tensor
+    real: torch.Tensor
+
+    @classmethod
+    def of(cls, fold: np.ndarray, device: torch.device) -> _Layout:
+        rows = [np.flatnonzero(fold == f) for f in np.unique(fold)]
+        if len(rows) < 3:
+            raise ValueError(f"a resample has stimuli of {len(rows)} folds: 3 or more are needed")
+        width = max(map(len, rows))
+        place = np.stack([np.pad(each, (0, width - len(each))) for each in rows])
+        real = np.stack([np.arange(width) < len(each) for each in rows])
+        tensors = [torch.as_tensor(each, device=device) for each in rows]
+        return cls(tensors, torch.as_tensor(place, device=device), torch.as_tensor(real).to(device))
+
+
+def _members(folds: Array) -> list[np.ndarray]:
+    fold = check_folds(folds, len(folds))
+    return [np.flatnonzero(fold == f) for f in range(int(fold.max()) + 1)]
+
+
+def _decompose(K: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eigenvectors (m, m - 1) and spectrum of the centred K, without the constant vector."""
+    means = K.mean(0)
+    K = K - means - means[:, None] + means.mean()
+    # Lifted above all others, the constant vector comes last instead of mixing with null vectors.
+    lift = 2 * torch.diagonal(K).sum() + 1
+    spectrum, Q = torch.linalg.eigh(K + lift / len(K))
+    return Q[:, :-1], spectrum[:-1].clamp(min=0)
+
+
+def _left_out(
+    left: torch.Tensor, Q: torch.Tensor, real: torch.Tensor, T: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Residuals of left-out rows, (sets, alphas, size, v), and where the system was unsolvable.
+
+    left (sets, alphas, size, k) holds Q_L diag(w); Q (sets, size, k); T = Q'y (k, v).
+    """
+    sets, alphas, size, k = left.shape
+    flat = left.reshape(sets, alphas * size, k)
+    system = (flat @ Q.mT).unflatten(1, (alphas, size))
+    torch.diagonal(system, dim1=-2, dim2=-1).add_((~real).to(system.dtype)[:, None])
+    right = (flat @ T).unflatten(1, (alphas, size))
+    factor, info = torch.linalg.cholesky_ex(system)
+    return torch.cholesky_solve(right, factor), info > 0
+
+
+def _nested(
+    layout: _Layout,
+    Q: torch.Tensor,
+    spectrum: torch.Tensor,
+    y: torch.Tensor,
+    grid: torch.Tensor,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Out-of-fold predictions (m, v), alpha chosen by leave-one-fold-out inside the training."""
+    weights = grid[:, None] / (spectrum + grid[:, None])
+    T = Q.T @ y
+    choice = _choose(layout, Q.to(dtype), weights.to(dtype), T.to(dtype), y.to(dtype))
+    inside = Q[layout.place] * layout.real[..., None]
+    residual, _ = _left_out(inside[:, None] * weights[:, None], inside, layout.real, T)
+    chosen = choice[:, None, None].expand(-1, 1, residual.shape[2], -1)
+    residual = residual.gather(1, chosen)[:, 0]
+    prediction = torch.empty_like(y)
+    prediction[layout.place[layout.real]] = (y[layout.place] - residual)[layout.real]
+    return prediction
+
+
+def _choose(
+    layout: _Layout, Q: torch.Tensor, weights: torch.Tensor, T: torch.Tensor, y: torch.Tensor
+) -> torch.Tensor:
+    """Index (folds, v) of the alpha with the best pooled inner correlation."""
+    n_folds, size = layout.place.shape
+    pairs = torch.tensor(list(combinations(range(n_folds), 2)), device=y.device)
+    sums = torch.zeros(n_folds, 3, len(weights), y.shape[1], dtype=y.dtype, device=y.device)
+    failed = torch.zeros(n_folds, len(weights), dtype=torch.bool, device=y.device)
+    at_once = max(1, _BUDGET // (len(weights) * 2 * size * max(2 * size, Q.shape[1], y.shape[1])))
+    for some in pairs.split(at_once):
+        place, real = layout.place[some].flatten(1), layout.real[some].flatten(1)
+        inside = Q[place] * real[..., None]
+        residual, bad = _left_out(inside[:, None] * weights[:, None], inside, real, T)
+        truth = y[place] * real[..., None]
+        p = (truth[:, None] - residual) * real[:, None, :, None]
+        halves = p.unflatten(2, (2, size)), truth.unflatten(1, (2, size))
+        moments = torch.stack(
+            [
+                halves[0].sum(3),
+                halves[0].square().sum(3),
+                torch.einsum("pahsv,phsv->pahv", *halves),
+            ],
+            1,
+        )
+        for number, (f, g) in enumerate(some.tolist()):
+            # What is predicted of fold g without f and g is an inner prediction of outer fold f.
+            sums[g] += moments[number, :, :, 0]
+            sums[f] += moments[number, :, :, 1]
+            failed[[f, g]] |= bad[number]
+    total = y.sum(0)
+    squares = y.square().sum(0)
+    mine = y[layout.place] * layout.real[..., None]
+    count = (layout.real.sum() - layout.real.sum(1))[:, None].to(y.dtype)
+    sum_y = (total - mine.sum(1))[:, None]
+    var_y = (squares - mine.square().sum(1))[:, None] - sum_y.square() / count[..., None]
+    covariance = sums[:, 2] - sums[:, 0] * sum_y / count[..., None]
+    var_p = (sums[:, 1] - sums[:, 0].square() / count[..., None]).clamp(min=0)
+    product = (var_p * var_y.clamp(min=0)).sqrt()
+    score = torch.where(product > 0, covariance / product.clamp(min=1e-30), 0.0)
+    score = torch.where(failed[..., None] | ~torch.isfinite(score), -2.0, score)
+    # Of equal ones the largest alpha.
+    return len(weights) - 1 - score.flip(1).argmax(1)
