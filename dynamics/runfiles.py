@@ -142,7 +142,7 @@ def save_checkpoint(
         "epoch": 0,
         "global_step": step,
         "pytorch-lightning_version": "2.0.0",
-        "state_dict": {name: value.detach().clone() for name, value in weights.items()},
+        "state_dict": {name: value.detach() for name, value in weights.items()},
         "optimizer_states": [],
         "lr_schedulers": [],
         "hyper_parameters": dict(settings),
