@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import pathlib
 from collections import OrderedDict
@@ -206,3 +207,28 @@ def test_a_file_cut_or_changed_anywhere_is_read_or_refused_in_one_sentence(tmp_p
             assert "\n" not in str(error)
         else:
             assert len(found) == 1
+
+
+def test_a_step_is_read_without_the_tensors(tmp_path):
+    from dynamics.checkpoints.formats import recognise
+    from dynamics.checkpoints.peek import peek
+
+    path = tmp_path / "large.ckpt"
+    torch.save({"state_dict": {"w": torch.zeros(10_000_000)}, "global_step": 8}, path)
+
+    class Counting(io.FileIO):
+        total = 0
+
+        def readinto(self, buffer):
+            got = super().readinto(buffer)
+            self.total += got
+            return got
+
+        def read(self, size=-1):
+            raw = super().read(size)
+            self.total += len(raw)
+            return raw
+
+    with Counting(path) as file:
+        assert recognise(peek(file)) == ("lightning", 8)
+        assert file.total < 100_000 < path.stat().st_size

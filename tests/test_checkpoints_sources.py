@@ -128,7 +128,7 @@ def test_a_hundred_thousand_other_files_are_passed_over_quickly(tmp_path):
     save(tmp_path / "step=3.ckpt", 3)
     start = time.perf_counter()
     assert steps(tmp_path) == [3]
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 3
 
 
 def test_files_that_hold_no_weights_are_left_out(tmp_path):
@@ -433,7 +433,8 @@ def test_a_folder_of_files_of_a_repository_is_a_source(hub, tmp_path):
 def test_a_file_on_a_web_server_is_a_source(serve, tmp_path):
     pytest.importorskip("aiohttp", reason="needs aiohttp")
     save(tmp_path / "www" / "step=3.ckpt", value=3)
-    save(tmp_path / "www" / "step=40.ckpt", value=40)
+    large = weights(40) | {"more": torch.zeros(100_000)}
+    torch.save({"state_dict": large, "global_step": 41}, tmp_path / "www" / "step=40.ckpt")
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *arguments):
@@ -441,7 +442,7 @@ def test_a_file_on_a_web_server_is_a_source(serve, tmp_path):
 
     url = serve(functools.partial(Quiet, directory=str(tmp_path / "www")))
     found = checkpoints.find(f"{url}/")
-    assert [c.step for c in found] == [3, 40]
+    assert [c.step for c in found] == [3, 40], "this server cannot be looked into"
     assert steps(f"{url}/step=3.ckpt") == [3]
     with checkpoints.fetch(found[1], tmp_path / "disk") as path:
         assert checkpoints.read(path)["layer.weight"][0, 0] == 40

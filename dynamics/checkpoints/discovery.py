@@ -310,7 +310,7 @@ def _from_folder(folder: Path, given: int | None = None) -> Checkpoint | None:
             from dynamics.checkpoints.distributed import distributed_step
 
             inside = distributed_step(folder)
-        extent = _extent(folder)
+        extent = _extent(folder) if kind else (0, 0.0)
     except OSError as error:
         logger.warning("cannot look into %s: %s", folder, error.strerror)
         return None

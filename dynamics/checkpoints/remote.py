@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import fsspec
 
-from dynamics.checkpoints.discovery import Checkpoint, placed
+from dynamics.checkpoints.discovery import LAYOUTS, Checkpoint, placed
 from dynamics.checkpoints.formats import (
     NO_WEIGHTS,
     SUFFIXES,
@@ -64,6 +64,8 @@ def open_storage(url: str, options: Mapping[str, Any] | None) -> tuple[Any, str]
     protocol = url.partition("://")[0]
     settings = {**PATIENCE.get(protocol, {}), **(options or {})}
     try:
+        if protocol.startswith("http"):
+            settings.setdefault("client_kwargs", {}).setdefault("timeout", _http_patience())
         return fsspec.core.url_to_fs(url, **settings)
     except ImportError as error:
         extra = EXTRAS.get(protocol)
@@ -121,7 +123,12 @@ def find_remote(
         if entry["type"] == "directory" or entry["name"].lower().endswith(SUFFIXES)
     ]
     with ThreadPoolExecutor(LOOKS) as looks:
-        yield from filter(None, looks.map(describe, wanted))
+        found = list(filter(None, looks.map(describe, wanted)))
+    yield from found
+    for entry in () if found else entries:
+        if entry["type"] == "directory" and _name(entry["name"]) in LAYOUTS:
+            inner = storage.unstrip_protocol(entry["name"])
+            yield from find_remote(inner, storage_options=storage_options, look_inside=look_inside)
 
 
 def describe_remote(
@@ -183,7 +190,9 @@ def _remote_file(storage, entry, look_inside: bool) -> Checkpoint | None:
                 kind, inside = recognise(peek(file))
         except ValueError as error:
             # Servers without ranges cannot be looked into; that says nothing about the file.
-            kind, note = ("remote" if "range" in str(error).lower() else "unreadable"), str(error)
+            kind, note = "unreadable", str(error)
+            if any(word in note.lower() for word in ("range", "seek")):
+                kind, note = "remote", ""
         except Exception as error:
             kind, note = "remote", f"not looked into: {' '.join(str(error).split())[:100]}"
     if not kind:
@@ -216,9 +225,14 @@ def _revisions(url: str, options: Mapping[str, Any] | None) -> Iterator[Checkpoi
     """Branches and tags of a repository on the model hub whose names match a pattern."""
     repository, _, rest = url.removeprefix("hf://").partition("@")
     pattern, _, folder = rest.partition("/")
-    storage, _ = open_storage(f"hf://{repository}", options)
+    options = options or {}
     try:
-        refs = storage._api.list_repo_refs(repository)
+        from huggingface_hub import HfApi
+
+        hub = HfApi(endpoint=options.get("endpoint"), token=options.get("token"))
+        refs = hub.list_repo_refs(repository)
+    except ImportError:
+        raise ValueError(f"cannot read {url!r}: install `training-dynamics[hub]`") from None
     except Exception as error:
         raise ValueError(_complaint(url, error)) from error
     for ref in [*refs.branches, *refs.tags]:
@@ -228,6 +242,13 @@ def _revisions(url: str, options: Mapping[str, Any] | None) -> Iterator[Checkpoi
             found = placed(where, None, step_from_name(ref.name), 0, 0.0, "huggingface", note)
             if found is not None:
                 yield found
+
+
+def _http_patience() -> Any:
+    import aiohttp
+
+    # A large file may take long in all, but not between two pieces of it.
+    return aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 
 
 def _name(path: str) -> str:

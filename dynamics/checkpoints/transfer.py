@@ -258,7 +258,10 @@ def _continue(storage, path: str, target: Path) -> None:
         mode = "ab" if ranged else "wb"
         with storage.open(path, "rb", **options) as source, target.open(mode) as file:
             if start and ranged:
-                source.seek(start)
+                try:
+                    source.seek(start)
+                except (ValueError, NotImplementedError):
+                    file.truncate(0)  # a server without ranges: from the beginning again
             while chunk := source.read(CHUNK):
                 file.write(chunk)
     arrived = target.stat().st_size

@@ -114,12 +114,11 @@ def decide_batchable(model: WaveformModel, reason: str = "") -> None:
     """
     difference = padding_error(model)
     model.batchable = difference <= TOLERANCE
-    model.why_not_batchable = (
-        ""
-        if model.batchable
-        else f"{reason or 'the network looks at the padding'} (padding changes activations by "
-        f"{difference:.1g} of their largest value)"
-    )
+    effect = f"padding changes activations by {difference:.1g} of their largest value"
+    if difference == float("inf"):
+        effect = "it cannot run a padded batch at all"
+    reason = reason or "the network looks at the padding"
+    model.why_not_batchable = "" if model.batchable else f"{reason} ({effect})"
 
 
 def padding_error(model: WaveformModel, *, seconds: float = 0.6, seed: int = 0) -> float:
