@@ -5,7 +5,13 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from dynamics.metrics import default_alphas, gram, nested_ridge, stratified_folds
+from dynamics.metrics import (
+    default_alphas,
+    gram,
+    nested_ridge,
+    nested_ridge_features,
+    stratified_folds,
+)
 from dynamics.metrics.ridge import RELATIVE_ALPHAS, standardise
 
 
@@ -164,3 +170,17 @@ def test_bad_input_is_one_sentence(change, message):
     given = dict(K=gram(Xs[0])[None], Y=Y, folds=folds) | change
     with pytest.raises(ValueError, match=message):
         nested_ridge(**given)
+
+
+@pytest.mark.parametrize("p", [4, 30, 59, 90])
+def test_feature_form_equals_gram_form(p):
+    Xs, Y, folds = data(60, p)
+    Y[:, 2] = 1.0
+    Xs[0][:, 1] = 2.0
+    a = nested_ridge(np.stack([gram(X) for X in Xs]), Y, folds)
+    b = nested_ridge_features(Xs, Y, folds)
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], atol=1e-8, err_msg=name)
+    c = nested_ridge_features(Xs, Y, folds, [0.1, 10.0])
+    d = nested_ridge(np.stack([gram(X) for X in Xs]), Y, folds, [0.1, 10.0])
+    np.testing.assert_allclose(c["r"], d["r"], atol=1e-9)

@@ -28,7 +28,7 @@ from dynamics.metrics.null import (
 from dynamics.metrics.procrustes import procrustes, procrustes_gram
 from dynamics.metrics.rdm import DISTANCES, geotopological, rdm
 from dynamics.metrics.resample import bootstrap_counts, resampled_rsa
-from dynamics.metrics.ridge import default_alphas, nested_ridge
+from dynamics.metrics.ridge import default_alphas, nested_ridge, nested_ridge_features
 from dynamics.metrics.rsa import COMPARISONS, compare_rdms, rsa
 
 METRICS: dict[str, Callable] = {
@@ -70,6 +70,7 @@ __all__ = [
     "mutual_knn",
     "mutual_knn_gram",
     "nested_ridge",
+    "nested_ridge_features",
     "noise_ceiling",
     "p_value",
     "permutation_null",

@@ -8,8 +8,8 @@ import torch
 
 from dynamics.metrics.gram import Array, as_tensor, like, responses
 from dynamics.metrics.rdm import upper
-from dynamics.metrics.ridge import pearson
 from dynamics.metrics.rsa import COMPARISONS, POOLINGS
+from dynamics.metrics.splits import pearson
 
 
 def noise_ceiling(Y: Array) -> dict[str, Array]:

@@ -9,9 +9,17 @@ import torch
 
 from dynamics.metrics.ceilings import noise_ceiling
 from dynamics.metrics.folds import make_folds
-from dynamics.metrics.gram import Array, as_tensor, grams, like, responses, same_rows
+from dynamics.metrics.gram import (
+    Array,
+    activations,
+    check_layers,
+    grams,
+    like,
+    responses,
+    same_rows,
+)
 from dynamics.metrics.pepino import pepino_ridge
-from dynamics.metrics.ridge import nested_ridge
+from dynamics.metrics.ridge import nested_ridge_features
 from dynamics.metrics.tuckute import tuckute_ridge
 
 
@@ -70,25 +78,26 @@ def encode(
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"there is no protocol {protocol!r}: use one of {', '.join(PROTOCOLS)}")
-    names, K = grams(layers)
-    same_rows(K[0], Y, names=(f"layer {names[0]!r}", "Y"))
-    given, K = K, as_tensor(K)
-    target = responses(Y).to(K.device)
+    named = check_layers(layers)
+    given = next(iter(named.values()))
+    same_rows(given, Y, names=(f"layer {next(iter(named))!r}", "Y"))
+    tensors = {name: activations(X, name=name) for name, X in named.items()}
+    target = responses(Y).to(next(iter(tensors.values())).device)
 
     def make() -> np.ndarray:
-        return make_folds(len(K[0]), folds=folds, seed=seed, categories=categories, groups=groups)
+        return make_folds(len(target), folds=folds, seed=seed, categories=categories, groups=groups)
 
     if protocol == "tuckute" and (folds is not None or groups is not None):
         raise ValueError("the tuckute protocol draws its own splits: give neither folds nor groups")
-    result = PROTOCOLS[protocol](K, target, make, alphas, seed)
+    result = PROTOCOLS[protocol](tensors, target, make, alphas, seed)
     result = {name: like(value, given, Y) for name, value in result.items()}
-    return result | {"layer_names": np.array(names)}
+    return result | {"layer_names": np.array(list(named))}
 
 
-def _default(K, Y, make, alphas, seed) -> dict:
+def _default(layers, Y, make, alphas, seed) -> dict:
     folds = make()
     mean = Y.mean(2) if Y.ndim == 3 else Y
-    result = nested_ridge(K, mean, folds, alphas)
+    result = nested_ridge_features(layers, mean, folds, alphas)
     if Y.ndim == 3 and Y.shape[2] > 1:
         noise = noise_ceiling(Y)
         usable = torch.where(noise["reliability"] > 0, noise["reliability"], torch.nan)
@@ -98,14 +107,14 @@ def _default(K, Y, make, alphas, seed) -> dict:
     return result | {"folds": torch.as_tensor(folds)}
 
 
-def _pepino(K, Y, make, alphas, seed) -> dict:
+def _pepino(layers, Y, make, alphas, seed) -> dict:
     folds = make()
-    result = pepino_ridge(K, Y.mean(2) if Y.ndim == 3 else Y, folds, alphas)
+    result = pepino_ridge(grams(layers)[1], Y.mean(2) if Y.ndim == 3 else Y, folds, alphas)
     return result | {"folds": torch.as_tensor(folds)}
 
 
-def _tuckute(K, Y, make, alphas, seed) -> dict:
-    return tuckute_ridge(K, Y, alphas, seed=seed)
+def _tuckute(layers, Y, make, alphas, seed) -> dict:
+    return tuckute_ridge(grams(layers)[1], Y, alphas, seed=seed)
 
 
 PROTOCOLS: dict[str, Callable] = {"default": _default, "pepino": _pepino, "tuckute": _tuckute}

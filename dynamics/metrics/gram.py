@@ -65,14 +65,7 @@ def grams(layers: Array | Mapping[str, Array]) -> tuple[tuple[str, ...], Array]:
     ValueError
         If there is no layer, or the layers' rows differ in number.
     """
-    named = as_mapping(layers)
-    counts = {name: len(X) for name, X in named.items()}
-    if len(set(counts.values())) > 1:
-        low, high = min(counts, key=counts.get), max(counts, key=counts.get)
-        raise ValueError(
-            f"layer {low!r} has {counts[low]} stimuli and layer {high!r} has {counts[high]}: "
-            "give every layer the same stimuli in the same order"
-        )
+    named = check_layers(layers)
     matrices = [as_tensor(gram(X, name=name)) for name, X in named.items()]
     return tuple(named), like(torch.stack(matrices), next(iter(named.values())))
 
@@ -96,11 +89,18 @@ def centre(K: Array) -> Array:
     return like(centred, K)
 
 
-def as_mapping(layers: Array | Mapping[str, Array]) -> dict[str, Array]:
-    """Layers by name; a single array becomes the one layer ``"X"``."""
+def check_layers(layers: Array | Mapping[str, Array]) -> dict[str, Array]:
+    """Layers by name, with equally many rows; a single array becomes the one layer ``"X"``."""
     named = dict(layers) if isinstance(layers, Mapping) else {"X": layers}
     if not named:
         raise ValueError("there is no layer to compare: give at least one array of activations")
+    counts = {name: len(X) for name, X in named.items()}
+    if len(set(counts.values())) > 1:
+        low, high = min(counts, key=counts.get), max(counts, key=counts.get)
+        raise ValueError(
+            f"layer {low!r} has {counts[low]} stimuli and layer {high!r} has {counts[high]}: "
+            "give every layer the same stimuli in the same order"
+        )
     return named
 
 

@@ -12,7 +12,8 @@ import torch
 
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, like, responses, same_rows
-from dynamics.metrics.ridge import Splits, check_alphas, clipped_square, pearson
+from dynamics.metrics.ridge import check_alphas, clipped_square
+from dynamics.metrics.splits import Splits, pearson
 
 ALPHAS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0)
 LIMITS = (1e-49, 1e50)

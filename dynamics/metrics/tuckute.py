@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from dynamics.metrics.gram import Array, as_tensor, like, responses, same_rows
-from dynamics.metrics.ridge import check_alphas, pearson
+from dynamics.metrics.ridge import check_alphas
+from dynamics.metrics.splits import pearson
 
 ALPHAS = 10.0 ** np.arange(-50, 50)
 SPLITS = 10
