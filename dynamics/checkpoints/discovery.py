@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dynamics.checkpoints.formats import (
     NO_WEIGHTS,
     SUFFIXES,
     recognise,
     recognise_folder,
+    recognise_lone,
     step_from_name,
 )
 from dynamics.checkpoints.peek import peek
@@ -256,8 +257,8 @@ def _in_folder(folder: Path) -> Iterator[Checkpoint]:
         if found is not None:
             yield found
         return
-    itself = _from_folder(folder)
-    if itself is not None and itself.format != "folder":
+    itself = _from_folder(folder, lone=False)
+    if itself is not None:
         yield itself
         return
     with os.scandir(folder) as entries:
@@ -302,10 +303,15 @@ def _from_file(path: Path, given: int | None = None) -> Checkpoint | None:
     return placed(str(path), inside, named, *extent, kind, note, given)
 
 
-def _from_folder(folder: Path, given: int | None = None) -> Checkpoint | None:
+def _from_folder(folder: Path, given: int | None = None, *, lone: bool = True) -> Checkpoint | None:
+    def open_file(name: str) -> BinaryIO:
+        return (folder / name).open("rb")
+
     try:
-        names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
-        kind, inside = recognise_folder(names, lambda name: (folder / name).open("rb"))
+        names = [entry.name for entry in os.scandir(folder) if _is_file(entry)]
+        kind, inside = recognise_folder(names, open_file)
+        if lone and not kind:
+            kind, inside = recognise_lone(names, open_file)
         if kind == "torch-distributed":
             from dynamics.checkpoints.distributed import distributed_step
 
@@ -317,6 +323,13 @@ def _from_folder(folder: Path, given: int | None = None) -> Checkpoint | None:
     if not kind:
         return None
     return placed(str(folder), inside, step_from_name(folder.name), *extent, kind, "", given)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that points at itself
+        return False
 
 
 def placed(uri, inside, named, size, modified, kind, note, given=None) -> Checkpoint | None:

@@ -143,8 +143,8 @@ def recognise_folder(
     Returns
     -------
     format : str
-        ``huggingface``, ``speechbrain``, ``torch-distributed``, ``folder`` (one file of weights
-        in it), or ``""`` where the folder is not one checkpoint.
+        ``huggingface``, ``speechbrain``, ``torch-distributed``, or ``""`` where the folder is not
+        one checkpoint of these.
     step : int or None
         Number of updates that its files state.
     """
@@ -159,6 +159,28 @@ def recognise_folder(
             with open_file("trainer_state.json") as file:
                 step = _json_step(file.read())
         return "huggingface", step
+    return "", None
+
+
+def recognise_lone(
+    names: Iterable[str], open_file: Callable[[str], BinaryIO]
+) -> tuple[str, int | None]:
+    """Recognise a folder by the only file of weights in it, such as ``step_100/model.pt``.
+
+    Parameters
+    ----------
+    names : iterable of str
+        File names directly inside the folder.
+    open_file : callable
+        Opens one of them for reading bytes.
+
+    Returns
+    -------
+    format : str
+        ``folder``, or ``""`` where there is no or more than one file of weights.
+    step : int or None
+        Number of updates that the file states.
+    """
     weights = [name for name in names if _looks_like_weights(name)]
     if len(weights) == 1:
         with open_file(weights[0]) as file:

@@ -19,6 +19,7 @@ from dynamics.checkpoints.formats import (
     SUFFIXES,
     recognise,
     recognise_folder,
+    recognise_lone,
     step_from_name,
 )
 from dynamics.checkpoints.peek import peek
@@ -173,7 +174,7 @@ def _entries(storage, path: str, url: str) -> list[dict[str, Any]]:
     if len(entries) == 1 and entries[0]["name"].strip("/") == itself:
         return entries
     found = _remote_folder(storage, {"name": path, "type": "directory"}, entries)
-    if found is not None and found.format != "folder":
+    if found is not None:
         return [{"name": path, "type": "directory"}]
     # Some stores list a folder among its own contents.
     return [entry for entry in entries if entry["name"].strip("/") != itself]
@@ -207,9 +208,13 @@ def _remote_folder(storage, entry, inside=None) -> Checkpoint | None:
     try:
         parts = [e for e in inside or storage.ls(path, detail=True) if e["type"] == "file"]
         names = {posixpath.basename(part["name"]): part for part in parts}
-        kind, step = recognise_folder(
-            names, lambda name: storage.open(names[name]["name"], "rb", block_size=2**16)
-        )
+
+        def open_file(name):
+            return storage.open(names[name]["name"], "rb", block_size=2**16)
+
+        kind, step = recognise_folder(names, open_file)
+        if inside is None and not kind:
+            kind, step = recognise_lone(names, open_file)
     except Exception as error:
         logger.warning("cannot look into %s: %s", path, error)
         return None
