@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dynamics.checkpoints.discovery import Checkpoint, find, growing, is_remote
+from dynamics.checkpoints.checkpoint import Checkpoint, is_remote
+from dynamics.checkpoints.discovery import find, growing
 from dynamics.checkpoints.reading import digest, read, read_file, weights_of
 from dynamics.checkpoints.selection import select
 from dynamics.checkpoints.transfer import fetch, fetched

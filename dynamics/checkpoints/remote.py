@@ -13,7 +13,8 @@ from urllib.parse import unquote
 
 import fsspec
 
-from dynamics.checkpoints.discovery import LAYOUTS, Checkpoint, placed
+from dynamics.checkpoints.checkpoint import Checkpoint, placed
+from dynamics.checkpoints.discovery import LAYOUTS
 from dynamics.checkpoints.formats import (
     NO_WEIGHTS,
     SUFFIXES,

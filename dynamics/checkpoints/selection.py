@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.checkpoints.discovery import Checkpoint
+from dynamics.checkpoints.checkpoint import Checkpoint
 
 
 def select(checkpoints: Sequence[Checkpoint], how: Any = "all") -> list[Checkpoint]:

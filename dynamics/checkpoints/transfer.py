@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from dynamics.checkpoints.discovery import Checkpoint, is_remote
+from dynamics.checkpoints.checkpoint import Checkpoint, is_remote
 from dynamics.checkpoints.formats import NO_WEIGHTS, SUFFIXES, WEIGHT_FILES
 from dynamics.checkpoints.remote import open_storage
 
