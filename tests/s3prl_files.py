@@ -129,10 +129,35 @@ def distiller(step):
     return {"Config": {"distiller": settings}, "Distiller": network.state_dict(), "Step": step}
 
 
+def data2vec(step):
+    from s3prl.upstream.data2vec.data2vec_model import Data2VecAudioConfig, Data2VecAudioModel
+    from s3prl.upstream.utils import merge_with_parent
+
+    settings = WAVES | {"conv_pos": 16, "pos_conv_depth": 2, "average_top_k_layers": 2}
+    network = Data2VecAudioModel(merge_with_parent(Data2VecAudioConfig, settings))
+    network.remove_pretraining_modules()
+    return {
+        "task_cfg": {"normalize": True}, "model_cfg": settings, "step": step,
+        "model_weight": network.state_dict() | {"_ema": torch.zeros(3)},
+    }  # fmt: skip
+
+
+def cpc(step):
+    from s3prl.upstream.cpc.cpc_default_config import get_default_cpc_config
+    from s3prl.upstream.cpc.feature_loader import getAR, getEncoder
+    from s3prl.upstream.cpc.model import CPCModel
+
+    settings = get_default_cpc_config()
+    settings.hiddenEncoder = settings.hiddenGar = 16
+    network = CPCModel(getEncoder(settings), getAR(settings))
+    return {"config": vars(settings), "weights": network.state_dict(), "step": step}
+
+
 FAMILIES = {
     "tera_local": transformer, "mockingjay_local": transformer, "audio_albert_local": albert,
     "apc_local": apc, "npc_local": npc, "hubert_custom": hubert, "wav2vec2_custom": wav2vec2,
     "wavlm_local": wavlm, "unispeech_sat_local": wavlm, "distiller_local": distiller,
+    "data2vec_custom": data2vec, "cpc_local": cpc,
 }  # fmt: skip
 
 

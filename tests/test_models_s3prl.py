@@ -123,3 +123,36 @@ def test_a_checkpoint_of_another_family_is_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="s3prl cannot build tera_local") as caught:
         models.load("s3prl", path, name="tera_local")
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_s3prl_takes_without_its_weights_is_refused(tmp_path):
+    """CPC's loader ignores what does not fit and keeps random weights."""
+    path = s3prl_files.save(tmp_path / "states-1.ckpt", "cpc_local", step=1, seed=1)
+    contents = torch.load(path, weights_only=False)
+    contents["weights"] = {f"other.{name}": v for name, v in contents["weights"].items()}
+    torch.save(contents, path)
+    with pytest.raises(ValueError, match="did not get into it"):
+        models.load("s3prl", path, name="cpc_local")
+
+
+def test_folders_of_transformers_are_built_and_their_weights_exchanged(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    folders = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        config = transformers.HubertConfig(
+            hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=32,
+            conv_dim=[16] * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4,
+            feat_extract_norm="layer", do_stable_layer_norm=True,
+        )  # fmt: skip
+        folders.append(tmp_path / f"checkpoint-{seed}")
+        transformers.HubertModel(config).save_pretrained(folders[-1])
+        transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(
+            folders[-1]
+        )
+    model, other = (models.load("s3prl", f, name="hf_hubert_custom") for f in folders)
+    wave = 0.1 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    before = model(wave)["hidden2"]
+    model.load_weights(checkpoints.read(folders[1]))
+    np.testing.assert_array_equal(model(wave)["hidden2"], other(wave)["hidden2"])
+    assert not torch.equal(before, other(wave)["hidden2"])

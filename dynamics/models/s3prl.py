@@ -25,6 +25,9 @@ from dynamics.models.waveform import WaveformModel, decide_batchable
 
 logger = logging.getLogger(__name__)
 
+# Key under which the JSON files of a checkpoint folder are kept beside its weights.
+_FOLDER = "files of the folder"
+
 
 def build(
     state: Mapping[str, torch.Tensor] | None = None,
@@ -77,20 +80,11 @@ def build(
             f"s3prl builds {name} from a checkpoint's own configuration: give it a checkpoint"
         )
     template = None
-    if checkpoint is not None and Path(checkpoint).is_file():
-        from dynamics.checkpoints import read_file
-
-        template = _without_optimizer(read_file(checkpoint, trust=trust))
+    if checkpoint is not None:
+        template = _contents(Path(checkpoint), trust)
         if not trust:
             refuse_calls(template, checkpoint)
-    model = Upstream(
-        name,
-        dict(options or {}),
-        template=template,
-        folder=checkpoint,
-        randomize=randomize,
-        seed=seed,
-    )
+    model = Upstream(name, dict(options or {}), template=template, randomize=randomize, seed=seed)
     if state is not None and template is not None:
         model.check(state)
     return model
@@ -104,12 +98,11 @@ class Upstream(WaveformModel):
     and all settings stay those of the first file.
     """
 
-    def __init__(self, name, options, *, template, folder, randomize, seed):
+    def __init__(self, name, options, *, template, randomize, seed):
         super().__init__()
         self.name = name
         self.options = options
         self.template = template
-        self.folder = folder
         self.randomize = randomize
         self.seed = seed
         self.network = self._built(template)
@@ -163,14 +156,11 @@ class Upstream(WaveformModel):
         with quiet():
             from s3prl.nn import S3PRLUpstream
         with tempfile.TemporaryDirectory() as folder:
-            where = self.folder
-            if contents is not None:
-                where = str(Path(folder) / "contents.ckpt")
-                torch.save(contents, where)
+            where = None if contents is None else _written(contents, Path(folder))
             try:
                 with quiet(), torch.random.fork_rng(devices=[]):
                     torch.manual_seed(self.seed)
-                    return S3PRLUpstream(
+                    network = S3PRLUpstream(
                         self.name,
                         path_or_url=where,
                         extra_conf=self.options,
@@ -181,6 +171,13 @@ class Upstream(WaveformModel):
                 raise ValueError(
                     f"s3prl cannot build {self.name} from this checkpoint: {reason}"
                 ) from error
+        if contents is not None and not self.randomize and _arrived(network, contents) < 0.9:
+            # Several families take what fits and keep random weights for the rest.
+            raise ValueError(
+                f"s3prl built {self.name}, but most weights of the checkpoint did not get into it: "
+                "it is of another family"
+            )
+        return network
 
 
 def refuse_calls(tree: Any, where: str) -> None:
@@ -272,6 +269,42 @@ class _Holder(torch.nn.Module):
 
     def state_dict(self, *, keep_vars=False):
         return {name: torch.empty(shape, device="meta") for name, shape in self.shapes.items()}
+
+
+def _contents(path: Path, trust: bool) -> Any:
+    """Read a file, or the weights and the JSON files of a transformers folder."""
+    from dynamics.checkpoints import read, read_file
+
+    if not path.is_dir():
+        return _without_optimizer(read_file(path, trust=trust))
+    texts = {file.name: file.read_text() for file in path.glob("*.json")}
+    texts = {name: text for name, text in texts.items() if not name.endswith(".index.json")}
+    return {_FOLDER: texts, "state_dict": read(path, trust=trust)}
+
+
+def _written(contents: Any, folder: Path) -> str:
+    if not (isinstance(contents, Mapping) and _FOLDER in contents):
+        torch.save(contents, folder / "contents.ckpt")
+        return str(folder / "contents.ckpt")
+    from safetensors.torch import save_file
+
+    for name, text in contents[_FOLDER].items():
+        (folder / name).write_text(text)
+    state = {name: value.contiguous() for name, value in contents["state_dict"].items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    return str(folder)
+
+
+def _arrived(network: torch.nn.Module, contents: Any) -> float:
+    """Return the part of a network's parameters that are also in a checkpoint, by their values."""
+    from dynamics.checkpoints import weights_of
+
+    def print_of(tensor):
+        return tuple(tensor.shape), float(tensor.detach().sum(dtype=torch.float64))
+
+    there = {print_of(value) for value in weights_of(contents).values()}
+    sizes = [(p.numel(), print_of(p) in there) for p in network.parameters()]
+    return sum(n for n, found in sizes if found) / max(1, sum(n for n, _ in sizes))
 
 
 def _without_optimizer(tree: Any) -> Any:
