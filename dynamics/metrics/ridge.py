@@ -223,20 +223,33 @@ def _search(
     splits: Splits, y: torch.Tensor, grid: torch.Tensor, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Best inner score, index of its alpha in the ascending grid, whether it is an edge hit."""
-    scores = splits.inner_scores(y, grid, dtype).double()
-    if dtype != torch.float64:
-        close = scores >= scores.amax(1, keepdim=True) - TOO_CLOSE
-        close &= close.sum(1, keepdim=True) > 1
-        for f, a in close.any(2).nonzero().tolist():
-            who = close[f, a].nonzero().ravel()
-            scores[f, a, who] = splits.score_at(y[:, who], grid[a].expand(len(who)), f)
+    scores = splits.inner_scores(y, grid, dtype)
+    # Flipped, so that the first of equal ones is the one of the largest alpha.
     best, from_the_end = scores.flip(1).max(1)
     choice = len(grid) - 1 - from_the_end
     if len(grid) == 1:
-        return best, choice, torch.zeros_like(choice, dtype=torch.bool)
+        return best.double(), choice, torch.zeros_like(choice, dtype=torch.bool)
     low = (choice == 0) & (best > scores[:, 1] + RISING)
     high = (choice == len(grid) - 1) & (best > scores[:, -2] + RISING)
+    best = best.double()
+    if dtype != torch.float64:
+        close = scores >= scores.amax(1, keepdim=True) - TOO_CLOSE
+        for f in range(len(scores)):
+            unsure = (close[f].sum(0) > 1).nonzero().ravel()
+            _settle(splits, y[:, unsure], grid, close[f][:, unsure], f, best, choice, unsure)
     return best, choice, low | high
+
+
+def _settle(splits, y, grid, close, f: int, best, choice, unsure) -> None:
+    """Choose among close alphas (alphas, v) in double precision, in place."""
+    found = torch.full((y.shape[1],), -torch.inf, dtype=torch.float64, device=y.device)
+    for a in close.any(1).nonzero().ravel().flip(0).tolist():
+        who = close[a].nonzero().ravel()
+        score = splits.score_at(y[:, who], grid[a].expand(len(who)), f)
+        won = score > found[who]
+        found[who[won]] = score[won]
+        choice[f, unsure[who[won]]] = a
+    best[f, unsure] = found
 
 
 def pooled_r(prediction: torch.Tensor, y: torch.Tensor, rows: list[torch.Tensor]) -> torch.Tensor:

@@ -132,26 +132,32 @@ def _add_moments(sums, factor: Factor, pair, y: torch.Tensor, grid: torch.Tensor
     and need no prediction: sum_t p = (1'A / (spectrum + alpha)) B, and sum_t p y =
     1 / (spectrum + alpha) (A'y_t * B). Only the sum of squares needs p itself, for every alpha.
     """
-    dtype = y.dtype
+    dtype, a = y.dtype, len(grid)
     shrink = 1 / (factor.spectrum + grid[:, None])
     A, P, D = factor.A.to(dtype), factor.P.to(dtype), shrink.to(dtype)
     at_all_alphas = (factor.A * shrink[:, None]).to(dtype)
-    lefts = [at_all_alphas[:, cut].flatten(0, 1) for _, _, cut in pair]
+    sides = [
+        (outer, rows, at_all_alphas[:, cut].flatten(0, 1), A[cut].T.contiguous(), D * A[cut].sum(0))
+        for outer, rows, cut in pair
+    ]
     width = min(BLOCK, y.shape[1])
-    buffers = [torch.empty(len(left), width, dtype=dtype, device=y.device) for left in lefts]
+    longest = max(len(left) for _, _, left, _, _ in sides)
+    buffer = torch.empty(longest, width, dtype=dtype, device=y.device)
     for start in range(0, y.shape[1], width):
         part = slice(start, start + width)
-        inside = y[factor.train, part]
+        block = y[:, part].contiguous()
+        inside = block[factor.train]
         mean, B = inside.mean(0), P @ inside
-        for (outer, rows, cut), left, buffer in zip(pair, lefts, buffers):
-            truth, size = y[rows, part], len(rows)
-            total = (D * A[cut].sum(0)) @ B
-            p = buffer[:, : B.shape[1]]
+        for outer, rows, left, across, summed in sides:
+            truth, size = block[rows], len(rows)
+            total = summed @ B
+            p = buffer[: len(left), : B.shape[1]]
             torch.mm(left, B, out=p)
-            squares = p.square_().unflatten(0, (len(grid), size)).sum(1)
-            sums[outer, 0, :, part] += total + size * mean
-            sums[outer, 1, :, part] += squares + (2 * total + size * mean) * mean
-            sums[outer, 2, :, part] += D @ ((A[cut].T @ truth) * B) + truth.sum(0) * mean
+            squares = p.square_().unflatten(0, (a, size)).sum(1)
+            moments = sums[outer, :, :, part]
+            moments[0] += total.add(mean, alpha=size)
+            moments[1] += squares.add_(total.mul_(2).add_(mean, alpha=size).mul_(mean))
+            moments[2] += (D @ (across @ truth).mul_(B)).add_(truth.sum(0) * mean)
 
 
 def pearson(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
