@@ -232,3 +232,29 @@ def test_a_step_is_read_without_the_tensors(tmp_path):
     with Counting(path) as file:
         assert recognise(peek(file)) == ("lightning", 8)
         assert file.total < 100_000 < path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"state_dict": {f"module.{name}": value for name, value in weights(2).items()}},
+        {"model": {f"module._orig_mod.{name}": value for name, value in weights(2).items()}},
+        {"net": weights(2), "optimizer": {"layer.weight": torch.zeros(3)}, "rng": torch.zeros(9)},
+        {"module": weights(2)},
+    ],
+)
+def test_wrappers_and_prefixes_are_taken_off(tmp_path, tree):
+    torch.save(tree, tmp_path / "step_3.pt")
+    state = checkpoints.read(tmp_path / "step_3.pt")
+    assert set(state) == set(weights()) and state["layer.weight"][0, 0] == 2
+
+
+def test_several_networks_in_one_file_are_told_apart_by_prefixes(tmp_path):
+    torch.save({"encoder": weights(1), "head": weights(2), "epoch": 3}, tmp_path / "step_3.pt")
+    state = checkpoints.read(tmp_path / "step_3.pt")
+    assert len(state) == 4 and state["head.layer.weight"][0, 0] == 2
+
+
+def test_a_number_beside_bare_weights_is_no_obstacle(tmp_path):
+    torch.save({"weight": torch.ones(3), "bias": torch.zeros(1), "epoch": 3}, tmp_path / "s_3.pt")
+    assert set(checkpoints.read(tmp_path / "s_3.pt")) == {"weight", "bias"}

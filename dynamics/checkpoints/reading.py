@@ -139,16 +139,24 @@ def weights_of(tree: Any) -> dict[str, torch.Tensor]:
     Returns
     -------
     dict of str to Tensor
-        Empty where there are no weights.
+        Empty where there are no weights. The prefixes that data parallelism and compilation put
+        before every name are taken off.
     """
+    state = _state_dict(tree)
+    for prefix in ("module.", "_orig_mod."):
+        while state and all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+def _state_dict(tree: Any) -> dict[str, torch.Tensor]:
     if isinstance(tree, torch.nn.Module):
         return dict(tree.state_dict())
     if not isinstance(tree, Mapping):
         return {}
-    if any(isinstance(value, torch.Tensor) for value in tree.values()):
-        flat = {str(key): value for key, value in tree.items() if isinstance(value, torch.Tensor)}
-        if any("." in key for key in flat) or len(flat) == len(tree):
-            return flat
+    flat = {str(key): value for key, value in tree.items() if isinstance(value, torch.Tensor)}
+    if any("." in key for key in flat) or len(flat) == len(tree):
+        return flat
     for name in WRAPPERS:
         inner = tree.get(name)
         if isinstance(inner, (Mapping, torch.nn.Module)):
@@ -160,10 +168,16 @@ def weights_of(tree: Any) -> dict[str, torch.Tensor]:
         for name, inner in tree.items()
         if isinstance(inner, (Mapping, torch.nn.Module)) and "optim" not in str(name).lower()
     }
-    networks = {name: state for name, state in networks.items() if state}
-    return {
-        f"{name}.{key}": value for name, state in networks.items() for key, value in state.items()
-    }
+    # Numbers beside bare tensors: a small network's state dict with the step among its weights.
+    return (
+        flat
+        if not any(networks.values())
+        else {
+            f"{name}.{key}": value
+            for name, state in networks.items()
+            for key, value in state.items()
+        }
+    )
 
 
 def weight_parts(folder: Path) -> list[Path]:
