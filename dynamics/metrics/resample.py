@@ -51,7 +51,7 @@ def resampled_rsa(D: Array, E: Array, counts: Array, *, compare: str = "spearman
     entries = torch.cat([as_tensor(upper(D)), as_tensor(upper(E)).to(as_tensor(D).device)])
     i, j = torch.triu_indices(n, n, 1, device=entries.device)
     if compare == "spearman":
-        order = [_Order(row) for row in entries]
+        orders = _Orders(entries)
     cut = len(D)
     out = torch.empty(len(counts), cut, len(entries) - cut, dtype=torch.float64)
     for b, count in enumerate(as_tensor(counts).to(entries.device)):
@@ -61,7 +61,7 @@ def resampled_rsa(D: Array, E: Array, counts: Array, *, compare: str = "spearman
             out[b] = torch.nan
             continue
         if compare == "spearman":
-            values = torch.stack([o.ranks(weight) for o in order]) - (total + 1) / 2
+            values = orders.ranks(weight).sub_((total + 1) / 2)
         elif compare == "pearson":
             values = entries - (entries @ weight / total)[:, None]
         else:
@@ -93,25 +93,30 @@ def bootstrap_counts(n: int, resamples: int, *, seed: int = 0) -> np.ndarray:
     return rng.multinomial(n, np.full(n, 1 / n), size=resamples)
 
 
-class _Order:
-    """The order of one RDM's distances, found once."""
+class _Orders:
+    """The orders of several RDMs' distances (rows, pairs), found once."""
 
-    def __init__(self, row: torch.Tensor):
-        values, self.index = row.sort()
+    def __init__(self, entries: torch.Tensor):
+        values, self.index = entries.sort(-1)
+        self.place = self.index.argsort(-1)
         new = torch.ones_like(values, dtype=torch.bool)
-        new[1:] = values[1:] != values[:-1]
-        self.first = None if new.all() else new.nonzero().ravel()
-        self.run = None if new.all() else new.cumsum(0) - 1
+        new[:, 1:] = values[:, 1:] != values[:, :-1]
+        self.distinct = bool(new.all())
+        # Where the run of equal values around each sorted entry starts and ends.
+        here = torch.arange(values.shape[1], device=values.device).expand_as(values)
+        self.start = torch.where(new, here, 0).cummax(-1).values
+        ends = torch.ones_like(new)
+        ends[:, :-1] = new[:, 1:]
+        last = values.shape[1] - 1
+        self.end = torch.where(ends, here, last).flip(-1).cummin(-1).values.flip(-1)
 
     def ranks(self, weight: torch.Tensor) -> torch.Tensor:
         """Mean rank of every entry when entry i occurs weight[i] times."""
-        sorted_weight = weight[self.index]
-        up_to = sorted_weight.cumsum(0)
-        if self.first is None:
-            middle = up_to - (sorted_weight - 1) / 2
+        sorted_weight = weight.take(self.index)
+        up_to = sorted_weight.cumsum(-1)
+        if self.distinct:
+            middle = up_to.sub_(sorted_weight.sub_(1).mul_(0.5))
         else:
-            ends = torch.cat([self.first[1:] - 1, self.first.new_tensor([len(weight) - 1])])
-            last = up_to[ends]
-            size = torch.diff(last, prepend=last.new_zeros(1))
-            middle = (last - (size - 1) / 2)[self.run]
-        return torch.empty_like(middle).scatter_(0, self.index, middle)
+            before = (up_to - sorted_weight).gather(-1, self.start)
+            middle = (before + up_to.gather(-1, self.end) + 1) / 2
+        return middle.gather(-1, self.place)
