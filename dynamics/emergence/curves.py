@@ -1,0 +1,372 @@
+"""Statistics of curves over training steps, on any other dimensions at once.
+
+A curve is an `xarray.DataArray` with a dimension `step` in ascending order. Whatever may not exist
+(a curve that never moves has no half-time) is NaN, and the coordinate `status` beside it says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from dynamics.emergence.crossings import MISSING, crossing, window
+
+REFERENCES = ("final", "peak", "plateau")
+DIRECTIONS = {"up": 1, "down": -1}
+
+
+def half_time(
+    curve: xr.DataArray,
+    *,
+    fraction: float = 0.5,
+    baseline: xr.DataArray | None = None,
+    reference: str = "final",
+    direction: str = "up",
+    decades: float = 1.0,
+) -> xr.DataArray:
+    """First training step at which a curve has made a fraction of its final gain.
+
+    The gain is from the baseline (by default the first step, the untrained network) to the last
+    step (Raugel et al. 2025, arXiv 2508.18226). Between two steps s and t the curve is linear in
+    log(1 + step), so that step 0 has a place.
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        Scores with a dimension `step` in ascending order; any other dimensions.
+    fraction : float
+        Which part of the gain, above 0 and at most 1.
+    baseline : xarray.DataArray, optional
+        Level from which the gain counts.
+    reference : str
+        To what the gain counts: ``"final"`` (the last step), ``"plateau"`` (mean of the last
+        `decades`) or ``"peak"`` (the highest step, for curves that decline again).
+    direction : str
+        ``"up"``, or ``"down"`` for scores that fall while something emerges (errors, distances).
+    decades : float
+        Width of the plateau's window, in powers of ten of step.
+
+    Returns
+    -------
+    xarray.DataArray
+        Step (not rounded), without the dimension `step`; NaN where the curve does not end above
+        its baseline, or has fewer than two finite values. Coordinate `status`: "reached", "from
+        the start", "not reached", "no gain", "missing".
+
+    Raises
+    ------
+    ValueError
+        If the curve has no dimension `step`, the steps do not ascend, the fraction is not in
+        (0, 1], or the reference or direction is unknown.
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction must be above 0 and at most 1, found {fraction}")
+    find = partial(crossing, fraction=fraction, reference=_reference(reference), decades=decades)
+    text = f"step at {fraction:g} of the {reference} gain"
+    return _steps(find, curve, baseline, direction, text)
+
+
+def onset(
+    curve: xr.DataArray,
+    *,
+    fraction: float = 0.1,
+    baseline: xr.DataArray | None = None,
+    reference: str = "peak",
+    direction: str = "up",
+    decades: float = 1.0,
+) -> xr.DataArray:
+    """First step at which a curve has left its baseline by a tenth of its largest gain.
+
+    It counts to the peak, so that what rises and falls again has an onset. It says where the
+    rise begins, not that there is one: `onset_test` answers that, controlled over steps.
+
+    Parameters
+    ----------
+    curve, fraction, baseline, reference, direction, decades
+        As in `half_time`.
+
+    Returns
+    -------
+    xarray.DataArray
+        As `half_time`.
+    """
+    return half_time(
+        curve,
+        fraction=fraction,
+        baseline=baseline,
+        reference=reference,
+        direction=direction,
+        decades=decades,
+    ).assign_attrs(description=f"onset: step at {fraction:g} of the {reference} gain")
+
+
+def plateau_step(
+    curve: xr.DataArray,
+    *,
+    fraction: float = 0.9,
+    baseline: xr.DataArray | None = None,
+    direction: str = "up",
+    decades: float = 1.0,
+) -> xr.DataArray:
+    """First step at which a curve has made nine tenths of its gain to the plateau.
+
+    The plateau is the mean over the last `decades` of training. A curve that makes the nine
+    tenths only inside that window has no plateau yet: NaN, and the status "still rising".
+
+    Parameters
+    ----------
+    curve, fraction, baseline, direction, decades
+        As in `half_time`.
+
+    Returns
+    -------
+    xarray.DataArray
+        As `half_time`, with one more status, "still rising".
+    """
+    find = partial(
+        crossing, fraction=fraction, reference="plateau", decades=decades, sustained=True
+    )
+    text = f"step of the plateau: {fraction:g} of the gain to the last {decades:g} decades"
+    return _steps(find, curve, baseline, direction, text)
+
+
+def plateau(curve: xr.DataArray, *, decades: float = 1.0) -> xr.DataArray:
+    """Mean score over the last decades of training.
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        As in `half_time`.
+    decades : float
+        Width of the window in powers of ten of step; two steps at least.
+
+    Returns
+    -------
+    xarray.DataArray
+        Without the dimension `step`.
+    """
+    steps = check(curve)
+    level = curve.isel(step=window(steps, decades)).mean("step")
+    return level.assign_attrs(description=f"mean of the last {decades:g} decades", units="1")
+
+
+def gain(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.DataArray:
+    """Score at the last step minus score at the first, or minus a baseline.
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        Scores with a dimension `step` in ascending order.
+    baseline : xarray.DataArray, optional
+        Level from which the gain counts (the spectrotemporal baseline, say).
+
+    Returns
+    -------
+    xarray.DataArray
+        Without the dimension `step`.
+    """
+    start = curve.isel(step=0, drop=True) if baseline is None else baseline
+    return curve.isel(step=-1, drop=True) - start
+
+
+def area(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.DataArray:
+    """Area between a curve and its baseline over log(1 + step), divided by the axis' length.
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        As in `half_time`; missing scores are bridged.
+    baseline : xarray.DataArray, optional
+        As in `half_time`.
+
+    Returns
+    -------
+    xarray.DataArray
+        Mean score above the baseline, every factor of training counting the same; NaN with
+        fewer than two finite scores.
+    """
+    steps = check(curve)
+    start = curve.isel(step=0, drop=True) if baseline is None else baseline
+
+    def mean_height(scores: np.ndarray) -> float:
+        finite = np.isfinite(scores)
+        if finite.sum() < 2:
+            return np.nan
+        x = np.log1p(steps[finite])
+        return float(np.trapezoid(scores[finite], x) / (x[-1] - x[0]))
+
+    mean = _apply(mean_height, curve)
+    return (mean - start).assign_attrs(description="mean gain over log(1 + step)", units="1")
+
+
+def ceiling_fraction(curve: xr.DataArray, ceiling: xr.DataArray | float) -> xr.DataArray:
+    """Score at the last step as a part of the noise ceiling.
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        As in `half_time`.
+    ceiling : xarray.DataArray or float
+        Ceiling in the unit of the scores.
+
+    Returns
+    -------
+    xarray.DataArray
+        NaN where the ceiling is not above 0; above 1 is possible and is left.
+    """
+    check(curve)
+    ceiling = xr.DataArray(ceiling)
+    fraction = curve.isel(step=-1, drop=True) / ceiling.where(ceiling > 0)
+    return fraction.assign_attrs(description="last score over noise ceiling", units="1")
+
+
+def peak(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.Dataset:
+    """Where a curve is highest, and how much of it is lost by the last step.
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        As in `half_time`.
+    baseline : xarray.DataArray, optional
+        As in `half_time`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `step`, `score` at the peak; `decline`: peak minus last score, never negative and above
+        0 for any noisy curve (`decline_test` says whether it is more than noise);
+        `decline_fraction`: of the peak's gain over the baseline, NaN where that is not above 0.
+    """
+    steps = check(curve)
+    start = curve.isel(step=0, drop=True) if baseline is None else baseline
+    filled = curve.fillna(-np.inf)
+    place = filled.argmax("step")
+    height = curve.max("step")
+    last = _apply(lambda scores: next(iter(scores[np.isfinite(scores)][::-1]), np.nan), curve)
+    rise = height - start
+    known = np.isfinite(height)
+    when = xr.DataArray(steps.astype(float)[place.to_numpy()], dims=place.dims).where(known)
+    found = xr.Dataset(
+        {
+            "peak_step": when,
+            "score": height,
+            "decline": height - last,
+            "decline_fraction": ((height - last) / rise).where(rise > 0),
+        }
+    )
+    for name, text in {
+        "peak_step": ("step of the highest score", "step"),
+        "score": ("highest score", "1"),
+        "decline": ("highest minus last score", "1"),
+        "decline_fraction": ("decline over the peak's gain", "1"),
+    }.items():
+        found[name].attrs.update(description=text[0], units=text[1])
+    return found
+
+
+def summarize(
+    curve: xr.DataArray,
+    *,
+    baseline: xr.DataArray | None = None,
+    ceiling: xr.DataArray | None = None,
+    decades: float = 1.0,
+) -> xr.Dataset:
+    """Every statistic of this module in one table.
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        As in `half_time`.
+    baseline : xarray.DataArray, optional
+        A reference without learning (the spectrotemporal baseline): gives `gain_over_baseline`.
+        All else counts from the first step.
+    ceiling : xarray.DataArray, optional
+        Noise ceiling.
+    decades : float
+        Width of the plateau's window.
+
+    Returns
+    -------
+    xarray.Dataset
+        `onset`, `half_time`, `plateau_step` with a variable ``<name>_status`` each; `plateau`,
+        `peak_step`, `peak`, `decline`, `decline_fraction`, `gain`, `area`, and what the optional
+        arguments allow.
+    """
+    when = {
+        "onset": onset(curve, decades=decades),
+        "half_time": half_time(curve, decades=decades),
+        "plateau_step": plateau_step(curve, decades=decades),
+    }
+    found = xr.Dataset({name: value.drop_vars("status") for name, value in when.items()})
+    for name, value in when.items():
+        found[f"{name}_status"] = value["status"].drop_vars("status")
+    top = peak(curve).rename(score="peak")
+    found = found.merge(top, compat="override")
+    found["plateau"] = plateau(curve, decades=decades)
+    found["gain"] = gain(curve)
+    found["area"] = area(curve)
+    if baseline is not None:
+        found["gain_over_baseline"] = gain(curve, baseline=baseline)
+    if ceiling is not None:
+        found["ceiling_fraction"] = ceiling_fraction(curve, ceiling)
+    return found
+
+
+def check(curve: xr.DataArray) -> np.ndarray:
+    """Return the steps of a curve; ValueError if they are missing or do not ascend."""
+    if "step" not in curve.dims:
+        raise ValueError(f"the curve has dimensions {curve.dims}: `step` is missing")
+    steps = curve["step"].to_numpy()
+    if (np.diff(steps) <= 0).any():
+        raise ValueError("steps must ascend: sort the curve by step first")
+    return steps
+
+
+def sign(direction: str) -> int:
+    """1 for up, -1 for down; ValueError for anything else."""
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction must be 'up' or 'down', found {direction!r}")
+    return DIRECTIONS[direction]
+
+
+def _reference(name: str) -> str:
+    if name not in REFERENCES:
+        raise ValueError(f"there is no reference {name!r}: use one of {', '.join(REFERENCES)}")
+    return name
+
+
+def _apply(function: Callable, curve: xr.DataArray) -> xr.DataArray:
+    return xr.apply_ufunc(
+        function, curve, input_core_dims=[["step"]], vectorize=True, output_dtypes=[float]
+    )
+
+
+def _steps(
+    find: Callable[..., tuple[float, str]],
+    curve: xr.DataArray,
+    baseline: xr.DataArray | None,
+    direction: str,
+    text: str,
+) -> xr.DataArray:
+    steps, way = check(curve), sign(direction)
+    level = xr.DataArray(np.nan) if baseline is None else way * xr.DataArray(baseline)
+    found, status = xr.apply_ufunc(
+        lambda scores, own: find(steps, scores, own),
+        way * curve,
+        level,
+        input_core_dims=[["step"], []],
+        output_core_dims=[[], []],
+        vectorize=True,
+        output_dtypes=[float, object],
+        keep_attrs=False,
+    )
+    if baseline is not None:
+        # A baseline that is missing is not the same as none: it leaves no gain to speak of.
+        unknown = xr.DataArray(baseline).isnull()
+        found, status = found.where(~unknown), status.where(~unknown, MISSING)
+    return found.assign_coords(status=status.astype(str)).assign_attrs(
+        description=text, units="step"
+    )

@@ -1,0 +1,81 @@
+"""Planted emergence: networks whose layers come to hold what simulated brains respond to.
+
+The truth is the statistic of the mean curve over simulations, not of the planted weight, because
+a score is a non-linear function of the weight.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynamics.metrics.refit import (
+    bootstrap_rows,
+    refit_predictions,
+    refit_ridge,
+    rescore,
+    subsamples,
+)
+
+STEPS = np.array([0, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000])
+N, FEATURES, LATENTS, FOLDS = 165, 192, 4, 5
+DECADE = np.log10(np.maximum(STEPS, 1))
+
+
+def _sigmoid(middle, width=0.35):
+    return np.where(STEPS == 0, 0.0, 1 / (1 + np.exp(-(DECADE - middle) / width)))
+
+
+SHAPES = {
+    "sigmoid": _sigmoid(2.7),
+    "power": (STEPS / STEPS[-1]) ** 0.25,
+    "transient": _sigmoid(2.0) * (1 - 0.75 * _sigmoid(4.0, 0.25)),
+    "flat": np.zeros(len(STEPS)),
+}
+NOISES = {"low": 0.6, "middle": 1.2, "high": 2.4}
+CURVES = [(shape, noise) for shape in SHAPES for noise in NOISES]
+ALPHAS = np.logspace(-1.5, 3.5, 6)
+
+
+def plant(rng, neuroids):
+    """Gram matrices (steps, n, n), responses (n, curves * neuroids) and folds (n,)."""
+    spread = np.geomspace(1, 0.1, FEATURES)
+    base = rng.standard_normal((N, FEATURES))
+    drift = rng.standard_normal((len(STEPS), N, FEATURES))
+    for step in range(1, len(STEPS)):
+        drift[step] = 0.8 * drift[step - 1] + 0.6 * drift[step]
+    X = (0.8 * base + 0.6 * drift) * spread
+    Y = []
+    for weight in SHAPES.values():
+        latent = rng.standard_normal((N, LATENTS))
+        mixing = rng.standard_normal((LATENTS, FEATURES)) / np.sqrt(FEATURES)
+        X = X + 2.5 * weight[:, None, None] * (latent @ mixing)
+        for noise in NOISES.values():
+            signal = latent @ rng.standard_normal((LATENTS, neuroids)) / np.sqrt(LATENTS)
+            # What the untrained network holds already.
+            early = base[:, :8] @ rng.standard_normal((8, neuroids)) / np.sqrt(8)
+            Y.append(signal + 0.5 * early + noise * rng.standard_normal((N, neuroids)))
+    K = X @ X.swapaxes(1, 2)
+    return K, np.concatenate(Y, 1), np.arange(N) % FOLDS
+
+
+def simulate(seed, *, neuroids=6, resamples=40, fixed=200):
+    """Scores of one simulation: full (steps, curves), refitted and fixed (resamples first).
+
+    The curve of a region is the mean over its neuroids; `one` is that of its first neuroid.
+    """
+    rng = np.random.default_rng(seed)
+    K, Y, folds = plant(rng, neuroids)
+    alphas = ALPHAS * np.trace(K, axis1=1, axis2=2)[:, None] / N
+    predicted = refit_predictions(K, Y, folds, alphas)
+    everyone = np.arange(N)[None]
+    scores = {
+        "full": rescore(predicted, Y, everyone),
+        "subsample": refit_ridge(K, Y, folds, subsamples(folds, resamples, seed=seed), alphas),
+        "fixed": rescore(predicted, Y, bootstrap_rows(folds, fixed, seed=seed)),
+    }
+    out = {}
+    for name, score in scores.items():
+        parts = score.reshape(*score.shape[:2], len(CURVES), neuroids)
+        out[name] = parts.mean(3).swapaxes(0, 1).astype("float32")
+        out[f"{name}_one"] = parts[..., 0].swapaxes(0, 1).astype("float32")
+    return out

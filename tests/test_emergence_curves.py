@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from dynamics import emergence
+
+STEPS = np.array([0, 1, 10, 100, 1000, 10_000])
+
+
+def curve(values, steps=STEPS):
+    return xr.DataArray(np.array(values, float), coords={"step": steps}, dims="step")
+
+
+def test_why_there_is_no_step_is_said():
+    curves = xr.concat(
+        [
+            curve([0, 0, 0.2, 0.8, 1, 1]),
+            curve([0.3] * 6),
+            curve([0.1, *[np.nan] * 5]),
+            curve([0, 0, 0.5, 0.2, -0.1, -0.2]),
+        ],
+        "layer",
+    )
+    found = emergence.half_time(curves)
+    assert found["status"].to_numpy().tolist() == ["reached", "no gain", "missing", "no gain"]
+    by_peak = emergence.half_time(curves, reference="peak")
+    assert by_peak["status"].to_numpy()[3] == "reached"
+    assert by_peak[3].item() == pytest.approx(np.expm1((np.log1p(1) + np.log1p(10)) / 2))
+
+
+def test_a_baseline_above_the_curve_or_below_it_decides():
+    one = curve([0.2, 0.2, 0.4, 0.6, 0.8, 0.8])
+    assert emergence.half_time(one, baseline=xr.DataArray(0.9))["status"].item() == "no gain"
+    found = emergence.half_time(one, baseline=xr.DataArray(-0.8))
+    assert (found.item(), found["status"].item()) == (0, "from the start")
+    missing = emergence.half_time(one, baseline=xr.DataArray(np.nan))
+    assert missing["status"].item() == "missing"
+
+
+def test_falling_scores_are_read_downwards():
+    up = curve([0, 0, 0.2, 0.8, 1, 1])
+    down = emergence.half_time(1 - up, direction="down")
+    assert down.item() == pytest.approx(emergence.half_time(up).item())
+    with pytest.raises(ValueError, match="direction"):
+        emergence.half_time(up, direction="sideways")
+
+
+def test_plateau_is_reached_or_still_ahead():
+    flat_end = curve([0, 0, 0.5, 1, 1, 1])
+    found = emergence.plateau_step(flat_end)
+    expected = np.expm1(np.interp(0.9, [0.5, 1], np.log1p([10, 100])))
+    assert found.item() == pytest.approx(expected)
+    rising = emergence.plateau_step(curve([0, 0.1, 0.2, 0.4, 0.6, 0.9]))
+    assert np.isnan(rising.item())
+    assert rising["status"].item() == "still rising"
+    assert emergence.plateau(flat_end).item() == 1
+
+
+def test_a_transient_is_described_as_one():
+    # The course of a layer that peaks early and declines by more than a third of its height.
+    found = emergence.peak(curve([0.05, 0.1, 0.3, 0.43, 0.38, 0.31]))
+    assert found["peak_step"].item() == 100
+    assert found["score"].item() == pytest.approx(0.43)
+    assert found["decline"].item() == pytest.approx(0.12)
+    assert found["decline_fraction"].item() == pytest.approx(0.12 / 0.38)
+
+
+def test_area_of_a_line_in_log_step_is_half_its_gain():
+    assert emergence.area(curve(np.log1p(STEPS))).item() == pytest.approx(np.log1p(10_000) / 2)
+
+
+def test_the_table_has_every_statistic_and_its_status():
+    curves = xr.concat([curve([0, 0, 0.2, 0.8, 1, 1]), curve([np.nan] * 6)], "neuroid")
+    table = emergence.summarize(
+        curves, baseline=xr.DataArray([0.5, 0.5], dims="neuroid"), ceiling=xr.DataArray(2.0)
+    )
+    assert table["half_time_status"].to_numpy().tolist() == ["reached", "missing"]
+    assert table["gain_over_baseline"][0].item() == pytest.approx(0.5)
+    assert table["ceiling_fraction"][0].item() == pytest.approx(0.5)
+    assert table["onset"][0] < table["half_time"][0] < table["plateau_step"][0]
+    assert np.isnan(table["peak_step"][1])
