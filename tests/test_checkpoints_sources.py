@@ -250,6 +250,12 @@ def test_a_sharded_folder_of_safetensors_is_one_checkpoint(tmp_path):
     (found,) = checkpoints.find(tmp_path)
     assert (found.step, found.note) == (41, "its name says step 40, its inside 41")
     assert set(checkpoints.read(found.uri)) == {"x", "y"}
+    (folder / "b.safetensors").write_bytes((folder / "b.safetensors").read_bytes()[:-1])
+    (found,) = checkpoints.find(tmp_path)
+    assert (found.step, found.format) == (41, "unreadable") and "cut off" in found.note
+    (folder / "b.safetensors").unlink()
+    (found,) = checkpoints.find(tmp_path)
+    assert found.format == "unreadable" and "no checkpoint at" in found.note
 
 
 def made(*numbers):

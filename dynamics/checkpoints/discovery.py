@@ -20,7 +20,7 @@ from dynamics.checkpoints.formats import (
     step_from_name,
 )
 from dynamics.checkpoints.peek import peek
-from dynamics.checkpoints.reading import foreign_classes
+from dynamics.checkpoints.reading import foreign_classes, inspect, weight_parts
 
 logger = logging.getLogger(__name__)
 
@@ -247,7 +247,18 @@ def _from_folder(folder: Path, given: int | None = None, *, lone: bool = True) -
         return None
     if not kind:
         return None
-    return placed(str(folder), inside, step_from_name(folder.name), *extent, kind, "", given)
+    kind, note = _verdict(folder, kind)
+    return placed(str(folder), inside, step_from_name(folder.name), *extent, kind, note, given)
+
+
+def _verdict(folder: Path, kind: str) -> tuple[str, str]:
+    """Look into a folder's weight files, as into a single one; the format, and what is amiss."""
+    try:
+        parts = [] if kind == "torch-distributed" else weight_parts(folder)
+        foreign = [name for part in parts for name in foreign_classes(inspect(part))]
+    except (OSError, ValueError, KeyError) as error:
+        return "unreadable", str(error)
+    return kind, f"would construct {foreign[0]}: needs trust_checkpoints" if foreign else ""
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
