@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -209,3 +211,23 @@ def test_a_full_disk_is_named_and_not_tried_again(store, tmp_path, monkeypatch):
         checkpoints.fetch(found, tmp_path / "disk", storage_options=store.options),
     ):
         pass
+
+
+def test_a_real_disk_that_is_full_keeps_nothing(store, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(small)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs needs the rights of an administrator")
+    try:
+        upload_run(store, tmp_path, steps=(5,))
+        (found,) = find(store, look_inside=False)
+        assert found.bytes > 8192
+        with (
+            pytest.raises(ValueError, match="no space left in"),
+            checkpoints.fetch(found, small, storage_options=store.options),
+        ):
+            pass
+        assert not any(small.iterdir())
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -21,6 +21,7 @@ from dynamics.models import load_strictly
 from dynamics.models.waveform import (
     WaveformModel,
     decide_batchable,
+    inside,
     measure_frame_times,
     normalised,
 )
@@ -150,7 +151,7 @@ class Waves(HuggingFaceModel):
         """Return the embedding and every layer's output (batch, time, feature)."""
         mask = None
         if self.masks and bool((lengths < waveforms.shape[1]).any()):
-            mask = (torch.arange(waveforms.shape[1]) < lengths.unsqueeze(1)).long()
+            mask = inside(lengths, waveforms.shape[1]).long()
         return dict(zip(self.layers, self._run(waveforms, mask)))
 
     def _run(self, waveforms, mask):

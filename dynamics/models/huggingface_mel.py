@@ -112,5 +112,5 @@ def _each(waveforms, lengths, features, window, rate):
             f"a stimulus of {longest / rate:.1f} s is longer than the network's window of "
             f"{window / rate:.1f} s: cut it"
         )
-    rows = [features(w[:n].numpy()) for w, n in zip(waveforms, lengths.tolist())]
-    return torch.cat(rows)
+    rows = [features(w[:n].cpu().numpy()) for w, n in zip(waveforms, lengths.tolist())]
+    return torch.cat(rows).to(waveforms.device)

@@ -53,9 +53,9 @@ class WaveformModel(torch.nn.Module):
                 f"waveforms must have shape (batch, samples), not {tuple(waveforms.shape)}"
             )
         if lengths is None:
-            lengths = torch.full((len(waveforms),), waveforms.shape[1], dtype=torch.int64)
-        inside = torch.arange(waveforms.shape[1]) < lengths.unsqueeze(1)
-        return waveforms * inside, lengths.to(torch.int64)
+            lengths = torch.full((len(waveforms),), waveforms.shape[1])
+        lengths = lengths.to(waveforms.device, torch.int64)
+        return waveforms * inside(lengths, waveforms.shape[1]), lengths
 
     def forward_prepared(self, *prepared: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return activations from what `prepare` gave."""
@@ -66,7 +66,8 @@ class WaveformModel(torch.nn.Module):
         known = self.__dict__.setdefault("_counted", {})
         for length in sorted(set(lengths.tolist()) - known.keys()):
             with torch.no_grad():
-                out = self(torch.zeros(1, length))
+                place = next((p.device for p in self.parameters()), None)
+                out = self(torch.zeros(1, length, device=place))
             known[length] = {layer: values.shape[1] for layer, values in out.items()}
         return {
             layer: torch.tensor([known[length][layer] for length in lengths.tolist()])
@@ -77,6 +78,11 @@ class WaveformModel(torch.nn.Module):
         """Put into evaluation mode without gradients, for good."""
         self.requires_grad_(False)
         return self.eval()
+
+
+def inside(lengths: torch.Tensor, samples: int) -> torch.Tensor:
+    """Mark (batch, samples) what belongs to each stimulus and not to its padding."""
+    return torch.arange(samples, device=lengths.device) < lengths.unsqueeze(1)
 
 
 def normalised(waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -94,10 +100,9 @@ def normalised(waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     tensor of shape (batch, samples)
         As wav2vec 2.0's feature extractor does it, the variance floor of 1e-7 included.
     """
-    inside = torch.arange(waveforms.shape[1]) < lengths.unsqueeze(1)
     count = lengths.unsqueeze(1).to(waveforms.dtype)
     mean = waveforms.sum(1, keepdim=True) / count
-    centred = (waveforms - mean) * inside
+    centred = (waveforms - mean) * inside(lengths, waveforms.shape[1])
     variance = (centred**2).sum(1, keepdim=True) / count
     return centred / (variance + 1e-7).sqrt()
 
