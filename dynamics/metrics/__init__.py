@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dynamics.metrics.banded import banded_ridge, variance_partition
 from dynamics.metrics.cca import pwcca, svcca
 from dynamics.metrics.ceilings import noise_ceiling, rdm_noise_ceiling
 from dynamics.metrics.cka import cka, cka_gram
@@ -30,9 +31,11 @@ from dynamics.metrics.rdm import DISTANCES, geotopological, rdm
 from dynamics.metrics.resample import bootstrap_counts, resampled_rsa
 from dynamics.metrics.ridge import default_alphas, nested_ridge, nested_ridge_features
 from dynamics.metrics.rsa import COMPARISONS, compare_rdms, rsa
+from dynamics.metrics.timeresolved import encode_timeresolved, resample_time
 
 METRICS: dict[str, Callable] = {
     "ridge": encode,
+    "timeresolved": encode_timeresolved,
     "rsa": rsa,
     "cka": cka,
     "procrustes": procrustes,
@@ -54,6 +57,7 @@ __all__ = [
     "GRAM_METRICS",
     "METRICS",
     "PROTOCOLS",
+    "banded_ridge",
     "bootstrap_counts",
     "centre",
     "cka",
@@ -63,6 +67,7 @@ __all__ = [
     "effective_dimensionality",
     "effective_dimensionality_gram",
     "encode",
+    "encode_timeresolved",
     "geotopological",
     "gram",
     "gram_null",
@@ -81,10 +86,12 @@ __all__ = [
     "rdm",
     "rdm_noise_ceiling",
     "rdm_null",
+    "resample_time",
     "resampled_rsa",
     "ridge_null",
     "rsa",
     "rsa_choose_layer",
     "stratified_folds",
     "svcca",
+    "variance_partition",
 ]

@@ -112,11 +112,13 @@ class _Orders:
 
     def ranks(self, weight: torch.Tensor) -> torch.Tensor:
         """Mean rank of every entry when entry i occurs weight[i] times."""
-        sorted_weight = weight.take(self.index)
+        # Ranks are whole or half numbers: single precision holds them exactly below 2^22.
+        exact = torch.float32 if weight.sum() < 2**22 else torch.float64
+        sorted_weight = weight.to(exact).take(self.index)
         up_to = sorted_weight.cumsum(-1)
         if self.distinct:
             middle = up_to.sub_(sorted_weight.sub_(1).mul_(0.5))
         else:
             before = (up_to - sorted_weight).gather(-1, self.start)
             middle = (before + up_to.gather(-1, self.end) + 1) / 2
-        return middle.gather(-1, self.place)
+        return middle.gather(-1, self.place).to(weight.dtype)

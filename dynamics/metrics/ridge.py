@@ -69,7 +69,7 @@ def nested_ridge(
     same_rows(gram[0], Y, names=("K", "Y"))
     penalties = check_alphas(alphas, gram)
     sources = [(matrix, Factor.of) for matrix in gram]
-    result = _nested(sources, Y, folds, penalties, search_dtype, block)
+    result = nested_layers(sources, Y, folds, penalties, search_dtype, block)
     return {name: like(value, K) for name, value in result.items()}
 
 
@@ -118,17 +118,17 @@ def nested_ridge_features(
     # The penalties are relative to the summed variance of the features, the mean of diag(K).
     diagonals = torch.stack(variances)[:, None, None]
     penalties = check_alphas(alphas, diagonals) if alphas is not None else _grid(diagonals[:, 0])
-    result = _nested(sources, Y, folds, penalties, search_dtype, block)
+    result = nested_layers(sources, Y, folds, penalties, search_dtype, block)
     return {name: like(value, *given) for name, value in result.items()}
 
 
-def _nested(
+def nested_layers(
     sources: list[tuple[torch.Tensor, Callable]],
     Y: Array,
     folds: Array,
     penalties: torch.Tensor,
-    search_dtype: torch.dtype,
-    block: int,
+    search_dtype: torch.dtype = torch.float32,
+    block: int = 2048,
 ) -> dict[str, torch.Tensor]:
     """Nested search over layers given as pairs of a matrix and the function that splits it."""
     device = sources[0][0].device
@@ -180,7 +180,7 @@ def _nested(
 
     unsure = ((best - second) < TOO_CLOSE).any(0) & ~constant
     if search_dtype != torch.float64 and n_layers > 1 and unsure.any():
-        again = _nested(sources, target[:, unsure], fold, penalties, torch.float64, block)
+        again = nested_layers(sources, target[:, unsure], fold, penalties, torch.float64, block)
         for name in ("layer", "alpha", "prediction", "r"):
             out[name][..., unsure] = again[name]
 

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from dynamics.metrics import banded_ridge, gram, nested_ridge, stratified_folds, variance_partition
+from dynamics.metrics.banded import simplex
+
+
+def example(n=80, v=3):
+    rng = np.random.default_rng(0)
+    A, B = rng.normal(size=(n, 20)), 50 * rng.normal(size=(n, 90))
+    Y = A @ rng.normal(size=(20, v)) + B[:, :4] @ rng.normal(size=(4, v)) / 10
+    return A, B, Y + rng.normal(size=(n, v)), stratified_folds(None, 4, n=n)
+
+
+def unit(X):
+    X = X - X.mean(0)
+    return X / np.sqrt((X**2).sum() / len(X))
+
+
+def test_prediction_is_ridge_on_weighted_features():
+    A, B, Y, folds = example()
+    result = banded_ridge(np.stack([gram(A), gram(B)]), Y, folds, candidates=12)
+    for f in range(4):
+        for j in range(3):
+            a, b = np.sqrt(result["weights"][f, j])
+            X, inside = np.hstack([a * unit(A), b * unit(B)]), folds != f
+            model = Ridge(result["alpha"][f, j], solver="svd").fit(X[inside], Y[inside, j])
+            expected = model.predict(X[~inside])
+            np.testing.assert_allclose(result["prediction"][~inside, j], expected, atol=1e-7)
+
+
+def test_agrees_with_himalaya_for_the_weights_and_alpha_chosen():
+    himalaya = pytest.importorskip("himalaya.kernel_ridge")
+    A, B, Y, folds = example()
+    result = banded_ridge(np.stack([gram(A), gram(B)]), Y, folds, candidates=8)
+    inside = folds != 0
+    grams = []
+    for X in (unit(A), unit(B)):
+        X = X - X[inside].mean(0)
+        grams.append(X @ X[inside].T)
+    for j in range(3):
+        K = np.tensordot(result["weights"][0, j], np.stack(grams), 1)
+        model = himalaya.KernelRidge(alpha=result["alpha"][0, j], kernel="precomputed")
+        mean = Y[inside, j].mean()
+        model.fit(K[inside], Y[inside, j] - mean)
+        expected = np.asarray(model.predict(K[~inside])) + mean
+        np.testing.assert_allclose(result["prediction"][~inside, j], expected, atol=1e-5)
+
+
+def test_both_layers_together_beat_each_alone():
+    A, B, Y, folds = example()
+    K = np.stack([gram(A), gram(B)])
+    banded, alone = banded_ridge(K, Y, folds)["r2"], nested_ridge(K, Y, folds)["layer_r2"]
+    assert (banded > alone.max(0)).all()
+    assert (banded - alone.max(0)).mean() > 0.05
+
+
+def test_weights_are_on_the_simplex():
+    weights = simplex(3, 20)
+    np.testing.assert_allclose(weights.sum(1), 1)
+    np.testing.assert_array_equal(weights[:3], np.eye(3))
+    with pytest.raises(ValueError, match="at least 4"):
+        simplex(3, 3)
+
+
+def test_partition_adds_up_and_finds_what_is_unique():
+    A, B, _, folds = example(n=160)
+    rng = np.random.default_rng(1)
+    Y = np.stack([A @ rng.normal(size=20), B[:, :4] @ rng.normal(size=4), rng.normal(size=160)], 1)
+    parts = variance_partition(gram(A), gram(B), Y, folds)
+    total = parts["unique_first"] + parts["unique_second"] + parts["shared"]
+    np.testing.assert_allclose(total, parts["both"])
+    assert parts["unique_first"][0] > 0.8 and abs(parts["unique_second"][0]) < 0.1
+    assert parts["unique_second"][1] > parts["unique_first"][1]
+    same = variance_partition(gram(A), gram(A), Y, folds)
+    assert abs(same["unique_first"][0]) < 0.01 and same["shared"][0] > 0.8
+
+
+def test_constant_layer_is_one_sentence():
+    A, _, Y, folds = example()
+    with pytest.raises(ValueError, match="layer 1 does not vary"):
+        banded_ridge(np.stack([gram(A), np.zeros((80, 80))]), Y, folds)
