@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from dynamics import extract, metrics, models, progress, sounds, store
+from dynamics import extract, metrics, progress, sounds, store
 from dynamics.config import Choice, Sweep
 from dynamics.sounds import StimulusSet
 from dynamics.targets import Target, checksums, load_brain, make_target
@@ -28,31 +28,56 @@ Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
 
 
 def _ridge(layers: Mapping[str, np.ndarray], target: Target, **arguments: Any) -> Variables:
-    found = metrics.encode(dict(layers), target.mean_response, folds=target.folds, **arguments)
+    given = {"folds": target.folds} if arguments.get("protocol") != "tuckute" else {}
+    found = metrics.encode(dict(layers), target.response, **given, **arguments)
+    dims = {
+        "layer_r": ("score", ("layer", "neuroid")),
+        "layer_r2": ("r2", ("layer", "neuroid")),
+        "layer_r2_corrected": ("r2_corrected", ("layer", "neuroid")),
+        "fold_r": ("fold_score", ("layer", "split", "neuroid")),
+        "r": ("best_score", ("neuroid",)),
+        "r2": ("best_r2", ("neuroid",)),
+        "layer": ("best_layer", ("split", "neuroid")),
+    }
     return {
-        "score": (("layer", "neuroid"), found["layer_r"]),
-        "r2": (("layer", "neuroid"), found["layer_r2"]),
-        "fold_score": (("layer", "split", "neuroid"), found["fold_r"]),
-        "best_score": (("neuroid",), found["r"]),
-        "best_r2": (("neuroid",), found["r2"]),
-        "best_layer": (("split", "neuroid"), np.asarray(found["layer"], "int64")),
+        name: (axes, np.asarray(found[key]))
+        for key, (name, axes) in dims.items()
+        if key in found and np.ndim(found[key]) == len(axes)
     }
 
 
-def _rsa(layers: Mapping[str, np.ndarray], target: Target, **arguments: Any) -> Variables:
-    response = target.mean_response
-    members = [target.subjects.astype(str) == name for name in target.subject_names]
-    scores = [
-        [metrics.rsa(X, response[:, member], **arguments) for member in members]
-        for X in layers.values()
-    ]
-    return {"score": (("layer", "subject"), np.array(scores, dtype=float))}
+def _by_subject(compare: Callable[..., float]) -> Callable[..., Variables]:
+    """Make a method of a function that compares two spaces, subject by subject."""
+
+    def method(layers: Mapping[str, np.ndarray], target: Target, **arguments: Any) -> Variables:
+        responses = [target.of_subject(name) for name in target.subject_names]
+        scores = [[compare(X, Y, target, **arguments) for Y in responses] for X in layers.values()]
+        return {"score": (("layer", "subject"), np.array(scores, dtype=float))}
+
+    return method
 
 
-METHODS: dict[str, Callable[..., Variables]] = {"ridge": _ridge, "rsa": _rsa}
+def _canonical(function: Callable[..., float]) -> Callable[..., float]:
+    # With nearly as many components as stimuli only a cross-validated one is not 1.0.
+    return lambda X, Y, target, **arguments: function(X, Y, **({"folds": target.folds} | arguments))
+
+
+METHODS: dict[str, Callable[..., Variables]] = {
+    "ridge": _ridge,
+    "rsa": _by_subject(lambda X, Y, _, **arguments: metrics.rsa(X, Y, **arguments)),
+    "cka": _by_subject(lambda X, Y, _, **arguments: metrics.cka(X, Y, **arguments)),
+    # The cosine of the angular distance, so that more is closer as in the others.
+    "procrustes": _by_subject(lambda X, Y, _: np.cos(metrics.procrustes(X, Y, kind="angular"))),
+    "svcca": _by_subject(_canonical(metrics.svcca)),
+    "pwcca": _by_subject(_canonical(metrics.pwcca)),
+    "mutual_knn": _by_subject(
+        lambda X, Y, _, **arguments: metrics.mutual_knn(X, Y, **({"k": 10} | arguments))
+    ),
+}
 
 _ATTRS = {
     "score": {"description": "similarity of a layer to the target", "units": "1"},
+    "r2_corrected": {"description": "r2 over the reliability of the responses", "units": "1"},
     "r2": {"description": "squared correlation of pooled predictions, 0 if negative", "units": "1"},
     "fold_score": {"description": "correlation within each test fold", "units": "1"},
     "best_score": {"description": "correlation, layer chosen in the training folds", "units": "1"},
@@ -162,9 +187,30 @@ def _begin(
     group = store.begin_result(
         root, label, metric.label, identity=identity, coordinates=coordinates
     )
+    if "score" not in group:
+        _write_ceiling(group, metric, target)
     group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
     group.attrs["description"] = str(data.attrs.get("description", ""))
     return group
+
+
+def _write_ceiling(group: zarr.Group, metric: Choice, target: Target) -> None:
+    """Write what the reliability of repetitions, or the agreement of subjects, allows."""
+    if metric.name == "ridge" and target.response.ndim == 3 and "ceiling" not in group:
+        values = metrics.noise_ceiling(target.response)["ceiling"]
+        text = "noise ceiling (correlation) from repetitions"
+        store.write_constant(group, "ceiling", ("neuroid",), values, description=text)
+    if metric.name == "rsa" and len(target.subject_names) > 1:
+        compare = metric.arguments.get("compare", "spearman")
+        distance = metric.arguments.get("distance", "correlation")
+        rdms = [
+            metrics.rdm(target.of_subject(name), distance=distance) for name in target.subject_names
+        ]
+        bounds = metrics.rdm_noise_ceiling(np.stack(rdms), compare=compare)
+        for name in ("lower", "upper"):
+            text = f"{name} bound of the RSA noise ceiling over subjects"
+            values = np.asarray(bounds[name])
+            store.write_constant(group, f"ceiling_{name}", (), values, description=text)
 
 
 def _write_baseline(
@@ -175,7 +221,8 @@ def _write_baseline(
     target: Target,
 ) -> None:
     """Score the baseline model like a layer (the last of its layers)."""
-    features = baseline_features(sweep.baseline, stimuli)[target.rows]
+    layers = extract.features(sweep.baseline.name, stimuli, **sweep.baseline.arguments)
+    features = layers[list(layers)[-1]][target.rows].astype(float)
     found = METHODS[metric.name]({"baseline": features}, target, **metric.arguments)
     for name in ("score", "r2", "fold_score"):
         if name in found:
@@ -183,33 +230,6 @@ def _write_baseline(
             key = "baseline" if name == "score" else f"baseline_{name}"
             text = f"{_ATTRS[name]['description']}: {sweep.baseline.name} features, no learning"
             store.write_constant(group, key, dims[1:], values[0], description=text)
-
-
-_BASELINES: dict[tuple[str, str], np.ndarray] = {}
-
-
-def baseline_features(choice: Choice, stimuli: StimulusSet) -> np.ndarray:
-    """Return the features of a model without weights, time-averaged; its last layer.
-
-    Parameters
-    ----------
-    choice : Choice
-        Name and arguments of an adapter that needs no checkpoint.
-    stimuli : StimulusSet
-        The sounds.
-
-    Returns
-    -------
-    array of shape (n_stimuli, n_features)
-        float32.
-    """
-    key = (repr(choice), stimuli.digest)
-    if key not in _BASELINES:
-        model = models.load(choice.name, None, **choice.arguments)
-        layers = extract.extract(model, extract.batches(model, stimuli, keep_bytes=0))
-        _BASELINES.clear()
-        _BASELINES[key] = layers[model.layers[-1]]
-    return _BASELINES[key]
 
 
 def score_step(

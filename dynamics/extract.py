@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
+from dynamics import models
 from dynamics.models import Model
 from dynamics.sounds import StimulusSet
 
@@ -148,6 +150,34 @@ def extract(
     pooled = {layer: np.concatenate(part)[order] for layer, part in parts.items()}
     _check_finite(pooled)
     return {layer: np.ascontiguousarray(values, "float32") for layer, values in pooled.items()}
+
+
+_FEATURES: dict[tuple[str, str, str], dict[str, np.ndarray]] = {}
+
+
+def features(adapter: str, stimuli: StimulusSet, **arguments: Any) -> dict[str, np.ndarray]:
+    """Return the time-averaged features of a model without weights; the last ones are kept.
+
+    Parameters
+    ----------
+    adapter : str
+        An adapter that needs no checkpoint.
+    stimuli : StimulusSet
+        The sounds.
+    **arguments
+        For the adapter.
+
+    Returns
+    -------
+    dict of str to array of shape (n_stimuli, n_features)
+        float32, by layer.
+    """
+    key = (adapter, repr(sorted(arguments.items())), stimuli.digest)
+    if key not in _FEATURES:
+        model = models.load(adapter, None, **arguments)
+        _FEATURES.clear()
+        _FEATURES[key] = extract(model, batches(model, stimuli, keep_bytes=0))
+    return _FEATURES[key]
 
 
 def check_pooling(name: str) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 import xarray as xr
 
-from dynamics import sounds
-from dynamics.models import spectrotemporal
+from dynamics import extract, sounds
 
 REGIONS = {"primary": 0.1, "intermediate": 0.5, "nonprimary": 0.9}
 """Share of each region's signal variance that follows categories and mid-level features."""
@@ -105,14 +103,10 @@ def simulate(
 
 def _acoustic_features(stimuli: sounds.StimulusSet) -> tuple[np.ndarray, np.ndarray]:
     """Return standardised modulation energies and mid-level features, stimuli first."""
-    model = spectrotemporal.build(None)
-    waves = stimuli.waveforms(model.sample_rate)
-    low = [
-        model(torch.from_numpy(wave.copy())[None])["spectrotemporal"][0].mean(dim=0).numpy()
-        for wave in waves
-    ]
-    middle = [_middle_features(wave, model.sample_rate) for wave in waves]
-    return _standardise(np.array(low, dtype=np.float64)), _standardise(np.array(middle))
+    low = extract.features("spectrotemporal", stimuli)["spectrotemporal"]
+    rate = 20000
+    middle = [_middle_features(wave, rate) for wave in stimuli.waveforms(rate)]
+    return _standardise(low.astype(np.float64)), _standardise(np.array(middle))
 
 
 def _middle_features(wave: np.ndarray, sample_rate: int) -> np.ndarray:
