@@ -101,3 +101,16 @@ def test_noise_corrected_score_recovers_that_of_noiseless_responses():
     np.testing.assert_allclose(
         corrected["r2_corrected"], corrected["r2"] / corrected["ceiling"] ** 2
     )
+
+
+def test_missing_neuroid_is_named_or_masked():
+    X, Y = example()
+    Y[3, 1] = np.nan
+    with pytest.raises(ValueError, match="neuroid 1"):
+        encode(X, Y)
+    masked, alone = encode(X, Y, missing="mask"), encode(X, Y[:, [0, 2]])
+    np.testing.assert_allclose(masked["r2"], [alone["r2"][0], np.nan, alone["r2"][1]])
+    assert masked["layer"][:, 1].tolist() == [-1] * 5
+    assert masked["fold_r"].shape == (1, 5, 3)
+    with pytest.raises(ValueError, match="error, mask"):
+        encode(X, Y, missing="x")

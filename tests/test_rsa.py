@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import pearsonr, spearmanr
 
-from dynamics.metrics import compare_rdms, geotopological, rdm, rsa
+from dynamics.metrics import compare_rdms, geotopological, rdm, rdms_by, rsa
 
 
 def pair(n=30, p=12, v=7, seed=0):
@@ -165,3 +165,16 @@ def test_rotation_and_scale_change_nothing(seed, scale):
     Q, _ = np.linalg.qr(rng.normal(size=(6, 6)))
     options = dict(distance="euclidean", zscore=False)
     assert rsa(X, Y, **options) == pytest.approx(rsa(scale * X @ Q, Y, **options), abs=1e-9)
+
+
+def test_rdms_of_subjects_and_crossnobis_of_repetitions():
+    X, Y = pair(v=9)
+    names, D = rdms_by(Y, ["b", "a", "b"] * 3)
+    assert names == ("a", "b")
+    np.testing.assert_allclose(D[0], rdm(Y[:, 1::3]))
+    with pytest.raises(ValueError, match="2 labels for 9 neuroids"):
+        rdms_by(Y, ["a", "b"])
+    repeated = Y[..., None] + 0.1 * np.random.default_rng(0).normal(size=(*Y.shape, 2))
+    value = rsa(X, repeated, distance="crossnobis", zscore=False)
+    expected = rsa(X, Y, distance="sqeuclidean", zscore=False)
+    assert value == pytest.approx(expected, abs=0.05)

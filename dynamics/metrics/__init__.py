@@ -27,7 +27,7 @@ from dynamics.metrics.null import (
     ridge_null,
 )
 from dynamics.metrics.procrustes import procrustes, procrustes_gram
-from dynamics.metrics.rdm import DISTANCES, geotopological, rdm
+from dynamics.metrics.rdm import DISTANCES, geotopological, rdm, rdms_by
 from dynamics.metrics.resample import bootstrap_counts, resampled_rsa
 from dynamics.metrics.ridge import default_alphas, nested_ridge, nested_ridge_features
 from dynamics.metrics.rsa import COMPARISONS, compare_rdms, rsa
@@ -86,6 +86,7 @@ __all__ = [
     "rdm",
     "rdm_noise_ceiling",
     "rdm_null",
+    "rdms_by",
     "resample_time",
     "resampled_rsa",
     "ridge_null",

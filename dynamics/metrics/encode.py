@@ -12,6 +12,7 @@ from dynamics.metrics.folds import make_folds
 from dynamics.metrics.gram import (
     Array,
     activations,
+    as_tensor,
     check_layers,
     grams,
     like,
@@ -33,6 +34,7 @@ def encode(
     seed: int = 0,
     categories: Sequence | None = None,
     groups: Sequence | None = None,
+    missing: str = "error",
 ) -> dict[str, Array]:
     """Predict every neuroid from one layer or several by ridge regression.
 
@@ -57,6 +59,9 @@ def encode(
         Categories by which new folds are stratified.
     groups : sequence of length n, optional
         Stimuli of one group never straddle training and test.
+    missing : str
+        What to do with neuroids that have a value that is not finite: ``"error"`` names the
+        first, ``"mask"`` leaves them out and gives them NaN (-1 where the result is an index).
 
     Returns
     -------
@@ -82,7 +87,8 @@ def encode(
     given = next(iter(named.values()))
     same_rows(given, Y, names=(f"layer {next(iter(named))!r}", "Y"))
     tensors = {name: activations(X, name=name) for name, X in named.items()}
-    target = responses(Y).to(next(iter(tensors.values())).device)
+    target, kept = _finite_neuroids(Y, missing)
+    target = target.to(next(iter(tensors.values())).device)
 
     def make() -> np.ndarray:
         return make_folds(len(target), folds=folds, seed=seed, categories=categories, groups=groups)
@@ -90,8 +96,31 @@ def encode(
     if protocol == "tuckute" and (folds is not None or groups is not None):
         raise ValueError("the tuckute protocol draws its own splits: give neither folds nor groups")
     result = PROTOCOLS[protocol](tensors, target, make, alphas, seed)
+    per_neuroid = result.keys() - {"folds", "alpha_edge"}
+    if not kept.all():
+        result |= {name: _spread(result[name], kept) for name in per_neuroid}
     result = {name: like(value, given, Y) for name, value in result.items()}
     return result | {"layer_names": np.array(list(named))}
+
+
+def _finite_neuroids(Y: Array, missing: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Check responses; return those of the neuroids to use, and which of all these are."""
+    if missing not in ("error", "mask"):
+        raise ValueError(f"missing is {missing!r}: use one of error, mask")
+    tensor = as_tensor(Y)
+    tensor = tensor[:, None] if tensor.ndim == 1 else tensor
+    finite = torch.isfinite(tensor.movedim(1, 0).flatten(1)).all(1)
+    if missing == "mask" and finite.any():
+        return responses(tensor[:, finite]), finite
+    return responses(tensor), torch.ones_like(finite)
+
+
+def _spread(value: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Put the last axis' neuroids back among those left out."""
+    fill = torch.nan if value.is_floating_point() else -1
+    full = value.new_full((*value.shape[:-1], len(kept)), fill)
+    full[..., kept.to(value.device)] = value
+    return full
 
 
 def _default(layers, Y, make, alphas, seed) -> dict:

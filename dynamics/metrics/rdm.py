@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 
 from dynamics.metrics.gram import Array, activations, as_tensor, like
@@ -55,6 +56,40 @@ def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True) -> Arra
     D = DISTANCES[distance](tensor)
     D = (D + D.T) / 2
     return like(D.fill_diagonal_(0), X)
+
+
+def rdms_by(
+    Y: Array, labels: Sequence, *, distance: str = "correlation", zscore: bool = True
+) -> tuple[tuple, Array]:
+    """RDMs of groups of neuroids: one a subject, a region, or both together.
+
+    Parameters
+    ----------
+    Y : array of shape (n, v) or (n, v, repetitions)
+        Responses.
+    labels : sequence of length v
+        Subject or region of each neuroid.
+    distance, zscore
+        As for `rdm`.
+
+    Returns
+    -------
+    names : tuple
+        The different labels, sorted.
+    rdms : array of shape (labels, n, n)
+        One RDM each.
+
+    Raises
+    ------
+    ValueError
+        If there is not one label a neuroid, and as in `rdm`.
+    """
+    marks = np.asarray(labels)
+    if marks.shape != (Y.shape[1],):
+        raise ValueError(f"there are {len(marks)} labels for {Y.shape[1]} neuroids: give one each")
+    names = np.unique(marks)
+    found = [rdm(Y[:, marks == name], distance=distance, zscore=zscore) for name in names]
+    return tuple(names.tolist()), like(torch.stack([as_tensor(D) for D in found]), Y)
 
 
 def geotopological(D: Array, *, lower: float = 0.1, upper: float = 0.9) -> Array:

@@ -23,10 +23,11 @@ def rsa(
 
     Parameters
     ----------
-    X, Y : arrays of shape (n, p) and (n, v)
+    X, Y : arrays of shape (n, p) and (n, v) or (n, v, repetitions)
         Activations and responses to the same stimuli in the same order.
     distance : str
-        Distance of both RDMs, see `rdm`.
+        Distance of both RDMs, see `rdm`. With ``"crossnobis"`` an X without repetitions has its
+        squared euclidean distances, which are without noise.
     compare : str
         A name in `COMPARISONS`, see `compare_rdms`.
     zscore : bool
@@ -44,7 +45,8 @@ def rsa(
         If rows do not match, and as in `rdm` and `compare_rdms`.
     """
     same_rows(X, Y)
-    first = rdm(X, distance=distance, zscore=zscore)
+    own = "sqeuclidean" if distance == "crossnobis" and X.ndim == 2 else distance
+    first = rdm(X, distance=own, zscore=zscore)
     return compare_rdms(first, rdm(Y, distance=distance, zscore=zscore), compare=compare)
 
 
