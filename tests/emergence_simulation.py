@@ -1,7 +1,8 @@
 """Planted emergence: networks whose layers come to hold what simulated brains respond to.
 
-The truth is the statistic of the mean curve over simulations, not of the planted weight, because
-a score is a non-linear function of the weight.
+Network and brain are the same in every simulation; stimuli and measurement noise are drawn anew,
+as intervals over stimuli suppose. The truth is the statistic of the mean curve over simulations,
+not of the planted weight, because a score is a non-linear function of the weight.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ ALPHAS = np.logspace(-1.5, 3.5, 6)
 
 def plant(rng, neuroids):
     """Gram matrices (steps, n, n), responses (n, curves * neuroids) and folds (n,)."""
+    world = np.random.default_rng(20)
     spread = np.geomspace(1, 0.1, FEATURES)
     base = rng.standard_normal((N, FEATURES))
     drift = rng.standard_normal((len(STEPS), N, FEATURES))
@@ -47,18 +49,18 @@ def plant(rng, neuroids):
     Y = []
     for weight in SHAPES.values():
         latent = rng.standard_normal((N, LATENTS))
-        mixing = rng.standard_normal((LATENTS, FEATURES)) / np.sqrt(FEATURES)
+        mixing = world.standard_normal((LATENTS, FEATURES)) / np.sqrt(FEATURES)
         X = X + 2.5 * weight[:, None, None] * (latent @ mixing)
         for noise in NOISES.values():
-            signal = latent @ rng.standard_normal((LATENTS, neuroids)) / np.sqrt(LATENTS)
+            signal = latent @ world.standard_normal((LATENTS, neuroids)) / np.sqrt(LATENTS)
             # What the untrained network holds already.
-            early = base[:, :8] @ rng.standard_normal((8, neuroids)) / np.sqrt(8)
+            early = base[:, :8] @ world.standard_normal((8, neuroids)) / np.sqrt(8)
             Y.append(signal + 0.5 * early + noise * rng.standard_normal((N, neuroids)))
     K = X @ X.swapaxes(1, 2)
     return K, np.concatenate(Y, 1), np.arange(N) % FOLDS
 
 
-def simulate(seed, *, neuroids=6, resamples=40, fixed=200):
+def simulate(seed, *, neuroids=6, resamples=25, fixed=100):
     """Scores of one simulation: full (steps, curves), refitted and fixed (resamples first).
 
     The curve of a region is the mean over its neuroids; `one` is that of its first neuroid.
@@ -70,7 +72,10 @@ def simulate(seed, *, neuroids=6, resamples=40, fixed=200):
     everyone = np.arange(N)[None]
     scores = {
         "full": rescore(predicted, Y, everyone),
-        "subsample": refit_ridge(K, Y, folds, subsamples(folds, resamples, seed=seed), alphas),
+        "third": refit_ridge(K, Y, folds, subsamples(folds, resamples, seed=seed), alphas),
+        "half": refit_ridge(
+            K, Y, folds, subsamples(folds, resamples, fraction=16 / 33, seed=seed), alphas
+        ),
         "fixed": rescore(predicted, Y, bootstrap_rows(folds, fixed, seed=seed)),
     }
     out = {}

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from dynamics.emergence.changes import decline_test, onset_test, onset_test_subjects
+from dynamics.emergence.comparisons import (
+    CORRECTIONS,
+    benjamini_hochberg,
+    best_layer,
+    compare,
+    holm,
+    order,
+)
+from dynamics.emergence.correlations import correlate
 from dynamics.emergence.curves import (
     area,
     ceiling_fraction,
@@ -13,15 +23,35 @@ from dynamics.emergence.curves import (
     plateau_step,
     summarize,
 )
+from dynamics.emergence.fits import FITS, fit, left_out_error
+from dynamics.emergence.intervals import METHODS, STATISTICS, interval, spread, with_subjects
 
 __all__ = [
+    "CORRECTIONS",
+    "FITS",
+    "METHODS",
+    "STATISTICS",
     "area",
+    "benjamini_hochberg",
+    "best_layer",
     "ceiling_fraction",
+    "compare",
+    "correlate",
+    "decline_test",
+    "fit",
     "gain",
     "half_time",
+    "holm",
+    "interval",
+    "left_out_error",
     "onset",
+    "onset_test",
+    "onset_test_subjects",
+    "order",
     "peak",
     "plateau",
     "plateau_step",
+    "spread",
     "summarize",
+    "with_subjects",
 ]

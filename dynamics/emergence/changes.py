@@ -1,0 +1,259 @@
+"""Does a curve leave its baseline, and where first; does it decline: controlled over all steps.
+
+The largest of the standardised contrasts of all steps is compared with its distribution where
+nothing changes (Westfall & Young 1993), which has the correlations that the resamples show. So at
+most 5 % of flat curves are called rising at any step at all.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import xarray as xr
+
+from dynamics.emergence import curves
+from dynamics.emergence.crossings import MISSING, NOT_REACHED, REACHED
+from dynamics.emergence.intervals import aligned
+
+_EXACT = 12
+
+
+def onset_test(
+    curve: xr.DataArray,
+    resampled: xr.DataArray,
+    *,
+    baseline: xr.DataArray | None = None,
+    direction: str = "up",
+    level: float = 0.05,
+    draws: int = 5000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Test at which steps a curve is above its baseline, familywise over the steps.
+
+    Parameters
+    ----------
+    curve, resampled : xarray.DataArray
+        As in `dynamics.emergence.interval`.
+    baseline : xarray.DataArray, optional
+        Level taken as exact; by default the first step, whose own uncertainty counts.
+    direction : str
+        ``"up"`` or ``"down"``.
+    level : float
+        Familywise error of one curve.
+    draws : int
+        Draws of the largest contrast where nothing changes.
+    seed : int
+        Their seed.
+
+    Returns
+    -------
+    xarray.Dataset
+        `statistic` and `p` (step): contrast over its standard error, p value adjusted over
+        steps; `step`-less `detected`: the first step with p <= level, a step that was measured,
+        NaN if none; `detected_p`: the smallest p; `status`: "reached", "not reached", "missing".
+
+    Raises
+    ------
+    ValueError
+        As in `dynamics.emergence.interval`.
+    """
+    curve, resampled = aligned(curve, resampled)
+    way = curves.sign(direction)
+    own = xr.DataArray(np.nan) if baseline is None else way * xr.DataArray(baseline)
+    noise = _Noise(resampled, draws, seed)
+
+    def test(scores: np.ndarray, cloud: np.ndarray, start: float):
+        if np.isnan(start):
+            return noise.largest(scores - scores[0], cloud - cloud[:, :1])
+        return noise.largest(scores - start, cloud)
+
+    statistic, p = _each_step(test, way * curve, way * resampled, own)
+    return _verdict(statistic, p, curve, level)
+
+
+def decline_test(
+    curve: xr.DataArray,
+    resampled: xr.DataArray,
+    *,
+    direction: str = "up",
+    level: float = 0.05,
+    draws: int = 5000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Test whether a curve ends lower than it was before, familywise over where its peak may be.
+
+    Parameters
+    ----------
+    curve, resampled, direction, level, draws, seed
+        As in `onset_test`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `decline`: highest minus last score; `lower`: with probability 1 - level the curve has
+        lost at least this much, whatever step is its peak (negative: nothing shown); `p`;
+        `peak_step`; `status`: "declines", "no decline", "missing".
+    """
+    curve, resampled = aligned(curve, resampled)
+    way = curves.sign(direction)
+    noise = _Noise(resampled, draws, seed)
+
+    def test(scores: np.ndarray, cloud: np.ndarray):
+        last = int(np.max(np.flatnonzero(np.isfinite(scores)), initial=0))
+        contrast = scores - scores[last]
+        _, p = noise.largest(contrast, cloud - cloud[:, [last]])
+        if np.isnan(p).all():
+            return np.nan, np.nan, np.nan
+        critical, errors = noise.critical(cloud - cloud[:, [last]], 1 - level)
+        return np.nanmax(contrast), np.nanmax(contrast - critical * errors), np.nanmin(p)
+
+    decline, lower, p = xr.apply_ufunc(
+        test,
+        way * curve,
+        way * resampled,
+        input_core_dims=[["step"], ["resample", "step"]],
+        output_core_dims=[[], [], []],
+        vectorize=True,
+        output_dtypes=[float] * 3,
+    )
+    status = xr.where(p.isnull(), MISSING, xr.where(p <= level, "declines", "no decline"))
+    return xr.Dataset(
+        {
+            "decline": decline,
+            "lower": lower,
+            "p": p,
+            "peak_step": curves.peak(way * curve)["peak_step"],
+            "status": status,
+        }
+    )
+
+
+def onset_test_subjects(
+    curve: xr.DataArray,
+    *,
+    dim: str = "subject",
+    direction: str = "up",
+    level: float = 0.05,
+    draws: int = 5000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Test onset over subjects: signs of each subject's gains are exchanged, whole curves at once.
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        Scores with dimensions `step` and `dim`.
+    dim : str
+        Units of the permutation, independent of each other. With five of them or fewer no p value
+        can be below 1/32.
+    direction, level, draws, seed
+        As in `onset_test`; up to 12 subjects all exchanges are made.
+
+    Returns
+    -------
+    xarray.Dataset
+        As `onset_test`.
+    """
+    curves.check(curve)
+    way, subjects = curves.sign(direction), curve.sizes[dim]
+    if subjects <= _EXACT:
+        signs = np.array(list(product((1, -1), repeat=subjects)), float)
+    else:
+        signs = np.random.default_rng(seed).choice((1.0, -1.0), size=(draws, subjects))
+        signs[0] = 1
+
+    def test(scores: np.ndarray):
+        gains = scores - scores[:, :1]
+        statistic = _t_values(gains.mean(0), gains, subjects)
+        means = signs @ gains / subjects
+        squares = (gains**2).sum(0)
+        errors = np.sqrt(np.maximum(squares - subjects * means**2, 0) / (subjects - 1) / subjects)
+        ratio = np.divide(means, errors, out=np.full_like(means, -np.inf), where=errors > 1e-12)
+        largest = np.where(np.isnan(ratio), -np.inf, ratio).max(1)
+        p = (largest[:, None] >= statistic - 1e-9).mean(0)
+        return statistic, np.where(np.isnan(statistic), np.nan, p)
+
+    statistic, p = xr.apply_ufunc(
+        test,
+        way * curve,
+        input_core_dims=[[dim, "step"]],
+        output_core_dims=[["step"], ["step"]],
+        vectorize=True,
+        output_dtypes=[float, float],
+    )
+    return _verdict(statistic, p, curve.mean(dim), level)
+
+
+class _Noise:
+    """Draws of what the contrasts would do by chance, the same draws for every curve."""
+
+    def __init__(self, resampled: xr.DataArray, draws: int, seed: int):
+        rng = np.random.default_rng(seed)
+        number = resampled.sizes["resample"]
+        self.factor = float(resampled.attrs.get("spread", 1.0))
+        self.mix = rng.standard_normal((draws, number)) / np.sqrt(number - 1)
+        # The errors are estimated from as many resamples: a t distribution, not a normal one.
+        self.scale = np.sqrt(rng.chisquare(number - 1, size=draws) / (number - 1))
+
+    def errors(self, cloud: np.ndarray) -> np.ndarray:
+        """Return standard errors (steps,) of contrasts (resamples, steps)."""
+        return np.sqrt(self.factor) * cloud.std(0, ddof=1)
+
+    def maxima(self, cloud: np.ndarray) -> np.ndarray:
+        """Return the largest standardised contrast (draws,) where nothing changes."""
+        errors = cloud.std(0, ddof=1)
+        use = np.isfinite(errors) & (errors > 1e-12)
+        if not use.any():
+            return np.full(len(self.mix), np.inf)
+        standard = (cloud[:, use] - cloud[:, use].mean(0)) / errors[use]
+        return (self.mix @ standard).max(1) / self.scale
+
+    def largest(self, contrast: np.ndarray, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return standardised contrasts and their adjusted p values, (steps,) each."""
+        errors = self.errors(cloud)
+        use = np.isfinite(contrast) & np.isfinite(errors) & (errors > 1e-12)
+        statistic = np.divide(contrast, errors, out=np.full(len(contrast), np.nan), where=use)
+        maxima = np.sort(self.maxima(np.where(use, cloud, 0.0)))
+        beaten = len(maxima) - np.searchsorted(maxima, statistic, side="left")
+        return statistic, np.where(use, (1 + beaten) / (1 + len(maxima)), np.nan)
+
+    def critical(self, cloud: np.ndarray, confidence: float) -> tuple[float, np.ndarray]:
+        """Return the quantile of the largest contrast, and the standard errors."""
+        finite = np.where(np.isfinite(cloud), cloud, 0.0)
+        return float(np.quantile(self.maxima(finite), confidence)), self.errors(cloud)
+
+
+def _t_values(mean: np.ndarray, gains: np.ndarray, number: int) -> np.ndarray:
+    errors = gains.std(0, ddof=1) / np.sqrt(number)
+    return np.divide(mean, errors, out=np.full(len(mean), np.nan), where=errors > 1e-12)
+
+
+def _each_step(test, curve, resampled, own):
+    return xr.apply_ufunc(
+        test,
+        curve,
+        resampled,
+        own,
+        input_core_dims=[["step"], ["resample", "step"], []],
+        output_core_dims=[["step"], ["step"]],
+        vectorize=True,
+        output_dtypes=[float, float],
+    )
+
+
+def _verdict(statistic, p, curve, level) -> xr.Dataset:
+    hit = p <= level
+    first = hit.argmax("step")
+    steps = xr.DataArray(curve["step"].to_numpy().astype(float)[first.to_numpy()], dims=first.dims)
+    found = hit.any("step")
+    missing = p.isnull().all("step")
+    return xr.Dataset(
+        {
+            "statistic": statistic.assign_attrs(description="contrast over error", units="1"),
+            "p": p.assign_attrs(description="p value, familywise over steps", units="1"),
+            "detected": steps.where(found).assign_attrs(units="step"),
+            "detected_p": p.min("step"),
+            "status": xr.where(missing, MISSING, xr.where(found, REACHED, NOT_REACHED)),
+        }
+    ).assign_attrs(level=level)

@@ -1,0 +1,305 @@
+"""Which of several curves comes first, in what order all of them come, and with what certainty.
+
+Curves that were resampled together are compared as pairs: what a resample does to both of them
+cancels in their difference.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from dynamics.emergence.intervals import STATISTICS, aligned
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Adjust p values so that the familywise error is controlled (Holm 1979).
+
+    Parameters
+    ----------
+    p : array of any shape
+        P values; NaN does not count.
+
+    Returns
+    -------
+    array of the same shape
+        Adjusted p values.
+    """
+    return _adjust(p, lambda each: np.maximum.accumulate(each * np.arange(len(each), 0, -1)))
+
+
+def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
+    """Adjust p values so that the false discovery rate is controlled.
+
+    Benjamini & Hochberg 1995, 10.1111/j.2517-6161.1995.tb02031.x.
+
+    Parameters
+    ----------
+    p : array of any shape
+        P values; NaN does not count.
+
+    Returns
+    -------
+    array of the same shape
+        Adjusted p values.
+    """
+
+    def step_up(each: np.ndarray) -> np.ndarray:
+        raised = each * len(each) / np.arange(1, len(each) + 1)
+        return np.minimum.accumulate(raised[::-1])[::-1]
+
+    return _adjust(p, step_up)
+
+
+CORRECTIONS = {"holm": holm, "bh": benjamini_hochberg, "none": np.asarray}
+
+
+def compare(
+    curve: xr.DataArray,
+    resampled: xr.DataArray,
+    *,
+    dim: str,
+    statistic: str = "half_time",
+    correction: str = "holm",
+    confidence: float = 0.95,
+    **arguments,
+) -> xr.Dataset:
+    """Compare a statistic between all pairs of curves along a dimension.
+
+    Parameters
+    ----------
+    curve, resampled : xarray.DataArray
+        As in `dynamics.emergence.interval`.
+    dim : str
+        What to compare: layers, regions, components, runs.
+    statistic : str
+        A name in `dynamics.emergence.STATISTICS`.
+    correction : str
+        ``"holm"``, ``"bh"`` or ``"none"``: over the pairs, for each other coordinate by itself.
+    confidence : float
+        Coverage of the intervals, each by itself.
+    **arguments
+        What else the statistic takes.
+
+    Returns
+    -------
+    xarray.Dataset
+        Along `pair`, with coordinates `first` and `second`: `difference`, `lower`, `upper`
+        (second minus first; for steps in decades of 1 + step, so positive where the first comes
+        first), `p` (two-sided) and `p_adjusted`; `unreached`: part of the resamples in which one
+        of the two has no value. Both missing values and infinite limits are possible: where
+        either has no value there is no difference, and `status` says which one has.
+
+    Raises
+    ------
+    ValueError
+        If the dimension has fewer than two entries, or the statistic or correction is unknown.
+    """
+    _check(curve, dim, statistic)
+    if correction not in CORRECTIONS:
+        raise ValueError(
+            f"there is no correction {correction!r}: use one of {', '.join(CORRECTIONS)}"
+        )
+    estimate, values, factor = _values(curve, resampled, statistic, arguments)
+    names = [str(name) for name in _labels(curve, dim)]
+    parts = []
+    for a, b in combinations(range(len(names)), 2):
+        one = estimate.isel({dim: b}, drop=True) - estimate.isel({dim: a}, drop=True)
+        cloud = values.isel({dim: b}, drop=True) - values.isel({dim: a}, drop=True)
+        parts.append(_difference(one, cloud, factor, confidence, estimate, dim, (a, b)))
+    found = xr.concat(parts, "pair", coords="minimal", compat="override")
+    pairs = list(combinations(names, 2))
+    found = found.assign_coords(
+        first=("pair", [a for a, _ in pairs]), second=("pair", [b for _, b in pairs])
+    )
+    found["p_adjusted"] = xr.apply_ufunc(
+        CORRECTIONS[correction],
+        found["p"],
+        input_core_dims=[["pair"]],
+        output_core_dims=[["pair"]],
+        vectorize=True,
+    )
+    unit = "decades" if STATISTICS[statistic].goal else "1"
+    found["difference"].attrs.update(description=f"{statistic}: second minus first", units=unit)
+    return found.assign_attrs(statistic=statistic, correction=correction, confidence=confidence)
+
+
+def order(
+    curve: xr.DataArray,
+    resampled: xr.DataArray,
+    *,
+    dim: str,
+    statistic: str = "half_time",
+    confidence: float = 0.95,
+    **arguments,
+) -> xr.Dataset:
+    """Rank the curves along a dimension, with the ranks' uncertainty.
+
+    Parameters
+    ----------
+    curve, resampled, dim, statistic, confidence, **arguments
+        As in `compare`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `estimate` and `rank` (1 is first; what has no value comes last, ties share their mean),
+        `rank_lower`, `rank_upper`, and `before` (dim, other): in what part of the resamples, ties
+        by halves, the one came before the other. Deviations of resamples are scaled to those of
+        the full sample first.
+    """
+    _check(curve, dim, statistic)
+    estimate, values, factor = _values(curve, resampled, statistic, arguments)
+    centre = values.mean("resample")
+    scaled = estimate.fillna(centre) + np.sqrt(factor) * (values - centre)
+    scaled = scaled.fillna(np.inf)
+
+    def ranks(x: np.ndarray) -> np.ndarray:
+        return stats.rankdata(x, axis=-1)
+
+    rank = xr.apply_ufunc(
+        ranks, estimate.fillna(np.inf), input_core_dims=[[dim]], output_core_dims=[[dim]]
+    )
+    drawn = xr.apply_ufunc(ranks, scaled, input_core_dims=[[dim]], output_core_dims=[[dim]])
+    tail = (1 - confidence) / 2
+    other = scaled.rename({dim: "other"})
+    before = (scaled < other).mean("resample") + 0.5 * (scaled == other).mean("resample")
+    return xr.Dataset(
+        {
+            "estimate": STATISTICS[statistic].function(curve, **arguments),
+            "rank": rank.drop_vars("status", errors="ignore"),
+            "rank_lower": drawn.quantile(tail, "resample").drop_vars(["quantile"]),
+            "rank_upper": drawn.quantile(1 - tail, "resample").drop_vars(["quantile"]),
+            "before": before,
+        }
+    ).assign_attrs(statistic=statistic, confidence=confidence)
+
+
+def best_layer(
+    curve: xr.DataArray, resampled: xr.DataArray, *, confidence: float = 0.95, dim: str = "layer"
+) -> xr.Dataset:
+    """Find the best layer at every step, and whether it moves with training.
+
+    The best layer jumps between layers that are nearly equal. The test is therefore made on the
+    centre of the profile, sum(layer x weight) / sum(weight) with each layer's score above the
+    worst one as its weight: its slope on log10(1 + step).
+
+    Parameters
+    ----------
+    curve, resampled : xarray.DataArray
+        As in `dynamics.emergence.interval`, with a dimension of layers from input to output.
+    confidence : float
+        Coverage of the slope's interval.
+    dim : str
+        Name of that dimension.
+
+    Returns
+    -------
+    xarray.Dataset
+        `best` (step): index of the best layer, -1 where nothing is known; `support` (step,
+        layer): part of the resamples in which that layer is best; `centre` (step); `slope` in
+        layers a decade with `lower`, `upper` and `p`.
+    """
+    curve, resampled = aligned(curve, resampled)
+    factor = float(resampled.attrs.get("spread", 1.0))
+    number = curve.sizes[dim]
+    index = xr.DataArray(np.arange(number), dims=dim)
+    known = curve.notnull().any(dim)
+    best = curve.fillna(-np.inf).argmax(dim).where(known, -1)
+    winners = resampled.fillna(-np.inf).argmax(dim)
+    support = (winners == index).mean("resample").where(known)
+    x = xr.DataArray(np.log10(1 + curve["step"].to_numpy()), dims="step")
+
+    def centre(scores: xr.DataArray) -> xr.DataArray:
+        weight = scores - scores.min(dim)
+        total = weight.sum(dim)
+        return (weight * index).sum(dim).where(total > 0) / total.where(total > 0)
+
+    def slope(middle: xr.DataArray) -> xr.DataArray:
+        here = x.where(middle.notnull())
+        off = here - here.mean("step")
+        return (off * middle).sum("step", min_count=2) / (off**2).sum("step")
+
+    estimate = slope(centre(curve))
+    error = np.sqrt(factor) * slope(centre(resampled)).std("resample", ddof=1)
+    freedom = resampled.sizes["resample"] - 1
+    z = stats.t.ppf((1 + confidence) / 2, freedom)
+    p = xr.apply_ufunc(lambda t: 2 * stats.t.sf(np.abs(t), freedom), estimate / error)
+    return xr.Dataset(
+        {
+            "best": best,
+            "support": support,
+            "centre": centre(curve),
+            "slope": estimate.assign_attrs(description="drift of the profile's centre",
+                                           units="layers per decade of 1 + step"),
+            "lower": estimate - z * error,
+            "upper": estimate + z * error,
+            "p": p,
+        }
+    ).assign_attrs(confidence=confidence)  # fmt: skip
+
+
+def _values(curve, resampled, statistic, arguments):
+    """Estimate and resampled statistic, steps as log10(1 + step), and the spread."""
+    curve, resampled = aligned(curve, resampled)
+    function, place = STATISTICS[statistic]
+    found = [function(each, **arguments) for each in (curve, resampled)]
+    if place is not None:
+        found = [np.log10(1 + each.drop_vars("status", errors="ignore")) for each in found]
+    return *found, float(resampled.attrs.get("spread", 1.0))
+
+
+def _difference(one, cloud, factor, confidence, estimate, dim, pair) -> xr.Dataset:
+    freedom = cloud.sizes["resample"] - 1
+    z = stats.t.ppf((1 + confidence) / 2, freedom)
+    error = np.sqrt(factor) * cloud.std("resample", ddof=1)
+    unreached = cloud.isnull().mean("resample")
+    # Where many resamples have no difference, its limits are not known from those that have one.
+    open_ended = (unreached > (1 - confidence) / 2) & one.notnull()
+    p = xr.apply_ufunc(
+        lambda t: 2 * stats.t.sf(np.abs(t), freedom), one / error.where(error > 0)
+    ).where(~open_ended)
+    has = [estimate.isel({dim: place}, drop=True).notnull() for place in pair]
+    status = xr.where(
+        has[0] & has[1],
+        "both",
+        xr.where(has[0], "first only", xr.where(has[1], "second only", "neither")),
+    )
+    return xr.Dataset(
+        {
+            "difference": one,
+            "lower": (one - z * error).where(~open_ended, -np.inf),
+            "upper": (one + z * error).where(~open_ended, np.inf),
+            "p": p,
+            "unreached": unreached,
+            "status": status,
+        }
+    )
+
+
+def _adjust(p: np.ndarray, rule) -> np.ndarray:
+    p = np.asarray(p, float)
+    out = np.full(p.shape, np.nan)
+    known = np.isfinite(p)
+    each = p[known]
+    ascending = np.argsort(each)
+    adjusted = np.empty_like(each)
+    adjusted[ascending] = np.minimum(rule(each[ascending]), 1)
+    out[known] = adjusted
+    return out
+
+
+def _check(curve: xr.DataArray, dim: str, statistic: str) -> None:
+    if statistic not in STATISTICS:
+        raise ValueError(f"there is no statistic {statistic!r}: use one of {', '.join(STATISTICS)}")
+    if dim not in curve.dims or curve.sizes[dim] < 2:
+        raise ValueError(
+            f"the curve has dimensions {dict(curve.sizes)}: {dim!r} needs two entries to compare"
+        )
+
+
+def _labels(curve: xr.DataArray, dim: str) -> np.ndarray:
+    return curve[dim].to_numpy() if dim in curve.coords else np.arange(curve.sizes[dim])

@@ -1,0 +1,128 @@
+"""Correlation of a brain score with a task score over checkpoints or models."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+KINDS = {"pearson": lambda x: x, "spearman": stats.rankdata}
+
+
+def correlate(
+    brain: xr.DataArray,
+    task: xr.DataArray,
+    *,
+    dim: str = "step",
+    kind: str = "pearson",
+    partial: bool | None = None,
+    resampled: xr.DataArray | None = None,
+    confidence: float = 0.95,
+) -> xr.Dataset:
+    """Correlate two curves over checkpoints, raw and with training step partialled out.
+
+    Everything that grows with training correlates with everything else that does. The partial
+    correlation is of what is left after a line in log(1 + step). Neighbouring checkpoints are no
+    independent observations either: p values are for the effective number of them,
+    n (1 - ab) / (1 + ab), a and b the lag-one autocorrelations of the two (Bartlett 1935).
+
+    Parameters
+    ----------
+    brain, task : xarray.DataArray
+        Scores with a common dimension; joined by its coordinate where there is one.
+    dim : str
+        ``"step"`` for checkpoints, ``"model"`` for models, whose order means nothing: their
+        number is taken as it is.
+    kind : str
+        ``"pearson"`` or ``"spearman"``.
+    partial : bool, optional
+        Whether to partial out training step; by default where `brain` has a coordinate `step`
+        along `dim`.
+    resampled : xarray.DataArray, optional
+        `brain` on resamples of the stimuli, for `lower` and `upper`: uncertainty from the
+        stimuli, with these checkpoints.
+    confidence : float
+        Coverage of the interval.
+
+    Returns
+    -------
+    xarray.Dataset
+        `r`, `p`, `effective_n`, and `lower`, `upper` with resamples, along `form`: "raw" and
+        "partial".
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown, or fewer than 4 entries are common to both.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"there is no correlation {kind!r}: use pearson or spearman")
+    brain, task = xr.align(brain, task, join="inner")
+    if brain.sizes.get(dim, 0) < 4:
+        raise ValueError(
+            f"{brain.sizes.get(dim, 0)} entries of {dim!r} are common to brain and task score: "
+            "at least 4 are needed"
+        )
+    with_step = "step" in brain.coords and brain["step"].dims == (dim,)
+    partial = with_step if partial is None else partial
+    if partial and not with_step:
+        raise ValueError(f"the brain score has no coordinate `step` along {dim!r} to partial out")
+    steps = np.log1p(brain["step"].to_numpy().astype(float)) if partial else None
+    parts = {"raw": None} | ({"partial": steps} if partial else {})
+    found = []
+    for covariate in parts.values():
+        one = _one(brain, task, dim, kind, covariate, dim == "step")
+        if resampled is not None:
+            cloud = resampled.sel({dim: brain[dim]}) if dim in brain.coords else resampled
+            one = one.merge(_limits(one["r"], cloud, task, dim, kind, covariate, confidence))
+        found.append(one)
+    form = xr.DataArray(list(parts), dims="form", name="form")
+    return xr.concat(found, form, coords="minimal", compat="override").assign_attrs(kind=kind)
+
+
+def _one(brain, task, dim, kind, covariate, ordered) -> xr.Dataset:
+    r, p, effective = xr.apply_ufunc(
+        lambda x, y: _correlation(x, y, kind, covariate, ordered),
+        brain,
+        task,
+        input_core_dims=[[dim], [dim]],
+        output_core_dims=[[], [], []],
+        vectorize=True,
+        output_dtypes=[float] * 3,
+    )
+    return xr.Dataset({"r": r, "p": p, "effective_n": effective})
+
+
+def _limits(r, cloud, task, dim, kind, covariate, confidence) -> xr.Dataset:
+    """Limits on Fisher's z from the deviations over resamples."""
+    values = _one(cloud, task, dim, kind, covariate, False)["r"]
+    z = np.arctanh(values.clip(-1 + 1e-12, 1 - 1e-12))
+    error = np.sqrt(float(cloud.attrs.get("spread", 1.0))) * z.std("resample", ddof=1)
+    margin = stats.t.ppf((1 + confidence) / 2, cloud.sizes["resample"] - 1) * error
+    middle = np.arctanh(r.clip(-1 + 1e-12, 1 - 1e-12))
+    return xr.Dataset({"lower": np.tanh(middle - margin), "upper": np.tanh(middle + margin)})
+
+
+def _correlation(x, y, kind, covariate, ordered) -> tuple[float, float, float]:
+    use = np.isfinite(x) & np.isfinite(y)
+    if use.sum() < 4:
+        return np.nan, np.nan, np.nan
+    x, y = KINDS[kind](x[use]), KINDS[kind](y[use])
+    lost = 2
+    if covariate is not None:
+        z = KINDS[kind](covariate[use])
+        design = np.column_stack([np.ones(len(z)), z])
+        x, y = (v - design @ np.linalg.lstsq(design, v, rcond=None)[0] for v in (x, y))
+        lost = 3
+    x, y = x - x.mean(), y - y.mean()
+    scale = np.sqrt((x @ x) * (y @ y))
+    if not scale > 1e-14 * max(1.0, float(np.abs(x).max() * np.abs(y).max())):
+        return np.nan, np.nan, np.nan
+    r = float(np.clip(x @ y / scale, -1, 1))
+    effective = float(len(x))
+    if ordered:
+        product = (x[1:] @ x[:-1] / (x @ x)) * (y[1:] @ y[:-1] / (y @ y))
+        effective = float(np.clip(len(x) * (1 - product) / (1 + product), lost + 1, len(x)))
+    freedom = max(effective - lost, 1.0)
+    t = r * np.sqrt(freedom / max(1 - r**2, 1e-15))
+    return r, float(2 * stats.t.sf(abs(t), freedom)), effective

@@ -1,0 +1,158 @@
+"""Fitted curves to draw and read beside the raw ones, never instead of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+from scipy.interpolate import make_smoothing_spline
+from scipy.optimize import least_squares
+from scipy.special import expit
+from sklearn.isotonic import IsotonicRegression
+
+from dynamics.emergence import curves
+
+_SMOOTHNESS = np.logspace(-4, 3, 15)
+
+# A fit takes x, y and the places to evaluate at, and returns the values there.
+Fit = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def fit(
+    curve: xr.DataArray, *, kind: str = "isotonic", steps: np.ndarray | None = None
+) -> xr.DataArray:
+    """Fit every curve on x = log(1 + step).
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        Scores with a dimension `step` in ascending order; missing scores are left out.
+    kind : str
+        ``"isotonic"``: nearest curve that never falls. ``"spline"``: cubic smoothing spline, its
+        smoothness by leave-one-out. ``"saturating"``: a + b / (1 + exp(-(x - c) / w)).
+        ``"constant"``. ``"auto"``: among the last three, the one with the smallest error at
+        left-out steps.
+    steps : array, optional
+        Where to evaluate; by default the curve's own steps.
+
+    Returns
+    -------
+    xarray.DataArray
+        Fitted scores, NaN for curves with fewer than 5 finite scores, and the coordinate `form`:
+        which kind was used.
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown, or the curve has no ascending `step`.
+    """
+    own = curves.check(curve)
+    if kind != "auto" and kind not in FITS:
+        raise ValueError(f"there is no fit {kind!r}: use one of auto, {', '.join(FITS)}")
+    places = own if steps is None else np.asarray(steps)
+    x, at = np.log1p(own.astype(float)), np.log1p(places.astype(float))
+
+    def one(scores: np.ndarray) -> tuple[np.ndarray, str]:
+        finite = np.isfinite(scores)
+        if finite.sum() < 5:
+            return np.full(len(at), np.nan), "none"
+        chosen = _choose(x[finite], scores[finite]) if kind == "auto" else kind
+        return FITS[chosen](x[finite], scores[finite], at), chosen
+
+    values, form = xr.apply_ufunc(
+        one,
+        curve,
+        input_core_dims=[["step"]],
+        output_core_dims=[["at"], []],
+        vectorize=True,
+        output_dtypes=[float, object],
+    )
+    values = values.rename(at="step").assign_coords(step=places, form=form.astype(str))
+    return values.transpose(*curve.dims).assign_attrs(description=f"{kind} fit", units="1")
+
+
+def left_out_error(curve: xr.DataArray, *, kind: str) -> xr.DataArray:
+    """Root mean square error at inner steps that were left out one at a time.
+
+    Parameters
+    ----------
+    curve, kind
+        As in `fit`, without ``"auto"``.
+
+    Returns
+    -------
+    xarray.DataArray
+        Without the dimension `step`; NaN with fewer than 5 finite scores.
+    """
+    x = np.log1p(curves.check(curve).astype(float))
+
+    def one(scores: np.ndarray) -> float:
+        finite = np.isfinite(scores)
+        return _error(FITS[kind], x[finite], scores[finite]) if finite.sum() > 4 else np.nan
+
+    return xr.apply_ufunc(
+        one, curve, input_core_dims=[["step"]], vectorize=True, output_dtypes=[float]
+    )
+
+
+def _choose(x: np.ndarray, y: np.ndarray) -> str:
+    errors = {name: _error(FITS[name], x, y) for name in ("constant", "saturating", "spline")}
+    return min(errors, key=errors.get)
+
+
+def _error(function: Fit, x: np.ndarray, y: np.ndarray) -> float:
+    # The ends are not left out: what a fit does beyond its data is not the question.
+    places = range(1, len(x) - 1)
+    missed = [function(np.delete(x, i), np.delete(y, i), x[[i]])[0] - y[i] for i in places]
+    return float(np.sqrt(np.mean(np.square(missed))))
+
+
+def _isotonic(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+    return IsotonicRegression(out_of_bounds="clip").fit(x, y).predict(at)
+
+
+def _constant(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+    return np.full(len(at), y.mean())
+
+
+def _spline(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Smoothing spline; leave-one-out errors from the diagonal of its linear smoother."""
+    unit = (x - x[0]) / (x[-1] - x[0]) * len(x)
+    best, kept = np.inf, None
+    for lam in _SMOOTHNESS:
+        smoother = np.asarray(make_smoothing_spline(unit, np.eye(len(x)), lam=lam)(unit))
+        own = np.clip(1 - np.diag(smoother), 1e-9, None)
+        error = np.mean(((y - smoother @ y) / own) ** 2)
+        if error < best:
+            best, kept = error, lam
+    place = np.clip((at - x[0]) / (x[-1] - x[0]) * len(x), 0, len(x))
+    return make_smoothing_spline(unit, y, lam=kept)(place)
+
+
+def _saturating(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+    width = x[-1] - x[0]
+
+    def model(p: np.ndarray, where: np.ndarray) -> np.ndarray:
+        return p[0] + p[1] * expit((where - p[2]) / p[3])
+
+    rise = y[-1] - y[0]
+    low = [y.min() - np.ptp(y) - 1e-9, -3 * np.ptp(y) - 1e-9, x[0] - width / 4, width / 100]
+    high = [y.max() + np.ptp(y) + 1e-9, 3 * np.ptp(y) + 1e-9, x[-1] + width / 4, width]
+    fits = [
+        least_squares(
+            lambda p: model(p, x) - y,
+            np.clip([y[0], rise, x[0] + part * width, width / 10], low, high),
+            bounds=(low, high),
+        )
+        for part in (0.25, 0.5, 0.75)
+    ]
+    return model(min(fits, key=lambda found: found.cost).x, at)
+
+
+FITS: dict[str, Fit] = {
+    "isotonic": _isotonic,
+    "spline": _spline,
+    "saturating": _saturating,
+    "constant": _constant,
+}

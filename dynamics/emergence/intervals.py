@@ -1,0 +1,311 @@
+"""Intervals for every statistic of a curve, from resampled curves.
+
+Resampled curves have a dimension `resample` and an attribute `spread`: what the variance over
+resamples is multiplied with, (n - d) / d for subsets without d of n stimuli (Shao & Wu 1989,
+Ann Stat 17:1176). One set of resamples serves all curves, so everything stays paired.
+
+The default for "when" is an inversion of tests. A curve reaches its goal at step s if the contrast
+score(s) - goal is zero there. Goal and score are sums of the curve's own scores, so the variance
+of the contrast comes from the covariance of the scores over resamples, without asking any resample
+when *it* got there. The interval holds every step from the first at which the contrast is not
+significantly negative to the first at which it is significantly positive. It is open above where
+the gain itself is not significant, as Fieller's interval of a ratio is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from dynamics.emergence import curves
+from dynamics.emergence.crossings import goal, window
+
+_POINTS = 16
+
+
+class Statistic(NamedTuple):
+    """A statistic of curves: its function and, for a step, where its goal lies."""
+
+    function: Callable[..., xr.DataArray]
+    goal: dict[str, Any] | None = None
+
+
+STATISTICS: dict[str, Statistic] = {
+    "onset": Statistic(curves.onset, {"fraction": 0.1, "reference": "peak"}),
+    "half_time": Statistic(curves.half_time, {"fraction": 0.5, "reference": "final"}),
+    "plateau_step": Statistic(
+        curves.plateau_step, {"fraction": 0.9, "reference": "plateau", "sustained": True}
+    ),
+    "gain": Statistic(curves.gain),
+    "area": Statistic(curves.area),
+    "plateau": Statistic(curves.plateau),
+}
+METHODS = ("inversion", "normal", "percentile", "basic")
+
+
+def spread(method: str, *, n: int, kept: int, resamples: int) -> float:
+    """By what the variance over resamples is multiplied to be that of the full sample.
+
+    Parameters
+    ----------
+    method : str
+        ``"subsample"``, ``"bootstrap"`` or ``"jackknife"``.
+    n, kept, resamples : int
+        Stimuli, stimuli in a subset, and resamples.
+
+    Returns
+    -------
+    float
+        kept / (n - kept), 1, or the number of groups minus 1.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown, or a subset leaves out nothing.
+    """
+    if method == "subsample":
+        if not 0 < kept < n:
+            raise ValueError(f"a subset keeps {kept} of {n} stimuli: it must leave some out")
+        return kept / (n - kept)
+    if method not in ("bootstrap", "jackknife"):
+        raise ValueError(f"there is no resampling {method!r}: subsample, bootstrap or jackknife")
+    return 1.0 if method == "bootstrap" else float(resamples - 1)
+
+
+def interval(
+    curve: xr.DataArray,
+    resampled: xr.DataArray,
+    *,
+    statistic: str = "half_time",
+    method: str = "inversion",
+    confidence: float = 0.95,
+    baseline: xr.DataArray | None = None,
+    **arguments: Any,
+) -> xr.Dataset:
+    """Interval of a statistic of every curve.
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        Scores on all stimuli, with a dimension `step`.
+    resampled : xarray.DataArray
+        The same on resamples: one more dimension, `resample`, and the attribute `spread`
+        (1 where it is missing).
+    statistic : str
+        A name in `STATISTICS`.
+    method : str
+        ``"inversion"`` (for steps; scores get ``"normal"``), ``"normal"`` (deviation over
+        resamples, on log(1 + step) for steps), ``"percentile"`` or ``"basic"`` (quantiles of the
+        deviations from the estimate, times the root of the spread).
+    confidence : float
+        Coverage that is aimed at.
+    baseline : xarray.DataArray, optional
+        Level from which the gain counts, taken as exact.
+    **arguments
+        What else the statistic takes, such as `fraction`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `estimate`, `lower`, `upper`, `error` (standard error; of log(1 + step) for steps; NaN by
+        inversion), `unreached` (part of the resamples without a value), and the coordinate
+        `status` for steps. `upper` is infinite where the data cannot exclude that the curve
+        never gets there; then `lower` still says "not before".
+
+    Raises
+    ------
+    ValueError
+        If the statistic or method is unknown, the dimension `resample` is missing or the steps
+        differ.
+    """
+    if statistic not in STATISTICS:
+        raise ValueError(f"there is no statistic {statistic!r}: use one of {', '.join(STATISTICS)}")
+    if method not in METHODS:
+        raise ValueError(f"there is no method {method!r}: use one of {', '.join(METHODS)}")
+    curve, resampled = aligned(curve, resampled)
+    function, place = STATISTICS[statistic]
+    if baseline is not None and statistic != "plateau":
+        arguments["baseline"] = baseline
+    estimate = function(curve, **arguments)
+    factor = float(resampled.attrs.get("spread", 1.0))
+    if place is not None and method == "inversion":
+        found = _invert(curve, resampled, factor, confidence, baseline, place | arguments)
+        unreached = xr.full_like(estimate, np.nan)
+        error = xr.full_like(estimate, np.nan)
+    else:
+        values = function(resampled, **arguments)
+        unreached = values.isnull().mean("resample")
+        first = float(curve["step"][0]) if place is not None else None
+        found, error = _spread_out(estimate, values, factor, confidence, method, first)
+    lower, upper = found
+    described = xr.Dataset({"estimate": estimate, "lower": lower, "upper": upper})
+    described = described.assign(error=error, unreached=unreached)
+    described.attrs.update(
+        statistic=statistic, method=method, confidence=confidence, spread=factor,
+        resamples=resampled.sizes["resample"],
+    )  # fmt: skip
+    return described
+
+
+def with_subjects(
+    curve: xr.DataArray, resampled: xr.DataArray, *, dim: str = "subject", seed: int = 0
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Average over subjects, with resamples that vary stimuli and subjects both.
+
+    Parameters
+    ----------
+    curve, resampled : xarray.DataArray
+        As in `interval`, with a dimension of subjects.
+    dim : str
+        The dimension to draw from (with replacement) and to average over.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    curve, resampled : xarray.DataArray
+        Without the dimension; the deviations of stimuli, already scaled, plus those of subjects,
+        so that `spread` is 1.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 3 subjects.
+    """
+    subjects = curve.sizes[dim]
+    if subjects < 3:
+        raise ValueError(f"{subjects} along {dim!r} are too few to resample: 3 at least")
+    curve, resampled = aligned(curve, resampled)
+    number = resampled.sizes["resample"]
+    drawn = np.random.default_rng(seed).integers(subjects, size=(number, subjects))
+    weights = np.stack([np.bincount(each, minlength=subjects) / subjects for each in drawn])
+    # The bootstrap's variance is short by (subjects - 1) / subjects, which matters with six.
+    weights = 1 / subjects + (weights - 1 / subjects) * np.sqrt(subjects / (subjects - 1))
+    over_subjects = (curve * xr.DataArray(weights, dims=("resample", dim))).sum(
+        dim, min_count=subjects
+    )
+    mean, stimuli = curve.mean(dim), resampled.mean(dim)
+    factor = float(resampled.attrs.get("spread", 1.0))
+    both = over_subjects + np.sqrt(factor) * (stimuli - stimuli.mean("resample"))
+    return mean, both.transpose(*stimuli.dims).assign_attrs(spread=1.0)
+
+
+def aligned(curve: xr.DataArray, resampled: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Check that curve and resamples belong together; return them without stray coordinates."""
+    steps = curves.check(curve)
+    if "resample" not in resampled.dims or set(resampled.dims) - {"resample"} != set(curve.dims):
+        raise ValueError(
+            f"the curve has dimensions {curve.dims}, its resamples {resampled.dims}: they must "
+            "have the same and `resample`"
+        )
+    if not np.array_equal(curves.check(resampled), steps):
+        raise ValueError("curve and resamples have different steps: select the same of both")
+    return curve, resampled.transpose("resample", *curve.dims)
+
+
+def covariance(scores: np.ndarray, factor: float) -> np.ndarray:
+    """Covariance (steps, steps) of a full-sample curve from resamples (resamples, steps)."""
+    deviations = scores - scores.mean(0)
+    return factor * deviations.T @ deviations / (len(scores) - 1)
+
+
+def _spread_out(estimate, values, factor, confidence, method, first):
+    """Limits and standard error from the statistic of every resample.
+
+    `first` is the first step of the curve where the statistic is a step, else None.
+    """
+    is_step = first is not None
+    tail = (1 - confidence) / 2
+    scale = np.log1p if is_step else (lambda x: x)
+    back = np.expm1 if is_step else (lambda x: x)
+    centre, cloud = scale(estimate), scale(values)
+    error = np.sqrt(factor) * cloud.std("resample", ddof=1)
+    if method in ("inversion", "normal"):
+        z = stats.t.ppf(1 - tail, values.sizes["resample"] - 1)
+        lower, upper = centre - z * error, centre + z * error
+    else:
+        # What is not reached lies beyond every step.
+        deviations = np.sqrt(factor) * (cloud.fillna(np.inf) - centre)
+        low, high = (deviations.quantile(q, "resample", method="closest_observation").drop_vars(
+            "quantile") for q in (tail, 1 - tail))  # fmt: skip
+        lower, upper = (
+            (centre + low, centre + high)
+            if method == "percentile"
+            else (centre - high, centre - low)
+        )
+    lower, upper = back(lower), back(upper)
+    if is_step:
+        lower = lower.clip(min=first).where(np.isfinite(lower), first)
+        uncertain = values.isnull().mean("resample") > tail
+        upper = upper.where(~uncertain & estimate.notnull(), np.inf)
+        known = estimate.notnull() | (estimate["status"] != "missing")
+        lower, upper = lower.where(known), upper.where(known)
+    return (lower, upper), error
+
+
+def _invert(curve, resampled, factor, confidence, baseline, place):
+    steps = curve["step"].to_numpy().astype(float)
+    way = curves.sign(place.pop("direction", "up"))
+    sustained = place.pop("sustained", False)
+    options = {"decades": 1.0} | place
+    quantile = stats.t.ppf((1 + confidence) / 2, resampled.sizes["resample"] - 1)
+    level = xr.DataArray(np.nan) if baseline is None else way * xr.DataArray(baseline)
+
+    def limits(scores: np.ndarray, cloud: np.ndarray, own: float) -> tuple[float, float]:
+        finite = np.isfinite(scores) & np.isfinite(cloud).all(0)
+        if finite.sum() < 2:
+            return np.nan, np.nan
+        when, scores, cloud = steps[finite], scores[finite], cloud[:, finite]
+        target, _ = goal(when, scores, level=None if np.isnan(own) else own, **options)
+        places, mixing = _between(when)
+        contrast = mixing - target.weights
+        height = contrast @ scores - target.constant
+        variance = np.einsum("gs,st,gt->g", contrast, covariance(cloud, factor), contrast)
+        margin = quantile * np.sqrt(np.maximum(variance, 0))
+        lower = _first(places, height + margin)
+        upper = _first(places, height - margin)
+        if sustained and upper >= when[window(when, options["decades"])[0]]:
+            upper = np.inf
+        return lower, upper
+
+    return xr.apply_ufunc(
+        limits,
+        way * curve,
+        way * resampled,
+        level,
+        input_core_dims=[["step"], ["resample", "step"], []],
+        output_core_dims=[[], []],
+        vectorize=True,
+        output_dtypes=[float, float],
+    )
+
+
+def _between(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places (g,) on log(1 + step) between the steps, and how scores mix there (g, steps)."""
+    x = np.log1p(steps)
+    index = np.linspace(0, len(x) - 1, (len(x) - 1) * _POINTS + 1)
+    left = np.minimum(index.astype(int), len(x) - 2)
+    part = index - left
+    mixing = np.zeros((len(index), len(x)))
+    rows = np.arange(len(index))
+    mixing[rows, left] = 1 - part
+    mixing[rows, left + 1] = part
+    return mixing @ x, mixing
+
+
+def _first(places: np.ndarray, values: np.ndarray) -> float:
+    """Step at which values first rise above 0, inf if they never do."""
+    above = values > 0
+    if not above.any():
+        return np.inf
+    first = int(np.argmax(above))
+    if first == 0:
+        return float(np.expm1(places[0]))
+    low, high = values[first - 1], values[first]
+    return float(
+        np.expm1(places[first - 1] - low / (high - low) * (places[first] - places[first - 1]))
+    )
