@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from dynamics.metrics import (
@@ -51,7 +53,8 @@ def data(n, p, v=3, seed=0, scale=1.0):
 @pytest.mark.parametrize("p", [5, 40, 90])
 @pytest.mark.parametrize("scale", [1e-5, 1.0, 1e5])
 def test_agrees_with_scikit_learn_for_n_below_at_and_above_p(p, scale):
-    Xs, Y, folds = data(40, p, scale=scale)
+    Xs, Y, folds = data(40, p, v=2, scale=scale)
+    Xs[0][5] = Xs[0][6]
     K = np.stack([X @ X.T for X in Xs])
     result = nested_ridge(K, Y, folds)
     grids = default_alphas(K)
@@ -98,12 +101,21 @@ def test_subset_by_indexing_equals_the_subset_fitted_alone():
     np.testing.assert_allclose(subset["layer_r"], alone["layer_r"], atol=1e-9)
 
 
-def test_rotation_and_scale_of_activations_change_nothing():
-    Xs, Y, folds = data(50, 70)
-    rotation, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(70, 70)))
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=st.floats(1e-4, 1e4), p=st.sampled_from([6, 70]))
+def test_rotation_and_scale_of_activations_change_nothing(seed, scale, p):
+    Xs, Y, folds = data(30, p, seed=seed)
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(p, p)))
     a = nested_ridge(gram(Xs[0])[None], Y, folds)
-    b = nested_ridge(gram(1e4 * Xs[0] @ rotation)[None], Y, folds)
+    b = nested_ridge(gram(scale * Xs[0] @ rotation)[None], Y, folds)
+    np.testing.assert_allclose(a["layer_alpha"] * scale**2, b["layer_alpha"], rtol=1e-9)
     np.testing.assert_allclose(a["r"], b["r"], atol=1e-7)
+
+
+def test_single_precision_activations_are_used_in_double():
+    X = data(40, 60)[0][0].astype(np.float32)
+    a, b = gram(X), gram(X.astype(float))
+    np.testing.assert_array_equal(a, b)
 
 
 def test_units_of_responses_change_nothing():

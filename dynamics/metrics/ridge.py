@@ -58,7 +58,9 @@ def nested_ridge(
         too: ``r``, ``r2`` (v,), ``layer``, ``alpha`` (folds, v) and ``prediction`` (n, v).
         ``alpha_edge``: fraction of choices in ``layer_alpha`` at the edge of the grid where
         the score was still rising, by more than 1e-4 from the neighbouring alpha.
-        A constant neuroid has NaN scores, a constant prediction r = 0.
+        A constant neuroid has NaN scores, a constant prediction r = 0. Pooled predictions carry
+        the training means, which are low where the left-out fold is high: data without a
+        relation score a little below 0, not 0, in ``r``; ``fold_r`` averages 0.
 
     Raises
     ------
