@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from dynamics.recipe import Pretraining
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -67,7 +69,17 @@ class Sweep(_Section):
     keep: int = Field(default=2, ge=1)
     storage_options: dict[str, Any] = {}
     trust_checkpoints: bool = False
-    pretrain: dict[str, Any] | None = None
+    pretrain: Pretraining | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pretrain_into_checkpoints(cls, content: Any) -> Any:
+        if isinstance(content, Mapping) and isinstance(content.get("pretrain"), Mapping):
+            if not isinstance(content.get("checkpoints"), str):
+                raise ValueError("with a section `pretrain`, `checkpoints` must be a local folder")
+            section = {"folder": content["checkpoints"], **content["pretrain"]}
+            return {**content, "pretrain": section}
+        return content
 
     @model_validator(mode="after")
     def _default_places(self) -> Sweep:

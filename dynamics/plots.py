@@ -233,6 +233,7 @@ def _figure(panels: Sequence[tuple[str, xr.Dataset, str | None]], *, title: str)
             columns,
             figsize=(width, (52 * rows + 16) * MM),
             sharex=True,
+            sharey=True,
             squeeze=False,
             layout="constrained",
         )
@@ -245,7 +246,11 @@ def _figure(panels: Sequence[tuple[str, xr.Dataset, str | None]], *, title: str)
             ax.label_outer(remove_inner_ticks=False)
         handles, labels = axes.flat[0].get_legend_handles_labels()
         figure.legend(
-            handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=min(3 if columns == 1 else 6, len(labels)),
+            frameon=False,
         )
         over = axes.flat[0].get_gid()
         bands = f"bands: 95 % over {over}; " if over else ""

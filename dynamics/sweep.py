@@ -21,7 +21,7 @@ from dynamics import (
     sounds,
     store,
 )
-from dynamics.config import Sweep, checked, load_config, validate
+from dynamics.config import Sweep, load_config, validate
 
 # Panels of single neuroids are drawn for targets of few (components), not for voxels.
 _MOST_PANELS = 15
@@ -29,11 +29,26 @@ _MOST_PANELS = 15
 DEMO: dict[str, Any] = {
     "run": "demo",
     "checkpoints": "store/demo/checkpoints",
-    "model": {"name": "encodecmae", "arguments": {"heads": 4}},
+    "model": {"name": "encodecmae", "arguments": {"heads": 4, "frames_per_token": 4}},
     "stimuli": {"name": "synthetic", "arguments": {"seed": 1}},
     "targets": ["simulated"],
     "metrics": ["ridge", "rsa"],
-    "pretrain": {"steps": 300, "sources": [{"synthetic": True}]},
+    "pretrain": {
+        "steps": 250,
+        "checkpoints": 9,
+        "layers": 4,
+        "width": 128,
+        "heads": 4,
+        "feed_forward": 512,
+        "mels": 64,
+        "frames_per_token": 4,
+        "hidden_span": 4,
+        "batch_size": 24,
+        "learning_rate": 1e-3,
+        "warmup": 40,
+        "target_windows": [1, 1, 1, 1],
+        "sources": [{"synthetic": True, "sounds": 800}],
+    },
 }
 
 
@@ -60,19 +75,13 @@ def pretrain(sweep: Sweep, *, advance: progress.Advance | None = None) -> Path:
     Raises
     ------
     ValueError
-        If the sweep has no such section, or a setting of it is wrong.
+        If the sweep has no such section.
     """
     from dynamics import pretrain as room
 
-    if sweep.pretrain is None or not isinstance(sweep.checkpoints, str):
-        raise ValueError(
-            f"run {sweep.run!r} has no section `pretrain` with a folder under `checkpoints`: add it"
-        )
-    settings = checked(
-        room.Pretraining,
-        {"folder": sweep.checkpoints, **sweep.pretrain},
-        origin=f"section `pretrain` of run {sweep.run!r}",
-    )
+    settings = sweep.pretrain
+    if settings is None:
+        raise ValueError(f"run {sweep.run!r} has no section `pretrain`: add it to train a network")
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     rate = 16000
     evaluation = [
@@ -88,7 +97,10 @@ def pretrain(sweep: Sweep, *, advance: progress.Advance | None = None) -> Path:
             advance(note=f"loss {loss:.3f}, {rate:.1f} steps/s", amount=step - seen)
             seen = step
 
-        return room.pretrain(settings, evaluation=evaluation, progress=report)
+        folder = room.pretrain(settings, evaluation=evaluation, progress=report)
+        if seen < settings.steps:
+            advance(note="there already", amount=settings.steps - seen)
+        return folder
 
 
 def check(sweep: Sweep) -> None:
