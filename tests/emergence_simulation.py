@@ -11,10 +11,10 @@ import numpy as np
 
 from dynamics.metrics.refit import (
     bootstrap_rows,
+    half_rows,
     refit_predictions,
     refit_ridge,
     rescore,
-    subsamples,
 )
 
 STEPS = np.array([0, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000])
@@ -60,7 +60,7 @@ def plant(rng, neuroids):
     return K, np.concatenate(Y, 1), np.arange(N) % FOLDS
 
 
-def simulate(seed, *, neuroids=6, resamples=25, fixed=100):
+def simulate(seed, *, neuroids=6, resamples=50, fixed=100):
     """Scores of one simulation: full (steps, curves), refitted and fixed (resamples first).
 
     The curve of a region is the mean over its neuroids; `one` is that of its first neuroid.
@@ -72,10 +72,7 @@ def simulate(seed, *, neuroids=6, resamples=25, fixed=100):
     everyone = np.arange(N)[None]
     scores = {
         "full": rescore(predicted, Y, everyone),
-        "third": refit_ridge(K, Y, folds, subsamples(folds, resamples, seed=seed), alphas),
-        "half": refit_ridge(
-            K, Y, folds, subsamples(folds, resamples, fraction=16 / 33, seed=seed), alphas
-        ),
+        "halves": refit_ridge(K, Y, folds, half_rows(folds, resamples, seed=seed), alphas),
         "fixed": rescore(predicted, Y, bootstrap_rows(folds, fixed, seed=seed)),
     }
     out = {}

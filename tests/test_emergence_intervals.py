@@ -4,6 +4,7 @@ import xarray as xr
 from scipy import stats
 
 from dynamics import emergence
+from dynamics.metrics.refit import RESAMPLERS
 
 STEPS = np.array([0, 10, 30, 100, 300, 1000, 3000, 10_000])
 RISE = np.array([0, 0.02, 0.05, 0.2, 0.4, 0.48, 0.5, 0.5])
@@ -42,8 +43,21 @@ def test_spread_widens_intervals_by_its_root():
     narrow = emergence.interval(curve, resampled, statistic="gain")
     wide = emergence.interval(curve, resampled.assign_attrs(spread=4.0), statistic="gain")
     assert wide["error"].item() == pytest.approx(2 * narrow["error"].item())
-    assert emergence.spread("subsample", n=165, kept=110, resamples=100) == 2
-    assert emergence.spread("jackknife", n=165, kept=160, resamples=33) == 32
+    assert emergence.scheme("subsample", n=165, kept=110, resamples=100).spread == 2
+    with pytest.raises(ValueError, match="leave some out"):
+        emergence.scheme("subsample", n=165, kept=165, resamples=100)
+
+
+@pytest.mark.parametrize("method", ["halves", "subsample", "bootstrap", "jackknife"])
+def test_every_scheme_gives_the_error_of_a_mean(method):
+    x = np.random.default_rng(0).standard_normal(60)
+    rows = RESAMPLERS[method](
+        np.zeros(60, int) + np.arange(60) % 2, 60 if method == "jackknife" else 2000
+    )
+    means = xr.DataArray([x[each[each >= 0]].mean() for each in rows], dims="resample")
+    kept = int((rows[0] >= 0).sum())
+    found = emergence.scheme(method, n=60, kept=kept, resamples=len(rows)).error(means).item()
+    assert found == pytest.approx(x.std(ddof=1) / np.sqrt(60), rel=0.06)
 
 
 @pytest.mark.parametrize("method", ["inversion", "normal", "percentile", "basic"])

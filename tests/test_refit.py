@@ -7,6 +7,7 @@ from dynamics.metrics.refit import (
     RESAMPLERS,
     bootstrap_rows,
     counts,
+    half_rows,
     jackknife_rows,
     refit_predictions,
     refit_ridge,
@@ -100,3 +101,14 @@ def test_a_constant_neuroid_is_missing_and_unfit_arguments_are_refused():
         subsamples(np.arange(10) % 5, 3, fraction=0.5)
     with pytest.raises(ValueError, match="3 or more"):
         refit_ridge(K, Y, folds, [np.flatnonzero(folds < 2)])
+
+
+def test_halves_complement_each_other_and_cut_every_fold_in_half():
+    folds = np.repeat(np.arange(5), 33)
+    held = counts(half_rows(folds, 6), 165)
+    assert np.array_equal(held[0::2] + held[1::2], np.ones((3, 165)))
+    sizes = np.array([np.bincount(folds, weights=each) for each in held])
+    assert set(sizes.ravel()) == {16, 17}
+    assert set(held.sum(1)) == {82, 83}
+    with pytest.raises(ValueError, match="even"):
+        half_rows(folds, 5)

@@ -24,13 +24,15 @@ from dynamics.emergence.curves import (
     summarize,
 )
 from dynamics.emergence.fits import FITS, fit, left_out_error
-from dynamics.emergence.intervals import METHODS, STATISTICS, interval, spread, with_subjects
+from dynamics.emergence.intervals import METHODS, STATISTICS, interval, with_subjects
+from dynamics.emergence.resamples import Scheme, scheme
 
 __all__ = [
     "CORRECTIONS",
     "FITS",
     "METHODS",
     "STATISTICS",
+    "Scheme",
     "area",
     "benjamini_hochberg",
     "best_layer",
@@ -51,7 +53,7 @@ __all__ = [
     "peak",
     "plateau",
     "plateau_step",
-    "spread",
+    "scheme",
     "summarize",
     "with_subjects",
 ]

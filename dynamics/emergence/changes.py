@@ -15,6 +15,7 @@ import xarray as xr
 from dynamics.emergence import curves
 from dynamics.emergence.crossings import MISSING, NOT_REACHED, REACHED
 from dynamics.emergence.intervals import aligned
+from dynamics.emergence.resamples import Scheme
 
 _EXACT = 12
 
@@ -190,23 +191,24 @@ class _Noise:
 
     def __init__(self, resampled: xr.DataArray, draws: int, seed: int):
         rng = np.random.default_rng(seed)
-        number = resampled.sizes["resample"]
-        self.factor = float(resampled.attrs.get("spread", 1.0))
-        self.mix = rng.standard_normal((draws, number)) / np.sqrt(number - 1)
-        # The errors are estimated from as many resamples: a t distribution, not a normal one.
-        self.scale = np.sqrt(rng.chisquare(number - 1, size=draws) / (number - 1))
+        self.scheme = Scheme.of(resampled)
+        self.freedom = self.scheme.freedom(resampled.sizes["resample"])
+        off = resampled.sizes["resample"] // (2 if self.scheme.paired else 1)
+        self.mix = rng.standard_normal((draws, off)) / np.sqrt(self.freedom)
+        # The errors are estimated from as many deviations: a t distribution, not a normal one.
+        self.scale = np.sqrt(rng.chisquare(self.freedom, size=draws) / self.freedom)
 
     def errors(self, cloud: np.ndarray) -> np.ndarray:
         """Return standard errors (steps,) of contrasts (resamples, steps)."""
-        return np.sqrt(self.factor) * cloud.std(0, ddof=1)
+        return np.sqrt((self.scheme.deviations(cloud) ** 2).sum(0) / self.freedom)
 
     def maxima(self, cloud: np.ndarray) -> np.ndarray:
         """Return the largest standardised contrast (draws,) where nothing changes."""
-        errors = cloud.std(0, ddof=1)
+        errors = self.errors(cloud)
         use = np.isfinite(errors) & (errors > 1e-12)
         if not use.any():
             return np.full(len(self.mix), np.inf)
-        standard = (cloud[:, use] - cloud[:, use].mean(0)) / errors[use]
+        standard = self.scheme.deviations(cloud)[:, use] / errors[use]
         return (self.mix @ standard).max(1) / self.scale
 
     def largest(self, contrast: np.ndarray, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ import xarray as xr
 from scipy import stats
 
 from dynamics.emergence.intervals import STATISTICS, aligned
+from dynamics.emergence.resamples import Scheme
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -103,13 +104,13 @@ def compare(
         raise ValueError(
             f"there is no correction {correction!r}: use one of {', '.join(CORRECTIONS)}"
         )
-    estimate, values, factor = _values(curve, resampled, statistic, arguments)
+    estimate, values, scheme = _values(curve, resampled, statistic, arguments)
     names = [str(name) for name in _labels(curve, dim)]
     parts = []
     for a, b in combinations(range(len(names)), 2):
         one = estimate.isel({dim: b}, drop=True) - estimate.isel({dim: a}, drop=True)
         cloud = values.isel({dim: b}, drop=True) - values.isel({dim: a}, drop=True)
-        parts.append(_difference(one, cloud, factor, confidence, estimate, dim, (a, b)))
+        parts.append(_difference(one, cloud, scheme, confidence, estimate, dim, (a, b)))
     found = xr.concat(parts, "pair", coords="minimal", compat="override")
     pairs = list(combinations(names, 2))
     found = found.assign_coords(
@@ -152,10 +153,8 @@ def order(
         the full sample first.
     """
     _check(curve, dim, statistic)
-    estimate, values, factor = _values(curve, resampled, statistic, arguments)
-    centre = values.mean("resample")
-    scaled = estimate.fillna(centre) + np.sqrt(factor) * (values - centre)
-    scaled = scaled.fillna(np.inf)
+    estimate, values, scheme = _values(curve, resampled, statistic, arguments)
+    scaled = scheme.cloud(estimate, values)
 
     def ranks(x: np.ndarray) -> np.ndarray:
         return stats.rankdata(x, axis=-1)
@@ -204,7 +203,7 @@ def best_layer(
         layers a decade with `lower`, `upper` and `p`.
     """
     curve, resampled = aligned(curve, resampled)
-    factor = float(resampled.attrs.get("spread", 1.0))
+    scheme = Scheme.of(resampled)
     number = curve.sizes[dim]
     index = xr.DataArray(np.arange(number), dims=dim)
     known = curve.notnull().any(dim)
@@ -224,8 +223,8 @@ def best_layer(
         return (off * middle).sum("step", min_count=2) / (off**2).sum("step")
 
     estimate = slope(centre(curve))
-    error = np.sqrt(factor) * slope(centre(resampled)).std("resample", ddof=1)
-    freedom = resampled.sizes["resample"] - 1
+    error = scheme.error(slope(centre(resampled)))
+    freedom = scheme.freedom(resampled.sizes["resample"])
     z = stats.t.ppf((1 + confidence) / 2, freedom)
     p = xr.apply_ufunc(lambda t: 2 * stats.t.sf(np.abs(t), freedom), estimate / error)
     return xr.Dataset(
@@ -243,19 +242,19 @@ def best_layer(
 
 
 def _values(curve, resampled, statistic, arguments):
-    """Estimate and resampled statistic, steps as log10(1 + step), and the spread."""
+    """Estimate and resampled statistic, steps as log10(1 + step), and the scheme."""
     curve, resampled = aligned(curve, resampled)
     function, place = STATISTICS[statistic]
     found = [function(each, **arguments) for each in (curve, resampled)]
     if place is not None:
         found = [np.log10(1 + each.drop_vars("status", errors="ignore")) for each in found]
-    return *found, float(resampled.attrs.get("spread", 1.0))
+    return *found, Scheme.of(resampled)
 
 
-def _difference(one, cloud, factor, confidence, estimate, dim, pair) -> xr.Dataset:
-    freedom = cloud.sizes["resample"] - 1
+def _difference(one, cloud, scheme, confidence, estimate, dim, pair) -> xr.Dataset:
+    freedom = scheme.freedom(cloud.sizes["resample"])
     z = stats.t.ppf((1 + confidence) / 2, freedom)
-    error = np.sqrt(factor) * cloud.std("resample", ddof=1)
+    error = scheme.error(cloud)
     unreached = cloud.isnull().mean("resample")
     # Where many resamples have no difference, its limits are not known from those that have one.
     open_ended = (unreached > (1 - confidence) / 2) & one.notnull()

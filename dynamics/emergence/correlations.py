@@ -6,6 +6,8 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from dynamics.emergence.resamples import Scheme
+
 KINDS = {"pearson": lambda x: x, "spearman": stats.rankdata}
 
 
@@ -97,8 +99,9 @@ def _limits(r, cloud, task, dim, kind, covariate, confidence) -> xr.Dataset:
     """Limits on Fisher's z from the deviations over resamples."""
     values = _one(cloud, task, dim, kind, covariate, False)["r"]
     z = np.arctanh(values.clip(-1 + 1e-12, 1 - 1e-12))
-    error = np.sqrt(float(cloud.attrs.get("spread", 1.0))) * z.std("resample", ddof=1)
-    margin = stats.t.ppf((1 + confidence) / 2, cloud.sizes["resample"] - 1) * error
+    scheme = Scheme.of(cloud)
+    freedom = scheme.freedom(cloud.sizes["resample"])
+    margin = stats.t.ppf((1 + confidence) / 2, freedom) * scheme.error(z)
     middle = np.arctanh(r.clip(-1 + 1e-12, 1 - 1e-12))
     return xr.Dataset({"lower": np.tanh(middle - margin), "upper": np.tanh(middle + margin)})
 

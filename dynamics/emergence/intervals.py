@@ -1,9 +1,5 @@
 """Intervals for every statistic of a curve, from resampled curves.
 
-Resampled curves have a dimension `resample` and an attribute `spread`: what the variance over
-resamples is multiplied with, (n - d) / d for subsets without d of n stimuli (Shao & Wu 1989,
-Ann Stat 17:1176). One set of resamples serves all curves, so everything stays paired.
-
 The default for "when" is an inversion of tests. A curve reaches its goal at step s if the contrast
 score(s) - goal is zero there. Goal and score are sums of the curve's own scores, so the variance
 of the contrast comes from the covariance of the scores over resamples, without asking any resample
@@ -23,6 +19,7 @@ from scipy import stats
 
 from dynamics.emergence import curves
 from dynamics.emergence.crossings import goal, window
+from dynamics.emergence.resamples import Scheme
 
 _POINTS = 16
 
@@ -47,35 +44,6 @@ STATISTICS: dict[str, Statistic] = {
 METHODS = ("inversion", "normal", "percentile", "basic")
 
 
-def spread(method: str, *, n: int, kept: int, resamples: int) -> float:
-    """By what the variance over resamples is multiplied to be that of the full sample.
-
-    Parameters
-    ----------
-    method : str
-        ``"subsample"``, ``"bootstrap"`` or ``"jackknife"``.
-    n, kept, resamples : int
-        Stimuli, stimuli in a subset, and resamples.
-
-    Returns
-    -------
-    float
-        kept / (n - kept), 1, or the number of groups minus 1.
-
-    Raises
-    ------
-    ValueError
-        If the method is unknown, or a subset leaves out nothing.
-    """
-    if method == "subsample":
-        if not 0 < kept < n:
-            raise ValueError(f"a subset keeps {kept} of {n} stimuli: it must leave some out")
-        return kept / (n - kept)
-    if method not in ("bootstrap", "jackknife"):
-        raise ValueError(f"there is no resampling {method!r}: subsample, bootstrap or jackknife")
-    return 1.0 if method == "bootstrap" else float(resamples - 1)
-
-
 def interval(
     curve: xr.DataArray,
     resampled: xr.DataArray,
@@ -93,8 +61,8 @@ def interval(
     curve : xarray.DataArray
         Scores on all stimuli, with a dimension `step`.
     resampled : xarray.DataArray
-        The same on resamples: one more dimension, `resample`, and the attribute `spread`
-        (1 where it is missing).
+        The same on resamples: one more dimension, `resample`, and the attributes of a
+        `dynamics.emergence.Scheme`.
     statistic : str
         A name in `STATISTICS`.
     method : str
@@ -131,23 +99,26 @@ def interval(
     if baseline is not None and statistic != "plateau":
         arguments["baseline"] = baseline
     estimate = function(curve, **arguments)
-    factor = float(resampled.attrs.get("spread", 1.0))
+    scheme = Scheme.of(resampled)
     if place is not None and method == "inversion":
-        found = _invert(curve, resampled, factor, confidence, baseline, place | arguments)
+        found = _invert(curve, resampled, scheme, confidence, baseline, place | arguments)
         unreached = xr.full_like(estimate, np.nan)
         error = xr.full_like(estimate, np.nan)
     else:
         values = function(resampled, **arguments)
         unreached = values.isnull().mean("resample")
         first = float(curve["step"][0]) if place is not None else None
-        found, error = _spread_out(estimate, values, factor, confidence, method, first)
+        found, error = _spread_out(estimate, values, scheme, confidence, method, first)
     lower, upper = found
     described = xr.Dataset({"estimate": estimate, "lower": lower, "upper": upper})
     described = described.assign(error=error, unreached=unreached)
     described.attrs.update(
-        statistic=statistic, method=method, confidence=confidence, spread=factor,
+        statistic=statistic,
+        method=method,
+        confidence=confidence,
         resamples=resampled.sizes["resample"],
-    )  # fmt: skip
+        **scheme.attrs,
+    )
     return described
 
 
@@ -188,10 +159,11 @@ def with_subjects(
     over_subjects = (curve * xr.DataArray(weights, dims=("resample", dim))).sum(
         dim, min_count=subjects
     )
-    mean, stimuli = curve.mean(dim), resampled.mean(dim)
-    factor = float(resampled.attrs.get("spread", 1.0))
-    both = over_subjects + np.sqrt(factor) * (stimuli - stimuli.mean("resample"))
-    return mean, both.transpose(*stimuli.dims).assign_attrs(spread=1.0)
+    mean = curve.mean(dim)
+    off = Scheme.of(resampled).cloud(xr.zeros_like(mean), resampled.mean(dim))
+    off = off.where(np.isfinite(off)).isel(resample=np.arange(number))
+    both = over_subjects + off
+    return mean, both.transpose("resample", *mean.dims).assign_attrs(Scheme().attrs)
 
 
 def aligned(curve: xr.DataArray, resampled: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
@@ -207,13 +179,13 @@ def aligned(curve: xr.DataArray, resampled: xr.DataArray) -> tuple[xr.DataArray,
     return curve, resampled.transpose("resample", *curve.dims)
 
 
-def covariance(scores: np.ndarray, factor: float) -> np.ndarray:
+def covariance(scores: np.ndarray, scheme: Scheme) -> np.ndarray:
     """Covariance (steps, steps) of a full-sample curve from resamples (resamples, steps)."""
-    deviations = scores - scores.mean(0)
-    return factor * deviations.T @ deviations / (len(scores) - 1)
+    deviations = scheme.deviations(scores)
+    return deviations.T @ deviations / scheme.freedom(len(scores))
 
 
-def _spread_out(estimate, values, factor, confidence, method, first):
+def _spread_out(estimate, values, scheme, confidence, method, first):
     """Limits and standard error from the statistic of every resample.
 
     `first` is the first step of the curve where the statistic is a step, else None.
@@ -223,19 +195,18 @@ def _spread_out(estimate, values, factor, confidence, method, first):
     scale = np.log1p if is_step else (lambda x: x)
     back = np.expm1 if is_step else (lambda x: x)
     centre, cloud = scale(estimate), scale(values)
-    error = np.sqrt(factor) * cloud.std("resample", ddof=1)
+    error = scheme.error(cloud)
     if method in ("inversion", "normal"):
-        z = stats.t.ppf(1 - tail, values.sizes["resample"] - 1)
+        z = stats.t.ppf(1 - tail, scheme.freedom(values.sizes["resample"]))
         lower, upper = centre - z * error, centre + z * error
     else:
-        # What is not reached lies beyond every step.
-        deviations = np.sqrt(factor) * (cloud.fillna(np.inf) - centre)
-        low, high = (deviations.quantile(q, "resample", method="closest_observation").drop_vars(
-            "quantile") for q in (tail, 1 - tail))  # fmt: skip
+        drawn = scheme.cloud(centre, cloud)
+        low, high = (
+            drawn.quantile(q, "resample", method="closest_observation").drop_vars("quantile")
+            for q in (tail, 1 - tail)
+        )
         lower, upper = (
-            (centre + low, centre + high)
-            if method == "percentile"
-            else (centre - high, centre - low)
+            (low, high) if method == "percentile" else (2 * centre - high, 2 * centre - low)
         )
     lower, upper = back(lower), back(upper)
     if is_step:
@@ -247,12 +218,12 @@ def _spread_out(estimate, values, factor, confidence, method, first):
     return (lower, upper), error
 
 
-def _invert(curve, resampled, factor, confidence, baseline, place):
+def _invert(curve, resampled, scheme, confidence, baseline, place):
     steps = curve["step"].to_numpy().astype(float)
     way = curves.sign(place.pop("direction", "up"))
     sustained = place.pop("sustained", False)
     options = {"decades": 1.0} | place
-    quantile = stats.t.ppf((1 + confidence) / 2, resampled.sizes["resample"] - 1)
+    quantile = stats.t.ppf((1 + confidence) / 2, scheme.freedom(resampled.sizes["resample"]))
     level = xr.DataArray(np.nan) if baseline is None else way * xr.DataArray(baseline)
 
     def limits(scores: np.ndarray, cloud: np.ndarray, own: float) -> tuple[float, float]:
@@ -264,7 +235,7 @@ def _invert(curve, resampled, factor, confidence, baseline, place):
         places, mixing = _between(when)
         contrast = mixing - target.weights
         height = contrast @ scores - target.constant
-        variance = np.einsum("gs,st,gt->g", contrast, covariance(cloud, factor), contrast)
+        variance = np.einsum("gs,st,gt->g", contrast, covariance(cloud, scheme), contrast)
         margin = quantile * np.sqrt(np.maximum(variance, 0))
         lower = _first(places, height + margin)
         upper = _first(places, height - margin)

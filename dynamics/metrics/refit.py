@@ -77,6 +77,54 @@ def subsamples(
     )
 
 
+def half_rows(folds: Array, resamples: int = 100, *, seed: int = 0) -> np.ndarray:
+    """Random halves of the stimuli in complementary pairs, every fold cut in half.
+
+    The two halves of a pair share no stimulus, so their scores are independent given the network
+    and the brain, and half of the squared difference is the variance of a score of half as many
+    stimuli, without bias and however rough the score is as a function of the stimuli. Overlapping
+    subsets have no such property: what refitting adds at random counts fully in each of them.
+
+    Parameters
+    ----------
+    folds : array of shape (n,)
+        Fold of each stimulus.
+    resamples : int
+        Number of halves, even.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    array of shape (resamples, kept), int64
+        Ascending row numbers; row 2 k + 1 complements row 2 k; -1 fills up the end.
+
+    Raises
+    ------
+    ValueError
+        If `resamples` is odd, or a fold has fewer than 4 stimuli.
+    """
+    members, rng = _members(folds), np.random.default_rng(seed)
+    if resamples < 2 or resamples % 2:
+        raise ValueError(f"halves come in pairs: give an even number of resamples, not {resamples}")
+    if min(map(len, members)) < 4:
+        raise ValueError(
+            f"a fold has {min(map(len, members))} stimuli: half of it is no fold, use fewer folds"
+        )
+    halves = []
+    for _ in range(resamples // 2):
+        # Folds of odd size give the larger half to either side in turn.
+        odd = np.cumsum([len(rows) % 2 for rows in members])
+        first = [
+            rng.choice(rows, (len(rows) + turn % 2) // 2, replace=False)
+            for rows, turn in zip(members, odd, strict=True)
+        ]
+        one = np.sort(np.concatenate(first))
+        halves += [one, np.setdiff1d(np.concatenate(members), one)]
+    width = max(map(len, halves))
+    return np.stack([np.pad(rows, (0, width - len(rows)), constant_values=-1) for rows in halves])
+
+
 def bootstrap_rows(folds: Array, resamples: int = 100, *, seed: int = 0) -> np.ndarray:
     """Stimuli drawn with replacement inside each fold, so that copies never straddle a split.
 
@@ -136,6 +184,7 @@ def jackknife_rows(folds: Array, resamples: int = 33, *, seed: int = 0) -> np.nd
 
 
 RESAMPLERS: dict[str, Callable[..., np.ndarray]] = {
+    "halves": half_rows,
     "subsample": subsamples,
     "bootstrap": bootstrap_rows,
     "jackknife": jackknife_rows,
