@@ -69,6 +69,7 @@ class Sweep(_Section):
     keep: int = Field(default=2, ge=1)
     storage_options: dict[str, Any] = {}
     trust_checkpoints: bool = False
+    untrained: bool = True
     pretrain: Pretraining | None = None
 
     @model_validator(mode="before")

@@ -53,6 +53,8 @@ def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str,
     with store.lock(sweep.store):
         root = store.begin(sweep.store, run=sweep.run, identity=identity)
         store.plan(root, [(c.step, c.uri, c.bytes) for c in found])
+        if sweep.untrained and found[0].step != 0:
+            _add_untrained(root, sweep, stimuli, found[-1])
         todo = [c for c in _complete(found) if _is_due(root, c)]
         if advance is not None:
             _extract_all(root, sweep, stimuli, todo, advance)
@@ -153,6 +155,35 @@ def _is_due(root: zarr.Group, checkpoint: Checkpoint) -> bool:
             )
         return False
     return record["status"] == store.PENDING or (record["status"] == store.FAILED and changed)
+
+
+def _add_untrained(
+    root: zarr.Group, sweep: Sweep, stimuli: StimulusSet, sample: Checkpoint
+) -> None:
+    """Put a network of the same architecture with fresh weights at step 0 of a run without one."""
+    uri = f"untrained: freshly initialised from seed {sweep.seed}, not of this run"
+    store.plan(root, [(0, uri, 0)])
+    if store.statuses(root)[0] == store.DONE:
+        return
+    start = time.perf_counter()
+    try:
+        (_, read) = next(iter(_read_ahead([sample], sweep)))
+        if isinstance(read, Exception):
+            raise read
+        path, weights, _ = read
+        settings = {"trust": sweep.trust_checkpoints} | sweep.model.arguments
+        model = models.untrained(
+            sweep.model.name, path, state=weights, **({"seed": sweep.seed} | settings)
+        )
+        batches = extract.batches(model, stimuli, batch_size=sweep.batch_size)
+        layers = extract.extract(model, batches, pooling=sweep.pooling)
+        names = {"stimuli": stimuli.names, "categories": stimuli.categories}
+        store.write_activations(root, 0, layers, **names)
+        outcome = {"status": store.DONE, "sha256": f"untrained-{sweep.seed}", "error": ""}
+    except _FAULTS as fault:
+        outcome = {"status": store.FAILED, "error": _sentence(fault)}
+        logger.warning("no untrained network for step 0: %s", outcome["error"])
+    store.commit(root, 0, seconds=time.perf_counter() - start, **outcome)
 
 
 def _extract_all(

@@ -107,6 +107,25 @@ def test_a_checkpoint_that_is_still_being_written_is_left_for_later(content, tmp
     assert crawl.crawl(sweep, advance=silent) == {"done": 4, "failed": 0, "new": 1}
 
 
+def test_a_run_without_step_0_gets_an_untrained_network_there_and_it_is_marked(content, tmp_path):
+    (tmp_path / "checkpoints" / "epoch=0-step=0.ckpt").unlink()
+    sweep = sweep_of(content, seed=3)
+    assert crawl.crawl(sweep, advance=silent) == {"done": 4, "failed": 0, "new": 3}
+    tree = store.open(sweep.store)
+    assert tree["activations"]["step"].to_numpy().tolist() == [0, 9, 10, 100]
+    assert "not of this run" in tree["checkpoints"]["uri"].sel(step=0).item()
+    stimuli = sounds.load("synthetic", per_kind=1, seconds=0.4)
+    model = encodecmae.build(None, **SIZES, seed=3)
+    wave = torch.tensor(stimuli.waveforms(model.sample_rate)[2])[None]
+    with torch.inference_mode():
+        expected = model(wave)["layer1"][0].mean(0).numpy()
+    found = tree["activations/layer1/activation"].isel(step=0, stimulus=2).to_numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    before = tree["activations/layer1/activation"].to_numpy()
+    assert crawl.crawl(sweep, advance=silent)["new"] == 0
+    np.testing.assert_array_equal(store.open(sweep.store)["activations/layer1/activation"], before)
+
+
 def test_a_selection_is_crawled_and_a_wider_one_later_adds_to_it(content):
     assert crawl.crawl(sweep_of(content, select=[0, 100]), advance=silent)["new"] == 2
     assert crawl.crawl(sweep_of(content), advance=silent)["new"] == 2

@@ -82,6 +82,39 @@ def build(
     return model
 
 
+def untrained(
+    state: Mapping[str, torch.Tensor],
+    *,
+    seed: int = 0,
+    heads: int = 12,
+    frames_per_token: int = 1,
+    **_: object,
+) -> EnCodecMAE:
+    """Build a network of the sizes of a state dict with fresh weights.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        Weights whose shapes tell the sizes.
+    seed : int
+        Of the initialisation.
+    heads, frames_per_token : int
+        As for `build`.
+
+    Returns
+    -------
+    EnCodecMAE
+        In evaluation mode.
+    """
+    sizes = _sizes(state, heads, frames_per_token)
+    inputs = state["wav_encoder.post_net.weight"].shape[1]
+    names = ("layers", "width", "feed_forward")
+    fresh = fresh_state(
+        heads=heads, inputs=inputs, seed=seed, **{name: sizes[name] for name in names}
+    )
+    return build(fresh, heads=heads, frames_per_token=frames_per_token)
+
+
 class EnCodecMAE(nn.Module):
     """The encoder as an adapter: waveforms in, activations of every layer out.
 
