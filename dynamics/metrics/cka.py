@@ -30,7 +30,7 @@ def cka(X: Array, Y: Array, *, debiased: bool = True) -> float:
         If rows do not match, a value is not finite, or there are fewer than 4 stimuli.
     """
     same_rows(X, Y)
-    return cka_gram(gram(X), gram(Y, name="Y"), debiased=debiased)
+    return float(cka_gram(gram(X), gram(Y, name="Y"), debiased=debiased))
 
 
 def cka_gram(K: Array, L: Array | None = None, *, debiased: bool = True) -> float | Array:

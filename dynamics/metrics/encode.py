@@ -129,7 +129,8 @@ def _default(layers, Y, make, alphas, seed) -> dict:
     result = nested_ridge_features(layers, mean, folds, alphas)
     if Y.ndim == 3 and Y.shape[2] > 1:
         noise = noise_ceiling(Y)
-        usable = torch.where(noise["reliability"] > 0, noise["reliability"], torch.nan)
+        reliability = as_tensor(noise["reliability"])
+        usable = torch.where(reliability > 0, reliability, torch.nan)
         result["ceiling"] = noise["ceiling"]
         result["r2_corrected"] = result["r2"] / usable
         result["layer_r2_corrected"] = result["layer_r2"] / usable

@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+
+from dynamics.metrics.gram import Array
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +91,7 @@ def stratified_folds(
     return fold_of_group[group]
 
 
-def check_folds(folds: Sequence | np.ndarray, n: int) -> np.ndarray:
+def check_folds(folds: Sequence | Array, n: int) -> np.ndarray:
     """Fold numbers 0 to F - 1 in the order of the given labels.
 
     Parameters
@@ -108,7 +111,7 @@ def check_folds(folds: Sequence | np.ndarray, n: int) -> np.ndarray:
     ValueError
         If the length is not `n` or there are fewer than 2 folds.
     """
-    labels = np.asarray(folds.cpu() if hasattr(folds, "cpu") else folds)
+    labels = np.asarray(folds.cpu() if isinstance(folds, torch.Tensor) else folds)
     if labels.shape != (n,):
         raise ValueError(
             f"folds has shape {labels.shape} for {n} stimuli: give one fold number a stimulus"
@@ -122,13 +125,13 @@ def check_folds(folds: Sequence | np.ndarray, n: int) -> np.ndarray:
 def make_folds(
     n: int,
     *,
-    folds: int | Sequence | np.ndarray | None,
+    folds: int | Sequence | Array | None,
     seed: int,
     categories: Sequence | None,
     groups: Sequence | None,
 ) -> np.ndarray:
     """Given folds checked, or new ones: stratified by category where there are categories."""
-    if folds is not None and np.ndim(folds) == 1:
+    if folds is not None and not isinstance(folds, (int, np.integer)):
         return check_folds(folds, n)
     for name, labels in (("categories", categories), ("groups", groups)):
         if labels is not None and len(labels) != n:

@@ -32,7 +32,7 @@ def mutual_knn(X: Array, Y: Array, *, k: int = 10) -> float:
     """
     same_rows(X, Y)
     x, y = activations(X), activations(Y, name="Y")
-    return mutual_knn_gram(x @ x.T, y @ y.T, k=k)
+    return float(mutual_knn_gram(x @ x.T, y @ y.T, k=k))
 
 
 def mutual_knn_gram(K: Array, L: Array | None = None, *, k: int = 10) -> float | Array:

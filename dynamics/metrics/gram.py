@@ -96,7 +96,7 @@ def check_layers(layers: Array | Mapping[str, Array]) -> dict[str, Array]:
         raise ValueError("there is no layer to compare: give at least one array of activations")
     counts = {name: len(X) for name, X in named.items()}
     if len(set(counts.values())) > 1:
-        low, high = min(counts, key=counts.get), max(counts, key=counts.get)
+        low, high = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
         raise ValueError(
             f"layer {low!r} has {counts[low]} stimuli and layer {high!r} has {counts[high]}: "
             "give every layer the same stimuli in the same order"

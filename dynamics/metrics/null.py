@@ -86,7 +86,9 @@ def ridge_null(
         shuffled = target[some].transpose(0, 1).reshape(n, -1)
         result = nested_ridge(as_tensor(K), shuffled, folds, alphas)
         names = ("r", "r2", "layer_r", "layer_r2")
-        parts.append({name: result[name].unflatten(-1, (len(some), v)) for name in names})
+        parts.append(
+            {name: as_tensor(result[name]).unflatten(-1, (len(some), v)) for name in names}
+        )
     out = {name: torch.cat([part[name] for part in parts], -2) for name in parts[0]}
     return {name: like(value.movedim(-2, 0), K, Y) for name, value in out.items()}
 
@@ -134,7 +136,8 @@ def rdm_null(D: Array, E: Array, orders: Array, *, compare: str = "spearman") ->
         Scores.
     """
     same_rows(D[0], E, names=("D", "E"))
-    return like(as_tensor(compare_rdms(D, _shuffled(E, orders), compare=compare)).T, D, E)
+    scores = compare_rdms(D, _shuffled(E, orders), compare=compare)
+    return like(torch.as_tensor(scores).T, D, E)
 
 
 def permutation_null(metric: Callable, X: Array, Y: Array, orders: Array) -> np.ndarray:

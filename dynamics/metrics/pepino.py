@@ -8,6 +8,7 @@ Scores are squared Pearson correlations of pooled out-of-fold predictions, 0 whe
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from dynamics.metrics.folds import check_folds
@@ -48,7 +49,7 @@ def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) 
     fold = check_folds(folds, len(target))
     if fold.max() < 2:
         raise ValueError("nested cross-validation needs at least 3 folds: give more folds")
-    grid = check_alphas(ALPHAS if alphas is None else alphas, gram)[0]
+    grid = check_alphas(np.array(ALPHAS) if alphas is None else alphas, gram)[0]
     labels = torch.as_tensor(fold, device=gram.device)
     rows = [(labels == f).nonzero().ravel() for f in range(int(fold.max()) + 1)]
     splits = [Splits.of(matrix, rows) for matrix in gram]
@@ -76,11 +77,11 @@ def _block(
     out = {"r": _r(chosen, y), "layer": layer, "alpha": alpha, "prediction": chosen}
 
     layer_alpha = [_choose(splits, scores, y, grid, [i])[1] for i in range(len(splits))]
-    prediction = [s.predict_outer(y, a) for s, a in zip(splits, layer_alpha)]
+    predictions = [s.predict_outer(y, a) for s, a in zip(splits, layer_alpha)]
     out["layer_alpha"] = torch.stack(layer_alpha)
-    out["layer_r"] = torch.stack([_r(p, y) for p in prediction])
+    out["layer_r"] = torch.stack([_r(p, y) for p in predictions])
     out["fold_r"] = torch.stack(
-        [torch.stack([_r(p[test], y[test]) for test in rows]) for p in prediction]
+        [torch.stack([_r(p[test], y[test]) for test in rows]) for p in predictions]
     )
     return out
 

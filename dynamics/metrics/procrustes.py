@@ -33,7 +33,7 @@ def procrustes(X: Array, Y: Array, *, kind: str = "angular") -> float:
         If the kind is unknown, rows do not match or a value is not finite.
     """
     same_rows(X, Y)
-    return procrustes_gram(gram(X), gram(Y, name="Y"), kind=kind)
+    return float(procrustes_gram(gram(X), gram(Y, name="Y"), kind=kind))
 
 
 def procrustes_gram(K: Array, L: Array | None = None, *, kind: str = "angular") -> float | Array:

@@ -142,18 +142,17 @@ def nested_layers(
     rows = [torch.as_tensor(np.flatnonzero(fold == f), device=device) for f in range(n_folds)]
 
     n_layers, v = len(sources), target.shape[1]
-    new = dict(dtype=torch.float64, device=device)
     out = {
-        "layer_r": torch.empty(n_layers, v, **new),
-        "fold_r": torch.empty(n_layers, n_folds, v, **new),
-        "layer_alpha": torch.empty(n_layers, n_folds, v, **new),
+        "layer_r": target.new_empty(n_layers, v),
+        "fold_r": target.new_empty(n_layers, n_folds, v),
+        "layer_alpha": target.new_empty(n_layers, n_folds, v),
         "layer": torch.zeros(n_folds, v, dtype=torch.int64, device=device),
-        "alpha": torch.empty(n_folds, v, **new),
+        "alpha": target.new_empty(n_folds, v),
         "prediction": torch.empty_like(target),
     }
-    best = torch.full((n_folds, v), -torch.inf, **new)
+    best = target.new_full((n_folds, v), -torch.inf)
     second = best.clone()
-    at_edge = torch.zeros((), **new)
+    at_edge = target.new_zeros(())
     for number, ((matrix, factor), grid) in enumerate(zip(sources, penalties)):
         splits = Splits.of(matrix, rows, factor)
         scores, choices, rising = _search(splits, target, grid, search_dtype)
@@ -212,7 +211,7 @@ def default_alphas(K: Array) -> Array:
     array of shape (layers, 20)
         Penalties in the units of K, ascending.
     """
-    variance = torch.diagonal(centre(as_tensor(K)), dim1=-2, dim2=-1).mean(-1)
+    variance = torch.diagonal(as_tensor(centre(K)), dim1=-2, dim2=-1).mean(-1)
     return like(_grid(variance[:, None]), K)
 
 

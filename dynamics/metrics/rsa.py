@@ -47,7 +47,8 @@ def rsa(
     same_rows(X, Y)
     own = "sqeuclidean" if distance == "crossnobis" and X.ndim == 2 else distance
     first = rdm(X, distance=own, zscore=zscore)
-    return compare_rdms(first, rdm(Y, distance=distance, zscore=zscore), compare=compare)
+    second = rdm(Y, distance=distance, zscore=zscore)
+    return float(compare_rdms(first, second, compare=compare))
 
 
 def compare_rdms(D: Array, E: Array, *, compare: str = "spearman") -> float | Array:

@@ -87,15 +87,15 @@ def encode_timeresolved(
 
     prediction = as_tensor(result["prediction"]).reshape(n, t, v)
     choice = as_tensor(result["layer"]).long()
-    out = {name: result[name] for name in ("r", "r2", "alpha", "alpha_edge")}
+    out = {name: as_tensor(result[name]) for name in ("r", "r2", "alpha", "alpha_edge")}
     out["prediction"] = prediction
     out["r_time"] = torch.stack([pearson(prediction[:, i], target[:, i]) for i in range(t)])
     out["layer_r"] = as_tensor(result["layer_r"]).reshape(len(named), len(spans), v)
     out["layer"], out["window"] = choice // len(spans), choice % len(spans)
     given = next(iter(named.values()))
-    out = {name: like(value, given, Y) for name, value in out.items()}
+    arrays = {name: like(value, given, Y) for name, value in out.items()}
     labels = {"layer_names": np.array(list(named)), "windows": np.array(windows, float)}
-    return out | labels | {"folds": fold}
+    return arrays | labels | {"folds": fold}
 
 
 def delay(X: torch.Tensor, samples: Sequence[int]) -> torch.Tensor:

@@ -63,9 +63,8 @@ def tuckute_ridge(
     shape = (len(gram), SPLITS, mean.shape[1])
     out = {name: gram.new_empty(shape) for name in ("split_r", "alpha")}
     corrected = gram.new_empty(shape)
-    for s, (train, test) in enumerate(random_splits(len(target), seed=seed)):
-        train, test = (torch.as_tensor(rows, device=gram.device) for rows in (train, test))
-        reliability = _reliability([y[train] for y in singles], FLOORS[0])
+    for s, split in enumerate(random_splits(len(target), seed=seed)):
+        train, test = (torch.as_tensor(rows, device=gram.device) for rows in split)
         for number, matrix in enumerate(gram):
             model = LeaveOneOut.of(matrix, train, test)
             prediction, alpha = model.fit_predict(mean, grid)
@@ -73,7 +72,8 @@ def tuckute_ridge(
             out["split_r"][number, s], out["alpha"][number, s] = r, alpha
             if repeated:
                 predicted = [model.fit_predict(y, grid)[0] for y in singles]
-                noise = reliability * _reliability(predicted, FLOORS[1])
+                noise = _reliability([y[train] for y in singles], FLOORS[0])
+                noise = noise * _reliability(predicted, FLOORS[1])
                 corrected[number, s] = r.square() / noise
     out["split_r2"] = out["split_r"].square()
     if repeated:
@@ -162,10 +162,8 @@ def numpy_median(x: torch.Tensor, dim: int = 1) -> torch.Tensor:
     return x.nanquantile(0.5, dim)
 
 
-def _reliability(repetitions: list[torch.Tensor], floor: float) -> torch.Tensor | None:
+def _reliability(repetitions: list[torch.Tensor], floor: float) -> torch.Tensor:
     """Median pair correlation over rows, Spearman-Brown corrected, at least `floor`."""
-    if not repetitions:
-        return None
     pairs = [pearson(b, a) for a, b in combinations(repetitions, 2)]
     r, R = numpy_median(torch.stack(pairs), 0), len(repetitions)
     return torch.nan_to_num(R * r / (1 + (R - 1) * r), nan=floor).clamp(min=floor)
