@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from dynamics.emergence.intervals import STATISTICS, aligned
+from dynamics.emergence.intervals import STATISTICS, aligned, interval, invert
 from dynamics.emergence.resamples import Scheme
 
 
@@ -90,9 +90,10 @@ def compare(
     xarray.Dataset
         Along `pair`, with coordinates `first` and `second`: `difference`, `lower`, `upper`
         (second minus first; for steps in decades of 1 + step, so positive where the first comes
-        first), `p` (two-sided) and `p_adjusted`; `unreached`: part of the resamples in which one
-        of the two has no value. Both missing values and infinite limits are possible: where
-        either has no value there is no difference, and `status` says which one has.
+        first), `p` (two-sided) and `p_adjusted`. The limits are put together from those of the
+        two curves and the correlation of what resamples do to them; they are infinite, and p is
+        1, where those are open. Where either curve has no value there is no difference, and
+        `status` says which one has.
 
     Raises
     ------
@@ -104,13 +105,20 @@ def compare(
         raise ValueError(
             f"there is no correction {correction!r}: use one of {', '.join(CORRECTIONS)}"
         )
-    estimate, values, scheme = _values(curve, resampled, statistic, arguments)
+    found = interval(
+        curve, resampled, statistic=statistic, confidence=confidence, **arguments
+    ).drop_vars("status", errors="ignore")
+    curve, resampled = aligned(curve, resampled)
+    freedom = Scheme.of(resampled).freedom(resampled.sizes["resample"])
+    off = _deviations(curve, resampled, statistic, confidence, arguments)
     names = [str(name) for name in _labels(curve, dim)]
+    if STATISTICS[statistic].goal is not None:
+        found = found.assign({k: np.log10(1 + found[k]) for k in ("estimate", "lower", "upper")})
     parts = []
-    for a, b in combinations(range(len(names)), 2):
-        one = estimate.isel({dim: b}, drop=True) - estimate.isel({dim: a}, drop=True)
-        cloud = values.isel({dim: b}, drop=True) - values.isel({dim: a}, drop=True)
-        parts.append(_difference(one, cloud, scheme, confidence, estimate, dim, (a, b)))
+    for pair in combinations(range(len(names)), 2):
+        a, b = (found.isel({dim: place}, drop=True) for place in pair)
+        rho = xr.corr(*(off.isel({dim: place}, drop=True) for place in pair), "deviation")
+        parts.append(_difference(a, b, rho, stats.t.ppf((1 + confidence) / 2, freedom), freedom))
     found = xr.concat(parts, "pair", coords="minimal", compat="override")
     pairs = list(combinations(names, 2))
     found = found.assign_coords(
@@ -251,17 +259,33 @@ def _values(curve, resampled, statistic, arguments):
     return *found, Scheme.of(resampled)
 
 
-def _difference(one, cloud, scheme, confidence, estimate, dim, pair) -> xr.Dataset:
-    freedom = scheme.freedom(cloud.sizes["resample"])
-    z = stats.t.ppf((1 + confidence) / 2, freedom)
-    error = scheme.error(cloud)
-    unreached = cloud.isnull().mean("resample")
-    # Where many resamples have no difference, its limits are not known from those that have one.
-    open_ended = (unreached > (1 - confidence) / 2) & one.notnull()
-    p = xr.apply_ufunc(
-        lambda t: 2 * stats.t.sf(np.abs(t), freedom), one / error.where(error > 0)
-    ).where(~open_ended)
-    has = [estimate.isel({dim: place}, drop=True).notnull() for place in pair]
+def _deviations(curve, resampled, statistic, confidence, arguments) -> xr.DataArray:
+    """Find what each resample does to a curve's statistic, up to a factor: for correlations."""
+    function, place = STATISTICS[statistic]
+    if place is None:
+        off = Scheme.of(resampled).of_values(function(resampled, **arguments))
+        return off.rename(resample="deviation")
+    baseline = arguments.get("baseline")
+    return invert(curve, resampled, confidence, baseline, place | arguments)["deviation"]
+
+
+def _difference(a, b, rho, quantile, freedom) -> xr.Dataset:
+    """Limits of b - a from those of a and b (Zou & Donner 2008, 10.1002/sim.3095)."""
+    difference = b["estimate"] - a["estimate"]
+    rho = rho.fillna(0.0).clip(-1, 1)
+
+    def reach(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+        open_ended = ~(np.isfinite(one) & np.isfinite(other))
+        one, other = one.where(~open_ended, 0.0), other.where(~open_ended, 0.0)
+        length = np.sqrt((one**2 + other**2 - 2 * rho * one * other).clip(min=0))
+        return length.where(~open_ended, np.inf)
+
+    down = reach(b["estimate"] - b["lower"], a["upper"] - a["estimate"])
+    up = reach(b["upper"] - b["estimate"], a["estimate"] - a["lower"])
+    toward = xr.where(difference > 0, down, up) / quantile
+    t = abs(difference) / toward.where(toward > 0)
+    p = xr.apply_ufunc(lambda x: 2 * stats.t.sf(x, freedom), t)
+    has = [each["estimate"].notnull() for each in (a, b)]
     status = xr.where(
         has[0] & has[1],
         "both",
@@ -269,11 +293,10 @@ def _difference(one, cloud, scheme, confidence, estimate, dim, pair) -> xr.Datas
     )
     return xr.Dataset(
         {
-            "difference": one,
-            "lower": (one - z * error).where(~open_ended, -np.inf),
-            "upper": (one + z * error).where(~open_ended, np.inf),
-            "p": p,
-            "unreached": unreached,
+            "difference": difference,
+            "lower": (difference - down).where(has[0] & has[1]),
+            "upper": (difference + up).where(has[0] & has[1]),
+            "p": p.where(has[0] & has[1]),
             "status": status,
         }
     )

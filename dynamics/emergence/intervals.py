@@ -100,16 +100,20 @@ def interval(
         arguments["baseline"] = baseline
     estimate = function(curve, **arguments)
     scheme = Scheme.of(resampled)
+    unreached = error = xr.full_like(estimate, np.nan)
+    if place is not None:
+        bounds = invert(curve, resampled, confidence, baseline, place | arguments)
     if place is not None and method == "inversion":
-        found = _invert(curve, resampled, scheme, confidence, baseline, place | arguments)
-        unreached = xr.full_like(estimate, np.nan)
-        error = xr.full_like(estimate, np.nan)
+        lower, upper = bounds["lower"], bounds["upper"]
     else:
         values = function(resampled, **arguments)
         unreached = values.isnull().mean("resample")
         first = float(curve["step"][0]) if place is not None else None
-        found, error = _spread_out(estimate, values, scheme, confidence, method, first)
-    lower, upper = found
+        (lower, upper), error = _spread_out(estimate, values, scheme, confidence, method, first)
+        if first is not None:
+            upper = upper.where(bounds["shown"] & estimate.notnull(), np.inf)
+            known = estimate["status"] != "missing"
+            lower, upper = lower.where(known), upper.where(known)
     described = xr.Dataset({"estimate": estimate, "lower": lower, "upper": upper})
     described = described.assign(error=error, unreached=unreached)
     described.attrs.update(
@@ -179,12 +183,6 @@ def aligned(curve: xr.DataArray, resampled: xr.DataArray) -> tuple[xr.DataArray,
     return curve, resampled.transpose("resample", *curve.dims)
 
 
-def covariance(scores: np.ndarray, scheme: Scheme) -> np.ndarray:
-    """Covariance (steps, steps) of a full-sample curve from resamples (resamples, steps)."""
-    deviations = scheme.deviations(scores)
-    return deviations.T @ deviations / scheme.freedom(len(scores))
-
-
 def _spread_out(estimate, values, scheme, confidence, method, first):
     """Limits and standard error from the statistic of every resample.
 
@@ -211,48 +209,82 @@ def _spread_out(estimate, values, scheme, confidence, method, first):
     lower, upper = back(lower), back(upper)
     if is_step:
         lower = lower.clip(min=first).where(np.isfinite(lower), first)
-        uncertain = values.isnull().mean("resample") > tail
-        upper = upper.where(~uncertain & estimate.notnull(), np.inf)
-        known = estimate.notnull() | (estimate["status"] != "missing")
-        lower, upper = lower.where(known), upper.where(known)
     return (lower, upper), error
 
 
-def _invert(curve, resampled, scheme, confidence, baseline, place):
-    steps = curve["step"].to_numpy().astype(float)
-    way = curves.sign(place.pop("direction", "up"))
-    sustained = place.pop("sustained", False)
-    options = {"decades": 1.0} | place
-    quantile = stats.t.ppf((1 + confidence) / 2, scheme.freedom(resampled.sizes["resample"]))
-    level = xr.DataArray(np.nan) if baseline is None else way * xr.DataArray(baseline)
+def invert(
+    curve: xr.DataArray,
+    resampled: xr.DataArray,
+    confidence: float,
+    baseline: xr.DataArray | None,
+    place: dict[str, Any],
+) -> xr.Dataset:
+    """Interval of a step by inversion of tests, and what comparisons need.
 
-    def limits(scores: np.ndarray, cloud: np.ndarray, own: float) -> tuple[float, float]:
+    Parameters
+    ----------
+    curve, resampled, confidence, baseline
+        As in `interval`.
+    place : dict
+        Where the goal lies: `fraction`, `reference`, and `decades`, `direction`, `sustained`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `lower`, `upper`; `shown`: whether the gain is significant at all (without that `upper` is
+        infinite); `deviation` (deviation): of the contrast at the estimated step, by resample.
+    """
+    steps, options = curve["step"].to_numpy().astype(float), {"decades": 1.0} | place
+    way = curves.sign(options.pop("direction", "up"))
+    sustained, fraction = options.pop("sustained", False), options.pop("fraction")
+    options.pop("baseline", None)
+    scheme, number = Scheme.of(resampled), resampled.sizes["resample"]
+    freedom = scheme.freedom(number)
+    tail = (1 - confidence) / 2
+    level = xr.DataArray(np.nan) if baseline is None else way * xr.DataArray(baseline)
+    nothing = np.full(number // 2 if scheme.paired else number, np.nan)
+
+    def limits(scores: np.ndarray, cloud: np.ndarray, own: float):
         finite = np.isfinite(scores) & np.isfinite(cloud).all(0)
         if finite.sum() < 2:
-            return np.nan, np.nan
+            return np.nan, np.nan, False, nothing
         when, scores, cloud = steps[finite], scores[finite], cloud[:, finite]
-        target, _ = goal(when, scores, level=None if np.isnan(own) else own, **options)
+        start = None if np.isnan(own) else own
+        base, top, target = (
+            goal(when, scores, fraction=part, level=start, **options)[0]
+            for part in (0.0, 1.0, fraction)
+        )
+        off = scheme.deviations(cloud)
         places, mixing = _between(when)
         contrast = mixing - target.weights
         height = contrast @ scores - target.constant
-        variance = np.einsum("gs,st,gt->g", contrast, covariance(cloud, scheme), contrast)
-        margin = quantile * np.sqrt(np.maximum(variance, 0))
-        lower = _first(places, height + margin)
-        upper = _first(places, height - margin)
-        if sustained and upper >= when[window(when, options["decades"])[0]]:
+        error = np.sqrt(((off @ contrast.T) ** 2).sum(0) / freedom)
+        quantile = stats.t.ppf(1 - tail, freedom)
+        lower = _first(places, height + quantile * error)
+        upper = _first(places, height - quantile * error)
+        # Any of many steps may be above the goal by chance: first the gain itself must be there,
+        # and a peak was chosen among all steps.
+        looks = len(when) - 1 if options["reference"] == "peak" else 1
+        gain = top.of(scores) - base.of(scores)
+        gain_error = np.sqrt(((off @ (top.weights - base.weights)) ** 2).sum() / freedom)
+        shown = bool(gain > stats.t.ppf(1 - tail / looks, freedom) * gain_error)
+        late = sustained and upper >= when[window(when, options["decades"])[0]]
+        if not shown or late:
             upper = np.inf
-        return lower, upper
+        nearest = int(np.argmax(height >= 0))
+        return lower, upper, shown, off @ contrast[nearest]
 
-    return xr.apply_ufunc(
+    lower, upper, shown, deviation = xr.apply_ufunc(
         limits,
         way * curve,
         way * resampled,
         level,
         input_core_dims=[["step"], ["resample", "step"], []],
-        output_core_dims=[[], []],
+        output_core_dims=[[], [], [], ["deviation"]],
         vectorize=True,
-        output_dtypes=[float, float],
+        output_dtypes=[float, float, bool, float],
     )
+    return xr.Dataset({"lower": lower, "upper": upper, "shown": shown, "deviation": deviation})
 
 
 def _between(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
