@@ -46,6 +46,29 @@ def _ridge(layers: Mapping[str, np.ndarray], target: Target, **arguments: Any) -
     }
 
 
+def _rsa(
+    layers: Mapping[str, np.ndarray],
+    target: Target,
+    *,
+    distance: str = "correlation",
+    compare: str = "spearman",
+    zscore: bool = True,
+) -> Variables:
+    own = "sqeuclidean" if distance == "crossnobis" else distance
+    D = np.stack([metrics.rdm(X, distance=own, zscore=zscore) for X in layers.values()])
+    E = _subject_rdms(target, distance=distance, zscore=zscore)
+    return {"score": (("layer", "subject"), metrics.compare_rdms(D, E, compare=compare))}
+
+
+def _subject_rdms(
+    target: Target, *, distance: str = "correlation", zscore: bool = True
+) -> np.ndarray:
+    """Return one RDM a subject, (n_subjects, n_joined, n_joined)."""
+    crossed = distance == "crossnobis"  # which needs the repetitions themselves
+    responses = [target.of_subject(name, mean=not crossed) for name in target.subject_names]
+    return np.stack([metrics.rdm(Y, distance=distance, zscore=zscore) for Y in responses])
+
+
 def _by_subject(compare: Callable[..., float]) -> Callable[..., Variables]:
     """Make a method of a function that compares two spaces, subject by subject."""
 
@@ -64,7 +87,7 @@ def _canonical(function: Callable[..., float]) -> Callable[..., float]:
 
 METHODS: dict[str, Callable[..., Variables]] = {
     "ridge": _ridge,
-    "rsa": _by_subject(lambda X, Y, _, **arguments: metrics.rsa(X, Y, **arguments)),
+    "rsa": _rsa,
     "cka": _by_subject(lambda X, Y, _, **arguments: metrics.cka(X, Y, **arguments)),
     # The cosine of the angular distance, so that more is closer as in the others.
     "procrustes": _by_subject(lambda X, Y, _: np.cos(metrics.procrustes(X, Y, kind="angular"))),
@@ -201,12 +224,9 @@ def _write_ceiling(group: zarr.Group, metric: Choice, target: Target) -> None:
         text = "noise ceiling (correlation) from repetitions"
         store.write_constant(group, "ceiling", ("neuroid",), values, description=text)
     if metric.name == "rsa" and len(target.subject_names) > 1:
-        compare = metric.arguments.get("compare", "spearman")
-        distance = metric.arguments.get("distance", "correlation")
-        rdms = [
-            metrics.rdm(target.of_subject(name), distance=distance) for name in target.subject_names
-        ]
-        bounds = metrics.rdm_noise_ceiling(np.stack(rdms), compare=compare)
+        options = dict(metric.arguments)
+        compare = options.pop("compare", "spearman")
+        bounds = metrics.rdm_noise_ceiling(_subject_rdms(target, **options), compare=compare)
         for name in ("lower", "upper"):
             text = f"{name} bound of the RSA noise ceiling over subjects"
             values = np.asarray(bounds[name])

@@ -40,9 +40,10 @@ class Target:
         """Responses averaged over repetitions, of shape (n_joined, n_neuroids)."""
         return self.response.mean(2) if self.response.ndim == 3 else self.response
 
-    def of_subject(self, name: str) -> np.ndarray:
-        """Return one subject's responses averaged over repetitions, (n_joined, n_neuroids)."""
-        return self.mean_response[:, self.subjects.astype(str) == name]
+    def of_subject(self, name: str, *, mean: bool = True) -> np.ndarray:
+        """Return one subject's responses, by default averaged over repetitions."""
+        values = self.mean_response if mean else self.response
+        return values[:, self.subjects.astype(str) == name]
 
     @property
     def subject_names(self) -> list[str]:

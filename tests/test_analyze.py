@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 from sklearn.linear_model import Ridge
 
-from dynamics import analyze, brains, store, targets
+from dynamics import analyze, brains, metrics, store, targets
 from dynamics.config import validate
 from dynamics.progress import silent
 
@@ -84,6 +84,32 @@ def test_scores_are_joined_by_name_and_agree_with_scikit_learn(sweep, brain):
     np.testing.assert_allclose(found["score"][1][0], r, atol=1e-6)
     by_name = brain.sel(stimulus=[NAMES[row] for row in target.rows])
     np.testing.assert_array_equal(by_name["response"].to_numpy(), target.response)
+
+
+@pytest.mark.parametrize("name", sorted(set(analyze.METHODS) - {"ridge"}))
+def test_every_metric_of_whole_spaces_has_a_score_a_subject(name):
+    rng = np.random.default_rng(0)
+    X = {"a": rng.standard_normal((60, 8)), "b": rng.standard_normal((60, 5))}
+    response = X["a"] @ rng.standard_normal((8, 12)) + 0.1 * rng.standard_normal((60, 12))
+    subjects = np.repeat(["s1", "s2"], 6)
+    target = targets.Target(np.arange(60), response, np.arange(60) % 5, subjects)
+    dims, score = analyze.METHODS[name](X, target)["score"]
+    assert dims == ("layer", "subject") and score.shape == (2, 2)
+    assert (score[0] > score[1] + 0.1).all()
+    plain = {"rsa": metrics.rsa, "cka": metrics.cka, "mutual_knn": metrics.mutual_knn}
+    if name in plain:
+        np.testing.assert_allclose(score[1, 1], plain[name](X["b"], response[:, 6:]), rtol=1e-9)
+
+
+def test_crossnobis_rsa_takes_the_repetitions():
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((40, 8))
+    signal = X @ rng.standard_normal((8, 10))
+    response = signal[..., None] + rng.standard_normal((40, 10, 4))
+    target = targets.Target(np.arange(40), response, np.arange(40) % 5, np.full(10, "s"))
+    score = analyze.METHODS["rsa"]({"a": X}, target, distance="crossnobis")["score"][1]
+    np.testing.assert_allclose(score[0, 0], metrics.rsa(X, response, distance="crossnobis"))
+    assert score[0, 0] > 0.4
 
 
 def test_only_what_is_missing_is_computed(sweep):
