@@ -8,7 +8,9 @@ not of the planted weight, because a score is a non-linear function of the weigh
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 
+from dynamics import emergence
 from dynamics.metrics.refit import (
     bootstrap_rows,
     half_rows,
@@ -81,3 +83,80 @@ def simulate(seed, *, neuroids=6, resamples=50, fixed=100):
         out[name] = parts.mean(3).swapaxes(0, 1).astype("float32")
         out[f"{name}_one"] = parts[..., 0].swapaxes(0, 1).astype("float32")
     return out
+
+
+SCHEMES = {"halves": {"spread": 1.0, "paired": 1}, "fixed": {"spread": 1.0, "paired": 0}}
+
+
+def gather(simulations, *, key="halves", one=False):
+    """Curves (sim, step, curve) and resamples of many simulations, labelled."""
+    name = f"{key}_one" if one else key
+    full = "full_one" if one else "full"
+    coords = {"step": STEPS, "curve": [f"{shape} {noise}" for shape, noise in CURVES]}
+    curve = xr.DataArray(
+        np.stack([each[full][0] for each in simulations]).astype(float),
+        dims=("sim", "step", "curve"),
+        coords=coords,
+    )
+    resampled = xr.DataArray(
+        np.stack([each[name] for each in simulations]).astype(float),
+        dims=("sim", "resample", "step", "curve"),
+        coords=coords,
+        attrs=SCHEMES[key],
+    )
+    return curve, resampled
+
+
+def covered(found, truth):
+    """Whether intervals hold the truth; open ones hold "never"."""
+    inside = (found["lower"] <= truth) & (truth <= found["upper"])
+    return inside | (truth.isnull() & np.isposinf(found["upper"]))
+
+
+def coverage(curve, resampled, *, statistic, method="inversion"):
+    """Table by curve: truth, coverage, part open above, median width and median error."""
+    truth = emergence.STATISTICS[statistic].function(curve.mean("sim"))
+    found = emergence.interval(curve, resampled, statistic=statistic, method=method)
+    steps = emergence.STATISTICS[statistic].goal is not None
+
+    def scale(x):
+        return np.log10(1 + x) if steps else x
+
+    width = scale(found["upper"]) - scale(found["lower"])
+    return xr.Dataset(
+        {
+            "truth": truth,
+            "coverage": covered(found, truth).mean("sim"),
+            "open": np.isinf(found["upper"]).mean("sim"),
+            "width": width.where(np.isfinite(width)).median("sim"),
+            "error": abs(scale(found["estimate"]) - scale(truth)).median("sim"),
+        }
+    )
+
+
+def difference_coverage(curve, resampled):
+    """Coverage of differences of two half-times, for all pairs of shapes that rise, by noise."""
+    rows = []
+    for noise in NOISES:
+        names = [f"{shape} {noise}" for shape in SHAPES if shape != "flat"]
+        part = {"curve": names}
+        found = emergence.compare(curve.sel(part), resampled.sel(part), dim="curve")
+        times = np.log10(1 + emergence.half_time(curve.sel(part).mean("sim"))).to_numpy()
+        truth = [times[b] - times[a] for a, b in ((0, 1), (0, 2), (1, 2))]
+        truth = xr.DataArray(truth, dims="pair")
+        inside = ((found["lower"] <= truth) & (truth <= found["upper"])).where(
+            found["difference"].notnull()
+        )
+        rows.append(
+            xr.Dataset(
+                {
+                    "truth": truth,
+                    "coverage": inside.mean("sim"),
+                    "open": np.isinf(found["upper"] - found["lower"]).mean("sim"),
+                    "none": found["difference"].isnull().mean("sim"),
+                }
+            ).assign_coords(
+                pair=[f"{a} - {b}" for a, b in zip(found.second.data, found["first"].data)]
+            )
+        )
+    return xr.concat(rows, "pair")

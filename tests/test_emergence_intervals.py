@@ -160,3 +160,24 @@ def test_steps_that_differ_are_refused():
         emergence.interval(curve, curve)
     with pytest.raises(ValueError, match="no statistic"):
         emergence.interval(curve, resampled, statistic="beauty")
+
+
+@pytest.mark.parametrize("method", ["halves", "subsample"])
+def test_whole_runs_are_resampled_as_one(method):
+    rng = np.random.default_rng(0)
+    X, noise = rng.standard_normal((60, 4)), rng.standard_normal((60, 20))
+    Y, folds = X + 0.3 * rng.standard_normal((60, 4)), np.arange(60) % 5
+    runs = {
+        step: {"a": noise, "b": np.hstack([weight * X, noise]).astype("float32")}
+        for step, weight in ((100, 3.0), (0, 0.0))
+    }
+    found = emergence.resample_scores(runs, Y, folds, method=method, resamples=6)
+    assert found.dims == ("step", "layer", "neuroid", "resample")
+    assert found["step"].to_numpy().tolist() == [0, 100]
+    # The same noise is the same score, because the resamples are the same.
+    np.testing.assert_allclose(found.sel(layer="a", step=0), found.sel(layer="a", step=100))
+    assert (found.sel(layer="b", step=100) > found.sel(layer="b", step=0)).all()
+    assert found.attrs["paired"] == (method == "halves")
+    assert found.attrs["spread"] == (1 if method == "halves" else 2)
+    with pytest.raises(ValueError, match="same layers"):
+        emergence.resample_scores({0: runs[0], 9: {"a": noise}}, Y, folds, resamples=2)

@@ -25,6 +25,7 @@ from dynamics.emergence.curves import (
 )
 from dynamics.emergence.fits import FITS, fit, left_out_error
 from dynamics.emergence.intervals import METHODS, STATISTICS, interval, with_subjects
+from dynamics.emergence.refits import resample_scores
 from dynamics.emergence.resamples import Scheme, scheme
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "peak",
     "plateau",
     "plateau_step",
+    "resample_scores",
     "scheme",
     "summarize",
     "with_subjects",
