@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from dynamics.recipe import Pretraining
+from dynamics.pretrain.recipe import Pretraining
 
 Model = TypeVar("Model", bound=BaseModel)
 

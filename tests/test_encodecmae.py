@@ -7,8 +7,8 @@ import pytest
 import soundfile
 import torch
 
-from dynamics.mel import DEVIATION, MEAN, frame_count, log_mel
 from dynamics.models.encodecmae import build
+from dynamics.models.mel import DEVIATION, MEAN, frame_count, log_mel
 
 CHECKPOINTS = {0: "epoch=0-step=0.ckpt", 1000: "epoch=10-step=1000.ckpt"}
 SMALL = {"layers": 3, "width": 48, "heads": 4, "mels": 40, "frames_per_token": 2, "seed": 3}

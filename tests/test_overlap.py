@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import soxr
 
-from dynamics.overlap import RATE, THRESHOLD, fingerprint, first_overlap
+from dynamics.pretrain.overlap import RATE, THRESHOLD, fingerprint, first_overlap
 from dynamics.synthesis import KINDS, sound
 
 RATES = 44100

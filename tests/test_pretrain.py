@@ -11,11 +11,11 @@ import soxr
 import torch
 from pydantic import ValidationError
 
-from dynamics import pretrain as room
-from dynamics.masked import RandomQuantiser, hide, prediction_loss
 from dynamics.models.encodecmae import build
 from dynamics.pretrain import Pretraining, Source, pretrain
-from dynamics.recordings import Recordings, Synthesised
+from dynamics.pretrain import training as room
+from dynamics.pretrain.masked import RandomQuantiser, hide, prediction_loss
+from dynamics.pretrain.recordings import Recordings, Synthesised
 from dynamics.synthesis import sound
 
 TINY = {

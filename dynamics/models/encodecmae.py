@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dynamics.mel import SAMPLE_RATE, SHIFT, WINDOW, frame_count, log_mel
 from dynamics.models import load_strictly
+from dynamics.models.mel import SAMPLE_RATE, SHIFT, WINDOW, frame_count, log_mel
 
 # Only pretraining uses these.
 _TRAINING_ONLY = (

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from dynamics import natsound
 from dynamics.audio import without_suffix
-from dynamics.natsound import folds as folds
+from dynamics.brains import natsound
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ def simulated(**arguments) -> xr.Dataset:
         ``response`` (stimulus, neuroid, repetition), with a known noise ceiling.
     """
     # Imported when asked for, because it needs a neural network library and nothing else does.
-    from dynamics import listener
+    from dynamics.brains import listener
 
     return listener.simulate(**arguments)
 

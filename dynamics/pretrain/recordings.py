@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from dynamics.mel import SAMPLE_RATE
+from dynamics.models.mel import SAMPLE_RATE
 from dynamics.synthesis import KINDS, sound
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Recordings:
         return np.pad(part, (0, samples - part.size), mode="wrap")
 
     def files(self) -> Iterator[tuple[str, np.ndarray, int]]:
-        """Path, waveform (int16) and rate of every file, for `dynamics.overlap`."""
+        """Path, waveform (int16) and rate of every file, for `dynamics.pretrain.overlap`."""
         for path, end, start in zip(self.paths, self._ends, np.append(0, self._ends)):
             yield str(path), self._tape[start : end - _GAP], SAMPLE_RATE
 

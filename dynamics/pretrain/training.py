@@ -18,13 +18,13 @@ import numpy as np
 import torch
 
 from dynamics import datasets
-from dynamics.masked import MaskedPredictor, RandomQuantiser, hide, prediction_loss
-from dynamics.mel import SAMPLE_RATE, log_mel
 from dynamics.models.encodecmae import stack
-from dynamics.overlap import first_overlap
-from dynamics.recipe import Pretraining, Source
-from dynamics.recordings import Recordings, Synthesised
-from dynamics.runfiles import Saved, resume, save_checkpoint, save_state
+from dynamics.models.mel import SAMPLE_RATE, log_mel
+from dynamics.pretrain.masked import MaskedPredictor, RandomQuantiser, hide, prediction_loss
+from dynamics.pretrain.overlap import first_overlap
+from dynamics.pretrain.recipe import Pretraining, Source
+from dynamics.pretrain.recordings import Recordings, Synthesised
+from dynamics.pretrain.runfiles import Saved, resume, save_checkpoint, save_state
 from dynamics.synthesis import KINDS
 
 __all__ = ["Pretraining", "Source", "pretrain"]

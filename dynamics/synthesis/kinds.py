@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.signal import lfilter
 
-from dynamics.sourcefilter import (
+from dynamics.synthesis.sourcefilter import (
     attack_decay,
     bumps,
     drift,
