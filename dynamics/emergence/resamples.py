@@ -9,6 +9,9 @@ right for a score that is nearly linear in the stimuli. A cross-validated score 
 adds variance of its own, which overlapping subsets each show in full. Complementary halves share
 no stimulus, so E (a - b)^2 / 2 is the variance at n / 2 whatever the score, and half of that the
 variance at n as far as variance falls with 1 / n.
+
+All of these speak of this network and this brain before other stimuli of the same kind. What
+another initialisation would do takes several runs to know.
 """
 
 from __future__ import annotations
