@@ -11,13 +11,8 @@ import numpy as np
 import xarray as xr
 
 from dynamics import emergence
-from dynamics.metrics.refit import (
-    bootstrap_rows,
-    half_rows,
-    refit_predictions,
-    refit_ridge,
-    rescore,
-)
+from dynamics.metrics.refit import refit_predictions, refit_ridge, rescore
+from dynamics.metrics.subsets import bootstrap_rows, half_rows
 
 STEPS = np.array([0, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000])
 N, FEATURES, LATENTS, FOLDS = 165, 192, 4, 5

@@ -4,7 +4,7 @@ import xarray as xr
 from scipy import stats
 
 from dynamics import emergence
-from dynamics.metrics.refit import RESAMPLERS
+from dynamics.metrics.subsets import RESAMPLERS
 
 STEPS = np.array([0, 10, 30, 100, 300, 1000, 3000, 10_000])
 RISE = np.array([0, 0.02, 0.05, 0.2, 0.4, 0.48, 0.5, 0.5])
@@ -27,7 +27,7 @@ def noisy(mean, resamples, noise, seed=0, correlated=0.0):
     return array(curve, "step"), array(curve + draw(resamples), ("resample", "step"), spread=1.0)
 
 
-@pytest.mark.parametrize("statistic", ["gain", "plateau", "area"])
+@pytest.mark.parametrize("statistic", ["gain", "plateau", "area", "final"])
 def test_interval_of_a_linear_statistic_is_the_t_interval_of_its_resamples(statistic):
     curve, resampled = noisy(RISE, 50, 0.03)
     found = emergence.interval(curve, resampled, statistic=statistic)
@@ -181,3 +181,13 @@ def test_whole_runs_are_resampled_as_one(method):
     assert found.attrs["spread"] == (1 if method == "halves" else 2)
     with pytest.raises(ValueError, match="same layers"):
         emergence.resample_scores({0: runs[0], 9: {"a": noise}}, Y, folds, resamples=2)
+
+
+def test_what_curve_and_baseline_share_cancels_in_the_gain_over_the_baseline():
+    curve, resampled = noisy(RISE, 60, 0.05)
+    level, levels = curve.isel(step=-1, drop=True) - 0.1, resampled.isel(step=-1, drop=True) - 0.1
+    found = emergence.interval(
+        curve - level, (resampled - levels).assign_attrs(resampled.attrs), statistic="final"
+    )
+    assert found["estimate"].item() == pytest.approx(0.1)
+    assert found["upper"].item() - found["lower"].item() < 1e-9

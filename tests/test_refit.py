@@ -3,15 +3,13 @@ import pytest
 import torch
 
 from dynamics.metrics import nested_ridge
-from dynamics.metrics.refit import (
+from dynamics.metrics.refit import refit_predictions, refit_ridge, rescore
+from dynamics.metrics.subsets import (
     RESAMPLERS,
     bootstrap_rows,
     counts,
     half_rows,
     jackknife_rows,
-    refit_predictions,
-    refit_ridge,
-    rescore,
     subsamples,
 )
 

@@ -15,18 +15,19 @@ from dynamics.emergence.correlations import correlate
 from dynamics.emergence.curves import (
     area,
     ceiling_fraction,
+    final,
     gain,
     half_time,
     onset,
     peak,
     plateau,
     plateau_step,
-    summarize,
 )
 from dynamics.emergence.fits import FITS, fit, left_out_error
 from dynamics.emergence.intervals import METHODS, STATISTICS, interval, with_subjects
 from dynamics.emergence.refits import resample_scores
 from dynamics.emergence.resamples import Scheme, scheme
+from dynamics.emergence.summary import summarize
 
 __all__ = [
     "CORRECTIONS",
@@ -41,6 +42,7 @@ __all__ = [
     "compare",
     "correlate",
     "decline_test",
+    "final",
     "fit",
     "gain",
     "half_time",

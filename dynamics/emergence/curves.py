@@ -172,6 +172,26 @@ def gain(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.Dat
     return curve.isel(step=-1, drop=True) - start
 
 
+def final(curve: xr.DataArray) -> xr.DataArray:
+    """Score at the last step.
+
+    For the interval of a gain over a baseline that was resampled too, subtract the one from the
+    other first, on all stimuli and resample by resample, and ask for this.
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        As in `half_time`.
+
+    Returns
+    -------
+    xarray.DataArray
+        Without the dimension `step`.
+    """
+    check(curve)
+    return curve.isel(step=-1, drop=True)
+
+
 def area(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.DataArray:
     """Area between a curve and its baseline over log(1 + step), divided by the axis' length.
 
@@ -265,54 +285,6 @@ def peak(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.Dat
         "decline_fraction": ("decline over the peak's gain", "1"),
     }.items():
         found[name].attrs.update(description=text[0], units=text[1])
-    return found
-
-
-def summarize(
-    curve: xr.DataArray,
-    *,
-    baseline: xr.DataArray | None = None,
-    ceiling: xr.DataArray | None = None,
-    decades: float = 1.0,
-) -> xr.Dataset:
-    """Every statistic of this module in one table.
-
-    Parameters
-    ----------
-    curve : xarray.DataArray
-        As in `half_time`.
-    baseline : xarray.DataArray, optional
-        A reference without learning (the spectrotemporal baseline): gives `gain_over_baseline`.
-        All else counts from the first step.
-    ceiling : xarray.DataArray, optional
-        Noise ceiling.
-    decades : float
-        Width of the plateau's window.
-
-    Returns
-    -------
-    xarray.Dataset
-        `onset`, `half_time`, `plateau_step` with a variable ``<name>_status`` each; `plateau`,
-        `peak_step`, `peak`, `decline`, `decline_fraction`, `gain`, `area`, and what the optional
-        arguments allow.
-    """
-    when = {
-        "onset": onset(curve, decades=decades),
-        "half_time": half_time(curve, decades=decades),
-        "plateau_step": plateau_step(curve, decades=decades),
-    }
-    found = xr.Dataset({name: value.drop_vars("status") for name, value in when.items()})
-    for name, value in when.items():
-        found[f"{name}_status"] = value["status"].drop_vars("status")
-    top = peak(curve).rename(score="peak")
-    found = found.merge(top, compat="override")
-    found["plateau"] = plateau(curve, decades=decades)
-    found["gain"] = gain(curve)
-    found["area"] = area(curve)
-    if baseline is not None:
-        found["gain_over_baseline"] = gain(curve, baseline=baseline)
-    if ceiling is not None:
-        found["ceiling_fraction"] = ceiling_fraction(curve, ceiling)
     return found
 
 

@@ -32,8 +32,8 @@ def fit(
     kind : str
         ``"isotonic"``: nearest curve that never falls. ``"spline"``: cubic smoothing spline, its
         smoothness by generalised cross-validation. ``"saturating"``:
-        a + b / (1 + exp(-(x - c) / w)). ``"constant"``. ``"auto"``: among the last three, the one with the smallest error at
-        left-out steps.
+        a + b / (1 + exp(-(x - c) / w)). ``"constant"``. ``"auto"``: among the
+        last three, the one with the smallest error at left-out steps.
     steps : array, optional
         Where to evaluate; by default the curve's own steps.
 

@@ -40,6 +40,7 @@ STATISTICS: dict[str, Statistic] = {
     "gain": Statistic(curves.gain),
     "area": Statistic(curves.area),
     "plateau": Statistic(curves.plateau),
+    "final": Statistic(curves.final),
 }
 METHODS = ("inversion", "normal", "percentile", "basic")
 
@@ -96,7 +97,7 @@ def interval(
         raise ValueError(f"there is no method {method!r}: use one of {', '.join(METHODS)}")
     curve, resampled = aligned(curve, resampled)
     function, place = STATISTICS[statistic]
-    if baseline is not None and statistic != "plateau":
+    if baseline is not None and statistic not in ("plateau", "final"):
         arguments["baseline"] = baseline
     estimate = function(curve, **arguments)
     scheme = Scheme.of(resampled)

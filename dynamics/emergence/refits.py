@@ -31,7 +31,7 @@ def resample_scores(
     folds : array of shape (n,)
         Fold of each stimulus.
     method : str
-        A name in `dynamics.metrics.refit.RESAMPLERS`.
+        A name in `dynamics.metrics.subsets.RESAMPLERS`.
     resamples : int
         How many (even for ``"halves"``; the number of groups for ``"jackknife"``).
     seed : int
@@ -51,14 +51,13 @@ def resample_scores(
         If the method is unknown, or steps differ in their layers.
     """
     # Torch takes seconds to import, and statistics on curves do without it.
-    from dynamics.metrics import refit
     from dynamics.metrics.gram import grams
+    from dynamics.metrics.refit import refit_ridge
+    from dynamics.metrics.subsets import RESAMPLERS
 
-    if method not in refit.RESAMPLERS:
-        raise ValueError(
-            f"there is no resampling {method!r}: use one of {', '.join(refit.RESAMPLERS)}"
-        )
-    rows = refit.RESAMPLERS[method](folds, resamples, seed=seed)
+    if method not in RESAMPLERS:
+        raise ValueError(f"there is no resampling {method!r}: use one of {', '.join(RESAMPLERS)}")
+    rows = RESAMPLERS[method](folds, resamples, seed=seed)
     ordered = sorted(steps)
     names = list(steps[ordered[0]])
     scores = []
@@ -68,7 +67,7 @@ def resample_scores(
                 f"step {step} has layers {', '.join(steps[step])}, step {ordered[0]} has "
                 f"{', '.join(names)}: give every step the same layers"
             )
-        scores.append(refit.refit_ridge(grams(steps[step])[1], Y, folds, rows, alphas))
+        scores.append(refit_ridge(grams(steps[step])[1], Y, folds, rows, alphas))
     kept = int((rows >= 0).sum(1).max())
     found = scheme(method, n=len(folds), kept=kept, resamples=resamples)
     return xr.DataArray(

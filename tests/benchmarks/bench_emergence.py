@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import emergence_simulation as simulation
 
 from dynamics import emergence
-from dynamics.metrics.refit import half_rows, refit_ridge
+from dynamics.metrics.refit import refit_ridge
+from dynamics.metrics.subsets import half_rows
 
 
 def run(folder: Path, number: int, neuroids: int) -> list[dict[str, np.ndarray]]:

@@ -1,0 +1,64 @@
+"""Every statistic of a curve in one table."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from dynamics.emergence.curves import (
+    area,
+    ceiling_fraction,
+    gain,
+    half_time,
+    onset,
+    peak,
+    plateau,
+    plateau_step,
+)
+
+
+def summarize(
+    curve: xr.DataArray,
+    *,
+    baseline: xr.DataArray | None = None,
+    ceiling: xr.DataArray | None = None,
+    decades: float = 1.0,
+) -> xr.Dataset:
+    """Tabulate every statistic of every curve.
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        As in `half_time`.
+    baseline : xarray.DataArray, optional
+        A reference without learning (the spectrotemporal baseline): gives `gain_over_baseline`.
+        All else counts from the first step.
+    ceiling : xarray.DataArray, optional
+        Noise ceiling.
+    decades : float
+        Width of the plateau's window.
+
+    Returns
+    -------
+    xarray.Dataset
+        `onset`, `half_time`, `plateau_step` with a variable ``<name>_status`` each; `plateau`,
+        `peak_step`, `peak`, `decline`, `decline_fraction`, `gain`, `area`, and what the optional
+        arguments allow.
+    """
+    when = {
+        "onset": onset(curve, decades=decades),
+        "half_time": half_time(curve, decades=decades),
+        "plateau_step": plateau_step(curve, decades=decades),
+    }
+    found = xr.Dataset({name: value.drop_vars("status") for name, value in when.items()})
+    for name, value in when.items():
+        found[f"{name}_status"] = value["status"].drop_vars("status")
+    top = peak(curve).rename(score="peak")
+    found = found.merge(top, compat="override")
+    found["plateau"] = plateau(curve, decades=decades)
+    found["gain"] = gain(curve)
+    found["area"] = area(curve)
+    if baseline is not None:
+        found["gain_over_baseline"] = gain(curve, baseline=baseline)
+    if ceiling is not None:
+        found["ceiling_fraction"] = ceiling_fraction(curve, ceiling)
+    return found
