@@ -41,6 +41,17 @@ def test_a_reader_sees_steps_sorted_with_their_own_values(tmp_path):
             np.testing.assert_array_equal(values, activations(step)[layer])
 
 
+def test_layers_stand_from_input_to_output(tmp_path):
+    root = store.begin(tmp_path / "s.zarr", run="test", identity=IDENTITY)
+    store.plan(root, [(0, "file", 1)])
+    names = [f"layer{i}" for i in (3, 0, 11, 2)]
+    layers = {name: np.zeros((3, 2), "float32") for name in names}
+    store.write_activations(root, 0, layers, stimuli=STIMULI, categories=CATEGORIES)
+    store.commit(root, 0)
+    assert list(store.open(tmp_path / "s.zarr")["activations"].children) == names
+    assert list(store.read_activations(tmp_path / "s.zarr", 0)) == names
+
+
 def test_steps_that_arrive_later_join_the_axis(tmp_path):
     fill(tmp_path / "s.zarr", [10, 1000])
     fill(tmp_path / "s.zarr", [10, 1000, 100])

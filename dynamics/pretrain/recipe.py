@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dynamics.synthesis import KINDS
-
 _FRAME_SECONDS, _SHIFT_SECONDS = 0.02656, 0.01328
 
 
@@ -34,6 +32,8 @@ class Source(BaseModel):
         recorded = self.folder is not None or self.dataset is not None
         if recorded == bool(self.synthetic):
             raise ValueError("a source is either `synthetic` or has a `folder` or `dataset`")
+        from dynamics.synthesis import KINDS  # SciPy's signal room takes seconds to import
+
         for kind in () if isinstance(self.synthetic, bool) else self.synthetic:
             if kind not in KINDS:
                 raise ValueError(

@@ -37,7 +37,7 @@ def open(path: str | Path) -> xr.DataTree:
     table = tree["checkpoints"].to_dataset()
     done = (table["status"] == DONE).to_numpy()
     datasets = {}
-    for node in tree.subtree:
+    for node in sorted(tree.subtree, key=_depth_of_layer):
         dataset = _plain_strings(node.to_dataset())
         if node.path.startswith("/checkpoints"):
             dataset = dataset.isel(step=np.argsort(dataset["step"].to_numpy()))
@@ -128,6 +128,11 @@ def read_activations(path: Path, step: int) -> dict[str, np.ndarray]:
     root = open_group(path)
     row = steps(root)[step]
     return {name: root[f"activations/{name}/activation"][row] for name in layer_names(root)}
+
+
+def _depth_of_layer(node: xr.DataTree) -> int:
+    """Sort layers from input to output; everything else keeps its place."""
+    return int(node.attrs.get("order", -1))
 
 
 def _plain_strings(dataset: xr.Dataset) -> xr.Dataset:
