@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# Two processes share the cores, and threads that spin while they wait would fight over them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
