@@ -17,8 +17,9 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from dynamics import extract, metrics, progress, sounds, store
+from dynamics import emergence, extract, metrics, progress, sounds, store
 from dynamics.config import Choice, Sweep
+from dynamics.metrics import refit, subsets
 from dynamics.sounds import StimulusSet
 from dynamics.targets import Target, checksums, load_brain, make_target
 
@@ -27,7 +28,13 @@ logger = logging.getLogger(__name__)
 Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
 
 
-def _ridge(layers: Mapping[str, np.ndarray], target: Target, **arguments: Any) -> Variables:
+def _ridge(
+    layers: Mapping[str, np.ndarray],
+    target: Target,
+    *,
+    halves: np.ndarray | None = None,
+    **arguments: Any,
+) -> Variables:
     given = {"folds": target.folds} if arguments.get("protocol") != "tuckute" else {}
     found = metrics.encode(dict(layers), target.response, **given, **arguments)
     dims = {
@@ -39,11 +46,17 @@ def _ridge(layers: Mapping[str, np.ndarray], target: Target, **arguments: Any) -
         "r2": ("best_r2", ("neuroid",)),
         "layer": ("best_layer", ("split", "neuroid")),
     }
-    return {
+    values = {
         name: (axes, np.asarray(found[key]))
         for key, (name, axes) in dims.items()
         if key in found and np.ndim(found[key]) == len(axes)
     }
+    if halves is not None and arguments.get("protocol", "default") == "default":
+        alphas = arguments.get("alphas")
+        K = metrics.grams(dict(layers))[1]
+        again = refit.refit_ridge(K, target.mean_response, target.folds, halves, alphas)
+        values["resample_score"] = (("layer", "resample", "neuroid"), np.asarray(again))
+    return values
 
 
 def _rsa(
@@ -53,11 +66,22 @@ def _rsa(
     distance: str = "correlation",
     compare: str = "spearman",
     zscore: bool = True,
+    halves: np.ndarray | None = None,
 ) -> Variables:
     own = "sqeuclidean" if distance == "crossnobis" else distance
     D = np.stack([metrics.rdm(X, distance=own, zscore=zscore) for X in layers.values()])
     E = _subject_rdms(target, distance=distance, zscore=zscore)
-    return {"score": (("layer", "subject"), metrics.compare_rdms(D, E, compare=compare))}
+    score = metrics.compare_rdms(D, E, compare=compare)
+    values: Variables = {"score": (("layer", "subject"), np.asarray(score))}
+    if halves is not None and compare in _RESAMPLED_COMPARISONS:
+        counts = subsets.counts(halves, len(target.rows))
+        again = metrics.resampled_rsa(D, E, counts, compare=compare)
+        axes = ("layer", "resample", "subject")
+        values["resample_score"] = (axes, np.asarray(again).transpose(1, 0, 2))
+    return values
+
+
+_RESAMPLED_COMPARISONS = ("spearman", "pearson", "cosine")
 
 
 def _subject_rdms(
@@ -72,7 +96,13 @@ def _subject_rdms(
 def _by_subject(compare: Callable[..., float]) -> Callable[..., Variables]:
     """Make a method of a function that compares two spaces, subject by subject."""
 
-    def method(layers: Mapping[str, np.ndarray], target: Target, **arguments: Any) -> Variables:
+    def method(
+        layers: Mapping[str, np.ndarray],
+        target: Target,
+        *,
+        halves: np.ndarray | None = None,
+        **arguments: Any,
+    ) -> Variables:
         responses = [target.of_subject(name) for name in target.subject_names]
         scores = [[compare(X, Y, target, **arguments) for Y in responses] for X in layers.values()]
         return {"score": (("layer", "subject"), np.array(scores, dtype=float))}
@@ -98,7 +128,16 @@ METHODS: dict[str, Callable[..., Variables]] = {
     ),
 }
 
-_ATTRS = {
+_HALVES = emergence.scheme("halves", n=2, kept=1, resamples=2)
+# Beyond so many neuroids the refits of every one would outgrow the scores a hundredfold.
+_MOST_RESAMPLED = 500
+
+_ATTRS: dict[str, dict[str, Any]] = {
+    "resample_score": {
+        "description": "score on complementary halves of the stimuli, refitted",
+        "units": "1",
+        **_HALVES.attrs,
+    },
     "score": {"description": "similarity of a layer to the target", "units": "1"},
     "r2_corrected": {"description": "r2 over the reliability of the responses", "units": "1"},
     "r2": {"description": "squared correlation of pooled predictions, 0 if negative", "units": "1"},
@@ -206,6 +245,7 @@ def _begin(
         "target_checksums": checksums(target),
         "baseline": sweep.baseline.model_dump() if sweep.baseline else None,
         "seed": sweep.seed,
+        "resamples": sweep.resamples,
     }
     group = store.begin_result(
         root, label, metric.label, identity=identity, coordinates=coordinates
@@ -253,7 +293,13 @@ def _write_baseline(
 
 
 def score_step(
-    path: str, step: int, target: Target, metric: str, arguments: Mapping[str, Any]
+    path: str,
+    step: int,
+    target: Target,
+    metric: str,
+    arguments: Mapping[str, Any],
+    *,
+    halves: np.ndarray | None = None,
 ) -> Variables:
     """Compare one step's layers with a target; what runs on a worker.
 
@@ -269,6 +315,9 @@ def score_step(
         A name in `METHODS`.
     arguments : mapping
         Arguments of the metric.
+    halves : array of shape (n_resamples, n_kept), optional
+        Complementary halves of the stimuli, the same for every step, on which the score is
+        computed again.
 
     Returns
     -------
@@ -277,7 +326,27 @@ def score_step(
     """
     layers = store.read_activations(Path(path), step)
     layers = {name: values[target.rows].astype(float) for name, values in layers.items()}
-    return METHODS[metric](layers, target, **arguments)
+    return METHODS[metric](layers, target, halves=halves, **arguments)
+
+
+def halves_of(target: Target, sweep: Sweep) -> np.ndarray | None:
+    """Return the halves of the stimuli on which every score of a target is computed again.
+
+    Parameters
+    ----------
+    target : Target
+        The brain target.
+    sweep : Sweep
+        Says how many, and the seed.
+
+    Returns
+    -------
+    array of shape (n_resamples, n_kept) or None
+        None where the sweep wants none, or there are too many neuroids to refit each.
+    """
+    if sweep.resamples == 0 or target.response.shape[1] > _MOST_RESAMPLED:
+        return None
+    return subsets.half_rows(target.folds, sweep.resamples, seed=sweep.seed)
 
 
 def _run(
@@ -293,6 +362,7 @@ def _run(
         client = stack.enter_context(cluster(scheduler, workers=sweep.workers))
         if advance is None:
             advance = stack.enter_context(progress.bar("analyzing", len(jobs)))
+        halves = {label: halves_of(target, sweep) for label, target in targets.items()}
         held = {label: client.scatter(target, hash=False) for label, target in targets.items()}
         window = 4 * max(1, sum(client.ncores().values()))
         waiting: deque = deque()
@@ -301,7 +371,14 @@ def _run(
         def submit() -> None:
             for group, metric, label, step in ahead:
                 future = client.submit(
-                    score_step, path, step, held[label], metric.name, metric.arguments, pure=False
+                    score_step,
+                    path,
+                    step,
+                    held[label],
+                    metric.name,
+                    metric.arguments,
+                    halves=halves[label],
+                    pure=False,
                 )
                 waiting.append((group, label, metric, step, future))
                 return
@@ -356,7 +433,7 @@ def cluster(address: str | None, *, workers: int = 0) -> Iterator[Any]:
             n_workers=workers or None,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=logging.ERROR,
         ) as local,
         Client(local, set_as_default=False) as client,

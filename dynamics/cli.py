@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import warnings
@@ -240,15 +241,24 @@ def _plot(sweep) -> None:
     table = Table(title="When each layer has made half of its final gain")
     for name in ("target", "metric", "layer"):
         table.add_column(name)
-    for name in ("untrained", "final", "half-time"):
+    for name in ("untrained", "final", "half-time [95 %]"):
         table.add_column(name, justify="right")
     for row in room.half_times(sweep).itertuples():
-        when = "no gain" if row.half_time != row.half_time else f"step {row.half_time:,.0f}"
+        when = _when(row.half_time, row.low, row.high)
         levels = (f"{row.untrained:.3f}", f"{row.final:.3f}")
-        table.add_row(row.target, row.metric, row.layer, *levels, when)
+        table.add_row(*map(escape, (row.target, row.metric, row.layer, *levels, when)))
     out.print(table)
     for path in written:
         out.print(f"figure: {path}", soft_wrap=True)
+
+
+def _when(step: float, low: float, high: float) -> str:
+    if math.isnan(step):
+        return "no gain"
+    if math.isnan(low) and math.isnan(high):
+        return f"step {step:,.0f}"
+    above = "..." if math.isinf(high) else f"{high:,.0f}"
+    return f"step {step:,.0f} [{low:,.0f}, {above}]"
 
 
 def _size(count: float) -> str:

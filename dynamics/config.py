@@ -64,6 +64,7 @@ class Sweep(_Section):
     batch_size: int = Field(default=16, ge=1)
     workers: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
+    resamples: int = Field(default=50, ge=0, multiple_of=2)
     select: Any = "all"
     duplicates: Literal["newer", "older", "error"] = "newer"
     keep: int = Field(default=2, ge=1)

@@ -17,6 +17,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from scipy import stats
 
 from dynamics import emergence
 
@@ -45,9 +46,8 @@ AXIS_NAMES = {"ridge": "Encoding score (Pearson r)", "rsa": "RSA (Spearman ρ)"}
 def plot_curves(results: xr.Dataset, *, ax: Axes | None = None, neuroid: str | None = None) -> Axes:
     """Draw one curve a layer: similarity against training step.
 
-    The mean over neuroids (or subjects) is drawn with a band of 95 % over subjects where there
-    are three or more, else over test folds; both by bootstrap of the units. A ring marks each
-    layer's half-time.
+    The mean over neuroids, within each subject first, is drawn with the band of `curve_and_band`.
+    A ring marks each layer's half-time.
 
     Parameters
     ----------
@@ -67,26 +67,25 @@ def plot_curves(results: xr.Dataset, *, ax: Axes | None = None, neuroid: str | N
         _, ax = plt.subplots(figsize=(COLUMN, 62 * MM), layout="constrained")
     if neuroid is not None:
         results = results.isel(neuroid=[_place(results, neuroid)])
-    units, over = _units(results)
-    curve = units.mean("unit")
+    curve, low, high, over = curve_and_band(results)
     layers = [str(name) for name in results["layer"].to_numpy()]
     colours = dict(zip(layers, sns.color_palette("viridis", len(layers))))
-    frame = units.to_dataframe("score").reset_index().astype({"layer": str})
     sns.lineplot(
-        frame,
+        curve.to_dataframe("score").reset_index().astype({"layer": str}),
         x="step",
         y="score",
         hue="layer",
         hue_order=layers,
         palette=colours,
-        errorbar=("ci", 95),
-        seed=0,
+        errorbar=None,
         marker="o",
         markersize=2.2,
         markeredgewidth=0,
-        err_kws={"alpha": 0.13, "linewidth": 0},
         ax=ax,
     )
+    for number, colour in enumerate(colours.values()):
+        band = (limit.isel(layer=number) for limit in (low, high))
+        ax.fill_between(curve["step"], *band, color=colour, alpha=0.13, linewidth=0)
     if ax.get_legend() is not None:
         ax.get_legend().remove()
     steps = curve["step"].to_numpy()
@@ -100,8 +99,75 @@ def plot_curves(results: xr.Dataset, *, ax: Axes | None = None, neuroid: str | N
     return ax
 
 
+def curve_and_band(
+    results: xr.Dataset,
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray, str]:
+    """Return the curves that `plot_curves` draws, with pointwise limits of 95 %.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+
+    Returns
+    -------
+    curve, low, high : xarray.DataArray
+        Dimensions step and layer. The limits are from Student's t: with ``resample_score`` over
+        stimuli by complementary halves, and over subjects as well where there are three or more;
+        else over subjects, or over test folds (then the curve is their mean). NaN where there
+        is nothing to tell them from.
+    over : str
+        What the limits are over; empty where there are none.
+    """
+    curve, resampled, over = resampled_curve(results)
+    if resampled is not None:
+        scheme = emergence.Scheme.of(resampled)
+        error = scheme.error(resampled)
+        freedom = scheme.freedom(resampled.sizes["resample"])
+    else:
+        units, over = _units(results)
+        freedom = units.sizes["unit"] - 1
+        curve = units.mean("unit")
+        error = units.std("unit", ddof=1) / np.sqrt(freedom + 1) if over else curve * np.nan
+    half = stats.t.ppf(0.975, max(1, freedom)) * error
+    order = ("step", "layer")
+    return (*(part.transpose(*order) for part in (curve, curve - half, curve + half)), over)
+
+
+def resampled_curve(
+    results: xr.Dataset,
+) -> tuple[xr.DataArray, xr.DataArray | None, str]:
+    """Return the mean curves and the same on resamples, for `dynamics.emergence.interval`.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+
+    Returns
+    -------
+    curve : xarray.DataArray
+        Dimensions step and layer.
+    resampled : xarray.DataArray or None
+        With `resample` besides; None where the results have no ``resample_score``.
+    over : str
+        What the resamples vary.
+    """
+    if "resample_score" not in results:
+        return mean_curve(results), None, ""
+    curve, resampled = results["score"], results["resample_score"].load()
+    attrs = resampled.attrs
+    if "neuroid" in curve.dims:
+        curve, resampled = _by_subject(curve), _by_subject(resampled).assign_attrs(attrs)
+    if "subject" in curve.dims and curve.sizes["subject"] > 2:
+        return (*emergence.with_subjects(curve, resampled), "stimuli and subjects")
+    if "subject" in curve.dims:
+        curve, resampled = curve.mean("subject"), resampled.mean("subject").assign_attrs(attrs)
+    return curve, resampled, "stimuli"
+
+
 def mean_curve(results: xr.Dataset) -> xr.DataArray:
-    """Return the curves that `plot_curves` draws: the mean over subjects, or over test folds.
+    """Return the curves that `plot_curves` draws, without their limits.
 
     Parameters
     ----------
@@ -113,6 +179,8 @@ def mean_curve(results: xr.Dataset) -> xr.DataArray:
     xarray.DataArray
         Dimensions step and layer.
     """
+    if "resample_score" in results:
+        return _mean(results["score"]).transpose("step", "layer")
     return _units(results)[0].mean("unit").transpose("step", "layer")
 
 
@@ -309,7 +377,8 @@ def _mark_half_times(ax: Axes, curve: xr.DataArray, colours: dict) -> None:
 
 def _draw_levels(ax: Axes, results: xr.Dataset) -> None:
     """Draw the baseline and the noise ceiling."""
-    baseline = "baseline_fold_score" if _units(results)[1] == "test folds" else "baseline"
+    folds = "resample_score" not in results and _units(results)[1] == "test folds"
+    baseline = "baseline_fold_score" if folds else "baseline"
     if baseline in results:
         level = float(_mean(results[baseline]).mean())
         ax.axhline(level, color="0.35", linestyle="--", linewidth=0.9, label="spectrotemporal")

@@ -205,15 +205,17 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns target, metric, layer, untrained, final, half_time (steps; NaN: no gain).
+        Columns target, metric, layer, untrained, final, half_time (steps; NaN: no gain), low and
+        high (limits of 95 %; infinite: the gain itself is uncertain; NaN: no resamples).
     """
     tree = store.open(sweep.store)
     rows = []
     for target in sweep.targets:
         for metric in sweep.metrics:
             results = tree[f"results/{target.label}/{metric.label}"].to_dataset()
-            curve = plots.mean_curve(results)
+            curve, resampled, _ = plots.resampled_curve(results)
             times = emergence.half_time(curve)
+            limits = None if resampled is None else emergence.interval(curve, resampled)
             for layer in curve["layer"].to_numpy():
                 one = curve.sel(layer=layer)
                 rows.append(
@@ -224,6 +226,12 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
                         "untrained": float(one.isel(step=0)),
                         "final": float(one.isel(step=-1)),
                         "half_time": float(times.sel(layer=layer)),
+                        "low": _limit(limits, "lower", layer),
+                        "high": _limit(limits, "upper", layer),
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def _limit(limits: xr.Dataset | None, side: str, layer: str) -> float:
+    return float("nan") if limits is None else float(limits[side].sel(layer=layer))
