@@ -6,9 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dynamics.config import load_config
-from dynamics.store import open, package_version
+from dynamics.store import package_version
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import xarray as xr
+
     from dynamics import brains, metrics, models, sounds
     from dynamics.sweep import run
 
@@ -17,6 +21,30 @@ __all__ = ["brains", "load_config", "metrics", "models", "open", "run", "sounds"
 __version__ = package_version()
 
 _ROOMS = ("brains", "metrics", "models", "sounds", "emergence", "plots")
+
+
+def open(path: str | Path) -> xr.DataTree:
+    """Open a store; its datasets have the methods of ``dataset.dynamics``.
+
+    Parameters
+    ----------
+    path : str or Path
+        A store, such as ``store/demo.zarr``.
+
+    Returns
+    -------
+    xarray.DataTree
+        See `dynamics.store.open`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    """
+    from dynamics import store
+
+    importlib.import_module("dynamics.emergence.accessor")  # registers `dataset.dynamics`
+    return store.open(path)
 
 
 def __getattr__(name: str) -> Any:

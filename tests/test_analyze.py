@@ -101,6 +101,28 @@ def test_every_metric_of_whole_spaces_has_a_score_a_subject(name):
         np.testing.assert_allclose(score[1, 1], plain[name](X["b"], response[:, 6:]), rtol=1e-9)
 
 
+def test_halves_are_complementary_and_their_scores_are_those_of_the_metric_on_them(sweep, brain):
+    analyze.analyze(sweep.model_copy(update={"resamples": 4}), advance=silent)
+    tree = store.open(sweep.store)
+    target = targets.make_target(brain, tree["activations"].to_dataset(), origin="test")
+    halves = analyze.halves_of(target, sweep.model_copy(update={"resamples": 4}))
+    assert not set(halves[0][halves[0] >= 0]) & set(halves[1][halves[1] >= 0])
+    rows = halves[2][halves[2] >= 0]
+    D = metrics.rdm(layers_at(10)["layer0"][target.rows].astype(float), zscore=True)
+    for number, name in enumerate(("s0", "s1", "s2")):
+        E = metrics.rdm(target.of_subject(name), zscore=True)
+        found = tree["results/brain/rsa/resample_score"].sel(step=10, layer="layer0")
+        np.testing.assert_allclose(
+            found.isel(resample=2, subject=number).item(),
+            metrics.compare_rdms(D[rows][:, rows], E[rows][:, rows]),
+            rtol=1e-9,
+        )
+    ridge = tree["results/brain/ridge/resample_score"]
+    assert ridge.dims == ("step", "layer", "resample", "neuroid") and ridge.sizes["resample"] == 4
+    assert ridge.attrs["paired"] == 1
+    assert float(ridge.sel(step=10, layer="layer1").mean()) > 0.4
+
+
 def test_crossnobis_rsa_takes_the_repetitions():
     rng = np.random.default_rng(1)
     X = rng.standard_normal((40, 8))

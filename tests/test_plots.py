@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 from matplotlib.colors import to_rgb
 
+import dynamics
 from dynamics import emergence, plots
 
 STEPS = np.array([0, 1, 10, 100, 1000])
@@ -103,3 +104,58 @@ def test_an_unknown_neuroid_lists_what_there_is(results):
 def test_one_step_alone_is_drawn(results):
     ax = plots.plot_curves(results.isel(step=[0]))
     assert [text.get_text() for text in ax.get_xticklabels()] == ["0"]
+
+
+@pytest.fixture
+def with_halves(results):
+    rng = np.random.default_rng(2)
+    score = results["score"]
+    noise = 0.1 * rng.standard_normal((40, *score.shape))
+    attrs = emergence.scheme("halves", n=2, kept=1, resamples=2).attrs
+    dims = ("resample", *score.dims)
+    return results.assign(resample_score=(dims, score.to_numpy() + noise, attrs))
+
+
+def test_the_band_over_stimuli_is_the_closed_form_of_independent_halves(with_halves):
+    alone = with_halves.drop_vars("subject")
+    curve, low, high, over = plots.curve_and_band(alone)
+    assert over == "stimuli"
+    np.testing.assert_allclose(curve, alone["score"].mean("neuroid"))
+    # Halves of deviation s have half of the variance of their difference, a quarter of it each:
+    # the error of the whole is s / sqrt(2), here 0.1 / sqrt(8 neuroids) / sqrt(2).
+    t = 2.086  # Student's t for 20 pairs
+    expected = t * 0.1 / np.sqrt(8) / np.sqrt(2)
+    # 15 bands of 20 pairs each: their mean is known to about 5 %.
+    assert float(((high - low) / 2).mean()) == pytest.approx(expected, rel=0.15)
+
+
+def test_with_three_subjects_the_band_is_wider_by_their_differences(with_halves):
+    *_, over = plots.curve_and_band(with_halves)
+    assert over == "stimuli and subjects"
+    apart = with_halves["subject"].str.slice(1).astype(int) * 0.2
+    other = with_halves.assign(
+        score=with_halves["score"] + apart,
+        resample_score=(with_halves["resample_score"] + apart).assign_attrs(
+            with_halves["resample_score"].attrs
+        ),
+    )
+    _, low, high, _ = plots.curve_and_band(with_halves)
+    _, wide_low, wide_high, _ = plots.curve_and_band(other)
+    assert float((wide_high - wide_low).mean()) > 2 * float((high - low).mean())
+
+
+def test_the_heat_map_has_the_output_layer_on_top_and_the_steps_as_columns(results):
+    ax = plots.plot_heatmap(results)
+    shown = ax.collections[0].get_array().reshape(len(LAYERS), len(STEPS))
+    expected = plots.mean_curve(results).transpose("layer", "step").to_numpy()[::-1]
+    np.testing.assert_allclose(shown, expected)
+    assert [text.get_text() for text in ax.get_yticklabels()] == LAYERS[::-1]
+
+
+def test_an_opened_store_has_the_methods_without_another_import(with_halves, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no store"):
+        dynamics.open(tmp_path / "none.zarr")
+    found = with_halves.dynamics.half_time()
+    assert "layer" in found.dims
+    assert with_halves.dynamics.plot_heatmap() is not None
+    assert with_halves.dynamics.plot_curves() is not None
