@@ -43,7 +43,7 @@ def open(path: str | Path) -> xr.DataTree:
     """
     from dynamics import store
 
-    importlib.import_module("dynamics.emergence.accessor")  # registers `dataset.dynamics`
+    importlib.import_module("dynamics.accessor")  # registers `dataset.dynamics`
     return store.open(path)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,135 +17,13 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from dynamics import emergence, extract, metrics, progress, sounds, store
+from dynamics import extract, metrics, progress, sounds, store
 from dynamics.config import Choice, Sweep
-from dynamics.metrics import refit, subsets
+from dynamics.methods import ATTRS, METHODS, Variables, check_method, halves_of, subject_rdms
 from dynamics.sounds import StimulusSet
 from dynamics.targets import Target, checksums, load_brain, make_target
 
 logger = logging.getLogger(__name__)
-
-Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
-
-
-def _ridge(
-    layers: Mapping[str, np.ndarray],
-    target: Target,
-    *,
-    halves: np.ndarray | None = None,
-    **arguments: Any,
-) -> Variables:
-    given = {"folds": target.folds} if arguments.get("protocol") != "tuckute" else {}
-    found = metrics.encode(dict(layers), target.response, **given, **arguments)
-    dims = {
-        "layer_r": ("score", ("layer", "neuroid")),
-        "layer_r2": ("r2", ("layer", "neuroid")),
-        "layer_r2_corrected": ("r2_corrected", ("layer", "neuroid")),
-        "fold_r": ("fold_score", ("layer", "split", "neuroid")),
-        "r": ("best_score", ("neuroid",)),
-        "r2": ("best_r2", ("neuroid",)),
-        "layer": ("best_layer", ("split", "neuroid")),
-    }
-    values = {
-        name: (axes, np.asarray(found[key]))
-        for key, (name, axes) in dims.items()
-        if key in found and np.ndim(found[key]) == len(axes)
-    }
-    if halves is not None and arguments.get("protocol", "default") == "default":
-        alphas = arguments.get("alphas")
-        K = metrics.grams(dict(layers))[1]
-        again = refit.refit_ridge(K, target.mean_response, target.folds, halves, alphas)
-        values["resample_score"] = (("layer", "resample", "neuroid"), np.asarray(again))
-    return values
-
-
-def _rsa(
-    layers: Mapping[str, np.ndarray],
-    target: Target,
-    *,
-    distance: str = "correlation",
-    compare: str = "spearman",
-    zscore: bool = True,
-    halves: np.ndarray | None = None,
-) -> Variables:
-    own = "sqeuclidean" if distance == "crossnobis" else distance
-    D = np.stack([metrics.rdm(X, distance=own, zscore=zscore) for X in layers.values()])
-    E = _subject_rdms(target, distance=distance, zscore=zscore)
-    score = metrics.compare_rdms(D, E, compare=compare)
-    values: Variables = {"score": (("layer", "subject"), np.asarray(score))}
-    if halves is not None and compare in _RESAMPLED_COMPARISONS:
-        counts = subsets.counts(halves, len(target.rows))
-        again = metrics.resampled_rsa(D, E, counts, compare=compare)
-        axes = ("layer", "resample", "subject")
-        values["resample_score"] = (axes, np.asarray(again).transpose(1, 0, 2))
-    return values
-
-
-_RESAMPLED_COMPARISONS = ("spearman", "pearson", "cosine")
-
-
-def _subject_rdms(
-    target: Target, *, distance: str = "correlation", zscore: bool = True
-) -> np.ndarray:
-    """Return one RDM a subject, (n_subjects, n_joined, n_joined)."""
-    crossed = distance == "crossnobis"  # which needs the repetitions themselves
-    responses = [target.of_subject(name, mean=not crossed) for name in target.subject_names]
-    return np.stack([metrics.rdm(Y, distance=distance, zscore=zscore) for Y in responses])
-
-
-def _by_subject(compare: Callable[..., float]) -> Callable[..., Variables]:
-    """Make a method of a function that compares two spaces, subject by subject."""
-
-    def method(
-        layers: Mapping[str, np.ndarray],
-        target: Target,
-        *,
-        halves: np.ndarray | None = None,
-        **arguments: Any,
-    ) -> Variables:
-        responses = [target.of_subject(name) for name in target.subject_names]
-        scores = [[compare(X, Y, target, **arguments) for Y in responses] for X in layers.values()]
-        return {"score": (("layer", "subject"), np.array(scores, dtype=float))}
-
-    return method
-
-
-def _canonical(function: Callable[..., float]) -> Callable[..., float]:
-    # With nearly as many components as stimuli only a cross-validated one is not 1.0.
-    return lambda X, Y, target, **arguments: function(X, Y, **({"folds": target.folds} | arguments))
-
-
-METHODS: dict[str, Callable[..., Variables]] = {
-    "ridge": _ridge,
-    "rsa": _rsa,
-    "cka": _by_subject(lambda X, Y, _, **arguments: metrics.cka(X, Y, **arguments)),
-    # The cosine of the angular distance, so that more is closer as in the others.
-    "procrustes": _by_subject(lambda X, Y, _: np.cos(metrics.procrustes(X, Y, kind="angular"))),
-    "svcca": _by_subject(_canonical(metrics.svcca)),
-    "pwcca": _by_subject(_canonical(metrics.pwcca)),
-    "mutual_knn": _by_subject(
-        lambda X, Y, _, **arguments: metrics.mutual_knn(X, Y, **({"k": 10} | arguments))
-    ),
-}
-
-_HALVES = emergence.scheme("halves", n=2, kept=1, resamples=2)
-# Beyond so many neuroids the refits of every one would outgrow the scores a hundredfold.
-_MOST_RESAMPLED = 500
-
-_ATTRS: dict[str, dict[str, Any]] = {
-    "resample_score": {
-        "description": "score on complementary halves of the stimuli, refitted",
-        "units": "1",
-        **_HALVES.attrs,
-    },
-    "score": {"description": "similarity of a layer to the target", "units": "1"},
-    "r2_corrected": {"description": "r2 over the reliability of the responses", "units": "1"},
-    "r2": {"description": "squared correlation of pooled predictions, 0 if negative", "units": "1"},
-    "fold_score": {"description": "correlation within each test fold", "units": "1"},
-    "best_score": {"description": "correlation, layer chosen in the training folds", "units": "1"},
-    "best_r2": {"description": "r2, layer chosen in the training folds", "units": "1"},
-    "best_layer": {"description": "index of the layer chosen in the training folds", "units": "1"},
-}
 
 
 def analyze(
@@ -210,12 +88,6 @@ def analyze(
     return {"new": len(jobs), "already": total - len(jobs)}
 
 
-def check_method(name: str) -> None:
-    """Raise a ValueError that lists the metrics if there is none of this name."""
-    if name not in METHODS:
-        raise ValueError(f"unknown metric {name!r}: there are {', '.join(METHODS)}")
-
-
 def _begin(
     root: zarr.Group,
     sweep: Sweep,
@@ -266,7 +138,7 @@ def _write_ceiling(group: zarr.Group, metric: Choice, target: Target) -> None:
     if metric.name == "rsa" and len(target.subject_names) > 1:
         options = dict(metric.arguments)
         compare = options.pop("compare", "spearman")
-        bounds = metrics.rdm_noise_ceiling(_subject_rdms(target, **options), compare=compare)
+        bounds = metrics.rdm_noise_ceiling(subject_rdms(target, **options), compare=compare)
         for name in ("lower", "upper"):
             text = f"{name} bound of the RSA noise ceiling over subjects"
             values = np.asarray(bounds[name])
@@ -288,7 +160,7 @@ def _write_baseline(
         if name in found:
             dims, values = found[name]
             key = "baseline" if name == "score" else f"baseline_{name}"
-            text = f"{_ATTRS[name]['description']}: {sweep.baseline.name} features, no learning"
+            text = f"{ATTRS[name]['description']}: {sweep.baseline.name} features, no learning"
             store.write_constant(group, key, dims[1:], values[0], description=text)
 
 
@@ -327,26 +199,6 @@ def score_step(
     layers = store.read_activations(Path(path), step)
     layers = {name: values[target.rows].astype(float) for name, values in layers.items()}
     return METHODS[metric](layers, target, halves=halves, **arguments)
-
-
-def halves_of(target: Target, sweep: Sweep) -> np.ndarray | None:
-    """Return the halves of the stimuli on which every score of a target is computed again.
-
-    Parameters
-    ----------
-    target : Target
-        The brain target.
-    sweep : Sweep
-        Says how many, and the seed.
-
-    Returns
-    -------
-    array of shape (n_resamples, n_kept) or None
-        None where the sweep wants none, or there are too many neuroids to refit each.
-    """
-    if sweep.resamples == 0 or target.response.shape[1] > _MOST_RESAMPLED:
-        return None
-    return subsets.half_rows(target.folds, sweep.resamples, seed=sweep.seed)
 
 
 def _run(
@@ -390,7 +242,7 @@ def _run(
         while waiting:
             group, label, metric, step, future = waiting.popleft()
             values = future.result()
-            store.write_result(group, step, values, checkpoint=hashes[step], attrs=_ATTRS)
+            store.write_result(group, step, values, checkpoint=hashes[step], attrs=ATTRS)
             submit()
             advance(note=f"{label} {metric.label} step {step}")
 

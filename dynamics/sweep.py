@@ -15,6 +15,7 @@ from dynamics import (
     crawl,
     emergence,
     extract,
+    methods,
     models,
     plots,
     progress,
@@ -123,7 +124,7 @@ def check(sweep: Sweep) -> None:
             models.arguments(choice.name)
     extract.check_pooling(sweep.pooling)
     for choice in sweep.metrics:
-        analyze.check_method(choice.name)
+        methods.check_method(choice.name)
     crawl.discover(sweep)
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     for choice in sweep.targets:

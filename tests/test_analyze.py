@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 from sklearn.linear_model import Ridge
 
-from dynamics import analyze, brains, metrics, store, targets
+from dynamics import analyze, brains, methods, metrics, store, targets
 from dynamics.config import validate
 from dynamics.progress import silent
 
@@ -74,7 +74,7 @@ def test_scores_are_joined_by_name_and_agree_with_scikit_learn(sweep, brain):
     target = targets.make_target(brain, store.open(sweep.store)["activations"].to_dataset(),
                                  origin="test")  # fmt: skip
     X = layers_at(10)["layer1"][target.rows].astype(float)
-    found = analyze.METHODS["ridge"]({"layer1": X}, target, alphas=np.array([3.0]))
+    found = methods.METHODS["ridge"]({"layer1": X}, target, alphas=np.array([3.0]))
     predictions = np.empty_like(target.response)
     for fold in np.unique(target.folds):
         test = target.folds == fold
@@ -86,14 +86,14 @@ def test_scores_are_joined_by_name_and_agree_with_scikit_learn(sweep, brain):
     np.testing.assert_array_equal(by_name["response"].to_numpy(), target.response)
 
 
-@pytest.mark.parametrize("name", sorted(set(analyze.METHODS) - {"ridge"}))
+@pytest.mark.parametrize("name", sorted(set(methods.METHODS) - {"ridge"}))
 def test_every_metric_of_whole_spaces_has_a_score_a_subject(name):
     rng = np.random.default_rng(0)
     X = {"a": rng.standard_normal((60, 8)), "b": rng.standard_normal((60, 5))}
     response = X["a"] @ rng.standard_normal((8, 12)) + 0.1 * rng.standard_normal((60, 12))
     subjects = np.repeat(["s1", "s2"], 6)
     target = targets.Target(np.arange(60), response, np.arange(60) % 5, subjects)
-    dims, score = analyze.METHODS[name](X, target)["score"]
+    dims, score = methods.METHODS[name](X, target)["score"]
     assert dims == ("layer", "subject") and score.shape == (2, 2)
     assert (score[0] > score[1] + 0.1).all()
     plain = {"rsa": metrics.rsa, "cka": metrics.cka, "mutual_knn": metrics.mutual_knn}
@@ -105,7 +105,7 @@ def test_halves_are_complementary_and_their_scores_are_those_of_the_metric_on_th
     analyze.analyze(sweep.model_copy(update={"resamples": 4}), advance=silent)
     tree = store.open(sweep.store)
     target = targets.make_target(brain, tree["activations"].to_dataset(), origin="test")
-    halves = analyze.halves_of(target, sweep.model_copy(update={"resamples": 4}))
+    halves = methods.halves_of(target, sweep.model_copy(update={"resamples": 4}))
     assert not set(halves[0][halves[0] >= 0]) & set(halves[1][halves[1] >= 0])
     rows = halves[2][halves[2] >= 0]
     D = metrics.rdm(layers_at(10)["layer0"][target.rows].astype(float), zscore=True)
@@ -129,7 +129,7 @@ def test_crossnobis_rsa_takes_the_repetitions():
     signal = X @ rng.standard_normal((8, 10))
     response = signal[..., None] + rng.standard_normal((40, 10, 4))
     target = targets.Target(np.arange(40), response, np.arange(40) % 5, np.full(10, "s"))
-    score = analyze.METHODS["rsa"]({"a": X}, target, distance="crossnobis")["score"][1]
+    score = methods.METHODS["rsa"]({"a": X}, target, distance="crossnobis")["score"][1]
     np.testing.assert_allclose(score[0, 0], metrics.rsa(X, response, distance="crossnobis"))
     assert score[0, 0] > 0.4
 

@@ -4,7 +4,7 @@ import xarray as xr
 from scipy import stats
 from sklearn.isotonic import isotonic_regression
 
-import dynamics.emergence.accessor  # noqa: F401
+import dynamics.accessor  # noqa: F401
 from dynamics import emergence
 
 STEPS = np.array([0, 10, 30, 100, 300, 1000, 3000, 10_000])
