@@ -160,6 +160,19 @@ def test_one_worker_or_two_give_the_same_numbers(sweep, tmp_path):
     np.testing.assert_array_equal(first, again)
 
 
+def test_a_running_scheduler_gives_the_same_numbers(sweep):
+    with analyze.cluster(None, workers=1) as client:
+        analyze.analyze(sweep, scheduler=client.scheduler.address, advance=silent)
+    score = store.open(sweep.store)["results/brain/rsa"]["score"].sel(step=10).to_numpy()
+    tree = store.open(sweep.store)
+    target = targets.make_target(
+        analyze.load_brain(sweep.targets[0], None), tree["activations"].to_dataset(), origin="test"
+    )
+    layers = store.read_activations(sweep.store, 10)
+    layers = {name: values[target.rows].astype(float) for name, values in layers.items()}
+    np.testing.assert_array_equal(score, methods.METHODS["rsa"](layers, target)["score"][1])
+
+
 def test_other_parameters_need_another_label(sweep):
     analyze.analyze(sweep, advance=silent)
     changed = sweep.model_copy(update={"seed": 1})
