@@ -248,6 +248,7 @@ def _plot(sweep) -> None:
         levels = (f"{row.untrained:.3f}", f"{row.final:.3f}")
         table.add_row(*map(escape, (row.target, row.metric, row.layer, *levels, when)))
     out.print(table)
+    out.print(f"store: {sweep.store}", soft_wrap=True)
     for path in written:
         out.print(f"figure: {path}", soft_wrap=True)
 
