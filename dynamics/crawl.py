@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 Read = tuple[Path, dict[str, torch.Tensor], str]
 """Where a checkpoint is, its weights, and its content hash."""
 
+_UNTRAINED = "untrained:"
+
 # What a broken checkpoint raises while it is read, fitted to the network or run.
 _FAULTS = (ValueError, OSError, RuntimeError, KeyError, TypeError, EOFError)
 
@@ -141,6 +143,8 @@ def _complete(found: Sequence[Checkpoint]) -> list[Checkpoint]:
 
 def _is_due(root: zarr.Group, checkpoint: Checkpoint) -> bool:
     record = store.record(root, checkpoint.step)
+    if record["uri"].startswith(_UNTRAINED):
+        return True  # the run's own step 0 has come and takes the control's place
     changed = record["bytes"] != checkpoint.bytes or record["uri"] != checkpoint.uri
     if record["status"] == store.DONE and changed:
         same_place = record["uri"] == checkpoint.uri
@@ -161,7 +165,7 @@ def _add_untrained(
     root: zarr.Group, sweep: Sweep, stimuli: StimulusSet, sample: Checkpoint
 ) -> None:
     """Put a network of the same architecture with fresh weights at step 0 of a run without one."""
-    uri = f"untrained: freshly initialised from seed {sweep.seed}, not of this run"
+    uri = f"{_UNTRAINED} freshly initialised from seed {sweep.seed}, not of this run"
     store.plan(root, [(0, uri, 0)])
     if store.statuses(root)[0] == store.DONE:
         return

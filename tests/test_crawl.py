@@ -124,6 +124,25 @@ def test_a_run_without_step_0_gets_an_untrained_network_there_and_it_is_marked(c
     before = tree["activations/layer1/activation"].to_numpy()
     assert crawl.crawl(sweep, advance=silent)["new"] == 0
     np.testing.assert_array_equal(store.open(sweep.store)["activations/layer1/activation"], before)
+    # The run's own step 0 takes the place of the control.
+    save_checkpoint(tmp_path / "checkpoints", 0, seed=0)
+    assert crawl.crawl(sweep, advance=silent) == {"done": 4, "failed": 0, "new": 1}
+    after = store.open(sweep.store)
+    assert "untrained" not in after["checkpoints"]["uri"].sel(step=0).item()
+    assert abs(after["activations/layer1/activation"].to_numpy()[0] - before[0]).max() > 0.01
+
+
+def test_watching_waits_for_the_first_checkpoint_and_adds_what_appears(content, tmp_path):
+    folder = tmp_path / "later"
+    folder.mkdir()
+    looks = crawl.watch(sweep_of(content, checkpoints=str(folder)), every=0.01)
+    save_checkpoint(folder, 0, seed=0)
+    assert next(looks)["done"] == 1
+    save_checkpoint(folder, 10, seed=1)
+    seen = [next(looks) for _ in range(3)]
+    assert sum(counts["new"] for counts in seen) == 1
+    assert seen[-1] == {"done": 2, "failed": 0, "new": 0}
+    looks.close()
 
 
 def test_a_selection_is_crawled_and_a_wider_one_later_adds_to_it(content):
