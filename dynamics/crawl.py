@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 import zarr
@@ -57,7 +58,8 @@ def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str,
         store.plan(root, [(c.step, c.uri, c.bytes) for c in found])
         if sweep.untrained and found[0].step != 0:
             _add_untrained(root, sweep, stimuli, found[-1])
-        todo = [c for c in _complete(found) if _is_due(root, c)]
+        records = store.records(root)
+        todo = [c for c in _complete(found) if _is_due(c, records[c.step])]
         if advance is not None:
             _extract_all(root, sweep, stimuli, todo, advance)
         elif todo:
@@ -141,8 +143,7 @@ def _complete(found: Sequence[Checkpoint]) -> list[Checkpoint]:
     return complete
 
 
-def _is_due(root: zarr.Group, checkpoint: Checkpoint) -> bool:
-    record = store.record(root, checkpoint.step)
+def _is_due(checkpoint: Checkpoint, record: Mapping[str, Any]) -> bool:
     if record["uri"].startswith(_UNTRAINED):
         return True  # the run's own step 0 has come and takes the control's place
     changed = record["bytes"] != checkpoint.bytes or record["uri"] != checkpoint.uri

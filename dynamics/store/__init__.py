@@ -25,7 +25,7 @@ from dynamics.store.read import (
     open,
     open_group,
     read_activations,
-    record,
+    records,
     statuses,
     steps,
 )
@@ -48,7 +48,7 @@ __all__ = [
     "package_version",
     "plan",
     "read_activations",
-    "record",
+    "records",
     "redo",
     "statuses",
     "steps",

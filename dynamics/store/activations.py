@@ -17,11 +17,11 @@ from dynamics.store.layout import (
     DONE,
     SCHEMA,
     TABLE_CHUNK,
+    difference,
     new_array,
     new_coordinate,
     package_version,
     resize,
-    same,
 )
 from dynamics.store.read import layer_names, steps
 
@@ -210,10 +210,9 @@ def _check_identity(path: Path, attrs: Mapping[str, Any], identity: Mapping[str,
             f"{path} is not a store of this schema (found {attrs.get('schema')}, expected "
             f"{SCHEMA}): choose another `store`"
         )
-    found = attrs["identity"]
-    for key in sorted(set(found) | set(identity)):
-        if not same(found.get(key), identity.get(key)):
-            raise ValueError(
-                f"store {path} was made with {key} = {found.get(key)!r}, this sweep has "
-                f"{identity.get(key)!r}: choose another `store` or set it back"
-            )
+    if differs := difference(attrs["identity"], identity):
+        key, found, expected = differs
+        raise ValueError(
+            f"store {path} was made with {key} = {found!r}, this sweep has {expected!r}: "
+            "choose another `store` or set it back"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -43,6 +43,16 @@ def same(found: Any, expected: Any) -> bool:
     if isinstance(found, list) and isinstance(expected, list):
         return len(found) == len(expected) and all(map(same, found, expected))
     return found == expected
+
+
+def difference(
+    found: Mapping[str, Any], expected: Mapping[str, Any]
+) -> tuple[str, Any, Any] | None:
+    """Return the first key in which two identities differ, with both values."""
+    for key in sorted(set(found) | set(expected)):
+        if not same(found.get(key), expected.get(key)):
+            return key, found.get(key), expected.get(key)
+    return None
 
 
 def new_array(

@@ -98,10 +98,11 @@ def failures(path: Path) -> dict[int, str]:
     return {int(step): str(error) for step, status, error in sorted(rows) if status == FAILED}
 
 
-def record(root: zarr.Group, step: int) -> dict[str, Any]:
-    """Return one row of the table of checkpoints."""
-    row = steps(root)[step]
-    return {name: root[f"checkpoints/{name}"][row].item() for name in COLUMNS}
+def records(root: zarr.Group) -> dict[int, dict[str, Any]]:
+    """Return every row of the table of checkpoints by its step; each column is read once."""
+    columns = {name: root[f"checkpoints/{name}"][:].tolist() for name in COLUMNS}
+    rows = (dict(zip(columns, values)) for values in zip(*columns.values()))
+    return {row["step"]: row for row in rows}
 
 
 def layer_names(root: zarr.Group) -> list[str]:

@@ -11,11 +11,11 @@ import zarr
 
 from dynamics.store.layout import (
     TABLE_CHUNK,
+    difference,
     new_array,
     new_coordinate,
     package_version,
     resize,
-    same,
 )
 
 
@@ -54,13 +54,12 @@ def begin_result(
     name = f"results/{target}/{metric}"
     if name in root and "identity" in root[name].attrs:
         group = root[name]
-        found = group.attrs["identity"]
-        for key in sorted(set(found) | set(identity)):
-            if not same(found.get(key), identity.get(key)):
-                raise ValueError(
-                    f"{name} in the store was computed with {key} = {found.get(key)!r}, this sweep "
-                    f"has {identity.get(key)!r}: give the target or metric another `label`"
-                )
+        if differs := difference(group.attrs["identity"], identity):
+            key, found, expected = differs
+            raise ValueError(
+                f"{name} in the store was computed with {key} = {found!r}, this sweep has "
+                f"{expected!r}: give the target or metric another `label`"
+            )
         return group
     group = root.require_group(name)
     for array in list(group.array_keys()):
