@@ -7,6 +7,7 @@ from typing import Any
 import xarray as xr
 
 from dynamics import emergence
+from dynamics.averages import average
 
 
 @xr.register_dataset_accessor("dynamics")
@@ -42,7 +43,7 @@ class Dynamics:
         ValueError
             If there is no `score`, or no such coordinate.
         """
-        return _grouped(self._variable("score"), by)
+        return average(self._variable("score"), by=by)
 
     def resampled(self, *, by: str | None = None) -> xr.DataArray | None:
         """Return the same curves on resamples of the stimuli; None where there are none.
@@ -59,7 +60,7 @@ class Dynamics:
         """
         if "resample_score" not in self._results:
             return None
-        return _grouped(self._results["resample_score"], by)
+        return average(self._results["resample_score"], by=by)
 
     def half_time(self, *, by: str | None = None, **arguments: Any) -> xr.Dataset:
         """Half-time of every curve, with an interval where there are resamples.
@@ -158,18 +159,3 @@ class Dynamics:
             arguments = {k: v for k, v in arguments.items() if k not in ("method", "confidence")}
             return xr.Dataset({"estimate": getattr(emergence, statistic)(curve, **arguments)})
         return emergence.interval(curve, resampled, statistic=statistic, **arguments)
-
-
-def _grouped(score: xr.DataArray, by: str | None) -> xr.DataArray:
-    units = [dim for dim in ("neuroid", "subject") if dim in score.dims]
-    if by is not None and by not in score.coords and by not in score.dims:
-        raise ValueError(f"the scores have no coordinate {by!r} to average by")
-    if not units or by in score.dims:
-        return score
-    unit = units[0]
-    with xr.set_options(keep_attrs=True):
-        if by is not None:
-            return score.groupby(by).mean(unit)
-        if unit == "neuroid" and "subject" in score.coords:
-            return score.groupby("subject").mean("neuroid").mean("subject")
-        return score.mean(unit)
