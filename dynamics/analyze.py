@@ -197,8 +197,13 @@ def score_step(
         Variables of the result, without the step axis.
     """
     layers = store.read_activations(Path(path), step)
-    layers = {name: values[target.rows].astype(float) for name, values in layers.items()}
+    layers = {name: _without_time(values[target.rows]) for name, values in layers.items()}
     return METHODS[metric](layers, target, halves=halves, **arguments)
+
+
+def _without_time(values: np.ndarray) -> np.ndarray:
+    """Average (stimulus, time, feature) over the time of each stimulus; NaN is past its end."""
+    return (np.nanmean(values, axis=1) if values.ndim == 3 else values).astype(float)
 
 
 def _run(

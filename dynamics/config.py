@@ -20,7 +20,7 @@ class _Section(BaseModel):
 
 
 class Choice(_Section):
-    """An entry of one of the tables (models, stimuli, targets, metrics) with its arguments.
+    """An entry of a table (models, stimuli, poolings, targets, metrics) with its arguments.
 
     In YAML either the bare name, or ``{name: ..., label: ..., arguments: {...}}``; the label, by
     default the name, is what results are filed under.
@@ -60,7 +60,7 @@ class Sweep(_Section):
     baseline: NamedChoice | None = Choice(name="spectrotemporal")
     store: Path = Path()
     figures: Path = Path()
-    pooling: str = "mean"
+    pooling: NamedChoice = Choice(name="mean")
     batch_size: int = Field(default=16, ge=1)
     workers: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import zarr
 
-from dynamics import checkpoints, extract, models, progress, sounds, store
+from dynamics import checkpoints, extract, models, poolings, progress, sounds, store
 from dynamics.checkpoints import Checkpoint
 from dynamics.config import Sweep
 from dynamics.sounds import StimulusSet
@@ -49,7 +49,7 @@ def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str,
         For a fault of the sweep as a whole; a bad checkpoint is a row of the table instead.
     """
     models.arguments(sweep.model.name)
-    extract.check_pooling(sweep.pooling)
+    poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
     found = discover(sweep)
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     identity = identify(sweep, stimuli)
@@ -121,12 +121,13 @@ def discover(sweep: Sweep) -> list[Checkpoint]:
 
 def identify(sweep: Sweep, stimuli: StimulusSet) -> dict[str, object]:
     """Return everything that shapes the activations of a sweep, of plain JSON types."""
+    pooling = sweep.pooling
     return {
         "adapter": sweep.model.name,
         "arguments": sweep.model.arguments,
         "stimuli": stimuli.name,
         "stimuli_sha256": stimuli.digest,
-        "pooling": sweep.pooling,
+        "pooling": {pooling.name: pooling.arguments} if pooling.arguments else pooling.name,
     }
 
 
@@ -181,9 +182,11 @@ def _add_untrained(
             sweep.model.name, path, state=weights, **({"seed": sweep.seed} | settings)
         )
         batches = extract.batches(model, stimuli, batch_size=sweep.batch_size)
-        layers = extract.extract(model, batches, pooling=sweep.pooling)
+        pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+        layers = extract.extract(model, batches, pooling=pooling)
         names = {"stimuli": stimuli.names, "categories": stimuli.categories}
-        store.write_activations(root, 0, layers, **names)
+        times = pooling.times(stimuli.durations)
+        store.write_activations(root, 0, layers, times=times, **names)
         outcome = {"status": store.DONE, "sha256": f"untrained-{sweep.seed}", "error": ""}
     except _FAULTS as fault:
         outcome = {"status": store.FAILED, "error": _sentence(fault)}
@@ -199,6 +202,7 @@ def _extract_all(
     advance: progress.Advance,
 ) -> None:
     model = batches = None
+    pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
     start = time.perf_counter()
     for checkpoint, state in _read_ahead(todo, sweep):
         columns = {"uri": checkpoint.uri, "bytes": checkpoint.bytes}
@@ -217,13 +221,14 @@ def _extract_all(
                 batches = extract.batches(model, stimuli, batch_size=sweep.batch_size)
             else:
                 model.load_weights(weights)
-            layers = extract.extract(model, batches, pooling=sweep.pooling)
+            layers = extract.extract(model, batches, pooling=pooling)
             store.write_activations(
                 root,
                 checkpoint.step,
                 layers,
                 stimuli=stimuli.names,
                 categories=stimuli.categories,
+                times=pooling.times(stimuli.durations),
             )
             status, error = store.DONE, ""
         except _FAULTS as fault:

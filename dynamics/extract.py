@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from dynamics import models
+from dynamics import models, poolings
 from dynamics.models import Model
+from dynamics.poolings import Pooling
 from dynamics.sounds import StimulusSet
 
 # Front ends do not depend on the weights: below this size they are kept between checkpoints.
 _KEEP_BYTES = 2 * 1024**3
-
-
-def _mean(activation: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    weight = valid.unsqueeze(-1).to(activation.dtype)
-    return (activation * weight).sum(1) / weight.sum(1)
-
-
-def _mean_and_deviation(activation: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    mean = _mean(activation, valid)
-    variance = _mean((activation - mean.unsqueeze(1)) ** 2, valid)
-    return torch.cat([mean, variance.sqrt()], dim=-1)
-
-
-def _last(activation: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    last = valid.sum(1) - 1
-    return activation[torch.arange(len(activation), device=activation.device), last]
-
-
-POOLINGS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "mean": _mean,
-    "mean+deviation": _mean_and_deviation,
-    "last": _last,
-}
 
 
 @dataclass(frozen=True)
@@ -50,12 +28,15 @@ class Batch:
         Their places in the stimulus set.
     lengths : tensor of shape (batch,)
         Their lengths in samples.
+    durations : array of shape (batch,)
+        Their lengths in seconds, of the sounds themselves.
     prepared : tuple of tensor
         What the model's front end made of them.
     """
 
     rows: np.ndarray
     lengths: torch.Tensor
+    durations: np.ndarray
     prepared: tuple[torch.Tensor, ...]
 
 
@@ -92,7 +73,8 @@ def batches(
             padded[place, : lengths[row]] = torch.tensor(waveforms[row])
         sizes = torch.from_numpy(lengths[rows])
         with torch.inference_mode():
-            return Batch(rows, sizes, tuple(model.prepare(padded, sizes)))
+            prepared = tuple(model.prepare(padded, sizes))
+        return Batch(rows, sizes, stimuli.durations[rows], prepared)
 
     first = make(groups[0])
     bytes_all = sum(t.nbytes for t in first.prepared) / len(first.rows) * len(order)
@@ -111,7 +93,7 @@ class _Remade:
 
 
 def extract(
-    model: Model, stimuli: Iterable[Batch], *, pooling: str = "mean"
+    model: Model, stimuli: Iterable[Batch], *, pooling: str | Pooling = "mean"
 ) -> dict[str, np.ndarray]:
     """Return the pooled activations of every layer to a stimulus set.
 
@@ -121,42 +103,49 @@ def extract(
         Any adapter's model.
     stimuli : iterable of Batch
         What `batches` returned for this model.
-    pooling : str
-        A name in `POOLINGS`.
+    pooling : str or Pooling
+        A name of a pooling without arguments, or what `dynamics.poolings.make` returned.
 
     Returns
     -------
-    dict of str to array of shape (n_stimuli, n_features)
-        float32, rows in the order of the stimulus set, layers from input to output.
+    dict of str to array of shape (n_stimuli, n_features) or (n_stimuli, n_times, n_features)
+        float32, rows in the order of the stimulus set, layers from input to output. With time
+        (see `dynamics.poolings`; the times are ``pooling.times(stimuli.durations)``), NaN past
+        the end of a shorter stimulus.
 
     Raises
     ------
     ValueError
         If the pooling is unknown, or an activation is not finite (a sign of broken weights).
     """
-    check_pooling(pooling)
-    pool = POOLINGS[pooling]
+    pool = poolings.make(pooling) if isinstance(pooling, str) else pooling
     parts: dict[str, list[np.ndarray]] = {layer: [] for layer in model.layers}
     rows = []
     for batch in stimuli:
         rows.append(batch.rows)
+        counts = pool.counts(batch.durations)
+        samples = 0 if counts is None else int(counts.max())
         with torch.inference_mode():
             activations = model.forward_prepared(*batch.prepared)
             for layer, frames in model.frames(batch.lengths).items():
-                activation = activations[layer]
-                valid = torch.arange(activation.shape[1]) < frames.unsqueeze(1)
-                parts[layer].append(pool(activation, valid.to(activation.device)).cpu().numpy())
+                times = None if counts is None else model.frame_times[layer]
+                pooled = pool(activations[layer], frames, frame_times=times, samples=samples)
+                values = _finite(pooled.cpu().numpy(), layer)
+                parts[layer].append(values if counts is None else _ended(values, counts))
     order = np.argsort(np.concatenate(rows))
-    pooled = {layer: np.concatenate(part)[order] for layer, part in parts.items()}
-    _check_finite(pooled)
-    return {layer: np.ascontiguousarray(values, "float32") for layer, values in pooled.items()}
+    return {
+        layer: np.ascontiguousarray(_joined(part)[order], "float32")
+        for layer, part in parts.items()
+    }
 
 
-_FEATURES: dict[tuple[str, str, str], dict[str, np.ndarray]] = {}
+_FEATURES: dict[tuple[str, str, str, Pooling], dict[str, np.ndarray]] = {}
 
 
-def features(adapter: str, stimuli: StimulusSet, **arguments: Any) -> dict[str, np.ndarray]:
-    """Return the time-averaged features of a model without weights; the last ones are kept.
+def features(
+    adapter: str, stimuli: StimulusSet, *, pooling: str | Pooling = "mean", **arguments: Any
+) -> dict[str, np.ndarray]:
+    """Return the pooled features of a model without weights; the last ones are kept.
 
     Parameters
     ----------
@@ -164,31 +153,44 @@ def features(adapter: str, stimuli: StimulusSet, **arguments: Any) -> dict[str, 
         An adapter that needs no checkpoint.
     stimuli : StimulusSet
         The sounds.
+    pooling : str or Pooling
+        As for `extract`; with the pooling of a store, the times are those of the store.
     **arguments
         For the adapter.
 
     Returns
     -------
-    dict of str to array of shape (n_stimuli, n_features)
+    dict of str to array of shape (n_stimuli, n_features) or (n_stimuli, n_times, n_features)
         float32, by layer.
     """
-    key = (adapter, repr(sorted(arguments.items())), stimuli.digest)
+    pool = poolings.make(pooling) if isinstance(pooling, str) else pooling
+    key = (adapter, repr(sorted(arguments.items())), stimuli.digest, pool)
     if key not in _FEATURES:
         model = models.load(adapter, None, **arguments)
         _FEATURES.clear()
-        _FEATURES[key] = extract(model, batches(model, stimuli, keep_bytes=0))
+        _FEATURES[key] = extract(model, batches(model, stimuli, keep_bytes=0), pooling=pool)
     return _FEATURES[key]
 
 
-def check_pooling(name: str) -> None:
-    """Raise a ValueError that lists the poolings if there is none of this name."""
-    if name not in POOLINGS:
-        raise ValueError(f"unknown pooling {name!r}: there are {', '.join(sorted(POOLINGS))}")
+def _finite(values: np.ndarray, layer: str) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"activations of layer {layer} are not finite: the weights are broken or overflow"
+        )
+    return values
 
 
-def _check_finite(layers: Mapping[str, np.ndarray]) -> None:
-    for layer, values in layers.items():
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"activations of layer {layer} are not finite: the weights are broken or overflow"
-            )
+def _ended(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Put NaN past each stimulus's own samples (batch,) of values (batch, time, feature)."""
+    values[np.arange(values.shape[1]) >= counts[:, None]] = np.nan
+    return values
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Stack batches; a time axis (the second of three) becomes as long as the longest."""
+    longest = max(part.shape[1] for part in parts) if parts[0].ndim == 3 else 0
+    for place, part in enumerate(parts):
+        if part.ndim == 3 and part.shape[1] < longest:
+            short = ((0, 0), (0, longest - part.shape[1]), (0, 0))
+            parts[place] = np.pad(part, short, constant_values=np.nan)
+    return np.concatenate(parts)

@@ -14,10 +14,10 @@ from dynamics import (
     brains,
     crawl,
     emergence,
-    extract,
     methods,
     models,
     plots,
+    poolings,
     progress,
     sounds,
     store,
@@ -122,7 +122,7 @@ def check(sweep: Sweep) -> None:
     for choice in (sweep.model, sweep.baseline):
         if choice is not None:
             models.arguments(choice.name)
-    extract.check_pooling(sweep.pooling)
+    poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
     for choice in sweep.metrics:
         methods.check_method(choice.name)
     crawl.discover(sweep)

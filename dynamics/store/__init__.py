@@ -5,7 +5,8 @@ Layout of ``<run>.zarr`` (zarr format 3)::
     attrs                     schema, run, identity of everything that shaped the numbers
     checkpoints/              step, uri, sha256, bytes, status, error, content, seconds    (step)
     activations/              step, stimulus, category: coordinates of every layer
-    activations/<layer>/      activation (step, stimulus, feature), one chunk a step
+    activations/<layer>/      activation (step, stimulus, feature), one chunk a step;
+                              (step, stimulus, time, feature) beside `time` where it is kept
     results/<target>/<metric> step, checkpoint, score (step, layer, ...), one chunk a step
 
 Rows of a step axis stand in order of arrival and are never moved. A row counts once its step is
@@ -25,6 +26,7 @@ from dynamics.store.read import (
     open,
     open_group,
     read_activations,
+    read_times,
     records,
     statuses,
     steps,
@@ -48,6 +50,7 @@ __all__ = [
     "package_version",
     "plan",
     "read_activations",
+    "read_times",
     "records",
     "redo",
     "statuses",

@@ -114,6 +114,7 @@ def write_activations(
     *,
     stimuli: Sequence[str],
     categories: Sequence[str],
+    times: np.ndarray | None = None,
 ) -> None:
     """Write every layer of one step; the step stays unseen until `commit`.
 
@@ -124,9 +125,11 @@ def write_activations(
     step : int
         Training step; it must have a row.
     layers : mapping of str to array of shape (n_stimuli, n_features)
-        Pooled activations.
+        Pooled activations; (n_stimuli, n_times, n_features) where they keep time.
     stimuli, categories : sequence of str
         Names and categories of the stimuli, in row order.
+    times : array of shape (n_times,), optional
+        Seconds, centres of the samples: the same for all layers and steps.
 
     Raises
     ------
@@ -134,6 +137,7 @@ def write_activations(
         If a layer has another shape than in the steps before.
     """
     group, row, total = root["activations"], steps(root)[step], len(steps(root))
+    dims = ("stimulus", "feature") if times is None else ("stimulus", "time", "feature")
     for number, (layer, values) in enumerate(layers.items()):
         if layer not in group:
             child = group.create_group(layer)
@@ -144,7 +148,7 @@ def write_activations(
                 (total, *values.shape),
                 values.dtype,
                 fill=np.nan,
-                dims=("step", "stimulus", "feature"),
+                dims=("step", *dims),
                 chunks=(1, *values.shape),
             )
             array.attrs.update({"description": "pooled activation", "units": "arbitrary"})
@@ -158,6 +162,9 @@ def write_activations(
     if "stimulus" not in group:
         new_coordinate(group, "category", "stimulus", categories, "category of the stimulus")
         new_coordinate(group, "step", "step", root["checkpoints/step"][:], "training step")
+        if times is not None:
+            new_coordinate(group, "time", "time", times, "centre of the sample in the stimulus")
+            group["time"].attrs["units"] = "s"
         new_coordinate(group, "stimulus", "stimulus", stimuli, "name of the stimulus")
 
 

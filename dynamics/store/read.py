@@ -123,12 +123,29 @@ def read_activations(path: Path, step: int) -> dict[str, np.ndarray]:
 
     Returns
     -------
-    dict of str to array of shape (n_stimuli, n_features)
-        Activations by layer, from input to output.
+    dict of str to array of shape (n_stimuli, n_features) or (n_stimuli, n_times, n_features)
+        Activations by layer, from input to output; with time, NaN past a stimulus's end.
     """
     root = open_group(path)
     row = steps(root)[step]
     return {name: root[f"activations/{name}/activation"][row] for name in layer_names(root)}
+
+
+def read_times(path: Path) -> np.ndarray | None:
+    """Read the time axis of a store's activations.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+
+    Returns
+    -------
+    array of shape (n_times,) or None
+        Seconds, centres of the samples; None where activations are averaged over time.
+    """
+    group = open_group(path)["activations"]
+    return group["time"][:] if "time" in group else None
 
 
 def _depth_of_layer(node: xr.DataTree) -> int:
