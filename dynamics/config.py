@@ -61,6 +61,7 @@ class Sweep(_Section):
     store: Path = Path()
     figures: Path = Path()
     pooling: NamedChoice = Choice(name="mean")
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     batch_size: int = Field(default=16, ge=1)
     workers: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)

@@ -128,6 +128,7 @@ def identify(sweep: Sweep, stimuli: StimulusSet) -> dict[str, object]:
         "stimuli": stimuli.name,
         "stimuli_sha256": stimuli.digest,
         "pooling": {pooling.name: pooling.arguments} if pooling.arguments else pooling.name,
+        "dtype": sweep.dtype,
     }
 
 

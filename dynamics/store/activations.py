@@ -23,7 +23,11 @@ from dynamics.store.layout import (
     package_version,
     resize,
 )
+from dynamics.store.precision import record_errors, round_layers
 from dynamics.store.read import layer_names, steps
+
+# What stores that were made before there was a choice have.
+DEFAULTS = {"dtype": "float32"}
 
 
 def begin(path: Path, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
@@ -134,11 +138,14 @@ def write_activations(
     Raises
     ------
     ValueError
-        If a layer has another shape than in the steps before.
+        If a layer has another shape than in the steps before, or a value beyond the largest of
+        the store's `dtype`.
     """
     group, row, total = root["activations"], steps(root)[step], len(steps(root))
     dims = ("stimulus", "feature") if times is None else ("stimulus", "time", "feature")
-    for number, (layer, values) in enumerate(layers.items()):
+    dtype = root.attrs["identity"].get("dtype", "float32")
+    rounded = round_layers(layers, dtype)
+    for number, (layer, values) in enumerate(rounded.items()):
         if layer not in group:
             child = group.create_group(layer)
             child.attrs.update({"layer": layer, "order": number})
@@ -159,6 +166,7 @@ def write_activations(
                 f"{array.shape[1:]}: it belongs to another architecture"
             )
         array[row] = values
+        record_errors(array, layers[layer], values, dtype)
     if "stimulus" not in group:
         new_coordinate(group, "category", "stimulus", categories, "category of the stimulus")
         new_coordinate(group, "step", "step", root["checkpoints/step"][:], "training step")
@@ -217,7 +225,7 @@ def _check_identity(path: Path, attrs: Mapping[str, Any], identity: Mapping[str,
             f"{path} is not a store of this schema (found {attrs.get('schema')}, expected "
             f"{SCHEMA}): choose another `store`"
         )
-    if differs := difference(attrs["identity"], identity):
+    if differs := difference(DEFAULTS | attrs["identity"], DEFAULTS | identity):
         key, found, expected = differs
         raise ValueError(
             f"store {path} was made with {key} = {found!r}, this sweep has {expected!r}: "
