@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from dynamics import extract, metrics, progress, sounds, store
+from dynamics import extract, methods, progress, sounds, store
 from dynamics.config import Choice, Sweep
-from dynamics.methods import ATTRS, METHODS, Variables, check_method, halves_of, subject_rdms
+from dynamics.methods import ATTRS, METHODS, Variables
 from dynamics.sounds import StimulusSet
 from dynamics.targets import Target, checksums, load_brain, make_target
 
@@ -51,10 +52,11 @@ def analyze(
     FileNotFoundError
         If there is no store.
     ValueError
-        If a metric or target is unknown, or names of stimuli do not match.
+        If a metric or target is unknown, a metric lacks what it needs, or names of stimuli do
+        not match.
     """
     for choice in sweep.metrics:
-        check_method(choice.name)
+        methods.check_choice(choice, [target.label for target in sweep.targets])
     tree = store.open(sweep.store)
     activations = tree["activations"].to_dataset()
     if activations.sizes.get("step", 0) == 0:
@@ -67,6 +69,23 @@ def analyze(
         label: make_target(data, activations, origin=str(sweep.store), seed=sweep.seed)
         for label, data in datasets.items()
     }
+    pairs = [
+        (label, metric)
+        for label in targets
+        for metric in sweep.metrics
+        if methods.applies(metric, label)
+    ]
+    times = store.read_times(sweep.store) is not None
+    for label, metric in pairs:
+        sizes = {str(dim): size for dim, size in datasets[label]["response"].sizes.items()}
+        there = sweep.baseline is not None
+        methods.check_fit(metric, label, sizes, baseline=there, times=times)
+    if any(metric.name in methods.WITH_BASELINE for _, metric in pairs):
+        features = _baseline(sweep, stimuli)
+        targets = {
+            label: replace(target, baseline=features[target.rows])
+            for label, target in targets.items()
+        }
     table = tree["checkpoints"].to_dataset().set_coords("sha256")
     hashes = dict(zip(table["step"].to_numpy().tolist(), table["sha256"].to_numpy().tolist()))
     steps = activations["step"].to_numpy().tolist()
@@ -74,17 +93,17 @@ def analyze(
     with store.lock(sweep.store):
         root = store.open_group(sweep.store, mode="r+")
         jobs = []
-        for label, target in targets.items():
-            for metric in sweep.metrics:
-                group = _begin(root, sweep, metric, label, target, datasets[label])
-                have = store.committed(group)
-                missing = [step for step in steps if have.get(step) != hashes[step]]
-                if "baseline" not in group and sweep.baseline is not None:
-                    _write_baseline(group, sweep, stimuli, metric, target)
-                jobs += [(group, metric, label, step) for step in missing]
+        for label, metric in pairs:
+            target = targets[label]
+            group = _begin(root, sweep, metric, label, target, datasets[label])
+            have = store.committed(group)
+            missing = [step for step in steps if have.get(step) != hashes[step]]
+            if "baseline" not in group and _has_baseline(sweep, metric):
+                _write_baseline(group, sweep, stimuli, metric, target)
+            jobs += [(group, metric, label, step) for step in missing]
         if jobs:
             _run(jobs, sweep, targets, hashes, scheduler, advance)
-    total = len(steps) * len(targets) * len(sweep.metrics)
+    total = len(steps) * len(pairs)
     return {"new": len(jobs), "already": total - len(jobs)}
 
 
@@ -98,51 +117,51 @@ def _begin(
 ) -> zarr.Group:
     """Open the group of a target and metric, with the target's coordinates and ceiling."""
     layers = store.layer_names(root)
-    coordinates: dict[str, tuple[str, Sequence]] = {
-        "layer": ("layer", layers),
-        "split": ("split", np.arange(len(set(target.folds.tolist())))),
-        "subject": ("subject", target.subject_names),
-    }
-    if metric.name == "ridge":
-        del coordinates["subject"]
+    coordinates: dict[str, tuple[str, Sequence]] = {"layer": ("layer", layers)}
+    if metric.name in methods.PER_NEUROID:
+        coordinates["split"] = ("split", np.arange(len(set(target.folds.tolist()))))
         for key, values in data.coords.items():
             if values.dims == ("neuroid",):
                 coordinates[str(key)] = ("neuroid", values.to_numpy())
-    else:
-        del coordinates["split"]
+    elif metric.name not in methods.WITHOUT_TARGET:
+        by = metric.arguments.get("by", "subject")
+        groups = list(target.groups(by))
+        coordinates["subject"] = ("subject", [subject for subject, _ in groups])
+        if "region" in by:
+            coordinates["region"] = ("subject", [region for _, region in groups])
+    count, scheme = methods.shuffling(metric, sweep)
+    shuffles = {"permutations": count, "shuffle": scheme} if count else {}
     identity = {
         "metric": metric.name,
-        "arguments": metric.arguments,
+        "arguments": methods.given(metric),
         "target": data.attrs.get("name", label),
         "target_checksums": checksums(target),
         "baseline": sweep.baseline.model_dump() if sweep.baseline else None,
         "seed": sweep.seed,
         "resamples": sweep.resamples,
+        **shuffles,
     }
     group = store.begin_result(
         root, label, metric.label, identity=identity, coordinates=coordinates
     )
     if "score" not in group:
-        _write_ceiling(group, metric, target)
+        found = methods.ceilings(metric.name, target, methods.given(metric))
+        for name, (dims, values, text) in found.items():
+            store.write_constant(group, name, dims, values, description=text)
     group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
     group.attrs["description"] = str(data.attrs.get("description", ""))
     return group
 
 
-def _write_ceiling(group: zarr.Group, metric: Choice, target: Target) -> None:
-    """Write what the reliability of repetitions, or the agreement of subjects, allows."""
-    if metric.name == "ridge" and target.response.ndim == 3 and "ceiling" not in group:
-        values = metrics.noise_ceiling(target.response)["ceiling"]
-        text = "noise ceiling (correlation) from repetitions"
-        store.write_constant(group, "ceiling", ("neuroid",), values, description=text)
-    if metric.name == "rsa" and len(target.subject_names) > 1:
-        options = dict(metric.arguments)
-        compare = options.pop("compare", "spearman")
-        bounds = metrics.rdm_noise_ceiling(subject_rdms(target, **options), compare=compare)
-        for name in ("lower", "upper"):
-            text = f"{name} bound of the RSA noise ceiling over subjects"
-            values = np.asarray(bounds[name])
-            store.write_constant(group, f"ceiling_{name}", (), values, description=text)
+def _has_baseline(sweep: Sweep, metric: Choice) -> bool:
+    without = methods.WITH_BASELINE + methods.WITHOUT_TARGET
+    return sweep.baseline is not None and metric.name not in without
+
+
+def _baseline(sweep: Sweep, stimuli: StimulusSet) -> np.ndarray:
+    """Return what the last layer of the baseline model makes of the stimuli."""
+    layers = extract.features(sweep.baseline.name, stimuli, **sweep.baseline.arguments)
+    return layers[list(layers)[-1]].astype(float)
 
 
 def _write_baseline(
@@ -153,9 +172,8 @@ def _write_baseline(
     target: Target,
 ) -> None:
     """Score the baseline model like a layer (the last of its layers)."""
-    layers = extract.features(sweep.baseline.name, stimuli, **sweep.baseline.arguments)
-    features = layers[list(layers)[-1]][target.rows].astype(float)
-    found = METHODS[metric.name]({"baseline": features}, target, **metric.arguments)
+    features = _baseline(sweep, stimuli)[target.rows]
+    found = METHODS[metric.name]({"baseline": features}, target, **methods.given(metric))
     for name in ("score", "r2", "fold_score"):
         if name in found:
             dims, values = found[name]
@@ -172,6 +190,7 @@ def score_step(
     arguments: Mapping[str, Any],
     *,
     halves: np.ndarray | None = None,
+    orders: np.ndarray | None = None,
 ) -> Variables:
     """Compare one step's layers with a target; what runs on a worker.
 
@@ -190,6 +209,8 @@ def score_step(
     halves : array of shape (n_resamples, n_kept), optional
         Complementary halves of the stimuli, the same for every step, on which the score is
         computed again.
+    orders : array of shape (n_permutations, n_joined), optional
+        Shuffles of the target's stimuli, the same for every step, for the null.
 
     Returns
     -------
@@ -198,7 +219,8 @@ def score_step(
     """
     layers = store.read_activations(Path(path), step)
     layers = {name: _without_time(values[target.rows]) for name, values in layers.items()}
-    return METHODS[metric](layers, target, halves=halves, **arguments)
+    found = METHODS[metric](layers, target, halves=halves, orders=orders, **arguments)
+    return methods.with_p_value(found)
 
 
 def _without_time(values: np.ndarray) -> np.ndarray:
@@ -219,7 +241,16 @@ def _run(
         client = stack.enter_context(cluster(scheduler, workers=sweep.workers))
         if advance is None:
             advance = stack.enter_context(progress.bar("analyzing", len(jobs)))
-        halves = {label: halves_of(target, sweep) for label, target in targets.items()}
+        halves = {label: methods.halves_of(target, sweep) for label, target in targets.items()}
+        chosen = {(label, metric.label): metric for _, metric, label, _ in jobs}
+        orders = {
+            (label, name): methods.orders_of(targets[label], metric, sweep)
+            for (label, name), metric in chosen.items()
+        }
+        orders = {
+            key: None if each is None else client.scatter(each, hash=False)
+            for key, each in orders.items()
+        }
         held = {label: client.scatter(target, hash=False) for label, target in targets.items()}
         window = 4 * max(1, sum(client.ncores().values()))
         waiting: deque = deque()
@@ -233,8 +264,9 @@ def _run(
                     step,
                     held[label],
                     metric.name,
-                    metric.arguments,
+                    methods.given(metric),
                     halves=halves[label],
+                    orders=orders[label, metric.label],
                     pure=False,
                 )
                 waiting.append((group, label, metric, step, future))

@@ -151,6 +151,27 @@ def models(
 
 
 @app.command()
+def metrics(
+    metric: Annotated[str, typer.Argument(help="a metric, for its arguments")] = "",
+) -> None:
+    """List the metrics that a sweep can name; or a metric's arguments."""
+    from dynamics import methods
+
+    if not metric:
+        table = Table("metric", "what it does", "arguments", box=None)
+        for name in methods.METHODS:
+            taken = ", ".join(methods.arguments(name))
+            table.add_row(*map(escape, (name, methods.summary(name), taken)))
+        out.print(table)
+        return
+    out.print(methods.summary(metric), markup=False)
+    for name, default in methods.arguments(metric).items():
+        out.print(f"{name} (default: {default!r})", markup=False, highlight=False)
+    for name, about in methods.RESERVED.items():
+        out.print(f"{name}: {about}", markup=False, highlight=False)
+
+
+@app.command()
 def status(store: Store) -> None:
     """Say how far a store is."""
     from dynamics import store as room

@@ -66,6 +66,8 @@ class Sweep(_Section):
     workers: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
     resamples: int = Field(default=50, ge=0, multiple_of=2)
+    permutations: int = Field(default=0, ge=0)
+    shuffle: Literal["overall", "category"] = "overall"
     select: Any = "all"
     duplicates: Literal["newer", "older", "error"] = "newer"
     keep: int = Field(default=2, ge=1)

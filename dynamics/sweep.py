@@ -23,6 +23,7 @@ from dynamics import (
     store,
 )
 from dynamics.config import Sweep, load_config, validate
+from dynamics.targets import load_brain
 
 # Panels of single neuroids are drawn for targets of few (components), not for voxels.
 _MOST_PANELS = 15
@@ -116,20 +117,28 @@ def check(sweep: Sweep) -> None:
     ------
     ValueError, FileNotFoundError
         For an unknown name of a model, pooling, metric, target or stimulus set (the message lists
-        what there is), a source without checkpoints, a sound that cannot be decoded, or a target
-        without any of the stimuli.
+        what there is), an argument that a metric does not take or with a value that it cannot
+        use, a target that lacks what a metric needs, a source without checkpoints, a sound that
+        cannot be decoded, or a target without any of the stimuli.
     """
     for choice in (sweep.model, sweep.baseline):
         if choice is not None:
             models.arguments(choice.name)
-    poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+    times = poolings.make(sweep.pooling.name, **sweep.pooling.arguments).rate is not None
     for choice in sweep.metrics:
-        methods.check_method(choice.name)
+        methods.check_choice(choice, [target.label for target in sweep.targets])
     crawl.discover(sweep)
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
-    for choice in sweep.targets:
-        if choice.name != "simulated":  # which hears whatever stimuli there are
-            brains.join(brains.load(choice.name, **choice.arguments), stimuli.names)
+    for target in sweep.targets:
+        data = load_brain(target, stimuli)
+        joined = brains.join(data, stimuli.names)
+        sizes = {str(dim): size for dim, size in joined["response"].sizes.items()}
+        for choice in sweep.metrics:
+            if methods.applies(choice, target.label):
+                baseline = sweep.baseline is not None
+                methods.check_fit(choice, target.label, sizes, baseline=baseline, times=times)
+                methods.shuffling(choice, sweep)
+                methods.rehearse(choice, sizes["stimulus"], sizes)
     _ = stimuli.digest  # decodes every sound
 
 

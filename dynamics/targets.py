@@ -14,6 +14,9 @@ from dynamics.sounds import StimulusSet
 N_FOLDS = 5
 
 
+GROUPINGS = ("subject", "region", "subject_region")
+
+
 @dataclass(frozen=True)
 class Target:
     """What a worker needs of a brain target; plain arrays.
@@ -23,17 +26,32 @@ class Target:
     rows : array of shape (n_joined,)
         Places of the target's stimuli among those of the store.
     response : array of shape (n_joined, n_neuroids[, n_repetitions])
-        Brain responses.
+        Brain responses; averaged over time where there is a time axis.
     folds : array of shape (n_joined,)
         Cross-validation fold of every stimulus.
     subjects : array of shape (n_neuroids,)
         Subject of every neuroid.
+    regions : array of shape (n_neuroids,), optional
+        Region of every neuroid.
+    categories : array of shape (n_joined,), optional
+        Category of every stimulus.
+    course : array of shape (n_joined, n_times, n_neuroids), optional
+        Responses over time, averaged over repetitions.
+    times : array of shape (n_times,), optional
+        Seconds from the onset of the sound to the centre of each sample of `course`.
+    baseline : array of shape (n_joined, n_features), optional
+        What the sweep's baseline model makes of the stimuli.
     """
 
     rows: np.ndarray
     response: np.ndarray
     folds: np.ndarray
     subjects: np.ndarray
+    regions: np.ndarray | None = None
+    categories: np.ndarray | None = None
+    course: np.ndarray | None = None
+    times: np.ndarray | None = None
+    baseline: np.ndarray | None = None
 
     @property
     def mean_response(self) -> np.ndarray:
@@ -49,6 +67,33 @@ class Target:
     def subject_names(self) -> list[str]:
         """The subjects, sorted."""
         return sorted(set(map(str, self.subjects)))
+
+    def groups(self, by: str = "subject") -> dict[tuple[str, str], np.ndarray]:
+        """Which neuroids belong together.
+
+        Parameters
+        ----------
+        by : str
+            ``"subject"``, ``"region"`` (of all subjects together) or ``"subject_region"``.
+
+        Returns
+        -------
+        dict of (subject, region) to array of shape (n_neuroids,), bool
+            Sorted; ``"all"`` stands for what is not told apart.
+
+        Raises
+        ------
+        ValueError
+            If there is no such grouping.
+        """
+        if by not in GROUPINGS:
+            raise ValueError(f"there is no grouping {by!r}: use one of {', '.join(GROUPINGS)}")
+        everyone = np.full(self.response.shape[1], "all")
+        regions = everyone if self.regions is None else self.regions.astype(str)
+        subject = self.subjects.astype(str) if "subject" in by else everyone
+        region = regions if "region" in by else everyone
+        pairs = sorted(set(zip(subject.tolist(), region.tolist())))
+        return {(a, b): (subject == a) & (region == b) for a, b in pairs}
 
 
 def load_brain(choice: Choice, stimuli: StimulusSet) -> xr.Dataset:
@@ -96,33 +141,36 @@ def make_target(data: xr.Dataset, activations: xr.Dataset, *, origin: str, seed:
     place = {name: row for row, name in enumerate(names)}
     rows = np.array([place[str(name)] for name in data["stimulus"].to_numpy()])
     categories = activations["category"].to_numpy()[rows]
+    title = data.attrs.get("name", "?")
     if "fold" in data.coords:
         folds = data["fold"].to_numpy().astype(int)
     else:
-        folds = metrics.stratified_folds(categories, N_FOLDS, seed=seed)
+        folds = metrics.stratified_folds(
+            metrics.merge_small(categories, N_FOLDS), N_FOLDS, seed=seed
+        )
     response = data["response"]
-    dims = ("stimulus", "neuroid", "repetition") if "repetition" in response.dims else (
-        "stimulus", "neuroid")  # fmt: skip
-    if set(response.dims) != set(dims):
+    wanted = ("stimulus", "time", "neuroid", "repetition")
+    if not {"stimulus", "neuroid"} <= set(response.dims) <= set(wanted):
         raise ValueError(
-            f"target {data.attrs.get('name', '?')!r} has dimensions {response.dims}, encoding and "
-            f"RSA need (stimulus, neuroid[, repetition]): average it over time first"
+            f"target {title!r} has dimensions {response.dims}: give (stimulus[, time], "
+            "neuroid[, repetition])"
         )
-    subjects = (
-        data["subject"].to_numpy().astype(str)
-        if "subject" in data.coords
-        else np.full(data.sizes["neuroid"], "all")
+    _check_finite(response, title)
+    values = response.transpose(*(dim for dim in wanted if dim in response.dims)).astype(float)
+    course = values.to_numpy() if "time" in values.dims else None
+    if course is not None and course.ndim == 4:
+        course = course.mean(3)
+    subjects = _labels(data, "subject")
+    return Target(
+        rows,
+        (values if course is None else values.mean("time")).to_numpy(),
+        folds,
+        np.full(data.sizes["neuroid"], "all") if subjects is None else subjects,
+        regions=_labels(data, "region"),
+        categories=categories.astype(str),
+        course=course,
+        times=None if course is None else _times(data, title),
     )
-    values = response.transpose(*dims).to_numpy().astype(float)
-    if not np.isfinite(values).all():
-        bad = np.flatnonzero(
-            ~np.isfinite(values).all(axis=tuple(i for i in range(values.ndim) if i != 1))
-        )
-        raise ValueError(
-            f"target {data.attrs.get('name', '?')!r} of {origin} has missing values in neuroid "
-            f"'{data['neuroid'].to_numpy()[bad[0]]}': drop or fill them"
-        )
-    return Target(rows, values, folds, subjects)
 
 
 def checksums(target: Target) -> list[float]:
@@ -149,3 +197,27 @@ def checksums(target: Target) -> list[float]:
         weights = np.random.default_rng(number).standard_normal(values.size)
         found.append(float(weights @ values / max(np.linalg.norm(values), np.finfo(float).tiny)))
     return found
+
+
+def _labels(data: xr.Dataset, name: str) -> np.ndarray | None:
+    return data[name].to_numpy().astype(str) if name in data.coords else None
+
+
+def _times(data: xr.Dataset, title: str) -> np.ndarray:
+    if "time" not in data.coords:
+        raise ValueError(f"target {title!r} has a time axis without times: add a coordinate 'time'")
+    times = data["time"].to_numpy().astype(float)
+    steps = np.diff(times)
+    if len(steps) == 0 or not (steps > 0).all() or np.ptp(steps) > 0.01 * steps.mean():
+        raise ValueError(f"target {title!r} needs times in even steps, in seconds: resample it")
+    return times
+
+
+def _check_finite(response: xr.DataArray, title: str) -> None:
+    finite = np.isfinite(response).all([dim for dim in response.dims if dim != "neuroid"])
+    if not finite.all():
+        bad = response["neuroid"].to_numpy()[~finite.to_numpy()]
+        raise ValueError(
+            f"target {title!r} has missing values in neuroid '{bad[0]}' ({len(bad)} in all): leave "
+            "these neuroids out or fill the gaps"
+        )

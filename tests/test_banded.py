@@ -83,3 +83,28 @@ def test_constant_layer_is_one_sentence():
     A, _, Y, folds = example()
     with pytest.raises(ValueError, match="layer 1 does not vary"):
         banded_ridge(np.stack([gram(A), np.zeros((80, 80))]), Y, folds)
+
+
+def test_shares_of_layers_are_those_of_himalaya_and_add_up():
+    scoring = pytest.importorskip("himalaya.scoring")
+    A, B, Y, folds = example()
+    K = np.stack([gram(A), gram(B)])
+    result = banded_ridge(K, Y, folds, candidates=12)
+    # Each layer's part of the prediction by scikit-learn: the coefficients of its own features.
+    parts = np.zeros((2, *Y.shape))
+    for f in range(4):
+        inside = folds != f
+        for j in range(3):
+            scale = np.sqrt(result["weights"][f, j])
+            bands = [a * unit(X) for a, X in zip(scale, (A, B))]
+            model = Ridge(result["alpha"][f, j], solver="svd").fit(
+                np.hstack(bands)[inside], Y[inside, j]
+            )
+            split = np.split(model.coef_, [20])
+            for layer, (X, w) in enumerate(zip(bands, split)):
+                parts[layer, ~inside, j] = (X[~inside] - X[inside].mean(0)) @ w
+    expected = scoring.r2_score_split(Y - Y.mean(0), parts)
+    np.testing.assert_allclose(result["layer_share"], expected, atol=1e-6)
+    left = ((Y - Y.mean(0) - parts.sum(0)) ** 2).sum(0)
+    explained = 1 - left / ((Y - Y.mean(0)) ** 2).sum(0)
+    np.testing.assert_allclose(result["layer_share"].sum(0), explained, atol=1e-6)

@@ -9,7 +9,7 @@ from dynamics.metrics.cca import pwcca, svcca
 from dynamics.metrics.ceilings import noise_ceiling, rdm_noise_ceiling
 from dynamics.metrics.cka import cka, cka_gram
 from dynamics.metrics.encode import PROTOCOLS, encode
-from dynamics.metrics.folds import stratified_folds
+from dynamics.metrics.folds import merge_small, stratified_folds
 from dynamics.metrics.geometry import (
     effective_dimensionality,
     effective_dimensionality_gram,
@@ -72,6 +72,7 @@ __all__ = [
     "gram",
     "gram_null",
     "grams",
+    "merge_small",
     "mutual_knn",
     "mutual_knn_gram",
     "nested_ridge",

@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from dynamics.metrics.gram import Array, as_tensor, centre, like, same_rows
+from dynamics.metrics.folds import check_folds
+from dynamics.metrics.gram import Array, as_tensor, centre, like, responses, same_rows
 from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas, clipped_square, nested_layers
 from dynamics.metrics.splits import Factor
 
@@ -47,7 +48,11 @@ def banded_ridge(
     -------
     dict of arrays
         ``r``, ``r2`` (v,), ``prediction`` (n, v), ``alpha`` (folds, v), ``weights``
-        (folds, v, layers), ``candidates`` (candidates, layers), ``alpha_edge``.
+        (folds, v, layers), ``candidates`` (candidates, layers), ``alpha_edge``. ``layer_share``
+        (layers, v): with d_i the part of the prediction that comes from layer i, less the training
+        mean, and d their sum, sum d_i (2 y - d) / sum y^2 for y centred (the product measure in
+        the form of himalaya's `r2_score_split`). The shares add up to the part of variance
+        explained, 1 - sum (y - d)^2 / sum y^2; a share may be negative.
 
     Raises
     ------
@@ -66,6 +71,12 @@ def banded_ridge(
     result = nested_layers([(w, partial(_combined, unit)) for w in weights], Y, folds, grid)
     out = {name: result[name] for name in ("r", "r2", "prediction", "alpha", "alpha_edge")}
     out["weights"], out["candidates"] = weights[result["layer"]], weights
+    target = responses(Y).to(gram.device)
+    parts = _parts(unit, target, check_folds(folds, len(target)), weights, result)
+    centred = target - target.mean(0)
+    power = centred.square().sum(0)
+    explained = (parts * (2 * centred - parts.sum(0))).sum(1)
+    out["layer_share"] = torch.where(result["r"].isnan(), torch.nan, explained / power)
     return {name: like(value, K) for name, value in out.items()}
 
 
@@ -141,6 +152,33 @@ def variance_partition(
     out |= {"unique_first": both - second, "unique_second": both - first}
     out["shared"] = first + second - both
     return {name: like(value, K, L) for name, value in out.items()}
+
+
+def _parts(
+    unit: torch.Tensor,
+    y: torch.Tensor,
+    fold: np.ndarray,
+    weights: torch.Tensor,
+    result: dict[str, torch.Tensor],
+) -> torch.Tensor:
+    """Split the predictions into layers, (layers, n, v), without the training means."""
+    parts = y.new_zeros(len(unit), *y.shape)
+    numbers = torch.as_tensor(fold, device=y.device)
+    for f, choice in enumerate(result["layer"]):
+        test, train = (numbers == f).nonzero().ravel(), (numbers != f).nonzero().ravel()
+        inside, across = unit[:, train][:, :, train], unit[:, test][:, :, train]
+        means = inside.mean(1, keepdim=True)
+        across = across - means - across.mean(2, keepdim=True) + means.mean(2, keepdim=True)
+        for number in choice.unique().tolist():
+            who, w = (choice == number).nonzero().ravel(), weights[number]
+            spectrum, Q = torch.linalg.eigh(centre(torch.tensordot(w, inside, 1)))
+            known = y[train][:, who] - y[train][:, who].mean(0)
+            shrunk = spectrum.clamp(min=0)[:, None] + result["alpha"][f, who]
+            dual = Q @ ((Q.T @ known) / shrunk)
+            for layer in w.nonzero().ravel().tolist():
+                part = w[layer] * (across[layer] @ dual)
+                parts[layer, test[:, None], who] = part
+    return parts
 
 
 def _combined(unit: torch.Tensor, weights: torch.Tensor, train, test) -> Factor:

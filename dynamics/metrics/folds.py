@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,8 +9,6 @@ import numpy as np
 import torch
 
 from dynamics.metrics.gram import Array
-
-logger = logging.getLogger(__name__)
 
 
 def stratified_folds(
@@ -49,7 +46,8 @@ def stratified_folds(
     Raises
     ------
     ValueError
-        If there are fewer stimuli (or groups) than folds, or lengths differ.
+        If there are fewer stimuli (or groups) than folds, a category has fewer members than
+        folds (see `merge_small`), or lengths differ.
     """
     labels = np.zeros(n or 0, int) if categories is None else np.asarray(categories)
     members = np.arange(len(labels)) if groups is None else np.asarray(groups)
@@ -69,11 +67,9 @@ def stratified_folds(
         )
     for label, count in sorted(Counter(labels.tolist()).items()):
         if count < n_folds:
-            logger.warning(
-                "category %r has %d stimuli for %d folds: some folds have none of it",
-                label,
-                count,
-                n_folds,
+            raise ValueError(
+                f"category {label!r} has {count} stimuli for {n_folds} folds, so some folds would "
+                "have none of it: use fewer folds, or join small categories with `merge_small`"
             )
     content = np.zeros((n_groups, int(category.max()) + 1))
     np.add.at(content, (group, category), 1)
@@ -89,6 +85,32 @@ def stratified_folds(
         fold_of_group[index] = np.lexsort((tie, filled.sum(1), load))[0]
         filled[fold_of_group[index]] += content[index]
     return fold_of_group[group]
+
+
+def merge_small(categories: Sequence | np.ndarray, n_folds: int = 5) -> np.ndarray:
+    """Join the categories that have fewer members than there are folds.
+
+    Parameters
+    ----------
+    categories : sequence of length n
+        Category of each stimulus.
+    n_folds : int
+        Number of folds.
+
+    Returns
+    -------
+    array of shape (n,), str
+        The categories, with all small ones called ``"others"``; if these are too few together,
+        with the smallest of the other categories.
+    """
+    labels = np.asarray(categories).astype(str)
+    names, counts = np.unique(labels, return_counts=True)
+    ascending = np.argsort(counts, kind="stable")
+    small = int((counts < n_folds).sum())
+    while 0 < small < len(names) and counts[ascending[:small]].sum() < n_folds:
+        small += 1
+    others = np.isin(labels, names[ascending[:small]])
+    return np.where(others, "others", labels)
 
 
 def check_folds(folds: Sequence | Array, n: int) -> np.ndarray:

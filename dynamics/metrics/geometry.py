@@ -58,7 +58,7 @@ def mutual_knn_gram(K: Array, L: Array | None = None, *, k: int = 10) -> float |
         raise ValueError(
             f"K has {K.shape[-1]} stimuli and L has {other.shape[-1]}: give both the same stimuli"
         )
-    x, y = _neighbours(K, k), _neighbours(other, k)
+    x, y = neighbours(K, k), neighbours(other, k)
     shared = x @ y.T / (K.shape[-1] * k)
     return float(shared) if K.ndim == other.ndim == 2 else like(shared, K, other)
 
@@ -87,7 +87,7 @@ def effective_dimensionality_gram(K: Array) -> Array:
     return like(torch.where(total > 0, total.square() / squares, torch.nan), K)
 
 
-def _neighbours(K: Array, k: int) -> torch.Tensor:
+def neighbours(K: Array, k: int) -> torch.Tensor:
     """Mark the k nearest neighbours by cosine with 1, as (matrices, n * n)."""
     matrix = as_tensor(K)
     n = matrix.shape[-1]

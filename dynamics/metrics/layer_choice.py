@@ -25,8 +25,8 @@ def rsa_choose_layer(
     ----------
     D : array of shape (layers, n, n)
         RDM of every layer.
-    E : array of shape (n, n)
-        RDM of the brain target.
+    E : array of shape (n, n) or (e, n, n)
+        RDM of the brain target, or of each of several subjects.
     folds : array of shape (n,)
         Fold of each stimulus, at least 3 (or 4, so that two are left whichever two are out).
     choice : str
@@ -43,7 +43,8 @@ def rsa_choose_layer(
     -------
     dict of arrays
         ``score``: comparison of the stitched RDM with E; ``rdm`` (n, n): the stitched RDM;
-        ``layer`` (n, n): index of the layer of each entry, -1 on the diagonal.
+        ``layer`` (n, n): index of the layer of each entry, -1 on the diagonal. With a stack of E
+        each has (e,) in front.
 
     Raises
     ------
@@ -54,16 +55,16 @@ def rsa_choose_layer(
         raise ValueError(f"there is no layer choice {choice!r}: use one of disjoint, pepino")
     if compare not in COMPARISONS:
         raise ValueError(f"there is no comparison {compare!r}: use one of {', '.join(COMPARISONS)}")
-    layers, target = as_tensor(D), as_tensor(E)
-    n = len(target)
+    layers, stack = as_tensor(D), as_tensor(E).reshape(-1, *E.shape[-2:])
+    n = stack.shape[-1]
     fold = torch.as_tensor(check_folds(folds, n), device=layers.device)
     n_folds = int(fold.max()) + 1
     if n_folds < 3:
         raise ValueError(f"{n_folds} folds leave none to choose a layer on: give at least 3")
     i, j = torch.triu_indices(n, n, 1, device=layers.device)
     a, b = fold[i], fold[j]
-    candidates, truth = layers[:, i, j], target[i, j]
-    layer = torch.full_like(i, -1)
+    candidates, truth = layers[:, i, j], stack[:, i, j]
+    layer = torch.full_like(truth, -1, dtype=torch.int64)
     for f, g in combinations_with_replacement(range(n_folds), 2):
         if choice == "pepino":
             chosen_on = (a != f) & (b != g)
@@ -71,12 +72,16 @@ def rsa_choose_layer(
         else:
             chosen_on = (a != f) & (a != g) & (b != f) & (b != g)
             written = ((a == f) & (b == g)) | ((a == g) & (b == f))
-        scores = COMPARISONS[compare](candidates[:, chosen_on], truth[None, chosen_on])[:, 0]
-        layer[written] = int(torch.nan_to_num(scores, nan=-torch.inf).argmax())
-    stitched = candidates.gather(0, layer[None])[0]
-    out = {"score": COMPARISONS[compare](stitched[None], truth[None])[0, 0]}
-    out["rdm"] = torch.zeros_like(target).index_put((i, j), stitched)
-    out["rdm"] = out["rdm"] + out["rdm"].T
-    out["layer"] = torch.full((n, n), -1, device=layers.device).index_put((i, j), layer)
-    out["layer"] = torch.maximum(out["layer"], out["layer"].T)
+        scores = COMPARISONS[compare](candidates[:, chosen_on], truth[:, chosen_on])
+        best = torch.nan_to_num(scores, nan=-torch.inf).argmax(0)
+        layer[:, written] = best[:, None].expand(-1, int(written.sum()))
+    stitched = candidates.T.gather(1, layer.T).T
+    scores = [COMPARISONS[compare](s[None], t[None])[0, 0] for s, t in zip(stitched, truth)]
+    out = {"score": torch.stack(scores)}
+    out["rdm"], out["layer"] = torch.zeros_like(stack), torch.full_like(stack, -1).long()
+    for rows, columns in ((i, j), (j, i)):
+        out["rdm"][:, rows, columns] = stitched
+        out["layer"][:, rows, columns] = layer
+    if E.ndim == 2:
+        out = {name: value[0] for name, value in out.items()}
     return {name: like(value, D) for name, value in out.items()}

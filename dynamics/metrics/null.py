@@ -6,16 +6,23 @@ curves can be compared with curves of the null.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
+from dynamics.metrics.cka import cka_features, cka_gram
+from dynamics.metrics.geometry import mutual_knn_gram, neighbours
 from dynamics.metrics.gram import Array, as_tensor, like, same_rows
+from dynamics.metrics.procrustes import KINDS, procrustes_gram, square_roots
+from dynamics.metrics.rdm import upper
 from dynamics.metrics.ridge import nested_ridge
-from dynamics.metrics.rsa import compare_rdms
+from dynamics.metrics.rsa import COMPARISONS, ranks
 
 COLUMNS = 4096
+ENTRIES = 2**24
+SCHEMES = ("overall", "category")
 
 
 def permutations(
@@ -77,24 +84,62 @@ def ridge_null(
     dict of arrays
         ``r``, ``r2`` (shuffles, v) and ``layer_r``, ``layer_r2`` (shuffles, layers, v).
     """
+    names = ("r", "r2", "layer_r", "layer_r2")
+    found = columns_null(
+        lambda shuffled: nested_ridge(as_tensor(K), shuffled, folds, alphas), Y, orders, names
+    )
+    return {name: like(value, K, Y) for name, value in found.items()}
+
+
+def columns_null(
+    score: Callable[[torch.Tensor], Mapping[str, Array]],
+    Y: Array,
+    orders: Array,
+    names: Sequence[str],
+    *,
+    axis: int = 1,
+) -> dict[str, torch.Tensor]:
+    """Scores of shuffled responses that a function computes neuroid by neuroid.
+
+    The shuffles stand side by side like more neuroids, so that what depends on the activations
+    alone (decompositions of training splits) is done once for many of them.
+
+    Parameters
+    ----------
+    score : callable
+        From responses like `Y` with any number of neuroids to arrays with neuroids last.
+    Y : array of shape (n, v), or with other axes
+        Responses.
+    orders : array of shape (shuffles, n)
+        See `permutations`.
+    names : sequence of str
+        Which of the function's arrays to keep.
+    axis : int
+        The axis of neuroids in `Y`.
+
+    Returns
+    -------
+    dict of tensors of shape (shuffles, ..., v)
+        The arrays named, each with the shuffles first.
+    """
     target, orders = as_tensor(Y), np.asarray(orders)
-    n, v = target.shape
+    v = target.shape[axis]
     many = max(1, COLUMNS // v)
     parts = []
     for start in range(0, len(orders), many):
-        some = torch.as_tensor(orders[start : start + many], device=target.device)
-        shuffled = target[some].transpose(0, 1).reshape(n, -1)
-        result = nested_ridge(as_tensor(K), shuffled, folds, alphas)
-        names = ("r", "r2", "layer_r", "layer_r2")
-        parts.append(
-            {name: as_tensor(result[name]).unflatten(-1, (len(some), v)) for name in names}
-        )
-    out = {name: torch.cat([part[name] for part in parts], -2) for name in parts[0]}
-    return {name: like(value.movedim(-2, 0), K, Y) for name, value in out.items()}
+        some = orders[start : start + many]
+        shuffled = [target[torch.as_tensor(order, device=target.device)] for order in some]
+        found = score(torch.cat(shuffled, axis))
+        parts.append({name: as_tensor(found[name]).unflatten(-1, (len(some), v)) for name in names})
+    out = {name: torch.cat([part[name] for part in parts], -2) for name in names}
+    return {name: value.movedim(-2, 0) for name, value in out.items()}
 
 
-def gram_null(metric: Callable, K: Array, L: Array, orders: Array) -> Array:
+def gram_null(metric: Callable, K: Array, L: Array, orders: Array, **arguments: Any) -> Array:
     """Scores of a metric on Gram matrices, rows and columns of L shuffled together.
+
+    Nothing that does not change with the order of stimuli is computed again: centring,
+    neighbours and square roots are those of L itself, shuffled.
 
     Parameters
     ----------
@@ -106,6 +151,8 @@ def gram_null(metric: Callable, K: Array, L: Array, orders: Array) -> Array:
         Gram matrix of the target.
     orders : array of shape (shuffles, n)
         See `permutations`.
+    **arguments
+        For the metric.
 
     Returns
     -------
@@ -113,11 +160,24 @@ def gram_null(metric: Callable, K: Array, L: Array, orders: Array) -> Array:
         Scores.
     """
     same_rows(K[0], L, names=("K", "L"))
-    return like(as_tensor(metric(K, _shuffled(L, orders))).T, K, L)
+    if metric is procrustes_gram:
+        return like(_procrustes_null(K, L, orders, **arguments), K, L)
+    n = L.shape[-1]
+    parts = []
+    if metric in _DOT_FORMS:
+        form = _DOT_FORMS[metric]
+        x, y = as_tensor(form(K, **arguments)), as_tensor(form(L, **arguments)).reshape(n, n)
+        parts = [_shuffled(y, some).flatten(1) @ x.T for some in _blocks(orders, n * n)]
+    else:
+        parts = [as_tensor(metric(K, _shuffled(L, some), **arguments)).T
+                 for some in _blocks(orders, n * n)]  # fmt: skip
+    return like(torch.cat(parts), K, L)
 
 
 def rdm_null(D: Array, E: Array, orders: Array, *, compare: str = "spearman") -> Array:
     """Comparisons of RDMs D (d, n, n) with an RDM E (n, n) of shuffled stimuli.
+
+    Ranks are those of E itself, shuffled, so that nothing is sorted again.
 
     Parameters
     ----------
@@ -134,10 +194,27 @@ def rdm_null(D: Array, E: Array, orders: Array, *, compare: str = "spearman") ->
     -------
     array of shape (shuffles, d)
         Scores.
+
+    Raises
+    ------
+    ValueError
+        If the comparison is unknown or the RDMs differ in size.
     """
     same_rows(D[0], E, names=("D", "E"))
-    scores = compare_rdms(D, _shuffled(E, orders), compare=compare)
-    return like(torch.as_tensor(scores).T, D, E)
+    if compare not in COMPARISONS:
+        raise ValueError(f"there is no comparison {compare!r}: use one of {', '.join(COMPARISONS)}")
+    first, target = as_tensor(upper(D)), as_tensor(E)
+    n = len(target)
+    i, j = torch.triu_indices(n, n, 1, device=target.device)
+    if compare == "spearman":
+        first, compare = ranks(first), "pearson"
+        ranked = torch.zeros_like(target).index_put((i, j), ranks(target[i, j]))
+        target = ranked + ranked.T
+    parts = []
+    for some in _blocks(orders, len(i)):
+        index = torch.as_tensor(some, device=target.device)
+        parts.append(COMPARISONS[compare](first, target[index[:, i], index[:, j]]).T)
+    return like(torch.cat(parts), D, E)
 
 
 def permutation_null(metric: Callable, X: Array, Y: Array, orders: Array) -> np.ndarray:
@@ -174,13 +251,52 @@ def p_value(score: Array, null: Array) -> Array:
     Returns
     -------
     array of shape (...)
-        (1 + number of null scores at or above the score) / (1 + shuffles).
+        (1 + number of null scores at or above the score) / (1 + shuffles); NaN where the score
+        is NaN. Never 0: the order at hand is one of those that could have been (Phipson & Smyth
+        2010, 10.2202/1544-6115.1585).
     """
-    reached = (as_tensor(null) >= as_tensor(score)).sum(0)
-    return like((1 + reached) / (1 + len(null)), null)
+    given = as_tensor(score)
+    reached = (as_tensor(null) >= given).sum(0)
+    p = (1 + reached).double() / (1 + len(null))
+    return like(torch.where(given.isnan(), torch.nan, p), null)
+
+
+def _procrustes_null(K: Array, L: Array, orders: Array, *, kind: str = "angular") -> torch.Tensor:
+    if kind not in KINDS:
+        raise ValueError(f"there is no Procrustes distance {kind!r}: use one of {', '.join(KINDS)}")
+    (B,), sides = square_roots(L), square_roots(K)
+    parts = []
+    for some in _blocks(orders, B.numel()):
+        shuffled = B[torch.as_tensor(some, device=B.device)]
+        nuclear = [
+            torch.linalg.svdvals(A.T @ shuffled).sum(-1)
+            if A.numel() and B.numel()
+            else B.new_full((len(some),), torch.nan)  # one of the two does not vary
+            for A in sides
+        ]
+        parts.append(torch.stack(nuclear, 1).clamp(max=1))
+    s = torch.cat(parts)
+    return torch.arccos(s) if kind == "angular" else (2 - 2 * s).sqrt()
+
+
+def _blocks(orders: Array, entries: int) -> Iterator[np.ndarray]:
+    """Cut shuffles into pieces so that so many entries each stay within bounds."""
+    every = np.asarray(orders)
+    many = max(1, ENTRIES // max(1, entries))
+    for start in range(0, len(every), many):
+        yield every[start : start + many]
 
 
 def _shuffled(L: Array, orders: Array) -> torch.Tensor:
     matrix = as_tensor(L)
     index = torch.as_tensor(np.asarray(orders), device=matrix.device)
     return matrix[index[:, :, None], index[:, None, :]]
+
+
+def _knn_form(K: Array, *, k: int = 10) -> Array:
+    n = K.shape[-1]
+    return neighbours(K, k) / (n * k) ** 0.5
+
+
+# Functions that make of a Gram matrix a vector of n x n entries whose dot products are the scores.
+_DOT_FORMS: dict[Callable, Callable] = {cka_gram: cka_features, mutual_knn_gram: _knn_form}

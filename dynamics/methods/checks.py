@@ -1,0 +1,175 @@
+"""What a metric takes and needs, found out before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any
+
+import numpy as np
+
+from dynamics.config import Choice
+from dynamics.methods.table import METHODS, TIMED, WITH_BASELINE
+from dynamics.targets import Target
+
+RESERVED = {
+    "permutations": "number of shuffles of the null, in place of the sweep's `permutations`",
+    "shuffle": "how they are shuffled, in place of the sweep's `shuffle`",
+    "targets": "labels of the targets that it is for (default: all)",
+}
+"""Arguments that every metric takes in a sweep."""
+
+_GIVEN = ("layers", "target", "halves", "orders")
+_MOST_REHEARSED = 200
+
+
+def check_method(name: str) -> None:
+    """Raise a ValueError that lists the metrics if there is none of this name."""
+    if name not in METHODS:
+        raise ValueError(f"unknown metric {name!r}: there are {', '.join(METHODS)}")
+
+
+def summary(name: str) -> str:
+    """Return one line about a metric."""
+    check_method(name)
+    return (inspect.getdoc(METHODS[name]) or "").splitlines()[0]
+
+
+def arguments(name: str) -> dict[str, Any]:
+    """Return the arguments of a metric with their defaults, without those of every metric."""
+    check_method(name)
+    found = inspect.signature(METHODS[name]).parameters
+    return {key: value.default for key, value in found.items() if key not in _GIVEN}
+
+
+def given(choice: Choice) -> dict[str, Any]:
+    """Return what a sweep gives to the metric itself."""
+    return {key: value for key, value in choice.arguments.items() if key not in RESERVED}
+
+
+def applies(choice: Choice, label: str) -> bool:
+    """Whether a metric of a sweep is for the target of this label."""
+    return label in choice.arguments.get("targets", [label])
+
+
+def check_choice(choice: Choice, labels: list[str]) -> None:
+    """Find unknown names in a metric's entry of a sweep.
+
+    Parameters
+    ----------
+    choice : Choice
+        The metric.
+    labels : list of str
+        Labels of the sweep's targets.
+
+    Raises
+    ------
+    ValueError
+        For an unknown metric, argument or target; the message lists the known ones.
+    """
+    known = list(arguments(choice.name))
+    for key in choice.arguments:
+        if key not in known and key not in RESERVED:
+            close = difflib.get_close_matches(key, [*known, *RESERVED], n=1)
+            hint = f"did you mean `{close[0]}`? " if close else ""
+            raise ValueError(
+                f"metric {choice.label!r} has no argument {key!r}: {hint}it takes "
+                f"{', '.join([*known, *RESERVED])}"
+            )
+    wanted = choice.arguments.get("targets", [])
+    if isinstance(wanted, str) or not all(isinstance(each, str) for each in wanted):
+        raise ValueError(f"metric {choice.label!r}: targets must be a list of labels")
+    for label in wanted:
+        if label not in labels:
+            raise ValueError(
+                f"metric {choice.label!r} is for target {label!r}, of which there is none: there "
+                f"are {', '.join(labels)}"
+            )
+
+
+def check_fit(
+    choice: Choice, label: str, sizes: dict[str, int], *, baseline: bool, times: bool
+) -> None:
+    """Find out whether a target and a store have what a metric needs.
+
+    Parameters
+    ----------
+    choice : Choice
+        The metric.
+    label : str
+        Label of the target.
+    sizes : dict of str to int
+        Sizes of the target's dimensions.
+    baseline : bool
+        Whether the sweep has a baseline model.
+    times : bool
+        Whether activations are kept over time.
+
+    Raises
+    ------
+    ValueError
+        Saying what is missing and where it can come from.
+    """
+    name = choice.name
+    elsewhere = "or name the metric's `targets` among its arguments"
+    if choice.arguments.get("distance") == "crossnobis" and sizes.get("repetition", 1) < 2:
+        raise ValueError(
+            f"metric {choice.label!r} needs repetitions, and target {label!r} has none: use "
+            f"another distance than crossnobis, {elsewhere}"
+        )
+    if name in TIMED and "time" not in sizes:
+        raise ValueError(
+            f"metric {choice.label!r} needs responses over time, and target {label!r} has no time "
+            f"axis: use a target such as nh2022-ecog-time, {elsewhere}"
+        )
+    if name in TIMED and not times:
+        raise ValueError(
+            f"metric {choice.label!r} needs activations over time: set "
+            "`pooling: {name: time, arguments: {rate: 25}}` and crawl into another `store`"
+        )
+    if name in WITH_BASELINE and not baseline:
+        raise ValueError(f"metric {choice.label!r} needs a baseline model: set the key `baseline`")
+
+
+def rehearse(choice: Choice, stimuli: int, sizes: dict[str, int]) -> None:
+    """Try a metric with its arguments on random numbers, so that bad values show at once.
+
+    Parameters
+    ----------
+    choice : Choice
+        The metric.
+    stimuli : int
+        Number of stimuli.
+    sizes : dict of str to int
+        Sizes of the target's dimensions.
+
+    Raises
+    ------
+    ValueError
+        What the metric says, after its label.
+    """
+    rng = np.random.default_rng(0)
+    n = min(stimuli, max(_MOST_REHEARSED, 1 + _whole(choice.arguments.get("k"))))
+    t, repetitions = min(sizes.get("time", 1), 12), sizes.get("repetition", 1)
+    shape = (n, 4, repetitions) if repetitions > 1 else (n, 4)
+    target = Target(
+        np.arange(n),
+        rng.standard_normal(shape),
+        np.arange(n) % 5,
+        np.array(["a", "a", "b", "b"]),
+        regions=np.full(4, "a"),
+        categories=np.full(n, "a"),
+        course=rng.standard_normal((n, t, 4)),
+        times=0.1 * np.arange(t),
+        baseline=rng.standard_normal((n, 5)),
+    )
+    X = rng.standard_normal((n, t, 5) if choice.name in TIMED else (n, 5))
+    try:
+        METHODS[choice.name]({"x": X, "y": X + rng.standard_normal(X.shape)}, target,
+                             **given(choice))  # fmt: skip
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"metric {choice.label!r}: {error}") from None
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,304 @@
+"""Metrics that compare whole spaces: one score a layer and group of neuroids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from dynamics import metrics
+from dynamics.methods.variables import Variables
+from dynamics.metrics import subsets
+from dynamics.targets import Target
+
+Layers = Mapping[str, np.ndarray]
+_AXES = ("layer", "subject")
+
+
+def rsa(
+    layers: Layers,
+    target: Target,
+    *,
+    distance: str = "correlation",
+    compare: str = "spearman",
+    zscore: bool = True,
+    geotopological: Sequence[float] | None = None,
+    choose: str | None = "disjoint",
+    by: str = "subject",
+    halves: np.ndarray | None = None,
+    orders: np.ndarray | None = None,
+) -> Variables:
+    """Compare dissimilarities of stimuli (RDMs) in layer and brain.
+
+    Parameters
+    ----------
+    layers : mapping of str to array of shape (n, p)
+        Activations.
+    target : Target
+        The brain target.
+    distance, compare, zscore
+        As for `dynamics.metrics.rsa`.
+    geotopological : (lower, upper), optional
+        Quantiles between which both RDMs are stretched, see `dynamics.metrics.geotopological`.
+    choose : str, optional
+        How the layer of `best_score` is chosen: ``"disjoint"``, ``"pepino"`` or None.
+    by : str
+        One RDM a ``"subject"``, ``"region"`` or ``"subject_region"``.
+    halves, orders
+        Resamples and shuffles.
+
+    Returns
+    -------
+    Variables
+        `score` (layer, subject), `best_score` and `best_layer` (subject), `layer_share`.
+
+    Raises
+    ------
+    ValueError
+        As in `dynamics.metrics.rdm` and `dynamics.metrics.compare_rdms`.
+    """
+    stretch = partial(stretched, quantiles=geotopological)
+    own = "sqeuclidean" if distance == "crossnobis" else distance
+    D = np.stack([metrics.rdm(X, distance=own, zscore=zscore) for X in layers.values()])
+    E = group_rdms(target, distance=distance, zscore=zscore, by=by)
+    score = np.asarray(metrics.compare_rdms(stretch(D), stretch(E), compare=compare))
+    values: Variables = {"score": (_AXES, score)}
+    if choose is not None:
+        best = metrics.rsa_choose_layer(
+            stretch(D), stretch(E), target.folds, choice=choose, compare=compare
+        )
+        rows, columns = np.triu_indices(D.shape[-1], 1)
+        chosen = np.asarray(best["layer"])[:, rows, columns]
+        share = np.stack([(chosen == layer).mean(1) for layer in range(len(D))])
+        values["best_score"] = (("subject",), np.asarray(best["score"]))
+        values["best_layer"] = (("subject",), share.argmax(0))
+        values["layer_share"] = (_AXES, share)
+    if halves is not None and compare != "kendall":  # which would take minutes a step
+        counts = subsets.counts(halves, len(target.rows))
+        if compare in _QUICKLY_RESAMPLED and geotopological is None:
+            again = np.asarray(metrics.resampled_rsa(D, E, counts, compare=compare))
+        else:
+            again = np.stack(
+                [
+                    metrics.compare_rdms(
+                        stretch(D[:, rows][:, :, rows]),
+                        stretch(E[:, rows][:, :, rows]),
+                        compare=compare,
+                    )
+                    for rows in map(np.flatnonzero, counts)
+                ]
+            )
+        values["resample_score"] = (("layer", "resample", "subject"), again.transpose(1, 0, 2))
+    if orders is not None:
+        null = [metrics.rdm_null(stretch(D), e, orders, compare=compare) for e in stretch(E)]
+        values |= _null(null)
+    return values
+
+
+_QUICKLY_RESAMPLED = ("spearman", "pearson", "cosine")
+
+
+def stretched(D: np.ndarray, quantiles: Sequence[float] | None) -> np.ndarray:
+    """Apply the geo-topological transform to RDMs (d, n, n), if any is asked for."""
+    if quantiles is None:
+        return D
+    if np.shape(quantiles) != (2,):
+        raise ValueError(f"geotopological is {quantiles!r}: give two quantiles, [lower, upper]")
+    lower, upper = quantiles
+    return np.asarray(metrics.geotopological(D, lower=lower, upper=upper))
+
+
+def group_rdms(
+    target: Target,
+    *,
+    distance: str = "correlation",
+    zscore: bool = True,
+    by: str = "subject",
+) -> np.ndarray:
+    """Return one RDM a subject, region or both.
+
+    Parameters
+    ----------
+    target : Target
+        The brain target.
+    distance, zscore
+        As for `dynamics.metrics.rdm`.
+    by : str
+        As for `Target.groups`.
+
+    Returns
+    -------
+    array of shape (n_groups, n_joined, n_joined)
+        RDMs in the order of the groups.
+
+    Raises
+    ------
+    ValueError
+        If a group has too few neuroids for the distance, and as in `dynamics.metrics.rdm`.
+    """
+    # Crossnobis needs the repetitions themselves.
+    values = target.response if distance == "crossnobis" else target.mean_response
+    found = []
+    for (subject, region), members in target.groups(by).items():
+        if distance == "correlation" and members.sum() < 2:
+            name = " of ".join(part for part in (region, subject) if part != "all") or "the target"
+            raise ValueError(
+                f"{name} has one neuroid, over which stimuli have no correlation: use "
+                "`distance: euclidean` or another grouping `by`"
+            )
+        found.append(metrics.rdm(values[:, members], distance=distance, zscore=zscore))
+    return np.stack(found)
+
+
+def cka(
+    layers: Layers,
+    target: Target,
+    *,
+    debiased: bool = True,
+    by: str = "subject",
+    halves: np.ndarray | None = None,
+    orders: np.ndarray | None = None,
+) -> Variables:
+    """Compare spaces by linear centred kernel alignment, debiased by default."""
+    found = partial(metrics.cka_gram, debiased=debiased)
+    values = _from_grams(found, metrics.gram, layers, target, by, halves)
+    return values | _gram_null(
+        metrics.cka_gram, metrics.gram, layers, target, by, orders, debiased=debiased
+    )
+
+
+def procrustes(
+    layers: Layers,
+    target: Target,
+    *,
+    by: str = "subject",
+    halves: np.ndarray | None = None,
+    orders: np.ndarray | None = None,
+) -> Variables:
+    """Compare spaces after the best rotation: cosine of the Procrustes angle."""
+    angle = metrics.procrustes_gram
+    values = _from_grams(lambda K, L: np.cos(angle(K, L)), metrics.gram, layers, target, by, halves)
+    values |= _gram_null(angle, metrics.gram, layers, target, by, orders)
+    if "null_score" in values:
+        dims, null = values["null_score"]
+        values["null_score"] = (dims, np.cos(null))
+    return values
+
+
+def mutual_knn(
+    layers: Layers,
+    target: Target,
+    *,
+    k: int = 10,
+    by: str = "subject",
+    halves: np.ndarray | None = None,
+    orders: np.ndarray | None = None,
+) -> Variables:
+    """Count which part of the k nearest stimuli layer and brain share."""
+    values = _from_grams(
+        partial(metrics.mutual_knn_gram, k=k), _products, layers, target, by, halves
+    )
+    return values | _gram_null(metrics.mutual_knn_gram, _products, layers, target, by, orders, k=k)
+
+
+def svcca(
+    layers: Layers,
+    target: Target,
+    *,
+    variance: float = 0.99,
+    rank: int | None = None,
+    by: str = "subject",
+    halves: np.ndarray | None = None,
+    orders: np.ndarray | None = None,
+) -> Variables:
+    """Correlate leading components canonically, cross-validated over stimuli."""
+    score = partial(metrics.svcca, variance=variance, rank=rank, folds=target.folds)
+    return _canonical(score, layers, target, by, orders)
+
+
+def pwcca(
+    layers: Layers,
+    target: Target,
+    *,
+    variance: float = 0.99,
+    rank: int | None = None,
+    by: str = "subject",
+    halves: np.ndarray | None = None,
+    orders: np.ndarray | None = None,
+) -> Variables:
+    """Correlate canonically, weighted by what projects on the layer, cross-validated."""
+    score = partial(metrics.pwcca, variance=variance, rank=rank, folds=target.folds)
+    return _canonical(score, layers, target, by, orders)
+
+
+def effective_dimensionality(
+    layers: Layers,
+    target: Target,
+    *,
+    halves: np.ndarray | None = None,
+    orders: np.ndarray | None = None,
+) -> Variables:
+    """Count each layer's dimensions by the participation ratio; looks at no brain."""
+    score = [metrics.effective_dimensionality(X) for X in layers.values()]
+    return {"score": (("layer",), np.array(score))}
+
+
+def _responses(target: Target, by: str) -> list[np.ndarray]:
+    return [target.mean_response[:, members] for members in target.groups(by).values()]
+
+
+def _products(X: np.ndarray) -> np.ndarray:
+    return X @ X.T
+
+
+def _from_grams(
+    score: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    gram: Callable[[np.ndarray], np.ndarray],
+    layers: Layers,
+    target: Target,
+    by: str,
+    halves: np.ndarray | None,
+) -> Variables:
+    """Score Gram matrices of layers and groups of neuroids, and again on halves of the stimuli."""
+    K = np.stack([gram(X) for X in layers.values()])
+    L = np.stack([gram(Y) for Y in _responses(target, by)])
+    values: Variables = {"score": (_AXES, np.asarray(score(K, L)))}
+    if halves is not None:
+        kept = [rows[rows >= 0] for rows in halves]
+        again = [score(K[:, rows][:, :, rows], L[:, rows][:, :, rows]) for rows in kept]
+        values["resample_score"] = (("layer", "resample", "subject"), np.stack(again, 1))
+    return values
+
+
+def _gram_null(metric, gram, layers, target, by, orders, **arguments) -> Variables:
+    if orders is None:
+        return {}
+    K = np.stack([gram(X) for X in layers.values()])
+    responses = _responses(target, by)
+    return _null([metrics.gram_null(metric, K, gram(Y), orders, **arguments) for Y in responses])
+
+
+def _canonical(
+    score: Callable[[np.ndarray, np.ndarray], float],
+    layers: Layers,
+    target: Target,
+    by: str,
+    orders: np.ndarray | None,
+) -> Variables:
+    responses = _responses(target, by)
+    table = [[score(X, Y) for Y in responses] for X in layers.values()]
+    values: Variables = {"score": (_AXES, np.array(table, dtype=float))}
+    if orders is not None:
+        null = [
+            np.stack([metrics.permutation_null(score, X, Y, orders) for X in layers.values()], 1)
+            for Y in responses
+        ]
+        values |= _null(null)
+    return values
+
+
+def _null(by_group: Sequence[np.ndarray]) -> Variables:
+    """Stack nulls (permutation, layer) of every group of neuroids."""
+    stacked = np.stack([np.asarray(null) for null in by_group], -1)
+    return {"null_score": (("layer", "permutation", "subject"), stacked.swapaxes(0, 1))}

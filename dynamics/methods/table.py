@@ -1,0 +1,33 @@
+"""The table of metrics that a sweep can name, and what each needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dynamics.methods import encoding, spaces
+from dynamics.methods.variables import Variables
+
+METHODS: dict[str, Callable[..., Variables]] = {
+    "ridge": encoding.ridge,
+    "banded": encoding.banded,
+    "variance_partition": encoding.variance_partition,
+    "rsa": spaces.rsa,
+    "cka": spaces.cka,
+    "procrustes": spaces.procrustes,
+    "svcca": spaces.svcca,
+    "pwcca": spaces.pwcca,
+    "mutual_knn": spaces.mutual_knn,
+    "effective_dimensionality": spaces.effective_dimensionality,
+}
+
+PER_NEUROID = ("ridge", "banded", "variance_partition")
+"""Scores have a dimension `neuroid`; the others' have `subject`."""
+
+TIMED: tuple[str, ...] = ()
+"""Need activations and responses over time; for the others both are averaged over it."""
+
+WITH_BASELINE = ("variance_partition",)
+"""Need the features of the sweep's baseline model."""
+
+WITHOUT_TARGET = ("effective_dimensionality",)
+"""Look at the activations alone, and have no baseline to be drawn beside them."""

@@ -1,0 +1,51 @@
+"""What a metric's results are called, in which dimensions, with which description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dynamics import emergence
+
+Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
+"""Dimensions and values by name, without the step axis."""
+
+_HALVES = emergence.scheme("halves", n=2, kept=1, resamples=2)
+
+
+def _about(description: str, units: str = "1") -> dict[str, Any]:
+    return {"description": description, "units": units}
+
+
+ATTRS: dict[str, dict[str, Any]] = {
+    "resample_score": _about("score on complementary halves of the stimuli, refitted")
+    | _HALVES.attrs,
+    "null_score": _about("score with the target's stimuli shuffled, the same shuffles throughout"),
+    "p_value": _about("part of the shuffles that reach the score, the score itself counted in"),
+    "score": _about("similarity of a layer to the target"),
+    "r2_corrected": _about("r2 over the reliability of the responses"),
+    "r2": _about("squared correlation of pooled predictions, 0 if negative"),
+    "fold_score": _about("correlation within each test fold"),
+    "best_score": _about("score, layer chosen on other stimuli"),
+    "best_r2": _about("r2, layer chosen in the training folds"),
+    "best_layer": _about("index of the layer chosen on other stimuli"),
+    "layer_share": _about("part of the pairs of stimuli for which this layer was chosen"),
+    "null_best_score": _about("best_score with the target's stimuli shuffled"),
+    "total_score": _about("correlation of pooled predictions of all parts together"),
+    "total_r2": _about("r2 of all parts together"),
+    "weight": _about("weight of the layer's kernel, 0 to 1; its penalty is alpha over this"),
+    "unique_r2": _about("r2 of layer and baseline together less that of the baseline"),
+    "baseline_unique_r2": _about("r2 of layer and baseline together less that of the layer"),
+    "shared_r2": _about("r2 that layer and baseline explain both"),
+    "layer_r2": _about("r2 of the layer alone"),
+    "baseline_r2": _about("r2 of the baseline alone"),
+    "time_score": _about("correlation over stimuli at each time after the onset"),
+    "latency_score": _about("correlation of the prediction from one delay alone"),
+    "best_latency": _about("delay of the activations that predicts best", "s"),
+    "best_window": _about("index of the delay window chosen in the training folds"),
+    "window_score": _about("correlation of the prediction from each window of delays"),
+    "temporal_score": _about("correlation over layers of depth with the delay that predicts best"),
+    "similarity": _about("similarity of a layer at two steps"),
+    "layer_similarity": _about("similarity of two layers at one step"),
+}

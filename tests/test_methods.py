@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dynamics import methods, metrics, targets
+from dynamics.config import Choice, validate
+from dynamics.methods import METHODS
+
+N = 40
+
+
+def example(relation=1.0, seed=0, repetitions=0):
+    """Layer a drives the responses of two subjects, each in two regions; layer b does not."""
+    rng = np.random.default_rng(seed)
+    layers = {"a": rng.standard_normal((N, 8)), "b": rng.standard_normal((N, 50))}
+    signal = relation * layers["a"] @ rng.standard_normal((8, 12))
+    noise = rng.standard_normal((N, 12, repetitions) if repetitions else (N, 12))
+    response = signal[..., None] + noise if repetitions else signal + noise
+    target = targets.Target(
+        np.arange(N),
+        response,
+        np.arange(N) % 5,
+        np.repeat(["s1", "s2"], 6),
+        regions=np.tile(["core", "belt"], 6),
+        categories=np.repeat(["speech", "music"], N // 2),
+        baseline=rng.standard_normal((N, 6)),
+    )
+    return layers, target
+
+
+def sweep(**keys):
+    content = {"run": "x", "checkpoints": "x", "model": "x", "stimuli": "x", "targets": ["brain"]}
+    return validate(content | keys, origin="test")
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {*methods.TIMED, *methods.WITHOUT_TARGET}))
+def test_every_null_is_the_metric_on_shuffled_responses(name):
+    layers, target = example()
+    orders = metrics.permutations(N, 2, seed=1)
+    few = {"candidates": 5} if "candidates" in methods.arguments(name) else {}
+    found = METHODS[name](layers, target, orders=orders, **few)
+    dims, null = found["null_score"]
+    axis = "neuroid" if name in methods.PER_NEUROID else "subject"
+    assert dims == ("layer", "permutation", axis) and found["score"][0] == ("layer", axis)
+    for number, order in enumerate(orders):
+        shuffled = replace(target, response=target.response[order])
+        alone = METHODS[name](layers, shuffled, **few)["score"][1]
+        # Which neuroids stand side by side changes sums in their last digits.
+        np.testing.assert_allclose(null[:, number], alone, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("rsa", {"compare": "whitened_cosine", "distance": "sqeuclidean"}),
+        ("rsa", {"compare": "kendall", "choose": None}),
+        ("rsa", {"distance": "crossnobis", "by": "region"}),
+        ("rsa", {"geotopological": [0.2, 0.8]}),
+        ("cka", {"debiased": False, "by": "subject_region"}),
+        ("ridge", {"protocol": "pepino"}),
+        ("ridge", {"protocol": "tuckute", "alphas": [0.1, 1.0, 10.0]}),
+    ],
+)
+def test_the_null_follows_the_arguments(name, arguments):
+    layers, target = example(repetitions=2)
+    orders = metrics.permutations(N, 2, seed=1)
+    null = METHODS[name](layers, target, orders=orders, **arguments)["null_score"][1]
+    for number, order in enumerate(orders):
+        shuffled = replace(target, response=target.response[order])
+        alone = METHODS[name](layers, shuffled, **arguments)["score"][1]
+        np.testing.assert_allclose(null[:, number], alone, atol=1e-7)
+
+
+def test_shuffles_are_those_of_the_seed_for_every_metric_and_stay_within_categories():
+    _, target = example()
+    plan = sweep(permutations=6, shuffle="category", seed=3)
+    rsa = methods.orders_of(target, Choice(name="rsa"), plan)
+    np.testing.assert_array_equal(rsa, methods.orders_of(target, Choice(name="cka"), plan))
+    assert (target.categories[rsa] == target.categories).all() and rsa.shape == (6, N)
+    own = Choice(name="cka", arguments={"permutations": 4, "shuffle": "overall"})
+    free = methods.orders_of(target, own, plan)
+    np.testing.assert_array_equal(free, metrics.permutations(N, 4, seed=3))
+    assert methods.orders_of(target, own, plan.model_copy(update={"permutations": 0})) is not None
+    assert methods.orders_of(target, Choice(name="rsa"), sweep()) is None
+
+
+def test_p_values_are_one_plus_the_null_scores_at_least_as_high():
+    layers, target = example()
+    found = METHODS["rsa"](layers, target, orders=metrics.permutations(N, 19))
+    with_p = methods.with_p_value(found)
+    score, null = found["score"][1], found["null_score"][1]
+    for layer in range(2):
+        for subject in range(2):
+            count = sum(null[layer, k, subject] >= score[layer, subject] for k in range(19))
+            assert with_p["p_value"][1][layer, subject] == pytest.approx((1 + count) / 20)
+    assert (with_p["p_value"][1][0] == 0.05).all()
+    assert with_p["null_score"][1].dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["ridge", "rsa", "cka", "mutual_knn"])
+def test_shuffled_responses_score_nothing_and_p_values_of_unrelated_ones_are_uniform(name):
+    p, means = [], []
+    for seed in range(40):
+        layers, target = example(relation=0.0, seed=seed)
+        orders = metrics.permutations(N, 19, seed=seed)
+        found = methods.with_p_value(METHODS[name]({"a": layers["a"]}, target, orders=orders))
+        p.append(found["p_value"][1][0, 0])
+        means.append(found["null_score"][1].mean())
+    # 40 draws from 0.05, 0.10, ..., 1: mean 0.525, standard error 0.046.
+    assert abs(np.mean(p) - 0.525) < 3.5 * 0.046
+    assert np.mean(np.array(p) <= 0.05) <= 0.2
+    # Of what is above chance: k nearest of n - 1; pooled predictions lie a little below 0.
+    chance = {"mutual_knn": 10 / (N - 1), "ridge": -0.05}.get(name, 0.0)
+    assert abs(np.mean(means) - chance) < 0.06
+
+
+def test_groups_of_neuroids_are_subjects_regions_or_both():
+    layers, target = example()
+    both = METHODS["rsa"](layers, target, by="subject_region")["score"][1]
+    assert both.shape == (2, 4)
+    assert list(target.groups("subject_region")) == [
+        ("s1", "belt"), ("s1", "core"), ("s2", "belt"), ("s2", "core")
+    ]  # fmt: skip
+    members = (target.subjects == "s2") & (target.regions == "core")
+    alone = metrics.rsa(layers["a"], target.response[:, members])
+    assert both[0, 3] == pytest.approx(alone)
+    region = METHODS["cka"](layers, target, by="region")["score"][1]
+    core = target.response[:, target.regions == "core"]
+    assert region[0, 1] == pytest.approx(metrics.cka(layers["a"], core))
+    with pytest.raises(ValueError, match="no grouping 'areas'"):
+        METHODS["cka"](layers, target, by="areas")
+
+
+def test_a_group_of_one_neuroid_has_no_correlation_distance():
+    layers, target = example()
+    lonely = replace(target, regions=np.array(["core"] * 11 + ["tip"]))
+    with pytest.raises(ValueError, match=r"tip of s2 has one neuroid.*distance: euclidean"):
+        METHODS["rsa"](layers, lonely, by="subject_region")
+    METHODS["rsa"](layers, lonely, by="subject_region", distance="euclidean")
+
+
+def test_rsa_chooses_the_layer_on_other_stimuli():
+    layers, target = example()
+    found = METHODS["rsa"](layers, target)
+    assert (found["best_layer"][1] == 0).all()
+    np.testing.assert_allclose(found["layer_share"][1].sum(0), 1)
+    D = np.stack([metrics.rdm(X) for X in layers.values()])
+    for choose in ("disjoint", "pepino"):
+        best = METHODS["rsa"](layers, target, choose=choose)["best_score"][1]
+        for number, subject in enumerate(("s1", "s2")):
+            E = metrics.rdm(target.of_subject(subject))
+            alone = metrics.rsa_choose_layer(D, E, target.folds, choice=choose)["score"]
+            assert best[number] == pytest.approx(float(alone))
+    assert "best_score" not in METHODS["rsa"](layers, target, choose=None)
+
+
+def test_whitened_and_geotopological_halves_are_the_metric_on_each_half():
+    layers, target = example()
+    halves = methods.halves_of(target, sweep(resamples=4))
+    for arguments in (
+        {"compare": "whitened_pearson", "distance": "sqeuclidean"},
+        {"geotopological": [0.1, 0.9]},
+    ):
+        found = METHODS["rsa"](layers, target, halves=halves, zscore=False, **arguments)
+        rows = halves[1][halves[1] >= 0]
+        half = replace(target, response=target.response[rows], folds=target.folds[rows], rows=rows)
+        some = {name: X[rows] for name, X in layers.items()}
+        alone = METHODS["rsa"](some, half, zscore=False, **arguments)["score"][1]
+        np.testing.assert_allclose(found["resample_score"][1][:, 1], alone, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["cka", "procrustes"])
+def test_halves_of_gram_metrics_are_the_metric_on_each_half(name):
+    layers, target = example()
+    halves = methods.halves_of(target, sweep(resamples=2))
+    again = METHODS[name](layers, target, halves=halves)["resample_score"][1]
+    rows = halves[0][halves[0] >= 0]
+    compare = {"cka": metrics.cka, "procrustes": lambda X, Y: np.cos(metrics.procrustes(X, Y))}
+    alone = compare[name](layers["b"][rows], target.of_subject("s2")[rows])
+    assert again[1, 0, 1] == pytest.approx(alone, abs=1e-9)
+
+
+def test_variance_partition_says_what_a_layer_adds_to_the_baseline():
+    layers, target = example()
+    found = {
+        name: values for name, (_, values) in METHODS["variance_partition"](layers, target).items()
+    }
+    total = found["unique_r2"] + found["baseline_unique_r2"] + found["shared_r2"]
+    np.testing.assert_allclose(total, found["total_r2"])
+    assert found["unique_r2"][0].mean() > 0.5 and found["unique_r2"][1].mean() < 0.1
+    parts = metrics.variance_partition(
+        metrics.gram(layers["a"]), metrics.gram(target.baseline), target.response, target.folds
+    )
+    np.testing.assert_allclose(found["unique_r2"][0], parts["unique_first"])
+    with pytest.raises(ValueError, match="add the key `baseline`"):
+        METHODS["variance_partition"](layers, replace(target, baseline=None))
+
+
+def test_banded_shares_add_up_to_what_all_layers_explain_together():
+    layers, target = example()
+    found = METHODS["banded"](layers, target, candidates=8)
+    together = metrics.banded_ridge(
+        metrics.grams(layers)[1], target.response, target.folds, candidates=8
+    )
+    np.testing.assert_allclose(found["total_score"][1], together["r"])
+    assert found["weight"][1].shape == (2, 5, 12)
+    share = found["score"][1]
+    assert (share[0] > share[1]).all() and share[0].mean() > 0.6
+
+
+def test_effective_dimensionality_needs_no_target():
+    layers, target = example()
+    dims, score = METHODS["effective_dimensionality"](layers, target)["score"]
+    assert dims == ("layer",)
+    X = layers["b"] - layers["b"].mean(0)
+    spectrum = np.linalg.eigvalsh(X.T @ X)
+    assert score[1] == pytest.approx(spectrum.sum() ** 2 / (spectrum**2).sum())
+
+
+def test_every_metric_has_a_line_and_arguments():
+    for name in METHODS:
+        assert methods.summary(name).endswith(".")
+        assert not {"halves", "orders", "target"} & set(methods.arguments(name))
+    assert methods.arguments("mutual_knn")["k"] == 10
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (dict(name="rigde"), "unknown metric 'rigde': there are ridge"),
+        (dict(name="rsa", arguments={"comapre": "x"}), "did you mean `compare`.*it takes distance"),
+        (dict(name="cka", arguments={"targets": ["brian"]}), "'brian', of which there is none"),
+        (dict(name="cka", arguments={"targets": "brain"}), "must be a list"),
+    ],
+)
+def test_unknown_names_are_one_sentence(choice, message):
+    with pytest.raises(ValueError, match=message):
+        methods.check_choice(Choice(**choice), ["brain"])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("rsa", {"compare": "spearmann"}, "no comparison 'spearmann'"),
+        ("rsa", {"distance": "cosin"}, "no distance 'cosin'"),
+        ("rsa", {"choose": "best"}, "no layer choice 'best'"),
+        ("rsa", {"geotopological": [0.9, 0.1]}, "out of order"),
+        ("rsa", {"geotopological": 0.9}, "give two quantiles"),
+        ("rsa", {"by": "area"}, "no grouping 'area'"),
+        ("ridge", {"protocol": "pepinio"}, "no protocol 'pepinio'"),
+        ("ridge", {"alphas": [1.0, -1.0]}, "penalties that are positive"),
+        ("ridge", {"missing": "drop"}, "use one of error, mask"),
+        ("mutual_knn", {"k": 60}, "60 neighbours among 50 stimuli"),
+        ("svcca", {"variance": 2.0}, "variance is 2.0"),
+        ("banded", {"candidates": 2}, "2 candidates cannot hold"),
+    ],
+)
+def test_bad_values_show_in_a_rehearsal(name, arguments, message):
+    choice = Choice(name=name, label="mine", arguments=arguments)
+    with pytest.raises(ValueError, match=f"metric 'mine': .*{message}"):
+        methods.rehearse(choice, 50, {"stimulus": 50, "neuroid": 3})
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_metric_passes_its_rehearsal_with_its_defaults(name):
+    methods.rehearse(Choice(name=name), 50, {"time": 5, "repetition": 3})
+
+
+def test_what_a_metric_needs_is_asked_of_the_target():
+    crossnobis = Choice(name="rsa", arguments={"distance": "crossnobis"})
+    with pytest.raises(ValueError, match="needs repetitions, and target 'x' has none"):
+        methods.check_fit(crossnobis, "x", {"neuroid": 3}, baseline=True, times=False)
+    methods.check_fit(crossnobis, "x", {"repetition": 3}, baseline=True, times=False)
+    with pytest.raises(ValueError, match="needs a baseline model"):
+        methods.check_fit(
+            Choice(name="variance_partition"), "x", {"neuroid": 3}, baseline=False, times=False
+        )
+
+
+@pytest.mark.parametrize("value", [-1, True, 1.5, "many"])
+def test_numbers_of_shuffles_are_checked(value):
+    with pytest.raises(ValueError, match="permutations must be 0 or more"):
+        methods.shuffling(Choice(name="rsa", arguments={"permutations": value}), sweep())
+    with pytest.raises(ValueError, match="no shuffle 'within'"):
+        methods.shuffling(Choice(name="rsa", arguments={"shuffle": "within"}), sweep())
