@@ -222,6 +222,8 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
     rows = []
     for target in sweep.targets:
         for metric in sweep.metrics:
+            if not methods.applies(metric, target.label):
+                continue
             results = tree[f"results/{target.label}/{metric.label}"].to_dataset()
             curve, resampled, _ = plots.resampled_curve(results)
             times = emergence.half_time(curve)

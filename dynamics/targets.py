@@ -214,9 +214,10 @@ def _times(data: xr.Dataset, title: str) -> np.ndarray:
 
 
 def _check_finite(response: xr.DataArray, title: str) -> None:
-    finite = np.isfinite(response).all([dim for dim in response.dims if dim != "neuroid"])
+    finite = np.isfinite(response.transpose("neuroid", ...).to_numpy().astype(float))
+    finite = finite.reshape(len(finite), -1).all(1)
     if not finite.all():
-        bad = response["neuroid"].to_numpy()[~finite.to_numpy()]
+        bad = response["neuroid"].to_numpy()[~finite]
         raise ValueError(
             f"target {title!r} has missing values in neuroid '{bad[0]}' ({len(bad)} in all): leave "
             "these neuroids out or fill the gaps"

@@ -76,8 +76,10 @@ def rsa_choose_layer(
         best = torch.nan_to_num(scores, nan=-torch.inf).argmax(0)
         layer[:, written] = best[:, None].expand(-1, int(written.sum()))
     stitched = candidates.T.gather(1, layer.T).T
-    scores = [COMPARISONS[compare](s[None], t[None])[0, 0] for s, t in zip(stitched, truth)]
-    out = {"score": torch.stack(scores)}
+    stitched_scores = [
+        COMPARISONS[compare](s[None], t[None])[0, 0] for s, t in zip(stitched, truth)
+    ]
+    out = {"score": torch.stack(stitched_scores)}
     out["rdm"], out["layer"] = torch.zeros_like(stack), torch.full_like(stack, -1).long()
     for rows, columns in ((i, j), (j, i)):
         out["rdm"][:, rows, columns] = stitched

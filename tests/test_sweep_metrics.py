@@ -1,0 +1,138 @@
+"""What a user can write about metrics in a sweep, from YAML to the store."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dynamics import analyze, metrics, store, sweep, targets
+from dynamics.config import validate
+from dynamics.progress import silent
+
+N = 30
+NAMES = [f"sound{i:02d}" for i in range(N)]
+CATEGORIES = ["speech", "music", "other"] * (N // 3)
+
+
+def layers_at(step):
+    rng = np.random.default_rng(step)
+    return {f"layer{k}": rng.standard_normal((N, 12)).astype("float32") for k in range(2)}
+
+
+def brain():
+    rng = np.random.default_rng(0)
+    signal = layers_at(10)["layer1"].astype(float) @ rng.standard_normal((12, 6))
+    return xr.Dataset(
+        {"response": (("stimulus", "neuroid"), signal + 0.3 * rng.standard_normal((N, 6)))},
+        coords={
+            "stimulus": NAMES,
+            "neuroid": np.arange(6),
+            "subject": ("neuroid", ["s1", "s2"] * 3),
+            "region": ("neuroid", ["core"] * 4 + ["belt"] * 2),
+        },
+        attrs={"name": "test brain"},
+    )
+
+
+@pytest.fixture
+def content(tmp_path, monkeypatch):
+    """A sweep with two targets whose store has two steps."""
+    path = tmp_path / "s.zarr"
+    root = store.begin(path, run="test", identity={})
+    store.plan(root, [(step, str(step), 1) for step in (10, 0)])
+    for step in (10, 0):
+        store.write_activations(root, step, layers_at(step), stimuli=NAMES, categories=CATEGORIES)
+        store.commit(root, step, sha256=f"hash{step}")
+    monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: None)
+    monkeypatch.setattr(targets.brains, "load", lambda *a, **k: brain())
+    features = np.random.default_rng(9).standard_normal((N, 5))
+    monkeypatch.setattr(analyze.extract, "features", lambda *a, **k: {"filters": features})
+    return {
+        "run": "test",
+        "store": str(path),
+        "checkpoints": "none",
+        "model": "none",
+        "stimuli": "none",
+        "targets": ["one", "two"],
+        "resamples": 0,
+        "workers": 1,
+    }
+
+
+def test_nulls_groups_and_baseline_reach_the_store(content):
+    content |= {"permutations": 5, "shuffle": "category", "metrics": [
+        {"name": "ridge", "arguments": {"targets": ["one"]}},
+        {"name": "rsa", "arguments": {"by": "subject_region", "distance": "euclidean",
+                                      "permutations": 3}},
+        {"name": "variance_partition", "arguments": {"targets": ["one"], "candidates": 4,
+                                                     "permutations": 0}},
+    ]}  # fmt: skip
+    plan = validate(content, origin="test")
+    assert analyze.analyze(plan, advance=silent) == {"new": 8, "already": 0}
+    tree = store.open(plan.store)
+    assert "/results/two/ridge" not in tree.groups
+    ridge = tree["results/one/ridge"].to_dataset()
+    assert ridge["null_score"].dims == ("step", "layer", "permutation", "neuroid")
+    assert ridge["null_score"].sizes["permutation"] == 5
+    assert float(ridge["p_value"].sel(step=10, layer="layer1").max()) == pytest.approx(1 / 6)
+    assert ridge.attrs["identity"]["shuffle"] == "category"
+
+    # The shuffles are those of the seed, the same at both steps.
+    orders = metrics.permutations(N, 5, seed=0, categories=CATEGORIES)
+    response = brain()["response"].to_numpy()
+    folds = targets.make_target(brain(), tree["activations"].to_dataset(), origin="test").folds
+    for step in (0, 10):
+        X = layers_at(step)["layer0"].astype(float)
+        for k in (0, 4):
+            alone = metrics.encode(X, response[orders[k]], folds=folds)["layer_r"][0]
+            found = ridge["null_score"].sel(step=step, layer="layer0").isel(permutation=k)
+            np.testing.assert_allclose(found, alone, atol=1e-6)
+
+    rsa = tree["results/two/rsa"].to_dataset()
+    assert rsa["subject"].to_numpy().tolist() == ["s1", "s1", "s2", "s2"]
+    assert rsa["region"].to_numpy().tolist() == ["belt", "core"] * 2
+    assert rsa["ceiling_lower"].dims == ("subject",)
+    assert rsa["null_score"].sizes["permutation"] == 3
+
+    parts = tree["results/one/variance_partition"].to_dataset()
+    assert "baseline" not in parts and "null_score" not in parts
+    total = parts["unique_r2"] + parts["baseline_unique_r2"] + parts["shared_r2"]
+    np.testing.assert_allclose(total, parts["total_r2"])
+    assert float(parts["unique_r2"].sel(step=10, layer="layer1").mean()) > 0.5
+    assert analyze.analyze(plan, advance=silent) == {"new": 0, "already": 8}
+    table = sweep.half_times(plan)
+    assert set(zip(table["target"], table["metric"])) == {
+        ("one", "ridge"), ("one", "rsa"), ("one", "variance_partition"), ("two", "rsa")
+    }  # fmt: skip
+
+
+def test_other_shuffles_need_another_label(content):
+    plan = validate(content | {"metrics": ["cka"], "permutations": 4}, origin="test")
+    analyze.analyze(plan, advance=silent)
+    other = plan.model_copy(update={"permutations": 5})
+    with pytest.raises(ValueError, match=r"permutations = 4, this sweep has 5.*another `label`"):
+        analyze.analyze(other, advance=silent)
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ({"name": "rsa", "arguments": {"comapre": "x"}}, "did you mean `compare`"),
+        ({"name": "rsa", "arguments": {"distance": "crossnobis"}}, "needs repetitions"),
+        ({"name": "ridge", "arguments": {"alphas": [0.0]}}, "penalties that are positive"),
+        ({"name": "ridge", "arguments": {"permutations": -3}}, "0 or more"),
+        ({"name": "cka", "arguments": {"targets": ["three"]}}, "'three', of which there is none"),
+        ({"name": "mutual_knn", "arguments": {"k": 30}}, "30 neighbours among 30 stimuli"),
+    ],
+)
+def test_faults_are_found_before_anything_runs(content, metric, message, monkeypatch):
+    class Stimuli:
+        names, digest = NAMES, "x"
+
+    monkeypatch.setattr(sweep.sounds, "load", lambda *a, **k: Stimuli())
+    monkeypatch.setattr(sweep.crawl, "discover", lambda plan: [])
+    monkeypatch.setattr(sweep.models, "arguments", lambda name: {})
+    plan = validate(content | {"metrics": [metric]}, origin="test")
+    with pytest.raises(ValueError, match=message):
+        sweep.check(plan)
