@@ -8,6 +8,7 @@ not of the planted weight, because a score is a non-linear function of the weigh
 from __future__ import annotations
 
 import numpy as np
+import torch
 import xarray as xr
 
 from dynamics import emergence
@@ -80,7 +81,75 @@ def simulate(seed, *, neuroids=6, resamples=50, fixed=100):
     return out
 
 
-SCHEMES = {"halves": {"spread": 1.0, "paired": 1}, "fixed": {"spread": 1.0, "paired": 0}}
+def simulate_large(seed, *, neuroids=200, resamples=50, tried=20):
+    """As `simulate`, for regions of so many neuroids that a search for each would take minutes.
+
+    One alpha serves a region: the one with the best mean score over its first `tried` neuroids.
+    Predictions of left-out folds are then one matrix a region times its responses.
+    """
+    rng = np.random.default_rng(seed)
+    K, Y, folds = plant(rng, neuroids)
+    # Twice as fine as `ALPHAS`: a jump of the one alpha would move all neuroids at once.
+    alphas = np.logspace(-1.5, 3.5, 11) * np.trace(K, axis1=1, axis2=2)[:, None] / N
+    halves = half_rows(folds, resamples, seed=seed)
+    groups = {"full": [np.arange(N)[None]], "halves": [halves[0::2], halves[1::2]]}
+    scores = {
+        name: [_region_scores(K, Y, folds, rows, alphas, tried) for rows in several]
+        for name, several in groups.items()
+    }
+    both = np.stack(scores["halves"], 2)
+    scores["halves"] = both.reshape(both.shape[0], -1, *both.shape[3:])
+    scores["full"] = scores["full"][0]
+    out = {}
+    for name, score in scores.items():
+        out[name] = score.mean(3).swapaxes(0, 1).astype("float32")
+        out[f"{name}_one"] = score[..., 0].swapaxes(0, 1).astype("float32")
+    return out
+
+
+def _region_scores(K, Y, folds, rows, alphas, tried):
+    """Scores (steps, resamples, curves, neuroids) of resamples with folds of the same sizes."""
+    rows = np.stack([each[each >= 0] for each in rows])
+    rows = np.take_along_axis(rows, np.argsort(folds[rows], axis=1, kind="stable"), 1)
+    y = torch.as_tensor(Y.reshape(N, len(CURVES), -1)[rows], dtype=torch.float32)
+    y = (y - y.mean(1, keepdim=True)).permute(0, 2, 1, 3)
+    found = []
+    for gram, grid in zip(K, alphas, strict=True):
+        part = torch.as_tensor(gram[rows[:, :, None], rows[:, None, :]])
+        H = _left_out_hat(part, folds[rows[0]], torch.as_tensor(grid)).float()
+        trial = torch.stack([_r(each[:, None] @ y[..., :tried], y[..., :tried]) for each in H])
+        best = trial.mean(3).argmax(0)
+        chosen = H.swapaxes(0, 1)[torch.arange(len(rows))[:, None], best]
+        found.append(_r(chosen @ y, y))
+    return torch.stack(found).numpy()
+
+
+def _left_out_hat(K, fold, alphas):
+    """Matrices (alphas, resamples, m, m) that give the predictions of left-out folds."""
+    K = K - K.mean(1, keepdim=True)
+    K = K - K.mean(2, keepdim=True)
+    m = K.shape[1]
+    spectrum, Q = torch.linalg.eigh(K)
+    weight = alphas[:, None, None] / (spectrum.clamp(min=0) + alphas[:, None, None])
+    R = (Q * weight[:, :, None]) @ Q.mT - 1 / m
+    residual = torch.empty_like(R)
+    for each in np.unique(fold):
+        rows = np.flatnonzero(fold == each)
+        block = R[:, :, rows][..., rows]
+        residual[:, :, rows] = torch.linalg.solve(block, R[:, :, rows])
+    return torch.eye(m, dtype=R.dtype) - residual
+
+
+def _r(p, y):
+    p = p - p.mean(-2, keepdim=True)
+    scale = (p.square().sum(-2) * y.square().sum(-2)).clamp(min=1e-20).sqrt()
+    return (p * y).sum(-2) / scale
+
+
+SCHEMES = {
+    "halves": emergence.scheme("halves", n=N, kept=N // 2, resamples=50).attrs,
+    "fixed": emergence.scheme("bootstrap", n=N, kept=N, resamples=100).attrs,
+}
 
 
 def gather(simulations, *, key="halves", one=False):
@@ -100,6 +169,14 @@ def gather(simulations, *, key="halves", one=False):
         attrs=SCHEMES[key],
     )
     return curve, resampled
+
+
+def centred(curve):
+    """Curves of which nothing moves: what flat ones do on average is planted change, not noise.
+
+    They lose a little while the network takes up what other curves respond to.
+    """
+    return curve - curve.mean("sim")
 
 
 def covered(found, truth):

@@ -26,7 +26,7 @@ from dynamics.emergence.curves import (
 from dynamics.emergence.fits import FITS, fit, left_out_error
 from dynamics.emergence.intervals import METHODS, STATISTICS, interval, with_subjects
 from dynamics.emergence.refits import resample_scores
-from dynamics.emergence.resamples import Scheme, scheme
+from dynamics.emergence.resamples import Scheme, scheme, stabilised
 from dynamics.emergence.summary import summarize
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "plateau_step",
     "resample_scores",
     "scheme",
+    "stabilised",
     "summarize",
     "with_subjects",
 ]

@@ -194,13 +194,14 @@ class _Noise:
         self.scheme = Scheme.of(resampled)
         self.freedom = self.scheme.freedom(resampled.sizes["resample"])
         off = resampled.sizes["resample"] // (2 if self.scheme.paired else 1)
-        self.mix = rng.standard_normal((draws, off)) / np.sqrt(self.freedom)
+        self.divisor = self.scheme.divisor(resampled.sizes["resample"])
+        self.mix = rng.standard_normal((draws, off)) / np.sqrt(self.divisor)
         # The errors are estimated from as many deviations: a t distribution, not a normal one.
         self.scale = np.sqrt(rng.chisquare(self.freedom, size=draws) / self.freedom)
 
     def errors(self, cloud: np.ndarray) -> np.ndarray:
         """Return standard errors (steps,) of contrasts (resamples, steps)."""
-        return np.sqrt((self.scheme.deviations(cloud) ** 2).sum(0) / self.freedom)
+        return np.sqrt((self.scheme.deviations(cloud) ** 2).sum(0) / self.divisor)
 
     def maxima(self, cloud: np.ndarray) -> np.ndarray:
         """Return the largest standardised contrast (draws,) where nothing changes."""

@@ -2,10 +2,10 @@
 
 The default for "when" is an inversion of tests. A curve reaches its goal at step s if the contrast
 score(s) - goal is zero there. Goal and score are sums of the curve's own scores, so the variance
-of the contrast comes from the covariance of the scores over resamples, without asking any resample
-when *it* got there. The interval holds every step from the first at which the contrast is not
-significantly negative to the first at which it is significantly positive. It is open above where
-the gain itself is not significant, as Fieller's interval of a ratio is.
+of the contrast comes from the covariance of the scores over resamples, without asking any
+resample when *it* got there. The interval reaches back from the estimate as long as the contrast
+is not significantly negative, and up to the first step at which it is significantly positive. It
+is open above where the gain itself is not significant, as Fieller's interval of a ratio is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy import stats
 
 from dynamics.emergence import curves
 from dynamics.emergence.crossings import goal, window
-from dynamics.emergence.resamples import Scheme
+from dynamics.emergence.resamples import Scheme, stabilised
 
 _POINTS = 16
 
@@ -181,7 +181,7 @@ def aligned(curve: xr.DataArray, resampled: xr.DataArray) -> tuple[xr.DataArray,
         )
     if not np.array_equal(curves.check(resampled), steps):
         raise ValueError("curve and resamples have different steps: select the same of both")
-    return curve, resampled.transpose("resample", *curve.dims)
+    return curve, stabilised(curve, resampled).transpose("resample", *curve.dims)
 
 
 def _spread_out(estimate, values, scheme, confidence, method, first):
@@ -240,7 +240,7 @@ def invert(
     sustained, fraction = options.pop("sustained", False), options.pop("fraction")
     options.pop("baseline", None)
     scheme, number = Scheme.of(resampled), resampled.sizes["resample"]
-    freedom = scheme.freedom(number)
+    freedom, divisor = scheme.freedom(number), scheme.divisor(number)
     tail = (1 - confidence) / 2
     level = xr.DataArray(np.nan) if baseline is None else way * xr.DataArray(baseline)
     nothing = np.full(number // 2 if scheme.paired else number, np.nan)
@@ -259,20 +259,21 @@ def invert(
         places, mixing = _between(when)
         contrast = mixing - target.weights
         height = contrast @ scores - target.constant
-        error = np.sqrt(((off @ contrast.T) ** 2).sum(0) / freedom)
+        error = np.sqrt(((off @ contrast.T) ** 2).sum(0) / divisor)
         quantile = stats.t.ppf(1 - tail, freedom)
-        lower = _first(places, height + quantile * error)
+        nearest = int(np.argmax(height >= 0))
+        lower = _rise(places, height + quantile * error, nearest)
         upper = _first(places, height - quantile * error)
         # Any of many steps may be above the goal by chance: first the gain itself must be there,
-        # and a peak was chosen among all steps.
+        # and a peak was chosen among all steps. Of curves without a gain at most one part in
+        # 1 / (1 - confidence) passes, which needs no second tail.
         looks = len(when) - 1 if options["reference"] == "peak" else 1
         gain = top.of(scores) - base.of(scores)
-        gain_error = np.sqrt(((off @ (top.weights - base.weights)) ** 2).sum() / freedom)
-        shown = bool(gain > stats.t.ppf(1 - tail / looks, freedom) * gain_error)
+        gain_error = np.sqrt(((off @ (top.weights - base.weights)) ** 2).sum() / divisor)
+        shown = bool(gain > stats.t.ppf(1 - 2 * tail / looks, freedom) * gain_error)
         late = sustained and upper >= when[window(when, options["decades"])[0]]
         if not shown or late:
             upper = np.inf
-        nearest = int(np.argmax(height >= 0))
         return lower, upper, shown, off @ contrast[nearest]
 
     lower, upper, shown, deviation = xr.apply_ufunc(
@@ -299,6 +300,13 @@ def _between(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mixing[rows, left] = 1 - part
     mixing[rows, left + 1] = part
     return mixing @ x, mixing
+
+
+def _rise(places: np.ndarray, values: np.ndarray, end: int) -> float:
+    """Step at which values rise above 0 for the last time up to a place; inf if they never do."""
+    below = np.flatnonzero(values[: end + 1] <= 0)
+    start = below[-1] if len(below) else 0
+    return _first(places[start:], values[start:])
 
 
 def _first(places: np.ndarray, values: np.ndarray) -> float:

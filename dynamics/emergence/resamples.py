@@ -8,7 +8,10 @@ Deviations of subsets from their mean, times (n - d) / d (Shao & Wu 1989, Ann St
 right for a score that is nearly linear in the stimuli. A cross-validated score is not: refitting
 adds variance of its own, which overlapping subsets each show in full. Complementary halves share
 no stimulus, so E (a - b)^2 / 2 is the variance at n / 2 whatever the score, and half of that the
-variance at n as far as variance falls with 1 / n.
+variance at n as far as variance falls with 1 / n. Two corrections go with it. The error of a
+correlation r falls with 1 - r^2 as well, and r is larger on all stimuli than on half of them
+(Fisher's z has no such factor). And contrasts of neighbouring steps came out 4 % too small in
+simulations, mostly where the score is low, which the factor of 1.04 makes up for.
 
 All of these speak of this network and this brain before other stimuli of the same kind. What
 another initialisation would do takes several runs to know.
@@ -21,6 +24,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+_SHORT = 1.04
+
 
 class Scheme(NamedTuple):
     """How resamples were made.
@@ -31,16 +36,27 @@ class Scheme(NamedTuple):
         Factor on the variance over resamples.
     paired : bool
         Whether resamples are complementary halves, two by two.
+    correlation : bool
+        Whether the scores are correlations of fewer stimuli than the full sample has, whose
+        deviations `stabilised` brings to the level of the full sample's score.
+    limit : float
+        Most degrees of freedom, where fewer units than resamples are behind them; 0: no limit.
     """
 
     spread: float = 1.0
     paired: bool = False
+    correlation: bool = False
+    limit: float = 0.0
 
     @classmethod
     def of(cls, resampled: xr.DataArray) -> Scheme:
         """Read the scheme from the attributes of resampled curves."""
+        attrs = resampled.attrs
         scheme = cls(
-            float(resampled.attrs.get("spread", 1.0)), bool(resampled.attrs.get("paired", 0))
+            float(attrs.get("spread", 1.0)),
+            bool(attrs.get("paired", 0)),
+            bool(attrs.get("correlation", 0)),
+            float(attrs.get("limit", 0.0)),
         )
         if scheme.paired and resampled.sizes["resample"] % 2:
             raise ValueError(
@@ -51,14 +67,24 @@ class Scheme(NamedTuple):
     @property
     def attrs(self) -> dict[str, float]:
         """The attributes that `of` reads."""
-        return {"spread": self.spread, "paired": int(self.paired)}
+        return {
+            "spread": self.spread,
+            "paired": int(self.paired),
+            "correlation": int(self.correlation),
+            "limit": self.limit,
+        }
 
-    def freedom(self, resamples: int) -> int:
-        """Return the degrees of freedom of variances from so many resamples."""
+    def divisor(self, resamples: int) -> int:
+        """Return by what a sum of squared deviations of so many resamples is divided."""
         return resamples // 2 if self.paired else resamples - 1
 
+    def freedom(self, resamples: int) -> float:
+        """Return the degrees of freedom of variances from so many resamples."""
+        found = self.divisor(resamples)
+        return min(found, self.limit) if self.limit else found
+
     def deviations(self, values: np.ndarray) -> np.ndarray:
-        """Scale deviations so that their squares sum up to `freedom` times the variance.
+        """Scale deviations so that their squares sum up to `divisor` times the variance.
 
         Parameters
         ----------
@@ -90,8 +116,8 @@ class Scheme(NamedTuple):
         values = values.drop_vars(["resample", "status"], errors="ignore")
         if self.paired:
             one, other = (values.isel(resample=slice(side, None, 2)) for side in (0, 1))
-            return np.sqrt(self.spread) * (one - other) / 2
-        return np.sqrt(self.spread) * (values - values.mean("resample"))
+            return (one - other) * (np.sqrt(self.spread) / 2)
+        return (values - values.mean("resample")) * np.sqrt(self.spread)
 
     def error(self, values: xr.DataArray) -> xr.DataArray:
         """Return the standard error of a statistic from its values on resamples.
@@ -108,8 +134,8 @@ class Scheme(NamedTuple):
         """
         off = self.of_values(values)
         count = off.notnull().sum("resample")
-        freedom = count if self.paired else count - 1
-        return np.sqrt((off**2).sum("resample") / freedom.where(count > 1))
+        divisor = count if self.paired else count - 1
+        return ((off**2).sum("resample") / divisor.where(count > 1)) ** 0.5
 
     def cloud(self, estimate: xr.DataArray, values: xr.DataArray) -> xr.DataArray:
         """Return what the full sample's statistic might have been: estimate plus deviations.
@@ -138,6 +164,34 @@ class Scheme(NamedTuple):
         return both.fillna(xr.where(never, np.inf, estimate))
 
 
+def stabilised(curve: xr.DataArray, resampled: xr.DataArray) -> xr.DataArray:
+    """Bring the deviations of correlations on resamples to the level of the full sample's.
+
+    The standard error of a correlation r falls with 1 - r^2 (Fisher 1921), so deviations around
+    a mean of m over resamples are multiplied by (1 - r^2) / (1 - m^2).
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        Scores on all stimuli.
+    resampled : xarray.DataArray
+        The same with a dimension `resample` and the attributes of a `Scheme`.
+
+    Returns
+    -------
+    xarray.DataArray
+        `resampled` itself where the scheme says nothing of correlations.
+    """
+    found = Scheme.of(resampled)
+    if not found.correlation:
+        return resampled
+    mean = resampled.mean("resample")
+    known = (abs(curve) < 1) & (abs(mean) < 1)
+    factor = ((1 - curve**2) / (1 - mean**2).where(known)).fillna(1.0)
+    done = found._replace(correlation=False).attrs
+    return (mean + (resampled - mean) * factor).assign_attrs(resampled.attrs | done)
+
+
 def scheme(method: str, *, n: int, kept: int, resamples: int) -> Scheme:
     """Look up how resamples of a method speak about the full sample.
 
@@ -163,7 +217,7 @@ def scheme(method: str, *, n: int, kept: int, resamples: int) -> Scheme:
             raise ValueError(f"a subset keeps {kept} of {n} stimuli: it must leave some out")
         return Scheme(kept / (n - kept))
     if method == "halves":
-        return Scheme(1.0, paired=True)
+        return Scheme(_SHORT**2, paired=True, correlation=True)
     if method == "jackknife":
         return Scheme((resamples - 1) ** 2 / resamples)
     if method != "bootstrap":
