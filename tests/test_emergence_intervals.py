@@ -115,21 +115,6 @@ def test_a_missing_curve_has_no_interval_and_a_missing_step_is_bridged():
         assert found["status"].to_numpy().tolist() == ["reached", "missing"]
 
 
-def test_subjects_add_to_the_variance_of_stimuli():
-    rng = np.random.default_rng(0)
-    curve = array(RISE + 0.1 * rng.standard_normal((8, 1)) + np.zeros((8, 8)), ("subject", "step"))
-    cloud = array(
-        curve.to_numpy()[None] + 0.01 * rng.standard_normal((4000, 8, 8)),
-        ("resample", "subject", "step"),
-        spread=2.0,
-    )
-    mean, both = emergence.with_subjects(curve, cloud)
-    expected = curve.var("subject", ddof=1) / 8 + 2 * 0.01**2 / 8
-    np.testing.assert_allclose(both.var("resample"), expected, rtol=0.1)
-    np.testing.assert_allclose(mean, curve.mean("subject"))
-    assert both.attrs["spread"] == 1
-
-
 def test_flat_curves_are_called_rising_in_at_most_five_percent():
     flat = [noisy(np.zeros(8), 60, 0.05, seed, correlated=0.3) for seed in range(600)]
     curve = xr.concat([c for c, _ in flat], "run")

@@ -24,9 +24,10 @@ from dynamics.emergence.curves import (
     plateau_step,
 )
 from dynamics.emergence.fits import FITS, fit, left_out_error
-from dynamics.emergence.intervals import METHODS, STATISTICS, interval, with_subjects
+from dynamics.emergence.intervals import METHODS, STATISTICS, bands, interval
 from dynamics.emergence.refits import resample_scores
 from dynamics.emergence.resamples import Scheme, scheme, stabilised
+from dynamics.emergence.subjects import over_subjects, with_subjects
 from dynamics.emergence.summary import summarize
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "STATISTICS",
     "Scheme",
     "area",
+    "bands",
     "benjamini_hochberg",
     "best_layer",
     "ceiling_fraction",
@@ -53,6 +55,7 @@ __all__ = [
     "onset_test",
     "onset_test_subjects",
     "order",
+    "over_subjects",
     "peak",
     "plateau",
     "plateau_step",

@@ -127,48 +127,26 @@ def interval(
     return described
 
 
-def with_subjects(
-    curve: xr.DataArray, resampled: xr.DataArray, *, dim: str = "subject", seed: int = 0
-) -> tuple[xr.DataArray, xr.DataArray]:
-    """Average over subjects, with resamples that vary stimuli and subjects both.
+def bands(curve: xr.DataArray, resampled: xr.DataArray, *, confidence: float = 0.95) -> xr.Dataset:
+    """Pointwise limits of the scores themselves, to draw around a curve.
 
     Parameters
     ----------
-    curve, resampled : xarray.DataArray
-        As in `interval`, with a dimension of subjects.
-    dim : str
-        The dimension to draw from (with replacement) and to average over.
-    seed : int
-        Seed of the draws.
+    curve, resampled, confidence
+        As in `interval`.
 
     Returns
     -------
-    curve, resampled : xarray.DataArray
-        Without the dimension; the deviations of stimuli, already scaled, plus those of subjects,
-        so that `spread` is 1.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 3 subjects.
+    xarray.Dataset
+        `estimate`, `lower`, `upper`, `error` with the dimension `step`; each step by itself.
     """
-    subjects = curve.sizes[dim]
-    if subjects < 3:
-        raise ValueError(f"{subjects} along {dim!r} are too few to resample: 3 at least")
     curve, resampled = aligned(curve, resampled)
-    number = resampled.sizes["resample"]
-    drawn = np.random.default_rng(seed).integers(subjects, size=(number, subjects))
-    weights = np.stack([np.bincount(each, minlength=subjects) / subjects for each in drawn])
-    # The bootstrap's variance is short by (subjects - 1) / subjects, which matters with six.
-    weights = 1 / subjects + (weights - 1 / subjects) * np.sqrt(subjects / (subjects - 1))
-    over_subjects = (curve * xr.DataArray(weights, dims=("resample", dim))).sum(
-        dim, min_count=subjects
-    )
-    mean = curve.mean(dim)
-    off = Scheme.of(resampled).cloud(xr.zeros_like(mean), resampled.mean(dim))
-    off = off.where(np.isfinite(off)).isel(resample=np.arange(number))
-    both = over_subjects + off
-    return mean, both.transpose("resample", *mean.dims).assign_attrs(Scheme().attrs)
+    scheme = Scheme.of(resampled)
+    error = scheme.error(resampled)
+    z = stats.t.ppf((1 + confidence) / 2, scheme.freedom(resampled.sizes["resample"]))
+    return xr.Dataset(
+        {"estimate": curve, "lower": curve - z * error, "upper": curve + z * error, "error": error}
+    ).assign_attrs(confidence=confidence)
 
 
 def aligned(curve: xr.DataArray, resampled: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
