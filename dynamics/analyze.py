@@ -100,6 +100,7 @@ def analyze(
             missing = [step for step in steps if have.get(step) != hashes[step]]
             if "baseline" not in group and _has_baseline(sweep, metric):
                 _write_baseline(group, sweep, stimuli, metric, target)
+            _write_untrained(group, sweep.store / "controls", metric, target)
             jobs += [(group, metric, label, step) for step in missing]
         if jobs:
             _run(jobs, sweep, targets, hashes, scheduler, advance)
@@ -180,6 +181,22 @@ def _write_baseline(
             key = "baseline" if name == "score" else f"baseline_{name}"
             text = f"{ATTRS[name]['description']}: {sweep.baseline.name} features, no learning"
             store.write_constant(group, key, dims[1:], values[0], description=text)
+
+
+def _write_untrained(group: zarr.Group, path: Path, metric: Choice, target: Target) -> None:
+    """Score the untrained networks of a store: the level, and its spread, before any training."""
+    sources = store.controls(path.parent)
+    if not sources or group.attrs.get("untrained") == list(sources.values()):
+        return
+    arguments = methods.given(metric)
+    found = [score_step(str(path), number, target, metric.name, arguments) for number in sources]
+    for name in ("score", "r2"):
+        if name in found[0]:
+            dims = ("control", *found[0][name][0])
+            values = np.stack([one[name][1] for one in found])
+            text = f"{ATTRS[name]['description']}: untrained networks, one a seed"
+            store.write_constant(group, f"untrained_{name}", dims, values, description=text)
+    group.attrs["untrained"] = list(sources.values())
 
 
 def score_step(

@@ -73,7 +73,7 @@ class Sweep(_Section):
     keep: int = Field(default=2, ge=1)
     storage_options: dict[str, Any] = {}
     trust_checkpoints: bool = False
-    untrained: bool = True
+    untrained: int = Field(default=1, ge=0)
     pretrain: Pretraining | None = None
 
     @model_validator(mode="before")

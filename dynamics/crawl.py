@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import zarr
 
@@ -31,6 +32,10 @@ _FAULTS = (ValueError, OSError, RuntimeError, KeyError, TypeError, EOFError)
 def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str, int]:
     """Extract every layer's activations at every checkpoint that the store lacks.
 
+    A run without a step 0 gets an untrained network there; where the sweep wants several
+    (`untrained`), all of them are in the store's `controls` as well, and stay there if the run's
+    own step 0 comes later and takes its place on the curve.
+
     Parameters
     ----------
     sweep : Sweep
@@ -46,25 +51,33 @@ def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str,
     Raises
     ------
     ValueError, OSError
-        For a fault of the sweep as a whole; a bad checkpoint is a row of the table instead.
+        For a fault of the sweep as a whole, also where the versions of the libraries have changed
+        since the store was begun and give other numbers; a bad checkpoint is a row of the table
+        instead.
     """
     models.arguments(sweep.model.name)
     poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
     found = discover(sweep)
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
-    identity = identify(sweep, stimuli)
+    network = Network(sweep, stimuli)
     with store.lock(sweep.store):
-        root = store.begin(sweep.store, run=sweep.run, identity=identity)
+        root = store.begin(sweep.store, run=sweep.run, identity=identify(sweep, stimuli))
         store.plan(root, [(c.step, c.uri, c.bytes) for c in found])
-        if sweep.untrained and found[0].step != 0:
-            _add_untrained(root, sweep, stimuli, found[-1])
         records = store.records(root)
         todo = [c for c in _complete(found) if _is_due(c, records[c.step])]
+        seeds = _missing_controls(root, sweep) if found[0].step != 0 else {}
+        if todo or seeds:
+            done = [c for c in found if records[c.step]["status"] == store.DONE and c not in todo]
+            _check_versions(root, sweep, network, done)
+        for step in (c.step for c in todo if records[c.step]["status"] == store.DONE):
+            store.commit(root, step, status=store.PENDING)  # nobody reads what is being replaced
+        if seeds:
+            _add_untrained(seeds, sweep, network, found[-1])
         if advance is not None:
-            _extract_all(root, sweep, stimuli, todo, advance)
+            _extract_all(root, sweep, network, todo, records, advance)
         elif todo:
             with progress.bar("crawling", len(todo)) as advance:
-                _extract_all(root, sweep, stimuli, todo, advance)
+                _extract_all(root, sweep, network, todo, records, advance)
         statuses = list(store.statuses(root).values())
     return {
         "done": statuses.count(store.DONE),
@@ -128,6 +141,7 @@ def identify(sweep: Sweep, stimuli: StimulusSet) -> dict[str, object]:
         "stimuli": stimuli.name,
         "stimuli_sha256": stimuli.digest,
         "pooling": {pooling.name: pooling.arguments} if pooling.arguments else pooling.name,
+        "revision": f"{extract.REVISION}.{models.revision(sweep.model.name)}",
         "dtype": sweep.dtype,
     }
 
@@ -164,91 +178,189 @@ def _is_due(checkpoint: Checkpoint, record: Mapping[str, Any]) -> bool:
     return record["status"] == store.PENDING or (record["status"] == store.FAILED and changed)
 
 
+def _missing_controls(root: zarr.Group, sweep: Sweep) -> dict[int, list[tuple[zarr.Group, int]]]:
+    """Give untrained networks their rows; return by seed the places that are still empty."""
+    missing: dict[int, list[tuple[zarr.Group, int]]] = {}
+    uri = _UNTRAINED + " freshly initialised from seed {}, not of this run"
+    if sweep.untrained:
+        store.plan(root, [(0, uri.format(sweep.seed), 0)])
+        if store.statuses(root)[0] != store.DONE:
+            missing[sweep.seed] = [(root, 0)]
+    if sweep.untrained > 1:
+        seeds = {number: sweep.seed + number for number in range(sweep.untrained)}
+        controls = store.begin_controls(root)
+        store.plan(controls, [(number, uri.format(seed), 0) for number, seed in seeds.items()])
+        statuses = store.statuses(controls)
+        for number, seed in seeds.items():
+            if statuses[number] != store.DONE:
+                missing.setdefault(seed, []).append((controls, number))
+    return missing
+
+
 def _add_untrained(
-    root: zarr.Group, sweep: Sweep, stimuli: StimulusSet, sample: Checkpoint
+    seeds: Mapping[int, Sequence[tuple[zarr.Group, int]]],
+    sweep: Sweep,
+    network: Network,
+    sample: Checkpoint,
 ) -> None:
-    """Put a network of the same architecture with fresh weights at step 0 of a run without one."""
-    uri = f"{_UNTRAINED} freshly initialised from seed {sweep.seed}, not of this run"
-    store.plan(root, [(0, uri, 0)])
-    if store.statuses(root)[0] == store.DONE:
-        return
-    start = time.perf_counter()
-    try:
-        (_, read) = next(iter(_read_ahead([sample], sweep)))
-        if isinstance(read, Exception):
-            raise read
-        path, weights, _ = read
-        settings = {"trust": sweep.trust_checkpoints} | sweep.model.arguments
-        model = models.untrained(
-            sweep.model.name, path, state=weights, **({"seed": sweep.seed} | settings)
-        )
-        batches = extract.batches(model, stimuli, batch_size=sweep.batch_size)
-        pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
-        layers = extract.extract(model, batches, pooling=pooling)
-        names = {"stimuli": stimuli.names, "categories": stimuli.categories}
-        times = pooling.times(stimuli.durations)
-        store.write_activations(root, 0, layers, times=times, **names)
-        outcome = {"status": store.DONE, "sha256": f"untrained-{sweep.seed}", "error": ""}
-    except _FAULTS as fault:
-        outcome = {"status": store.FAILED, "error": _sentence(fault)}
-        logger.warning("no untrained network for step 0: %s", outcome["error"])
-    store.commit(root, 0, seconds=time.perf_counter() - start, **outcome)
+    """Put networks of the architecture of a checkpoint with fresh weights into their places."""
+    for _, read in _read_ahead([sample], sweep):  # within the loop, the file is there
+        for seed, places in seeds.items():
+            with _Outcome(network) as outcome:
+                outcome.layers = network.fresh(_checked(read), seed)
+                outcome.columns["sha256"] = f"untrained-{seed}"
+            for group, row in places:
+                outcome.commit(group, row)
+            if outcome.error:
+                logger.warning("no untrained network of seed %d: %s", seed, outcome.error)
+    if not isinstance(network.batches, list):
+        network.batches = None  # they would hold on to a control's front end
 
 
 def _extract_all(
     root: zarr.Group,
     sweep: Sweep,
-    stimuli: StimulusSet,
+    network: Network,
     todo: Sequence[Checkpoint],
+    records: Mapping[int, Mapping[str, Any]],
     advance: progress.Advance,
 ) -> None:
-    model = batches = None
-    pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
-    start = time.perf_counter()
-    for checkpoint, state in _read_ahead(todo, sweep):
-        columns = {"uri": checkpoint.uri, "bytes": checkpoint.bytes}
-        try:
-            if isinstance(state, BaseException):
-                raise state
-            path, weights, columns["sha256"] = state
-            if model is None:
-                model = models.load(
-                    sweep.model.name,
-                    path,
-                    state=weights,
-                    trust=sweep.trust_checkpoints,
-                    **sweep.model.arguments,
-                )
-                batches = extract.batches(model, stimuli, batch_size=sweep.batch_size)
-            else:
-                model.load_weights(weights)
-            layers = extract.extract(model, batches, pooling=pooling)
-            store.write_activations(
-                root,
-                checkpoint.step,
-                layers,
-                stimuli=stimuli.names,
-                categories=stimuli.categories,
-                times=pooling.times(stimuli.durations),
-            )
-            status, error = store.DONE, ""
-        except _FAULTS as fault:
-            status, error = store.FAILED, _sentence(fault)
-            logger.warning("step %d failed: %s", checkpoint.step, error)
-        store.commit(
-            root,
-            checkpoint.step,
-            status=status,
-            error=error,
-            seconds=time.perf_counter() - start,
-            **columns,
-        )
-        start = time.perf_counter()
+    outcome = _Outcome(network)
+    for checkpoint, read in _read_ahead(todo, sweep):
+        with outcome:
+            outcome.columns = {"uri": checkpoint.uri, "bytes": checkpoint.bytes}
+            outcome.columns["sha256"] = _checked(read)[2]
+            outcome.layers = network.layers(_checked(read))
+        outcome.commit(root, checkpoint.step, before=records[checkpoint.step])
+        if outcome.error:
+            logger.warning("step %d failed: %s", checkpoint.step, outcome.error)
+        outcome = _Outcome(network)
         advance(note=f"step {checkpoint.step}")
 
 
-def _sentence(fault: BaseException) -> str:
-    return " ".join(str(fault).split()) or type(fault).__name__
+class Network:
+    """The network of a sweep: built once, its weights exchanged, its front end run once.
+
+    Attributes
+    ----------
+    batches : iterable of Batch or None
+        What the front end made of the sounds; None before the first.
+    """
+
+    def __init__(self, sweep: Sweep, stimuli: StimulusSet):
+        self.sweep, self.stimuli = sweep, stimuli
+        self.pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+        self.batches: Iterable[extract.Batch] | None = None
+        self._model: models.Model | None = None
+
+    def layers(self, read: Read) -> dict[str, np.ndarray]:
+        """Return every layer's pooled activations with the weights of a checkpoint."""
+        path, weights, _ = read
+        if self._model is None:
+            self._model = models.load(self.sweep.model.name, path, state=weights, **self._settings)
+        else:
+            self._model.load_weights(weights)
+        return self._pooled(self._model)
+
+    def fresh(self, read: Read, seed: int) -> dict[str, np.ndarray]:
+        """Return those of the same architecture with fresh weights."""
+        path, weights, _ = read
+        settings = self._settings | {"seed": seed}
+        model = models.untrained(self.sweep.model.name, path, state=weights, **settings)
+        return self._pooled(model)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {"trust": self.sweep.trust_checkpoints} | self.sweep.model.arguments
+
+    def _pooled(self, model: models.Model) -> dict[str, np.ndarray]:
+        if self.batches is None:
+            self.batches = extract.batches(model, self.stimuli, batch_size=self.sweep.batch_size)
+        return extract.extract(model, self.batches, pooling=self.pooling)
+
+
+class _Outcome:
+    """What became of one network: its activations, or why there are none; timed.
+
+    The clock starts when it is made, so that waiting for a checkpoint counts. Within ``with``, what
+    a bad checkpoint raises is kept as `error`.
+    """
+
+    def __init__(self, network: Network):
+        self.network = network
+        self.layers: dict[str, np.ndarray] = {}
+        self.columns: dict[str, Any] = {}
+        self.error = ""
+        self._start = time.perf_counter()
+
+    def __enter__(self) -> _Outcome:
+        return self
+
+    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> bool:
+        if isinstance(fault, _FAULTS):
+            self.error = " ".join(str(fault).split()) or type(fault).__name__
+            return True
+        return False
+
+    def commit(self, root: zarr.Group, step: int, *, before: Mapping[str, Any] = {}) -> None:
+        """Write the activations and the row of a step; `before` is what the row holds now."""
+        stimuli = self.network.stimuli
+        if not self.error:
+            with self:
+                store.write_activations(
+                    root,
+                    step,
+                    self.layers,
+                    stimuli=stimuli.names,
+                    categories=stimuli.categories,
+                    times=self.network.pooling.times(stimuli.durations),
+                )
+        columns = self.columns | {"error": self.error}
+        # A column is rewritten as a whole, so one that stays as it is costs for nothing.
+        changed = {name: v for name, v in columns.items() if before.get(name) != v}
+        status = store.FAILED if self.error else store.DONE
+        seconds = time.perf_counter() - self._start
+        store.commit(root, step, status=status, seconds=seconds, **changed)
+
+
+def _check_versions(
+    root: zarr.Group, sweep: Sweep, network: Network, done: Sequence[Checkpoint]
+) -> None:
+    """Extract a done step again where the code or a library is another than when it was done."""
+    recorded = root.attrs.get("versions", {})
+    current = models.versions(sweep.model.name, sweep.model.arguments)
+    if recorded == current:
+        return
+    changed = {name: recorded.get(name, "unknown") for name in current}
+    changed = {name: old for name, old in changed.items() if old != current[name]}
+    names = ", ".join(f"{name} {old} -> {current[name]}" for name, old in changed.items())
+    for checkpoint, read in _read_ahead(done, sweep):
+        if isinstance(read, Exception):
+            continue
+        stored = store.read_activations(sweep.store, checkpoint.step)
+        rounding = store.PRECISIONS[sweep.dtype].bound
+        distance, layer = extract.distance(network.layers(read), stored, rounding=rounding)
+        if distance > extract.AGREEMENT:
+            raise ValueError(
+                f"step {checkpoint.step}, extracted again with other versions than are in store "
+                f"{sweep.store} ({names}), differs in layer {layer} by {distance:.2g} of its "
+                f"largest value (at most {extract.AGREEMENT:g}): choose another `store`, or "
+                "install the versions of before"
+            )
+        logger.info("%s: step %d is the same to %.1g", names, checkpoint.step, distance)
+        break
+    else:
+        if done:
+            logger.warning("%s: no checkpoint of a done step can be read to compare", names)
+    if recorded:
+        root.attrs["earlier_versions"] = [*root.attrs.get("earlier_versions", []), recorded]
+    root.attrs["versions"] = current
+
+
+def _checked(read: Read | Exception) -> Read:
+    if isinstance(read, Exception):
+        raise read
+    return read
 
 
 def _read_ahead(

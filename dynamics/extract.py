@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,15 @@ from dynamics import models, poolings
 from dynamics.models import Model
 from dynamics.poolings import Pooling
 from dynamics.sounds import StimulusSet
+
+REVISION = 1
+"""Number of the numbers: raised with every change after which `extract` gives others."""
+
+AGREEMENT = 1e-4
+"""How far two extractions of one checkpoint may be apart, as a part of a layer's largest value.
+
+Other versions of libraries sum in another order: some 1e-6 in single precision, more after many
+layers."""
 
 # Front ends do not depend on the weights: below this size they are kept between checkpoints.
 _KEEP_BYTES = 2 * 1024**3
@@ -52,7 +61,8 @@ def batches(
     stimuli : StimulusSet
         The sounds.
     batch_size : int
-        Stimuli a batch; stimuli of similar length go together.
+        Stimuli a batch; stimuli of similar length go together, and only those of one length where
+        padding would change the model's numbers.
     keep_bytes : int
         The front end's output is kept for the next checkpoint if the whole set needs no more.
 
@@ -63,9 +73,7 @@ def batches(
     """
     waveforms = stimuli.waveforms(model.sample_rate)
     lengths = np.array([len(waveform) for waveform in waveforms])
-    size = batch_size if model.batchable else 1
-    order = np.argsort(lengths, kind="stable")
-    groups = [order[start : start + size] for start in range(0, len(order), size)]
+    groups = _groups(model, lengths, batch_size)
 
     def make(rows: np.ndarray) -> Batch:
         padded = torch.zeros(len(rows), int(lengths[rows].max()))
@@ -77,10 +85,22 @@ def batches(
         return Batch(rows, sizes, stimuli.durations[rows], prepared)
 
     first = make(groups[0])
-    bytes_all = sum(t.nbytes for t in first.prepared) / len(first.rows) * len(order)
+    bytes_all = sum(t.nbytes for t in first.prepared) / len(first.rows) * len(lengths)
     if bytes_all <= keep_bytes:
         return [first, *(make(rows) for rows in groups[1:])]
     return _Remade(make, groups)
+
+
+def _groups(model: Model, lengths: np.ndarray, size: int) -> list[np.ndarray]:
+    """Divide stimuli into batches that do not change the numbers of a model."""
+    order = np.argsort(lengths, kind="stable")
+    if model.batchable:
+        alike = [order]
+    elif model.batch_equal_lengths:
+        alike = np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1)
+    else:
+        alike, size = [order], 1
+    return [rows[start : start + size] for rows in alike for start in range(0, len(rows), size)]
 
 
 @dataclass(frozen=True)
@@ -137,6 +157,38 @@ def extract(
         layer: np.ascontiguousarray(_joined(part)[order], "float32")
         for layer, part in parts.items()
     }
+
+
+def distance(
+    found: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray], *, rounding: float = 0.0
+) -> tuple[float, str]:
+    """Say how far apart two extractions of one checkpoint are.
+
+    Parameters
+    ----------
+    found, stored : mapping of str to array of shape (n_stimuli, ..., n_features)
+        Activations by layer.
+    rounding : float
+        Largest relative error that storing made.
+
+    Returns
+    -------
+    (float, str)
+        The largest difference as a part of the layer's largest value, beyond `rounding`, and its
+        layer; infinite where layers, shapes or missing values differ.
+    """
+    worst, where = 0.0, ""
+    for layer in [*found, *stored]:
+        one, other = found.get(layer), stored.get(layer)
+        if one is None or other is None or one.shape != other.shape:
+            return float("inf"), layer
+        if not np.array_equal(np.isnan(one), np.isnan(other)):
+            return float("inf"), layer
+        apart = np.abs(one.astype("float64") - other) - rounding * np.abs(one)
+        part = float(np.nanmax(apart) / max(np.nanmax(np.abs(other)), np.finfo("float32").tiny))
+        if part > worst:
+            worst, where = part, layer
+    return worst, where
 
 
 _FEATURES: dict[tuple[str, str, str, Pooling], dict[str, np.ndarray]] = {}

@@ -62,6 +62,33 @@ def sweep(tmp_path, brain, monkeypatch):
     )
 
 
+def test_untrained_networks_are_scored_like_a_step(sweep, brain, monkeypatch):
+    monkeypatch.setattr(analyze, "_run", lambda *_: None)  # steps are not of interest here
+    root = store.open_group(sweep.store, mode="r+")
+    controls = store.begin_controls(root)
+    store.plan(controls, [(number, "untrained", 0) for number in range(3)])
+    for number in range(3):
+        layers = layers_at(10 * number)
+        store.write_activations(controls, number, layers, stimuli=NAMES, categories=CATEGORIES)
+        if number < 2:
+            store.commit(controls, number, sha256=f"untrained-{number}")
+    analyze.analyze(sweep, advance=silent)
+    target = targets.make_target(brain, store.open(sweep.store)["activations"].to_dataset(),
+                                 origin="test")  # fmt: skip
+    for metric, variable in (("ridge", "score"), ("rsa", "score"), ("ridge", "r2")):
+        results = store.open_group(sweep.store)[f"results/brain/{metric}"]
+        found = results[f"untrained_{variable}"]
+        assert found.metadata.dimension_names[:2] == ("control", "layer")
+        expected = analyze.score_step(str(sweep.store), 10, target, metric, {})[variable][1]
+        # the same layers through the same function; two of three controls are complete
+        np.testing.assert_allclose(found[:][1], expected, rtol=1e-12)
+        assert found.shape[0] == 2
+    store.commit(controls, 2, sha256="untrained-2")
+    analyze.analyze(sweep, advance=silent)
+    again = store.open_group(sweep.store)["results/brain/rsa/untrained_score"]
+    assert again.shape[0] == 3
+
+
 def test_scores_are_joined_by_name_and_agree_with_scikit_learn(sweep, brain):
     assert analyze.analyze(sweep, advance=silent) == {"new": 4, "already": 0}
     results = store.open(sweep.store)["results/brain/ridge"].to_dataset()

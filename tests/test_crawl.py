@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynamics import crawl, sounds, store
+from dynamics import crawl, extract, models, sounds, store
 from dynamics.config import validate
 from dynamics.models import encodecmae
 from dynamics.progress import silent
@@ -130,6 +130,102 @@ def test_a_run_without_step_0_gets_an_untrained_network_there_and_it_is_marked(c
     after = store.open(sweep.store)
     assert "untrained" not in after["checkpoints"]["uri"].sel(step=0).item()
     assert abs(after["activations/layer1/activation"].to_numpy()[0] - before[0]).max() > 0.01
+
+
+def test_several_untrained_networks_stand_beside_the_curve_with_their_spread(content, tmp_path):
+    (tmp_path / "checkpoints" / "epoch=0-step=0.ckpt").unlink()
+    sweep = sweep_of(content, seed=3, untrained=3)
+    crawl.crawl(sweep, advance=silent)
+    tree = store.open(sweep.store)
+    assert tree["activations"]["step"].to_numpy().tolist() == [0, 9, 10, 100]
+    controls = tree["controls/activations/layer1"].to_dataset()["activation"]
+    assert controls.dims == ("control", "stimulus", "feature")
+    assert controls["control"].to_numpy().tolist() == [0, 1, 2]
+    step_0 = tree["activations/layer1/activation"].sel(step=0)
+    np.testing.assert_array_equal(controls.sel(control=0), step_0)
+    stimuli = sounds.load("synthetic", per_kind=1, seconds=0.4)
+    model = encodecmae.build(None, **SIZES, seed=5)
+    wave = torch.tensor(stimuli.waveforms(model.sample_rate)[2])[None]
+    with torch.inference_mode():
+        expected = model(wave)["layer1"][0].mean(0).numpy()
+    # float32 through two layers
+    np.testing.assert_allclose(controls.sel(control=2).isel(stimulus=2), expected, atol=1e-5)
+    assert "seed 5" in tree["controls/checkpoints"]["uri"].sel(control=2).item()
+    before = {p: p.stat().st_mtime_ns for p in sweep.store.rglob("c/*")}
+    assert crawl.crawl(sweep, advance=silent)["new"] == 0
+    assert before == {p: p.stat().st_mtime_ns for p in sweep.store.rglob("c/*")}
+
+    # The run's own step 0 takes its place on the curve; the controls stay.
+    save_checkpoint(tmp_path / "checkpoints", 0, seed=0)
+    crawl.crawl(sweep, advance=silent)
+    after = store.open(sweep.store)
+    assert "not of this run" not in after["checkpoints"]["uri"].sel(step=0).item()
+    assert abs(after["activations/layer1/activation"].sel(step=0) - step_0).max() > 0.01
+    np.testing.assert_array_equal(after["controls/activations/layer1/activation"], controls)
+
+
+def test_a_run_with_its_own_step_0_or_a_sweep_without_controls_gets_none(content, tmp_path):
+    crawl.crawl(sweep_of(content, untrained=3), advance=silent)
+    assert "controls" not in store.open(content["store"])
+    (tmp_path / "checkpoints" / "epoch=0-step=0.ckpt").unlink()
+    sweep = sweep_of(content, store=str(tmp_path / "none.zarr"), untrained=False)
+    assert crawl.crawl(sweep, advance=silent)["done"] == 3
+
+
+def test_other_versions_are_accepted_only_where_they_give_the_same_numbers(
+    content, tmp_path, monkeypatch
+):
+    sweep = sweep_of(content)
+    crawl.crawl(sweep, advance=silent)
+    first = store.open_group(sweep.store).attrs["versions"]
+    assert first["torch"] == torch.__version__.partition("+")[0]
+    assert set(first) == {"training-dynamics", "torch", "soxr"}
+
+    other = first | {"torch": "9.9"}
+    monkeypatch.setattr(models, "versions", lambda *_: other)
+    assert crawl.crawl(sweep, advance=silent)["new"] == 0
+    assert store.open_group(sweep.store).attrs["versions"] == first  # nothing was mixed
+    save_checkpoint(tmp_path / "checkpoints", 50, seed=9)
+    assert crawl.crawl(sweep, advance=silent)["new"] == 1
+    attrs = store.open_group(sweep.store).attrs
+    assert (attrs["versions"], attrs["earlier_versions"]) == (other, [first])
+
+    right = extract.extract
+    monkeypatch.setattr(models, "versions", lambda *_: first)
+    monkeypatch.setattr(
+        extract, "extract", lambda *a, **k: {n: v * 1.001 for n, v in right(*a, **k).items()}
+    )
+    save_checkpoint(tmp_path / "checkpoints", 60, seed=9)
+    text = r"step 0, .*torch 9\.9 -> " + first["torch"] + r".*differs in layer layer\d by 0\.001"
+    with pytest.raises(ValueError, match=text):
+        crawl.crawl(sweep, advance=silent)
+    assert 60 not in store.open(sweep.store)["activations"]["step"]
+
+
+def test_a_revision_of_the_code_with_other_numbers_is_refused(content, monkeypatch):
+    crawl.crawl(sweep_of(content), advance=silent)
+    monkeypatch.setattr(extract, "REVISION", 2)
+    with pytest.raises(ValueError, match=r"revision = '1\.1', this sweep has '2\.1'"):
+        crawl.crawl(sweep_of(content), advance=silent)
+    monkeypatch.setattr(extract, "REVISION", 1)
+    monkeypatch.setattr(encodecmae, "REVISION", 3, raising=False)
+    with pytest.raises(ValueError, match=r"revision = '1\.1', this sweep has '1\.3'"):
+        crawl.crawl(sweep_of(content), advance=silent)
+
+
+def test_a_kill_while_the_store_is_being_made_is_mended(content, monkeypatch):
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    from dynamics.store import activations
+
+    sweep = sweep_of(content)
+    monkeypatch.setattr(activations, "package_version", die)
+    with pytest.raises(KeyboardInterrupt):
+        crawl.crawl(sweep, advance=silent)
+    assert (sweep.store / "zarr.json").exists()
+    monkeypatch.undo()
+    assert crawl.crawl(sweep, advance=silent)["done"] == 4
 
 
 def test_watching_waits_for_the_first_checkpoint_and_adds_what_appears(content, tmp_path):

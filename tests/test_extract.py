@@ -12,6 +12,7 @@ class Ramp:
     """A model whose activation at frame t is t, with 10 frames a second at 1 kHz."""
 
     sample_rate, layers, batchable, why_not_batchable = 1000, ("ramp",), True, ""
+    batch_equal_lengths = True
 
     def frames(self, lengths):
         return {"ramp": lengths // 100}
@@ -59,6 +60,31 @@ def test_batch_size_and_keeping_change_nothing():
         # float32: other batch shapes sum in another order
         np.testing.assert_allclose(one[layer], many[layer], atol=1e-5)
         np.testing.assert_array_equal(many[layer], lean[layer])
+
+
+@pytest.mark.parametrize(
+    ("padding", "equal", "sizes"),
+    [(True, True, [3, 1]), (False, True, [1, 2, 1]), (False, False, [1, 1, 1, 1])],
+)
+def test_batches_hold_only_what_leaves_the_numbers_alone(padding, equal, sizes):
+    stimuli, model = stimuli_of([1.0, 0.3, 2.0, 1.0]), Ramp()
+    model.batchable, model.batch_equal_lengths = padding, equal
+    made = list(extract.batches(model, stimuli, batch_size=3))
+    assert [len(batch.rows) for batch in made] == sizes
+    assert sorted(np.concatenate([batch.rows for batch in made])) == [0, 1, 2, 3]
+    if not padding:
+        assert all(len(set(batch.lengths.tolist())) == 1 for batch in made)
+
+
+def test_the_distance_of_two_extractions_is_relative_to_a_layers_largest_value():
+    one = {"a": np.array([[1.0, -4.0], [2.0, np.nan]]), "b": np.ones((2, 2))}
+    assert extract.distance(one, one)[0] <= 0
+    other = {"a": one["a"] + [[0.1, 0], [0, 0]], "b": one["b"]}
+    assert extract.distance(other, one) == (pytest.approx(0.1 / 4), "a")
+    assert extract.distance(other, one, rounding=0.1)[0] <= 0
+    assert extract.distance({"a": one["a"]}, one) == (float("inf"), "b")
+    gone = {"a": np.nan_to_num(one["a"]), "b": one["b"]}
+    assert extract.distance(gone, one) == (float("inf"), "a")
 
 
 def test_an_unknown_pooling_lists_what_there_is():

@@ -15,7 +15,7 @@ SIZES = {"layers": 2, "width": 16, "heads": 2, "feed_forward": 24, "mels": 32}
 class Frames:
     """A model whose layers give a function of time at frames of several kinds."""
 
-    sample_rate, batchable, why_not_batchable = 1000, True, ""
+    sample_rate, batchable, why_not_batchable, batch_equal_lengths = 1000, True, "", True
 
     def __init__(self, function, **frame_times):
         self.function, self.frame_times = function, frame_times

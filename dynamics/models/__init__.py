@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import importlib
+import importlib.metadata
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -33,6 +34,8 @@ class Model(Protocol):
         Whether padded batches give the same numbers as single stimuli.
     why_not_batchable : str
         The reason where they do not; empty where they do.
+    batch_equal_lengths : bool
+        Whether batches of stimuli of one length, which need no padding, give the same numbers.
     """
 
     sample_rate: int
@@ -40,6 +43,7 @@ class Model(Protocol):
     frame_times: dict[str, tuple[float, float]]
     batchable: bool
     why_not_batchable: str
+    batch_equal_lengths: bool
 
     def __call__(
         self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
@@ -216,6 +220,33 @@ def arguments(adapter: str) -> dict[str, Any]:
     }
 
 
+def revision(adapter: str) -> int:
+    """Return the number that an adapter raises with every change that gives other activations."""
+    return getattr(_module(adapter), "REVISION", 1)
+
+
+def versions(adapter: str, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return the versions of everything that computes the activations of an adapter.
+
+    Parameters
+    ----------
+    adapter : str
+        Name in ``ADAPTERS``.
+    arguments : mapping
+        Of the adapter.
+
+    Returns
+    -------
+    dict of str to str
+        Version by distribution; an adapter adds the libraries that it names in ``LIBRARIES``, and
+        what its function ``versions(**arguments)`` returns.
+    """
+    module = _module(adapter)
+    names = ("training-dynamics", "torch", "soxr", *getattr(module, "LIBRARIES", ()))
+    found = {name: _version(name) for name in names}
+    return found | getattr(module, "versions", lambda **_: {})(**arguments)
+
+
 def load_strictly(
     module: torch.nn.Module,
     state: Mapping[str, torch.Tensor],
@@ -287,6 +318,20 @@ def _signature(adapter: str) -> Mapping[str, inspect.Parameter]:
     if hasattr(build, "module"):
         build = importlib.import_module(build.module).build
     return inspect.signature(build).parameters
+
+
+def _module(adapter: str) -> Any:
+    _signature(adapter)  # raises where there is none of this name
+    return importlib.import_module(
+        getattr(ADAPTERS[adapter], "module", ADAPTERS[adapter].__module__)
+    )
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _takes_any(parameters: Mapping[str, inspect.Parameter]) -> bool:

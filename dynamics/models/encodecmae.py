@@ -124,6 +124,7 @@ class EnCodecMAE(nn.Module):
 
     batchable = True
     why_not_batchable = ""
+    batch_equal_lengths = True
     sample_rate = SAMPLE_RATE
 
     def __init__(

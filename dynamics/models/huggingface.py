@@ -28,6 +28,8 @@ from dynamics.models.waveform import (
 
 logger = logging.getLogger(__name__)
 
+LIBRARIES = ("transformers",)
+
 
 def build(
     state: Mapping[str, torch.Tensor] | None = None,

@@ -25,6 +25,8 @@ from dynamics.models.waveform import WaveformModel, decide_batchable
 
 logger = logging.getLogger(__name__)
 
+LIBRARIES = ("s3prl", "torchaudio")
+
 # Key under which the JSON files of a checkpoint folder are kept beside its weights.
 _FOLDER = "files of the folder"
 

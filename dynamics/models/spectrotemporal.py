@@ -61,6 +61,7 @@ class Spectrotemporal(nn.Module):
     layers = ("cochleagram", "temporal", "spectral", "spectrotemporal", "spectrotemporal-log")
     batchable = True
     why_not_batchable = ""
+    batch_equal_lengths = True
     _even: torch.Tensor
     _odd: torch.Tensor
 

@@ -14,6 +14,8 @@ import torch
 from dynamics.models import load_strictly
 from dynamics.models.waveform import WaveformModel, decide_batchable, normalised
 
+LIBRARIES = ("torchaudio",)
+
 FACTORIES = (
     "wav2vec2_base", "wav2vec2_large", "wav2vec2_large_lv60k", "wav2vec2_xlsr_300m",
     "wav2vec2_xlsr_1b", "wav2vec2_xlsr_2b", "hubert_base", "hubert_large", "hubert_xlarge",

@@ -30,6 +30,8 @@ class WaveformModel(torch.nn.Module):
         Whether padding leaves the numbers alone.
     why_not_batchable : str
         Where it does not.
+    batch_equal_lengths : bool
+        Whether stimuli of one length can share a batch.
     """
 
     sample_rate: int = 16000
@@ -37,6 +39,7 @@ class WaveformModel(torch.nn.Module):
     frame_times: dict[str, tuple[float, float]]
     batchable: bool = True
     why_not_batchable: str = ""
+    batch_equal_lengths: bool = True
 
     def forward(
         self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
@@ -108,12 +111,12 @@ def normalised(waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 
 
 def decide_batchable(model: WaveformModel, reason: str = "") -> None:
-    """Find out whether a stimulus alone and in a padded batch agree, and note it on the model.
+    """Find out whether a stimulus alone and in a batch agree, and note it on the model.
 
     Parameters
     ----------
     model : WaveformModel
-        Complete but for ``batchable``.
+        Complete but for ``batchable`` and ``batch_equal_lengths``.
     reason : str
         Known reason why padding would matter, used for ``why_not_batchable``.
     """
@@ -124,10 +127,13 @@ def decide_batchable(model: WaveformModel, reason: str = "") -> None:
         effect = "it cannot run a padded batch at all"
     reason = reason or "the network looks at the padding"
     model.why_not_batchable = "" if model.batchable else f"{reason} ({effect})"
+    model.batch_equal_lengths = model.batchable or padding_error(model, longer=1.0) <= TOLERANCE
 
 
-def padding_error(model: WaveformModel, *, seconds: float = 0.6, seed: int = 0) -> float:
-    """Measure how far padding moves activations, as a part of each layer's largest value.
+def padding_error(
+    model: WaveformModel, *, seconds: float = 0.6, longer: float = 1.5, seed: int = 0
+) -> float:
+    """Measure how far a batch moves activations, as a part of each layer's largest value.
 
     Biases and norms are perturbed for the measurement: in an untrained network many are zero, and
     hide what padding does after training.
@@ -137,7 +143,9 @@ def padding_error(model: WaveformModel, *, seconds: float = 0.6, seed: int = 0) 
     model : WaveformModel
         Its `frames` must work already.
     seconds : float
-        Length of the shorter stimulus; the longer has 1.5 times as much.
+        Length of the stimulus that is run alone and in a batch.
+    longer : float
+        Length of the other stimulus of the batch, over this one's; 1 for a batch without padding.
     seed : int
         Of the noise and the perturbation.
 
@@ -147,7 +155,7 @@ def padding_error(model: WaveformModel, *, seconds: float = 0.6, seed: int = 0) 
         Largest relative difference over all layers; infinite where a batch cannot be run.
     """
     rng = torch.Generator().manual_seed(seed)
-    short, long = int(seconds * model.sample_rate), int(1.5 * seconds * model.sample_rate)
+    short, long = int(seconds * model.sample_rate), int(longer * seconds * model.sample_rate)
     waveforms = 0.1 * torch.randn(2, long, generator=rng)
     waveforms[0, short:] = 0
     lengths = torch.tensor([short, long])

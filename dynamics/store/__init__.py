@@ -7,6 +7,7 @@ Layout of ``<run>.zarr`` (zarr format 3)::
     activations/              step, stimulus, category: coordinates of every layer
     activations/<layer>/      activation (step, stimulus, feature), one chunk a step;
                               (step, stimulus, time, feature) beside `time` where it is kept
+    controls/                 the same for untrained networks, their number in place of a step
     results/<target>/<metric> step, checkpoint, score (step, layer, ...), one chunk a step
 
 Rows of a step axis stand in order of arrival and are never moved. A row counts once its step is
@@ -16,11 +17,13 @@ written for it; `open` drops the others and sorts the rest.
 
 from __future__ import annotations
 
-from dynamics.store.activations import begin, commit, plan, write_activations
+from dynamics.store.activations import begin, begin_controls, commit, plan, write_activations
 from dynamics.store.health import Summary, redo, summarise, verify
 from dynamics.store.layout import DONE, FAILED, PENDING, package_version
 from dynamics.store.lock import lock
+from dynamics.store.precision import PRECISIONS
 from dynamics.store.read import (
+    controls,
     failures,
     layer_names,
     open,
@@ -37,11 +40,14 @@ __all__ = [
     "DONE",
     "FAILED",
     "PENDING",
+    "PRECISIONS",
     "Summary",
     "begin",
+    "begin_controls",
     "begin_result",
     "commit",
     "committed",
+    "controls",
     "failures",
     "layer_names",
     "lock",

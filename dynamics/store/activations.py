@@ -27,7 +27,10 @@ from dynamics.store.precision import record_errors, round_layers
 from dynamics.store.read import layer_names, steps
 
 # What stores that were made before there was a choice have.
-DEFAULTS = {"dtype": "float32"}
+DEFAULTS = {"dtype": "float32", "revision": "1.1"}
+
+# Attribute of a store that is being made; gone when it is.
+_BEGUN = "begun"
 
 
 def begin(path: Path, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
@@ -56,18 +59,47 @@ def begin(path: Path, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
     identity = json.loads(json.dumps(identity))
     if (path / "zarr.json").exists():
         root = zarr.open_group(path, mode="r+")
-        _check_identity(path, root.attrs.asdict(), identity)
-        return root
-    root = zarr.open_group(path, mode="w")
-    table = root.create_group("checkpoints")
+        if _BEGUN not in root.attrs:
+            _check_identity(path, root.attrs.asdict(), identity)
+            return root
+    # The mark comes with the group: whatever the moment of a kill, the next call knows the store.
+    root = zarr.open_group(path, mode="w", attributes={_BEGUN: True})
+    _fill(root, run=run, identity=identity)
+    return root
+
+
+def begin_controls(root: zarr.Group) -> zarr.Group:
+    """Open the untrained networks of a store for writing, making their group where there is none.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store.
+
+    Returns
+    -------
+    zarr.Group
+        A group of the same layout, in which `plan`, `write_activations` and `commit` work; the
+        number of a control stands in the place of a step.
+    """
+    group = root.require_group("controls")
+    if "schema" not in group.attrs:
+        _fill(group, run=root.attrs["run"], identity=root.attrs["identity"])
+        text = "number of the untrained network, whose seed is the sweep's plus this number"
+        group["checkpoints/step"].attrs["description"] = text
+    return group
+
+
+def _fill(root: zarr.Group, *, run: str, identity: Mapping[str, Any]) -> None:
+    table = root.require_group("checkpoints")
     for name, (dtype, fill, description, unit) in COLUMNS.items():
         array = new_array(
             table, name, (0,), dtype, fill=fill, dims=("step",), chunks=(TABLE_CHUNK,)
         )
         array.attrs.update({"description": description} | ({"units": unit} if unit else {}))
-    root.create_group("activations")
-    root.create_group("results")
-    root.attrs.update(
+    for name in ("activations", "results"):
+        root.require_group(name)
+    root.attrs.put(
         {
             "schema": SCHEMA,
             "run": run,
@@ -76,7 +108,6 @@ def begin(path: Path, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
     )
-    return root
 
 
 def plan(root: zarr.Group, found: Sequence[tuple[int, str, int]]) -> None:
@@ -141,7 +172,8 @@ def write_activations(
         If a layer has another shape than in the steps before, or a value beyond the largest of
         the store's `dtype`.
     """
-    group, row, total = root["activations"], steps(root)[step], len(steps(root))
+    group, rows = root["activations"], steps(root)
+    row, total = rows[step], len(rows)
     dims = ("stimulus", "feature") if times is None else ("stimulus", "time", "feature")
     dtype = root.attrs["identity"].get("dtype", "float32")
     rounded = round_layers(layers, dtype)
@@ -192,27 +224,27 @@ def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -
     """
     row = steps(root)[step]
     if status == DONE:
-        columns["content"] = content_hash(root, step)
+        columns["content"] = content_hash(root, row)
     for name, value in (*columns.items(), ("status", status)):
         root[f"checkpoints/{name}"][row] = value
 
 
-def content_hash(root: zarr.Group, step: int) -> str:
+def content_hash(root: zarr.Group, row: int) -> str:
     """Hash a step's activations as they are on disk.
 
     Parameters
     ----------
     root : zarr.Group
         The store.
-    step : int
-        Training step.
+    row : int
+        Row of the step.
 
     Returns
     -------
     str
         SHA-256 over every layer's name and values, in hexadecimal digits.
     """
-    row, total = steps(root)[step], hashlib.sha256()
+    total = hashlib.sha256()
     for layer in layer_names(root):
         total.update(layer.encode() + b"\0")
         total.update(np.ascontiguousarray(root[f"activations/{layer}/activation"][row]).tobytes())

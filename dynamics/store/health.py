@@ -90,9 +90,9 @@ def verify(path: str | Path) -> dict[int, str]:
     """
     root = open_group(path)
     hashes = root["checkpoints/content"][:]
-    faults = {}
+    faults, status = {}, statuses(root)
     for step, row in sorted(steps(root).items()):
-        if statuses(root)[step] == DONE and (fault := _fault(root, step, str(hashes[row]))):
+        if status[step] == DONE and (fault := _fault(root, row, str(hashes[row]))):
             faults[step] = fault
     return faults
 
@@ -121,14 +121,13 @@ def redo(path: str | Path, chosen: Sequence[int]) -> None:
             root["checkpoints/status"][rows[step]] = PENDING
 
 
-def _fault(root, step: int, expected: str) -> str:
+def _fault(root, row: int, expected: str) -> str:
     try:
-        found = content_hash(root, step)
+        found = content_hash(root, row)
     except Exception as error:  # whatever the decompressor makes of a damaged chunk
         return f"cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
     if found != expected:
         return "holds other values than were committed"
-    row = steps(root)[step]
     for layer in layer_names(root):
         if not _whole(root[f"activations/{layer}/activation"][row]):
             return f"has values of layer {layer} that are not finite"

@@ -24,7 +24,8 @@ def open(path: str | Path) -> xr.DataTree:
     -------
     xarray.DataTree
         ``tree["activations/<layer>"]``, ``tree["results/<target>/<metric>"]`` and
-        ``tree["checkpoints"]``; values are read when they are used.
+        ``tree["checkpoints"]``; values are read when they are used. Where a sweep has several
+        untrained networks, ``tree["controls/activations/<layer>"]`` with the dimension `control`.
 
     Raises
     ------
@@ -39,7 +40,9 @@ def open(path: str | Path) -> xr.DataTree:
     datasets = {}
     for node in sorted(tree.subtree, key=_depth_of_layer):
         dataset = _plain_strings(node.to_dataset())
-        if node.path.startswith("/checkpoints"):
+        if node.path.startswith("/controls"):
+            dataset = _controls(dataset, tree)
+        elif node.path.startswith("/checkpoints"):
             dataset = dataset.isel(step=np.argsort(dataset["step"].to_numpy()))
         elif node.path.startswith("/activations") and "step" in dataset.dims:
             dataset = _visible(dataset, done)
@@ -105,6 +108,18 @@ def records(root: zarr.Group) -> dict[int, dict[str, Any]]:
     return {row["step"]: row for row in rows}
 
 
+def controls(path: Path) -> dict[int, str]:
+    """Return the complete untrained networks of a store, with the hash of their activations.
+
+    Their activations are read with ``read_activations(path / "controls", number)``.
+    """
+    root = open_group(path)
+    if "controls/checkpoints" not in root:
+        return {}
+    rows = sorted(records(root["controls"]).items())
+    return {number: str(row["content"]) for number, row in rows if row["status"] == DONE}
+
+
 def layer_names(root: zarr.Group) -> list[str]:
     """Return the layers of a store, from input to output."""
     groups = [(child.attrs["order"], name) for name, child in root["activations"].groups()]
@@ -151,6 +166,14 @@ def read_times(path: Path) -> np.ndarray | None:
 def _depth_of_layer(node: xr.DataTree) -> int:
     """Sort layers from input to output; everything else keeps its place."""
     return int(node.attrs.get("order", -1))
+
+
+def _controls(dataset: xr.Dataset, tree: xr.DataTree) -> xr.Dataset:
+    """Keep the complete ones of the untrained networks, and name their axis for what it is."""
+    if "step" not in dataset.dims:
+        return dataset
+    done = tree["controls/checkpoints"].to_dataset()["status"] == DONE
+    return _visible(dataset, done.to_numpy()).rename(step="control")
 
 
 def _plain_strings(dataset: xr.Dataset) -> xr.Dataset:
