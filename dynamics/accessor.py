@@ -145,6 +145,18 @@ class Dynamics:
 
         return plots.plot_heatmap(self._results, **arguments)
 
+    def plot_order(self, **arguments: Any) -> Any:
+        """Draw when each curve emerges; arguments and result as in `dynamics.plots.plot_order`."""
+        from dynamics import plots
+
+        return plots.plot_order(self._results, **arguments)
+
+    def plot_best_layer(self, **arguments: Any) -> Any:
+        """Draw the best layer over training; as in `dynamics.plots.plot_best_layer`."""
+        from dynamics import plots
+
+        return plots.plot_best_layer(self._results, **arguments)
+
     def _variable(self, name: str) -> xr.DataArray:
         if name not in self._results:
             raise ValueError(

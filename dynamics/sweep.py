@@ -25,9 +25,6 @@ from dynamics import (
 from dynamics.config import Sweep, load_config, validate
 from dynamics.targets import load_brain
 
-# Panels of single neuroids are drawn for targets of few (components), not for voxels.
-_MOST_PANELS = 15
-
 DEMO: dict[str, Any] = {
     "run": "demo",
     "checkpoints": "store/demo/checkpoints",
@@ -167,7 +164,7 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
 
 
 def plot(sweep: Sweep) -> list[Path]:
-    """Draw the emergence curves of a sweep.
+    """Draw the figures of a sweep; see `dynamics.plots.figures_of`.
 
     Parameters
     ----------
@@ -194,13 +191,10 @@ def plot(sweep: Sweep) -> list[Path]:
             raise ValueError(
                 f"store {sweep.store} has no results of {metric.label!r}: run `dynamics analyze`"
             )
-        figure = plots.figure_of_targets(tree, metric.label, targets)
-        written += plots.save(figure, sweep.figures / f"emergence-{metric.label}")
-        for target in targets:
-            neuroids = tree[f"results/{target}/{metric.label}"].sizes.get("neuroid", 0)
-            if 1 < neuroids <= _MOST_PANELS:
-                figure = plots.figure_of_neuroids(tree, metric.label, target)
-                written += plots.save(figure, sweep.figures / f"emergence-{metric.label}-{target}")
+        for name, figure in plots.figures_of(tree, metric.label, targets):
+            written += plots.save(figure, sweep.figures / name)
+    for name, figure in plots.figures_of_steps(tree):
+        written += plots.save(figure, sweep.figures / name)
     return written
 
 

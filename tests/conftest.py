@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,11 @@ def encodecmae_fixtures() -> Path:
     if not folder.is_dir():
         pytest.skip("no EnCodecMAE reference activations beside this checkout")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _figures_closed():
+    """Close what a test drew, if it drew anything: pyplot keeps figures open."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")

@@ -1,4 +1,5 @@
 import numpy as np
+import plots_results
 import pytest
 import xarray as xr
 from matplotlib.colors import to_rgb
@@ -56,11 +57,14 @@ def test_without_three_subjects_the_units_are_test_folds(results):
 def test_a_band_baseline_ceiling_and_half_times_are_drawn(results):
     ax = plots.plot_curves(results)
     assert len(ax.collections) == len(LAYERS)
+    (untrained,) = ax.patches
+    first = plots.mean_curve(results).isel(step=0)
+    assert untrained.get_y() == pytest.approx(float(first.min()))
+    assert untrained.get_height() == pytest.approx(float(np.ptp(first.to_numpy())))
     lines = lines_of(ax)
-    assert lines["spectrotemporal"].get_ydata()[0] == pytest.approx(0.7)
+    assert lines["spectrotemporal baseline"].get_ydata()[0] == pytest.approx(0.7)
     assert lines["noise ceiling"].get_ydata()[0] == pytest.approx(0.9)
-    rings = [line for line in ax.get_lines() if line.get_marker() == "o" and
-             line.get_markerfacecolor() == "none"]  # fmt: skip
+    rings = [line for line in ax.get_lines() if line.get_label() == "_half-time"]
     times = emergence.half_time(plots.mean_curve(results)).to_numpy()
     np.testing.assert_allclose(sorted(r.get_xdata()[0] for r in rings), sorted(times))
 
@@ -81,7 +85,7 @@ def test_layers_differ_in_lightness_and_not_only_in_hue(results):
     assert (np.diff(lightness) > 0.1).all()
 
 
-def test_figures_are_written_whole_in_two_formats_and_say_simulated(results, tmp_path):
+def test_figures_are_written_whole_and_say_simulated(results, tmp_path):
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs={"run": "r"}), "/results/t/ridge": results})
     figure = plots.figure_of_targets(tree, "ridge", ["t"])
     assert figure.axes[0].get_title() == "simulated brain: t"
@@ -92,6 +96,12 @@ def test_figures_are_written_whole_in_two_formats_and_say_simulated(results, tmp
     written = plots.save(figure, tmp_path / "figures" / "a.b")
     assert [path.name for path in written] == ["a.b.png", "a.b.pdf"]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["a.b.pdf", "a.b.png"]
+    assert {p.suffix for p in plots.save(figure, tmp_path / "b", formats=["svg", "png"])} == {
+        ".svg",
+        ".png",
+    }
+    with pytest.raises(ValueError, match="no format 'gif': use png, svg, pdf"):
+        plots.save(figure, tmp_path / "b", formats=["gif"])
     facets = plots.figure_of_neuroids(tree, "ridge", "t")
     assert sum(ax.get_visible() for ax in facets.axes) == 8
 
@@ -144,14 +154,6 @@ def test_with_three_subjects_the_band_is_wider_by_their_differences(with_halves)
     assert float((wide_high - wide_low).mean()) > 2 * float((high - low).mean())
 
 
-def test_the_heat_map_has_the_output_layer_on_top_and_the_steps_as_columns(results):
-    ax = plots.plot_heatmap(results)
-    shown = ax.collections[0].get_array().reshape(len(LAYERS), len(STEPS))
-    expected = plots.mean_curve(results).transpose("layer", "step").to_numpy()[::-1]
-    np.testing.assert_allclose(shown, expected)
-    assert [text.get_text() for text in ax.get_yticklabels()] == LAYERS[::-1]
-
-
 def test_an_opened_store_has_the_methods_without_another_import(with_halves, tmp_path):
     with pytest.raises(FileNotFoundError, match="no store"):
         dynamics.open(tmp_path / "none.zarr")
@@ -159,3 +161,154 @@ def test_an_opened_store_has_the_methods_without_another_import(with_halves, tmp
     assert "layer" in found.dims
     assert with_halves.dynamics.plot_heatmap() is not None
     assert with_halves.dynamics.plot_curves() is not None
+    assert with_halves.dynamics.plot_order() is not None
+    assert with_halves.dynamics.plot_best_layer() is not None
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_the_same_figure_gives_the_same_file_with_letters_that_stay_text(results, tmp_path, kind):
+    first, second = (
+        plots.save(plots.plot_heatmap(results).figure, tmp_path / name, formats=[kind])[0]
+        for name in "ab"
+    )
+    assert first.read_bytes() == second.read_bytes()
+    if kind == "svg":
+        assert ">Training step (0: untrained)</text>" in first.read_text()
+
+
+@pytest.mark.parametrize("hue, number", [("region", 2), ("subject", 4), ("neuroid", 8)])
+def test_what_the_colours_tell_apart_is_averaged_by_itself(hue, number):
+    data = plots_results.results()
+    ax = plots.plot_curves(data, hue=hue)
+    lines = [line for line in ax.get_lines() if len(line.get_xdata()) == len(plots_results.STEPS)]
+    assert len(lines) == number
+    chosen = data["score"].sel(layer="layer1")
+    for line in lines:
+        # Within each subject first, which a plain mean is too with as many neuroids in each.
+        expected = chosen[:, (chosen[hue] == line.get_label()).to_numpy()].mean("neuroid")
+        np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-12)
+    looks = {(line.get_color(), line.get_marker()) for line in lines}
+    assert len(looks) == number
+    assert ax.get_title() == "layer1"
+
+
+def test_runs_are_stacked_and_other_steps_are_gaps():
+    data = plots_results.results()
+    both = plots.stack({"a": data, "b": data.isel(step=[0, 2, 5])})
+    ax = plots.plot_curves(both, hue="run", layer="layer0")
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    np.testing.assert_allclose(
+        lines["a"].get_ydata(), plots.mean_curve(data).sel(layer="layer0"), rtol=1e-12
+    )
+    known = np.isfinite(lines["b"].get_ydata())
+    np.testing.assert_array_equal(known, [True, False, True, False, False, True])
+
+
+def test_panels_tell_apart_one_thing_and_colours_another():
+    data = plots_results.results()
+    axes = plots.facet_curves(data, facet="region", hue="layer", values=["belt", "core"])
+    assert [ax.get_title() for ax in axes] == ["belt", "core"]
+    shown = lines_of(axes[0])["layer2"].get_ydata()
+    expected = plots.mean_curve(data.isel(neuroid=(data["region"] == "belt").to_numpy()))
+    np.testing.assert_allclose(shown, expected.sel(layer="layer2"))
+    assert len(axes[0].figure.legends) == 1
+    (alone,) = plots.facet_curves(data)
+    assert alone.get_title() == ""
+    with pytest.raises(ValueError, match="no region 'x': there are core, belt"):
+        plots.facet_curves(data, facet="region", values=["x"])
+    with pytest.raises(ValueError, match="no 'voxel' to tell apart: use layer, neuroid, region"):
+        plots.facet_curves(data, facet="voxel")
+
+
+def test_a_fit_is_drawn_beside_the_raw_curve():
+    data = plots_results.results()
+    long = data.interp(step=np.unique(np.geomspace(1, 10000, 12).round()))
+    long["resample_score"].attrs = data["resample_score"].attrs
+    curve = plots.mean_curve(long)
+    ax = plots.plot_curves(long, fit="isotonic")
+    raw = lines_of(ax)["layer1"].get_ydata()
+    np.testing.assert_allclose(raw, curve.sel(layer="layer1"))
+    fits = [line for line in ax.get_lines() if line.get_label() == "_isotonic fit"]
+    assert len(fits) == 3
+    for line, layer in zip(fits, LAYERS):
+        expected = emergence.fit(curve.sel(layer=layer), kind="isotonic", steps=line.get_xdata())
+        np.testing.assert_allclose(line.get_ydata(), expected)
+    assert "isotonic fit" in lines_of(ax)
+
+
+def test_a_failed_step_breaks_the_line_and_the_band_and_is_marked(with_halves):
+    ax = plots.plot_curves(plots_results.without(with_halves, 10))
+    for layer in LAYERS:
+        drawn = lines_of(ax)[layer].get_ydata()
+        assert np.isnan(drawn[2]) and np.isfinite(np.delete(drawn, 2)).all()
+    np.testing.assert_array_equal(lines_of(ax)["step without data"].get_xdata(), [10])
+    assert all(len(band.get_paths()) == 2 for band in ax.collections)
+
+
+def test_failed_checkpoints_of_a_store_become_gaps(results):
+    table = xr.Dataset(
+        {"status": ("step", ["done", "failed", "pending", "done"])}, {"step": [0, 5, 7, 1000]}
+    )
+    checked = results.assign(checkpoint=("step", ["x"] * 5))
+    tree = xr.DataTree.from_dict({"/checkpoints": table, "/results/t/ridge": checked})
+    found = plots.results_of(tree, "t", "ridge")
+    assert found["step"].to_numpy().tolist() == [0, 1, 5, 10, 100, 1000]
+    assert bool(found["score"].sel(step=5).isnull().all())
+    assert found.attrs == results.attrs
+
+
+def test_neuroids_and_subjects_without_data_do_not_take_the_curve_with_them(with_halves):
+    lost = with_halves["subject"] == "s1"
+    gone = with_halves.assign({
+        name: with_halves[name].where(~lost).assign_attrs(with_halves[name].attrs)
+        for name in ("score", "resample_score")
+    })  # fmt: skip
+    curve, low, high, over = plots.curve_and_band(gone)
+    assert over == "stimuli and subjects"
+    expected = plots.mean_curve(with_halves.isel(neuroid=(~lost).to_numpy()))
+    np.testing.assert_allclose(curve, expected, rtol=1e-12)
+    assert np.isfinite(high - low).all()
+    ax = plots.plot_curves(gone, hue="subject")
+    assert "s1 (no data)" in lines_of(ax)
+    nothing = with_halves.assign(score=with_halves["score"] * np.nan)
+    nothing = nothing.drop_vars(["resample_score", "fold_score"])
+    labels = [label for label in lines_of(plots.plot_curves(nothing)) if label.startswith("layer")]
+    assert labels == [f"{layer} (no data)" for layer in LAYERS]
+
+
+def test_without_an_untrained_network_the_axis_says_so(results):
+    ax = plots.plot_curves(results.isel(step=slice(1, None)))
+    assert ax.get_xlabel() == "Training step (no untrained network)"
+    assert ax.get_xscale() == "log" and not ax.patches
+
+
+def test_a_legend_never_leaves_the_figure():
+    data = plots_results.results()
+    longer = data.assign_coords(neuroid=[f"a rather long name of component {i}" for i in range(8)])
+    for hue in ("layer", "neuroid"):
+        figure = plots.plot_curves(longer, hue=hue).figure
+        figure.canvas.draw()
+        (legend,) = figure.legends
+        assert legend.get_window_extent().x0 >= 0
+        assert legend.get_window_extent().x1 <= figure.bbox.x1
+
+
+def test_a_sweep_gets_probes_and_matrices_of_steps_where_they_are(with_halves):
+    near = xr.DataArray(
+        np.eye(5)[None].repeat(3, 0),
+        dims=("layer", "step", "step_other"),
+        coords={"layer": LAYERS, "step": STEPS, "step_other": STEPS},
+    )
+    tree = xr.DataTree.from_dict(
+        {
+            "/results/t/ridge": with_halves,
+            "/results/digits/probe": plots_results.probe(with_halves),
+            "/results/self/cka": near.to_dataset(name="similarity"),
+        }
+    )
+    names = [name for name, _ in plots.figures_of(tree, "ridge", ["t"])]
+    assert names == [
+        "emergence-ridge", "emergence-ridge-t", "heatmap-ridge-t", "best-layer-ridge-t",
+        "order-ridge-t", "order-ridge-t-neuroids", "probe-digits-ridge-t",
+    ]  # fmt: skip
+    assert [name for name, _ in plots.figures_of_steps(tree)] == ["steps-cka"]

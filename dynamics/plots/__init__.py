@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from dynamics.plots.bands import curve_and_band, mean_curve, resampled_curve
-from dynamics.plots.curves import plot_curves
-from dynamics.plots.figures import figure_of_neuroids, figure_of_targets
+from dynamics.plots.bands import (
+    bands_by,
+    curve_and_band,
+    curves_by,
+    mean_curve,
+    resampled_curve,
+    stack,
+)
+from dynamics.plots.curves import facet_curves, plot_curves
+from dynamics.plots.figures import (
+    figure_of_neuroids,
+    figure_of_targets,
+    figures_of,
+    figures_of_steps,
+    probes_of,
+    results_of,
+)
 from dynamics.plots.heatmaps import plot_heatmap
+from dynamics.plots.layers import plot_best_layer
+from dynamics.plots.models import plot_models
+from dynamics.plots.order import plot_intervals, plot_order
+from dynamics.plots.rdms import plot_rdms
+from dynamics.plots.scatter import plot_brain_task, plot_brain_task_models
+from dynamics.plots.similarity import facet_similarity, plot_similarity
 from dynamics.plots.steps import log_step_axis
 from dynamics.plots.style import AXIS_NAMES, COLUMN, MM, PAGE, STYLE, save
+from dynamics.plots.surface import facet_surface, plot_surface
 
 __all__ = [
     "AXIS_NAMES",
@@ -15,13 +36,32 @@ __all__ = [
     "MM",
     "PAGE",
     "STYLE",
+    "bands_by",
     "curve_and_band",
+    "curves_by",
+    "facet_curves",
+    "facet_similarity",
+    "facet_surface",
     "figure_of_neuroids",
     "figure_of_targets",
+    "figures_of",
+    "figures_of_steps",
     "log_step_axis",
     "mean_curve",
+    "plot_best_layer",
+    "plot_brain_task",
+    "plot_brain_task_models",
     "plot_curves",
     "plot_heatmap",
+    "plot_intervals",
+    "plot_models",
+    "plot_order",
+    "plot_rdms",
+    "plot_similarity",
+    "plot_surface",
+    "probes_of",
     "resampled_curve",
+    "results_of",
     "save",
+    "stack",
 ]

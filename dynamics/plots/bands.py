@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 from scipy import stats
@@ -10,10 +12,190 @@ from dynamics import emergence
 from dynamics.averages import average, by_subject
 
 
+def bands_by(results: xr.Dataset, *, hue: str = "layer", layer: str | None = None) -> xr.Dataset:
+    """Return one curve for every value of a dimension or coordinate, with limits of 95 %.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    hue : str
+        As in `parts`.
+    layer : str, optional
+        Which layer, where `hue` is something else; by default as in `pick_layer`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `curve`, `low`, `high` (step, hue), as `curve_and_band` has them; attributes `over` (what
+        the limits are over) and `layer`, both empty where there is none.
+    """
+    results, chosen = _of_one_layer(results, hue, layer)
+    if hue == "layer":
+        curve, low, high, over = curve_and_band(results)
+    else:
+        found = {name: curve_and_band(part) for name, part in parts(results, hue).items()}
+        curve, low, high = (
+            _side_by_side({name: each[place] for name, each in found.items()}, hue)
+            for place in range(3)
+        )
+        over = (
+            next(iter(found.values()))[3] if len({each[3] for each in found.values()}) == 1 else ""
+        )
+        over = over or " or ".join(sorted({each[3] for each in found.values()} - {""}))
+    return xr.Dataset(
+        {"curve": curve, "low": low, "high": high}, attrs={"over": over, "layer": chosen}
+    )
+
+
+def curves_by(
+    results: xr.Dataset, *, by: str = "layer", layer: str | None = None
+) -> tuple[xr.DataArray, xr.DataArray | None, str]:
+    """Return the same curves and their resamples, for `dynamics.emergence`.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    by : str
+        As in `parts`.
+    layer : str, optional
+        As in `bands_by`.
+
+    Returns
+    -------
+    curve : xarray.DataArray
+        Dimensions step and `by`.
+    resampled : xarray.DataArray or None
+        With `resample` besides; None where the results have no ``resample_score``.
+    layer : str
+        The layer that was chosen; empty where there was nothing to choose.
+    """
+    results, chosen = _of_one_layer(results, by, layer)
+    if by == "layer":
+        curve, resampled, _ = resampled_curve(results)
+        return curve, resampled, chosen
+    each = parts(results, by)
+    found = {name: resampled_curve(part) for name, part in each.items()}
+    if len({over for *_, over in found.values()}) > 1:
+        # Resamples of subjects and resamples of stimuli alone have other spreads.
+        found = {name: resampled_curve(part, subjects=False) for name, part in each.items()}
+    curve = _side_by_side({name: one for name, (one, _, _) in found.items()}, by)
+    if "resample_score" not in results:
+        return curve, None, chosen
+    resampled = _side_by_side({name: one for name, (_, one, _) in found.items()}, by)
+    return curve, resampled, chosen
+
+
+def parts(results: xr.Dataset, by: str) -> dict[str, xr.Dataset]:
+    """Split results by the values of a dimension or coordinate.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    by : str
+        ``"layer"``, ``"neuroid"``, ``"subject"``, ``"region"``, any other coordinate of the
+        neuroids, or a dimension such as the ``"run"`` of `stack`.
+
+    Returns
+    -------
+    dict of str to xarray.Dataset
+        In the order in which the values first appear.
+
+    Raises
+    ------
+    ValueError
+        If the scores have no such coordinate.
+    """
+    score = results["score"]
+    if by not in score.coords and by not in score.dims:
+        labels = [name for name, values in score.coords.items() if values.dtype.kind != "f"]
+        known = sorted({*map(str, labels), *map(str, score.dims)} - {"step"})
+        raise ValueError(f"the scores have no {by!r} to tell apart: use {', '.join(known)}")
+    if by in score.dims:
+        dim, values = by, results[by].to_numpy()
+    else:
+        (dim,) = score[by].dims
+        values = score[by].to_numpy()
+    places: dict[str, list[int]] = {}
+    for place, value in enumerate(values):
+        places.setdefault(str(value), []).append(place)
+    # Averages know what to do with neuroids and subjects; any other dimension is over.
+    single = by in score.dims and by not in ("neuroid", "subject")
+    return {
+        name: results.isel({dim: found[0] if single else found}, drop=single)
+        for name, found in places.items()
+    }
+
+
+def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
+    """Join results of several runs or models, to be told apart as hue or facet.
+
+    Parameters
+    ----------
+    results : mapping of str to xarray.Dataset
+        Results of the same target and metric by name of the run. Where runs have other steps
+        the curves have gaps, which are not drawn over.
+    dim : str
+        Name of the new dimension.
+
+    Returns
+    -------
+    xarray.Dataset
+        Scores, resamples, baseline and ceiling with one more dimension.
+    """
+    kept = [
+        each[[v for v in each.data_vars if each[v].dtype.kind == "f"]] for each in results.values()
+    ]
+    names = xr.DataArray(list(results), dims=dim, name=dim)
+    return xr.concat(
+        kept, names, join="outer", data_vars="all", coords="minimal", compat="override",
+        combine_attrs="override",
+    ).sortby("step")  # fmt: skip
+
+
+def pick_layer(results: xr.Dataset, layer: str | None = None) -> tuple[xr.Dataset, str]:
+    """Select one layer: the one asked for, or the one with the best mean score at the end.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    layer : str, optional
+        Its name.
+
+    Returns
+    -------
+    results : xarray.Dataset
+        Without the dimension `layer`.
+    layer : str
+        The name; empty where the results have no layers.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer.
+    """
+    if "layer" not in results.dims:
+        return results, ""
+    names = [str(name) for name in results["layer"].to_numpy()]
+    if layer is None:
+        score = results["score"]
+        mean = score.mean([dim for dim in score.dims if dim not in ("step", "layer")])
+        last = mean.dropna("step", how="all")
+        place = int(last.isel(step=-1).fillna(-np.inf).argmax("layer")) if last.size else 0
+    elif layer in names:
+        place = names.index(layer)
+    else:
+        raise ValueError(f"no layer {layer!r}: there are {', '.join(names)}")
+    return results.isel(layer=place, drop=True), names[place]
+
+
 def curve_and_band(
     results: xr.Dataset,
 ) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray, str]:
-    """Return the curves that `plot_curves` draws, with pointwise limits of 95 %.
+    """Return the mean curves of results, with pointwise limits of 95 %.
 
     Parameters
     ----------
@@ -23,10 +205,10 @@ def curve_and_band(
     Returns
     -------
     curve, low, high : xarray.DataArray
-        Dimensions step and layer. The limits are from Student's t: with ``resample_score`` over
-        stimuli by complementary halves, and over subjects as well where there are three or more;
-        else over subjects, or over test folds (then the curve is their mean). NaN where there
-        is nothing to tell them from.
+        Dimensions step and, where there is one, layer. The limits are from Student's t: with
+        ``resample_score`` over stimuli by complementary halves, and over subjects as well where
+        there are three or more; else over subjects, or over test folds (then the curve is their
+        mean). NaN where there is nothing to tell them from.
     over : str
         What the limits are over; empty where there are none.
     """
@@ -41,12 +223,11 @@ def curve_and_band(
         curve = units.mean("unit")
         error = units.std("unit", ddof=1) / np.sqrt(freedom + 1) if over else curve * np.nan
     half = stats.t.ppf(0.975, max(1, freedom)) * error
-    order = ("step", "layer")
-    return (*(part.transpose(*order) for part in (curve, curve - half, curve + half)), over)
+    return (*(_in_order(part) for part in (curve, curve - half, curve + half)), over)
 
 
 def resampled_curve(
-    results: xr.Dataset,
+    results: xr.Dataset, *, subjects: bool = True
 ) -> tuple[xr.DataArray, xr.DataArray | None, str]:
     """Return the mean curves and the same on resamples, for `dynamics.emergence.interval`.
 
@@ -54,11 +235,13 @@ def resampled_curve(
     ----------
     results : xarray.Dataset
         Results of one target and metric.
+    subjects : bool
+        Whether to resample subjects as well, where there are three or more.
 
     Returns
     -------
     curve : xarray.DataArray
-        Dimensions step and layer.
+        Dimensions step and, where there is one, layer.
     resampled : xarray.DataArray or None
         With `resample` besides; None where the results have no ``resample_score``.
     over : str
@@ -66,17 +249,18 @@ def resampled_curve(
     """
     if "resample_score" not in results:
         return mean_curve(results), None, ""
-    curve, resampled = results["score"], results["resample_score"].load()
-    curve, resampled = by_subject(curve), by_subject(resampled)
-    if "subject" in curve.dims and curve.sizes["subject"] > 2:
-        return (*emergence.with_subjects(curve, resampled), "stimuli and subjects")
+    curve, resampled = by_subject(results["score"]), by_subject(results["resample_score"].load())
     if "subject" in curve.dims:
-        curve, resampled = average(curve), average(resampled)
-    return curve, resampled, "stimuli"
+        known = curve.notnull().any([dim for dim in curve.dims if dim != "subject"]).to_numpy()
+        if known.any():
+            curve, resampled = curve.isel(subject=known), resampled.isel(subject=known)
+        if subjects and curve.sizes["subject"] > 2:
+            return (*emergence.with_subjects(curve, resampled), "stimuli and subjects")
+    return average(curve), average(resampled), "stimuli"
 
 
 def mean_curve(results: xr.Dataset) -> xr.DataArray:
-    """Return the curves that `plot_curves` draws, without their limits.
+    """Return the mean curves of results without their limits.
 
     Parameters
     ----------
@@ -86,18 +270,72 @@ def mean_curve(results: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        Dimensions step and layer.
+        Dimensions step and, where there is one, layer.
     """
     if "resample_score" in results:
-        return average(results["score"]).transpose("step", "layer")
-    return units_of(results)[0].mean("unit").transpose("step", "layer")
+        return _in_order(average(results["score"]))
+    return _in_order(units_of(results)[0].mean("unit"))
 
 
 def units_of(results: xr.Dataset) -> tuple[xr.DataArray, str]:
-    """Return scores of the units over which intervals are made, and what the units are."""
+    """Return scores of the units over which intervals are made, and what the units are.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric, without resamples.
+
+    Returns
+    -------
+    scores : xarray.DataArray
+        With a dimension `unit`.
+    over : str
+        "subjects", "test folds", or empty: then there is one unit, the mean.
+    """
     score = by_subject(results["score"])
-    if "subject" in score.dims and score.sizes["subject"] > 2:
-        return score.rename(subject="unit"), "subjects"
+    if "subject" in score.dims:
+        score = score.dropna("subject", how="all")
+        if score.sizes["subject"] > 2:
+            return score.rename(subject="unit"), "subjects"
     if "fold_score" in results:
         return average(results["fold_score"]).rename(split="unit"), "test folds"
     return average(score).expand_dims("unit"), ""
+
+
+def level(results: xr.Dataset, name: str) -> float:
+    """Mean of the baseline or ceiling, over neuroids as the curves are; NaN where there is none.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    name : str
+        ``"baseline"`` or ``"ceiling"``.
+
+    Returns
+    -------
+    float
+        In the unit of the scores.
+    """
+    if name == "baseline" and "resample_score" not in results and "fold_score" in results:
+        # The curve is a mean of test folds then, and so is what it is compared with.
+        over = units_of(results)[1]
+        name = "baseline_fold_score" if over == "test folds" else name
+    if name not in results:
+        return np.nan
+    return float(average(results[name]).mean())
+
+
+def _of_one_layer(results: xr.Dataset, by: str, layer: str | None) -> tuple[xr.Dataset, str]:
+    return (results, "") if by == "layer" else pick_layer(results, layer)
+
+
+def _side_by_side(curves: dict[str, xr.DataArray], dim: str) -> xr.DataArray:
+    names = xr.DataArray(list(curves), dims=dim, name=dim)
+    bare = [curve.drop_vars(dim, errors="ignore") for curve in curves.values()]
+    joined = xr.concat(bare, names, coords="minimal", compat="override", combine_attrs="override")
+    return joined.transpose("step", dim, ...)
+
+
+def _in_order(curve: xr.DataArray) -> xr.DataArray:
+    return curve.transpose("step", "layer", missing_dims="ignore")

@@ -1,110 +1,344 @@
-"""Emergence curves."""
+"""Emergence curves: similarity to the brain against training step."""
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
+from collections.abc import Sequence
+
 import numpy as np
-import seaborn as sns
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from dynamics import emergence
-from dynamics.averages import average
-from dynamics.plots.bands import curve_and_band, units_of
-from dynamics.plots.steps import log_step_axis
-from dynamics.plots.style import AXIS_NAMES, COLUMN, MM
+from dynamics.plots.bands import bands_by, level, parts, pick_layer
+from dynamics.plots.steps import log_step_axis, mark_missing
+from dynamics.plots.style import (
+    COLUMN,
+    PAGE,
+    group_colours,
+    group_markers,
+    layer_colours,
+    panel,
+    score_label,
+    sheet,
+    styled,
+)
+
+_FINE = 200
 
 
-def plot_curves(results: xr.Dataset, *, ax: Axes | None = None, neuroid: str | None = None) -> Axes:
-    """Draw one curve a layer: similarity against training step.
+@styled
+def plot_curves(
+    results: xr.Dataset,
+    *,
+    ax: Axes | None = None,
+    hue: str = "layer",
+    layer: str | None = None,
+    neuroid: str | None = None,
+    fit: str | None = None,
+) -> Axes:
+    """Draw emergence curves: one colour a layer, region, component, subject or run.
 
-    The mean over neuroids, within each subject first, is drawn with the band of `curve_and_band`.
-    A ring marks each layer's half-time.
+    Means over neuroids, within each subject first, are drawn with the bands of `curve_and_band`.
+    A ring marks each curve's half-time; the untrained level, the baseline and the noise ceiling
+    are drawn and named. Where a step failed the line is broken.
 
     Parameters
     ----------
     results : xarray.Dataset
-        ``tree["results/<target>/<metric>"].to_dataset()``.
+        ``tree["results/<target>/<metric>"].to_dataset()``, or `stack` of several.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure of one column's width.
+        Where to draw; by default a new figure of one column's width, with a legend.
+    hue : str
+        What the colours tell apart: ``"layer"``, ``"region"``, ``"neuroid"`` (components),
+        ``"subject"``, or a dimension such as the ``"run"`` of `stack`.
+    layer : str, optional
+        Which layer, where `hue` is something else; by default the one that ends best.
     neuroid : str, optional
         Draw this neuroid (component, voxel, electrode) alone.
+    fit : str, optional
+        Draw this fit of `dynamics.emergence.fit` beside the raw curve, as a broken line.
 
     Returns
     -------
     matplotlib.axes.Axes
         The axes.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer, neuroid or coordinate.
     """
-    if ax is None:
-        _, ax = plt.subplots(figsize=(COLUMN, 62 * MM), layout="constrained")
+    own = ax is None
+    ax = panel(ax, height=72)
     if neuroid is not None:
-        results = results.isel(neuroid=[_place(results, neuroid)])
-    curve, low, high, over = curve_and_band(results)
-    layers = [str(name) for name in results["layer"].to_numpy()]
-    colours = dict(zip(layers, sns.color_palette("viridis", len(layers))))
-    sns.lineplot(
-        curve.to_dataframe("score").reset_index().astype({"layer": str}),
-        x="step",
-        y="score",
-        hue="layer",
-        hue_order=layers,
-        palette=colours,
-        errorbar=None,
-        marker="o",
-        markersize=2.2,
-        markeredgewidth=0,
-        ax=ax,
-    )
-    for number, colour in enumerate(colours.values()):
-        band = (limit.isel(layer=number) for limit in (low, high))
-        ax.fill_between(curve["step"], *band, color=colour, alpha=0.13, linewidth=0)
-    if ax.get_legend() is not None:
-        ax.get_legend().remove()
-    steps = curve["step"].to_numpy()
-    _mark_half_times(ax, curve, colours)
-    _draw_levels(ax, results)
+        results = _only(results, neuroid)
+    bands = bands_by(results, hue=hue, layer=layer)
+    names = [str(name) for name in bands[hue].to_numpy()]
+    ordered = hue == "layer"
+    colours = (layer_colours if ordered else group_colours)(len(names))
+    markers = ["o"] * len(names) if ordered else group_markers(len(names))
+    steps = bands["step"].to_numpy()
+    if (steps == 0).any():
+        _draw_untrained(ax, bands["curve"].sel(step=0).to_numpy(), None if ordered else colours)
+    faint = 0.14 if len(names) < 4 else 0.08
+    for place, (name, colour) in enumerate(zip(names, colours)):
+        curve, low, high = (
+            bands[part].isel({hue: place}).to_numpy() for part in ("curve", "low", "high")
+        )
+        ax.fill_between(steps, low, high, color=colour, alpha=faint, linewidth=0)
+        # Matplotlib leaves a gap at NaN, where others would draw a straight line across.
+        ax.plot(
+            steps,
+            curve,
+            color=colour,
+            marker=markers[place],
+            markersize=2.4,
+            markeredgewidth=0,
+            label=name if np.isfinite(curve).any() else f"{name} (no data)",
+        )
+    if fit is not None:
+        _draw_fits(ax, bands["curve"], fit, colours)
     log_step_axis(ax, steps)
-    metric = str(results.attrs.get("identity", {}).get("metric", ""))
-    ax.set_ylabel(AXIS_NAMES.get(metric, "Score"))
-    ax.set_title("" if neuroid is None else str(neuroid))
-    ax.set_gid(over)
+    _mark_half_times(ax, bands["curve"], colours)
+    mark_missing(ax, bands["curve"])
+    if ordered:
+        _draw_levels(ax, results)
+    else:
+        _draw_levels_apart(ax, parts(pick_layer(results, layer)[0], hue), colours)
+    ax.set_ylabel(score_label(results))
+    title = [part for part in (neuroid, bands.attrs["layer"]) if part]
+    ax.set_title(", ".join(map(str, title)))
+    ax.set_gid(bands.attrs["over"])
+    if own:
+        draw_legend(ax.figure, ax)
     return ax
 
 
-def _place(results: xr.Dataset, neuroid: str) -> int:
+@styled
+def facet_curves(
+    results: xr.Dataset,
+    *,
+    facet: str | None = None,
+    hue: str = "layer",
+    layer: str | None = None,
+    fit: str | None = None,
+    values: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Draw emergence curves, one panel for every value of a dimension or coordinate.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        As in `plot_curves`.
+    facet : str, optional
+        What the panels tell apart, of the same kinds as `hue`; by default there is one panel.
+    hue, layer, fit
+        As in `plot_curves`.
+    values : sequence of str, optional
+        Which panels, and in what order; by default all.
+
+    Returns
+    -------
+    array of matplotlib.axes.Axes
+        The panels, in a figure with one legend.
+
+    Raises
+    ------
+    ValueError
+        As `plot_curves`, or if one of the values is not there.
+    """
+    found = {"": results} if facet is None else parts(results, facet)
+    if values is not None:
+        lost = [value for value in values if value not in found]
+        if lost:
+            raise ValueError(f"no {facet} {lost[0]!r}: there are {', '.join(list(found)[:10])}")
+        found = {value: found[value] for value in values}
+    figure, axes = panels(len(found))
+    for ax, (name, part) in zip(axes, found.items()):
+        plot_curves(part, ax=ax, hue=hue, layer=layer, fit=fit)
+        ax.set_title(", ".join(word for word in (name, ax.get_title()) if word))
+    label_outer(axes)
+    draw_legend(figure, *axes)
+    return axes
+
+
+def panels(number: int, *, height: float = 52) -> tuple[Figure, np.ndarray]:
+    """Return a figure with panels of common axes, at most three a row.
+
+    Parameters
+    ----------
+    number : int
+        How many panels.
+    height : float
+        Of a row, in mm.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        One column wide for one panel, else a page.
+    axes : array of shape (number,)
+        The panels.
+    """
+    columns = min(3, number) if number != 4 else 2
+    rows = -(-number // columns)
+    figure, axes = sheet(
+        rows,
+        columns,
+        width=COLUMN if columns == 1 else PAGE,
+        height=height * rows + (16 if columns > 1 else 24),
+        sharex=True,
+        sharey=True,
+    )
+    for ax in axes.flat[number:]:
+        ax.set_visible(False)
+    return figure, axes.ravel()[:number]
+
+
+def label_outer(axes: np.ndarray) -> None:
+    """Leave labels on the left and on the lowest panel of each column.
+
+    Parameters
+    ----------
+    axes : array of matplotlib.axes.Axes
+        From `panels`.
+    """
+    columns = axes[0].get_subplotspec().get_gridspec().ncols
+    for place, ax in enumerate(axes):
+        ax.tick_params(labelleft=place % columns == 0)
+        ax.set_ylabel(ax.get_ylabel() if place % columns == 0 else "")
+        lowest = place + columns >= len(axes)
+        ax.tick_params(labelbottom=lowest)
+        ax.set_xlabel(ax.get_xlabel() if lowest else "")
+
+
+def draw_legend(figure: Figure, *axes: Axes, what: str = "bands") -> None:
+    """Draw one legend for several axes below them, and say what the bands are.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure.
+    *axes : matplotlib.axes.Axes
+        Whose labels to gather; a label that comes twice is shown once.
+    what : str
+        What shows the limits.
+    """
+    entries: dict[str, object] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels()):
+            entries.setdefault(label, handle)
+    entries = dict(sorted(entries.items(), key=lambda entry: entry[0] in _LAST))
+    over = sorted({str(ax.get_gid()) for ax in axes if ax.get_gid()})
+    options = {
+        "loc": "outside lower center",
+        "title": f"{what}: 95 % over {', '.join(over)}" if over else None,
+        "handlelength": 1.8,
+        "columnspacing": 1.2,
+    }
+    for columns in range(min(6, len(entries)), 0, -1):
+        legend = figure.legend(list(entries.values()), list(entries), ncols=columns, **options)
+        if legend.get_window_extent().width < figure.bbox.width or columns == 1:
+            return
+        legend.remove()
+
+
+def _only(results: xr.Dataset, neuroid: str) -> xr.Dataset:
     names = [str(name) for name in results["neuroid"].to_numpy()]
     if neuroid not in names:
         raise ValueError(f"no neuroid {neuroid!r}: there are {', '.join(names[:10])}")
-    return names.index(neuroid)
+    return results.isel(neuroid=[names.index(neuroid)])
 
 
-def _mark_half_times(ax: Axes, curve: xr.DataArray, colours: dict) -> None:
-    for number, when in enumerate(emergence.half_time(curve).to_numpy()):
-        if np.isfinite(when):
-            one = curve.isel(layer=number).to_numpy()
-            level = np.interp(np.log1p(when), np.log1p(curve["step"].to_numpy()), one)
-            ax.plot(
-                when,
-                level,
-                marker="o",
-                markersize=4.5,
-                markerfacecolor="none",
-                markeredgecolor=list(colours.values())[number],
-                markeredgewidth=1.0,
-                linestyle="none",
-            )
+def _draw_untrained(ax: Axes, scores: np.ndarray, colours: Sequence | None) -> None:
+    """Draw the untrained level: one band over all layers, or a thin line for every other curve."""
+    known = scores[np.isfinite(scores)]
+    if not len(known):
+        return
+    if colours is None and len(known) > 1:
+        span = float(known.min()), float(known.max())
+        ax.axhspan(*span, color="0.93", linewidth=0, zorder=0.4, label="untrained, all layers")
+        return
+    for score, colour in zip(scores, colours or ["0.5"]):
+        if np.isfinite(score):
+            ax.axhline(score, color=colour, linewidth=0.5, alpha=0.7, zorder=0.5)
+    ax.plot([], [], color="0.5", linewidth=0.5, label="untrained")
+
+
+def _draw_fits(ax: Axes, curve: xr.DataArray, kind: str, colours: Sequence) -> None:
+    steps = curve["step"].to_numpy().astype(float)
+    fine = np.expm1(np.linspace(np.log1p(steps[0]), np.log1p(steps[-1]), _FINE))
+    fitted = emergence.fit(curve, kind=kind, steps=fine)
+    (dim,) = [dim for dim in curve.dims if dim != "step"]
+    dashes = (0, (4, 1.5))
+    ax.plot([], [], color="0.3", linestyle=dashes, linewidth=0.8, label=f"{kind} fit")
+    for place, colour in enumerate(colours):
+        ax.plot(
+            fine,
+            fitted.isel({dim: place}).transpose("step").to_numpy(),
+            color=colour,
+            linestyle=dashes,
+            linewidth=0.8,
+            label=f"_{kind} fit",
+        )
+
+
+def _mark_half_times(ax: Axes, curve: xr.DataArray, colours: Sequence) -> None:
+    if curve.sizes["step"] < 2:
+        return
+    steps = curve["step"].to_numpy()
+    ring = {"marker": "o", "markersize": 5, "markerfacecolor": "none", "markeredgewidth": 1.0}
+    when = emergence.half_time(curve).to_numpy()
+    for place in np.flatnonzero(np.isfinite(when)):
+        one = curve.isel({curve.dims[1]: place}).to_numpy()
+        known = np.isfinite(one)
+        height = np.interp(np.log1p(when[place]), np.log1p(steps[known]), one[known])
+        colour = colours[place]
+        ax.plot(when[place], height, markeredgecolor=colour, label="_half-time", zorder=4, **ring)
+    if np.isfinite(when).any():
+        ax.plot([], [], color="0.3", linestyle="none", label="half-time", **ring)
 
 
 def _draw_levels(ax: Axes, results: xr.Dataset) -> None:
-    """Draw the baseline and the noise ceiling."""
-    folds = "resample_score" not in results and units_of(results)[1] == "test folds"
-    baseline = "baseline_fold_score" if folds else "baseline"
-    if baseline in results:
-        level = float(average(results[baseline]).mean())
-        ax.axhline(level, color="0.35", linestyle="--", linewidth=0.9, label="spectrotemporal")
-    if "ceiling" in results.coords:
-        level = float(average(results["ceiling"]))
-        ax.axhline(level, color="0.1", linestyle=":", linewidth=0.9, label="noise ceiling")
+    """Draw the baseline and the noise ceiling across."""
+    for name, (text, colour, line) in _LEVELS.items():
+        height = level(results, name)
+        if np.isfinite(height):
+            ax.axhline(height, color=colour, linestyle=line, linewidth=0.9, label=text)
     if "ceiling_upper" in results:
         band = float(results["ceiling_lower"]), float(results["ceiling_upper"])
         ax.axhspan(*band, color="0.85", linewidth=0, label="noise ceiling", zorder=0)
+
+
+def _draw_levels_apart(ax: Axes, groups: dict[str, xr.Dataset], colours: Sequence) -> None:
+    """Draw each curve's own baseline and ceiling as a stroke in its colour, on the right."""
+    for name, (text, colour, line) in _LEVELS.items():
+        heights = [level(part, name) for part in groups.values()]
+        if len({round(height, 9) for height in heights}) == 1 and np.isfinite(heights[0]):
+            ax.axhline(heights[0], color=colour, linestyle=line, linewidth=0.9, label=text)
+            continue
+        for height, own in zip(heights, colours):
+            if np.isfinite(height):
+                ax.plot(
+                    [1.0, 1.06],
+                    [height] * 2,
+                    transform=ax.get_yaxis_transform(),
+                    color=own,
+                    linestyle=line,
+                    linewidth=1.3,
+                    clip_on=False,
+                    label="_level",
+                )
+        if np.isfinite(heights).any():
+            ax.plot([], [], color=colour, linestyle=line, linewidth=1.3, label=f"{text} (right)")
+
+
+_LEVELS: dict[str, tuple[str, str, str | tuple]] = {
+    "baseline": ("spectrotemporal baseline", "0.35", (0, (3, 1.2))),
+    "ceiling": ("noise ceiling", "0.1", (0, (1, 1))),
+}
+_LAST = (
+    *(text for text, *_ in _LEVELS.values()),
+    *(f"{text} (right)" for text, *_ in _LEVELS.values()),
+    *("untrained", "untrained, all layers", "half-time", "step without data"),
+)

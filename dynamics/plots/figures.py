@@ -1,15 +1,113 @@
-"""Whole figures of a store."""
+"""Whole figures of a store, and which of them a sweep gets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import matplotlib.pyplot as plt
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynamics.plots.curves import plot_curves
-from dynamics.plots.style import COLUMN, MM, PAGE, STYLE
+from dynamics.plots.curves import draw_legend, label_outer, panels, plot_curves
+from dynamics.plots.heatmaps import plot_heatmap
+from dynamics.plots.layers import plot_best_layer
+from dynamics.plots.order import plot_order
+from dynamics.plots.scatter import plot_brain_task
+from dynamics.plots.similarity import facet_similarity
+from dynamics.plots.style import COLUMN, sheet, styled
+
+# Single neuroids are drawn for targets of few (components), not for voxels.
+_MOST_NEUROIDS = 15
+
+
+def figures_of(
+    tree: xr.DataTree, metric: str, targets: Sequence[str]
+) -> Iterator[tuple[str, Figure]]:
+    """Draw what a store has to say about one metric, one figure after the other.
+
+    Emergence curves of all targets; of each target's neuroids where they are few; and for each
+    target the layer x step heat map, the order of emergence of layers and of neuroids, the best
+    layer over training, and brain score against the score of every probe.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        What `dynamics.open` returned.
+    metric : str
+        Label of the metric.
+    targets : sequence of str
+        Labels of the targets that have it.
+
+    Yields
+    ------
+    name : str
+        Such as "emergence-ridge", for a file.
+    figure : matplotlib.figure.Figure
+        The figure.
+    """
+    yield f"emergence-{metric}", figure_of_targets(tree, metric, targets)
+    for target in targets:
+        results = results_of(tree, target, metric)
+        end = f"{metric}-{target}"
+        few = 1 < results.sizes.get("neuroid", 0) <= _MOST_NEUROIDS
+        if few:
+            yield f"emergence-{end}", figure_of_neuroids(tree, metric, target)
+        yield f"heatmap-{end}", _single(plot_heatmap, results, height=55, title=target)
+        yield f"best-layer-{end}", _single(plot_best_layer, results, height=60)
+        layers = results.sizes.get("layer", 1)
+        yield f"order-{end}", _single(plot_order, results, height=24 + 4.2 * layers)
+        if few:
+            height = 24 + 4.2 * results.sizes["neuroid"]
+            name = f"order-{end}-neuroids"
+            yield name, _single(plot_order, results, height=height, by="neuroid")
+        for task in probes_of(tree):
+            probe = tree[f"results/{task}/probe"].to_dataset()
+            yield f"probe-{task}-{end}", _single(plot_brain_task, results, probe, height=66)
+
+
+def figures_of_steps(tree: xr.DataTree) -> Iterator[tuple[str, Figure]]:
+    """Draw the step x step matrices of a store, one figure a metric.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        What `dynamics.open` returned.
+
+    Yields
+    ------
+    name : str
+        Such as "steps-cka", for a file.
+    figure : matplotlib.figure.Figure
+        The figure.
+    """
+    for path in tree.groups:
+        if path.startswith("/results/self/") and "similarity" in tree[path].data_vars:
+            metric = path.rpartition("/")[2]
+            similarity = tree[path]["similarity"]
+            named = similarity.assign_attrs({"metric": metric} | similarity.attrs)
+            yield f"steps-{metric}", facet_similarity(named)[0].figure
+
+
+def probes_of(tree: xr.DataTree) -> list[str]:
+    """Return the tasks that a store has probe scores of.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        What `dynamics.open` returned.
+
+    Returns
+    -------
+    list of str
+        ``results/<task>/probe`` by task.
+    """
+    parts = [path.strip("/").split("/") for path in tree.groups]
+    return [
+        part[1]
+        for part in parts
+        if len(part) == 3 and part[0] == "results" and part[2] == "probe"
+        if "score" in tree["/".join(part)].data_vars
+    ]
 
 
 def figure_of_targets(tree: xr.DataTree, metric: str, targets: Sequence[str]) -> Figure:
@@ -29,8 +127,8 @@ def figure_of_targets(tree: xr.DataTree, metric: str, targets: Sequence[str]) ->
     matplotlib.figure.Figure
         The figure.
     """
-    panels = [(target, tree[f"results/{target}/{metric}"].to_dataset(), None) for target in targets]
-    return _figure(panels, title=str(tree.attrs.get("run", "")))
+    found = [(target, results_of(tree, target, metric), None) for target in targets]
+    return _figure(found, title=str(tree.attrs.get("run", "")))
 
 
 def figure_of_neuroids(tree: xr.DataTree, metric: str, target: str) -> Figure:
@@ -48,41 +146,62 @@ def figure_of_neuroids(tree: xr.DataTree, metric: str, target: str) -> Figure:
     matplotlib.figure.Figure
         The figure.
     """
+    results = results_of(tree, target, metric)
+    found = [(str(name), results, str(name)) for name in results["neuroid"].to_numpy()]
+    return _figure(found, title=f"{tree.attrs.get('run', '')}: {target}")
+
+
+def results_of(tree: xr.DataTree, target: str, metric: str) -> xr.Dataset:
+    """Return results with a gap at every step whose checkpoint failed.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        What `dynamics.open` returned.
+    target, metric : str
+        Labels.
+
+    Returns
+    -------
+    xarray.Dataset
+        Results of numbers alone, NaN at the failed steps.
+    """
     results = tree[f"results/{target}/{metric}"].to_dataset()
-    panels = [(str(name), results, str(name)) for name in results["neuroid"].to_numpy()]
-    return _figure(panels, title=f"{tree.attrs.get('run', '')}: {target}")
+    table = tree["checkpoints"].to_dataset() if "checkpoints" in tree.children else xr.Dataset()
+    if "status" not in table:
+        return results
+    steps = table["step"].to_numpy()[(table["status"] == "failed").to_numpy()]
+    have = results["step"].to_numpy()
+    lost = sorted(set(steps.tolist()) - set(have.tolist()))
+    if not lost:
+        return results
+    plain = results.drop_vars(
+        [name for name, each in results.data_vars.items() if each.dtype.kind != "f"]
+    )
+    return plain.reindex(step=sorted([*have.tolist(), *lost]))
 
 
-def _figure(panels: Sequence[tuple[str, xr.Dataset, str | None]], *, title: str) -> Figure:
-    with plt.rc_context(STYLE):
-        columns = min(3, len(panels))
-        rows = -(-len(panels) // columns)
-        width = COLUMN * 1.15 if columns == 1 else PAGE
-        figure, axes = plt.subplots(
-            rows,
-            columns,
-            figsize=(width, (52 * rows + 16) * MM),
-            sharex=True,
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        for ax in axes.flat[len(panels) :]:
-            ax.set_visible(False)
-        for ax, (name, results, neuroid) in zip(axes.flat, panels):
-            plot_curves(results, ax=ax, neuroid=neuroid)
-            simulated = "simulated brain: " if results.attrs.get("simulated") else ""
-            ax.set_title(simulated + name)
-            ax.label_outer(remove_inner_ticks=False)
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            loc="outside lower center",
-            ncols=min(3 if columns == 1 else 6, len(labels)),
-            frameon=False,
-        )
-        over = axes.flat[0].get_gid()
-        bands = f"bands: 95 % over {over}; " if over else ""
-        figure.suptitle(f"{title} ({bands}rings: half-times)", fontsize=7)
+@styled
+def _figure(found: Sequence[tuple[str, xr.Dataset, str | None]], *, title: str) -> Figure:
+    figure, axes = panels(len(found))
+    for ax, (name, results, neuroid) in zip(axes, found):
+        plot_curves(results, ax=ax, neuroid=neuroid)
+        simulated = "simulated brain: " if results.attrs.get("simulated") else ""
+        ax.set_title(simulated + name)
+    label_outer(axes)
+    draw_legend(figure, *axes)
+    figure.suptitle(title, fontsize=7.5)
+    return figure
+
+
+@styled
+def _single(
+    draw: Callable[..., Axes], *results: xr.Dataset, height: float, title: str = "", **options
+) -> Figure:
+    figure, axes = sheet(1, 1, width=COLUMN, height=height)
+    ax = draw(*results, ax=axes[0, 0], **options)
+    if title:
+        ax.set_title(title)
+    if draw is plot_brain_task:
+        draw_legend(figure, ax, what="vertical lines")
     return figure

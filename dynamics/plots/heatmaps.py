@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
-import seaborn as sns
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from dynamics.plots.bands import mean_curve
-from dynamics.plots.steps import step_label
-from dynamics.plots.style import AXIS_NAMES, COLUMN, MM
+from dynamics.plots.bands import level, mean_curve
+from dynamics.plots.steps import step_mesh
+from dynamics.plots.style import panel, score_label, styled
 
 
+@styled
 def plot_heatmap(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Draw the mean score of every layer (rows, output on top) at every step (columns).
+
+    A column is as wide as its part of the logarithmic axis; step 0 stands apart, and steps
+    without data are grey. Baseline and ceiling are marked on the colour bar, or named above it
+    where they are beyond its end.
 
     Parameters
     ----------
@@ -27,16 +31,45 @@ def plot_heatmap(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         The axes.
     """
-    if ax is None:
-        _, ax = plt.subplots(figsize=(COLUMN, 62 * MM), layout="constrained")
-    curve = mean_curve(results)
-    frame = curve.transpose("layer", "step").to_pandas().iloc[::-1]
-    frame.columns = [step_label(step) for step in frame.columns]
-    metric = str(results.attrs.get("identity", {}).get("metric", ""))
-    bar = {"label": AXIS_NAMES.get(metric, "Score")}
-    sns.heatmap(frame, ax=ax, cmap="viridis", cbar_kws=bar, linewidths=0)
-    ax.set_xlabel("Training step (0: untrained)")
-    ax.set_ylabel("Layer")
-    ax.tick_params(axis="x", rotation=90)
-    ax.tick_params(axis="y", rotation=0)
+    ax = panel(ax, height=55)
+    curve = mean_curve(results).transpose("layer", "step")
+    values = curve.to_numpy()
+    known = values[np.isfinite(values)]
+    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+    mesh = step_mesh(
+        ax, curve, np.arange(curve.sizes["layer"] + 1) - 0.5, cmap="viridis", vmin=low, vmax=high
+    )
+    layer_axis(ax, curve["layer"].to_numpy())
+    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=25, label=score_label(results))
+    bar.outline.set_linewidth(0.4)
+    beyond = []
+    for name, (text, line) in _LEVELS.items():
+        height = level(results, name)
+        if low <= height <= high:
+            bar.ax.axhline(height, color="white", linestyle=line, linewidth=1.2)
+            bar.ax.axhline(height, color="black", linestyle=line, linewidth=0.6)
+        if np.isfinite(height):
+            side = "" if low <= height <= high else (" ▲" if height > high else " ▼")
+            beyond.append(f"{text} {height:.2f}{side}")
+    bar.ax.set_title("\n".join(beyond), fontsize=5.5, loc="right", pad=3)
     return ax
+
+
+def layer_axis(ax: Axes, layers: np.ndarray) -> None:
+    """Name the rows of an axes by layers from input (bottom) to output, as many as are legible.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes whose y axis counts layers from 0.
+    layers : array of shape (n_layers,)
+        Their names.
+    """
+    every = max(1, -(-len(layers) // 16))
+    shown = np.arange(0, len(layers), every)
+    ax.set_yticks(shown, [str(layers[place]) for place in shown])
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylabel("Layer")
+
+
+_LEVELS = {"baseline": ("baseline", "--"), "ceiling": ("ceiling", ":")}

@@ -1,14 +1,24 @@
-"""The axis of training steps: logarithmic, with step 0 on it."""
+"""The axis of training steps: logarithmic, with step 0 on it but apart."""
 
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import LogNorm
+from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+_BREAK = Path([(-0.6, -1), (0.0, 1), (0.0, -1), (0.6, 1)], [1, 2, 1, 2])
+_ZERO = 0.22  # half of the width of step 0's cell, as a part of the first step
+_MISSING = "0.86"
 
-def log_step_axis(ax: Axes, steps: np.ndarray) -> None:
-    """Make the x axis logarithmic in training steps, with step 0 shown at its left end.
+
+def log_step_axis(ax: Axes, steps: np.ndarray, *, which: str = "x", cells: bool = False) -> None:
+    """Make an axis logarithmic in training steps, with step 0 shown at its beginning.
+
+    Between 0 and the first step after it the scale is broken, which two strokes show.
 
     Parameters
     ----------
@@ -16,24 +26,45 @@ def log_step_axis(ax: Axes, steps: np.ndarray) -> None:
         The axes.
     steps : array of shape (n_steps,)
         Steps that are drawn.
+    which : {"x", "y"}
+        Which axis.
+    cells : bool
+        Make room for the cells of `step_mesh`.
     """
+    steps = np.asarray(steps)
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    scale, limits = (ax.set_xscale, ax.set_xlim) if which == "x" else (ax.set_yscale, ax.set_ylim)
     positive = steps[steps > 0]
+    zero = bool((steps == 0).any())
     if not len(positive):
-        ax.set_xticks(steps, [str(step) for step in steps])
+        axis.set_ticks(steps, [step_label(step) for step in steps])
+        limits(-1, 1)
     else:
-        first, last = int(positive.min()), int(positive.max())
-        ax.set_xscale("symlog", linthresh=first, linscale=0.6)
+        first, last = float(positive.min()), float(positive.max())
+        if zero:
+            # Step 0 keeps its share of the axis, however long the training was.
+            room = float(np.clip(0.2 * np.log10(last / first), 0.6, 1.5))
+            scale("symlog", linthresh=first, linscale=room)
+        else:
+            scale("log")
         decades = [10.0**p for p in range(0, 13) if first <= 10.0**p <= last * 1.0001]
         if len(decades) < 2:
-            decades = sorted({float(first), float(last)})
-        # A decade too near to step 0 would print over its label.
-        ticks = ([0.0] if steps.min() == 0 else []) + decades
-        ax.xaxis.set_major_locator(FixedLocator(ticks))
+            decades = sorted({first, last})
+        ticks = ([0.0] if zero else []) + decades
+        axis.set_major_locator(FixedLocator(ticks))
         minor = [d * k for d in [1, *decades] for k in range(2, 10) if first < d * k < last]
-        ax.xaxis.set_minor_locator(FixedLocator(minor) if minor else NullLocator())
-        ax.xaxis.set_major_formatter(FuncFormatter(step_label))
-        ax.set_xlim(-0.08 * first if steps.min() == 0 else first / 1.1, last * 1.15)
-    ax.set_xlabel("Training step (0: untrained)")
+        axis.set_minor_locator(FixedLocator(minor) if minor else NullLocator())
+        axis.set_major_formatter(FuncFormatter(step_label))
+        axis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+        if cells:
+            edges = step_edges(positive)
+            limits(-1.3 * _ZERO * first if zero else edges[0], edges[-1])
+        else:
+            limits(-0.08 * first if zero else first / 1.15, last * 1.15)
+        if zero:
+            _mark_break(ax, first, which)
+    name = "Training step (0: untrained)" if zero else "Training step (no untrained network)"
+    (ax.set_xlabel if which == "x" else ax.set_ylabel)(name)
 
 
 def step_label(step: float, _: int | None = None) -> str:
@@ -43,3 +74,150 @@ def step_label(step: float, _: int | None = None) -> str:
     if step >= 10000 and np.isclose(np.log10(step), round(np.log10(step))):
         return f"$10^{{{round(np.log10(step))}}}$"
     return f"{step:,.0f}"
+
+
+def step_edges(positive: np.ndarray) -> np.ndarray:
+    """Return the edges of cells around ascending steps above 0: their geometric midpoints.
+
+    Parameters
+    ----------
+    positive : array of shape (n_steps,)
+        Steps.
+
+    Returns
+    -------
+    array of shape (n_steps + 1,)
+        Edges; the outer cells reach as far out as in.
+    """
+    log = np.log10(positive.astype(float))
+    if len(log) == 1:
+        return 10 ** np.array([log[0] - 0.1, log[0] + 0.1])
+    middle = (log[1:] + log[:-1]) / 2
+    return 10 ** np.concatenate([[2 * log[0] - middle[0]], middle, [2 * log[-1] - middle[-1]]])
+
+
+def step_cells(steps: np.ndarray) -> list[tuple[np.ndarray, slice]]:
+    """Return edges of cells and the steps in them: step 0 by itself, then the others.
+
+    Parameters
+    ----------
+    steps : array of shape (n_steps,)
+        Ascending.
+
+    Returns
+    -------
+    list of (array, slice)
+        One or two blocks of cells that touch.
+    """
+    steps = np.asarray(steps)
+    zeros = int((steps == 0).sum())
+    positive = steps[zeros:]
+    blocks = []
+    if zeros:
+        half = _ZERO * float(positive[0]) if len(positive) else 0.5
+        blocks.append((np.array([-half, half]), slice(0, 1)))
+    if len(positive):
+        edges = step_edges(positive)
+        if zeros:
+            # Below the first step the axis is linear, and step 0 has the space left of this.
+            edges[0] = max(edges[0], 2 * _ZERO * float(positive[0]))
+        blocks.append((edges, slice(zeros, None)))
+    return blocks
+
+
+def step_mesh(ax: Axes, values: xr.DataArray, y: np.ndarray, **options) -> QuadMesh:
+    """Draw columns of cells as wide as the log axis says, step 0 apart; missing cells in grey.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        The axes; its x axis becomes one of steps.
+    values : xarray.DataArray
+        Dimensions (other, step).
+    y : array of shape (n_other + 1,)
+        Edges of the rows.
+    **options
+        As in `matplotlib.axes.Axes.pcolormesh`; `vmin` and `vmax` or `norm` are needed.
+
+    Returns
+    -------
+    matplotlib.collections.QuadMesh
+        The last one, for a colour bar.
+    """
+    steps = values["step"].to_numpy()
+    log_step_axis(ax, steps, cells=True)
+    grid = np.ma.masked_invalid(values.to_numpy())
+    ax.set_ylim(y[0], y[-1])
+    for edges, places in step_cells(steps):
+        ax.pcolormesh(edges, y, np.zeros(grid[:, places].shape), cmap=_grey(), rasterized=True)
+        mesh = ax.pcolormesh(edges, y, grid[:, places], rasterized=True, **options)
+    return mesh
+
+
+def step_norm(steps: np.ndarray) -> LogNorm:
+    """Return how steps above 0 become colours; step 0 is drawn apart.
+
+    Parameters
+    ----------
+    steps : array of shape (n_steps,)
+        Steps.
+
+    Returns
+    -------
+    matplotlib.colors.LogNorm
+        Over the steps above 0.
+    """
+    positive = np.asarray(steps)[np.asarray(steps) > 0]
+    if not len(positive):
+        return LogNorm(1, 10)
+    low, high = float(positive.min()), float(positive.max())
+    return LogNorm(low, high if high > low else low * 10)
+
+
+def mark_missing(ax: Axes, curve: xr.DataArray) -> None:
+    """Mark steps at which no curve has a value, at the foot of the axes.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes with an axis of steps.
+    curve : xarray.DataArray
+        With a dimension `step`.
+    """
+    lost = curve.isnull().all([dim for dim in curve.dims if dim != "step"]).to_numpy()
+    if lost.any():
+        ax.plot(
+            curve["step"].to_numpy()[lost],
+            np.full(lost.sum(), 0.025),
+            transform=ax.get_xaxis_transform(),
+            linestyle="none",
+            marker="x",
+            markersize=3.5,
+            color="0.35",
+            label="step without data",
+        )
+
+
+def _grey():
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap([_MISSING])
+
+
+def _mark_break(ax: Axes, first: float, which: str) -> None:
+    place, transform = (
+        (([0.5 * first], [0.0]), ax.get_xaxis_transform())
+        if which == "x"
+        else (([0.0], [0.5 * first]), ax.get_yaxis_transform())
+    )
+    ax.plot(
+        *place,
+        transform=transform,
+        linestyle="none",
+        marker=_BREAK,
+        markersize=5,
+        markeredgewidth=0.6,
+        color="0.15",
+        clip_on=False,
+        label="_break",
+    )

@@ -1,17 +1,23 @@
-"""How figures look, and how they are written to disk."""
+"""How figures look: sizes, colours that everybody can tell apart, and files."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 MM = 1 / 25.4
 COLUMN, PAGE = 85 * MM, 180 * MM
 
 STYLE = {
+    "font.family": "DejaVu Sans",
     "font.size": 7,
     "axes.labelsize": 7,
     "axes.titlesize": 7.5,
@@ -19,19 +25,148 @@ STYLE = {
     "ytick.labelsize": 6.5,
     "legend.fontsize": 6,
     "legend.title_fontsize": 6.5,
+    "legend.frameon": False,
     "lines.linewidth": 1.1,
     "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "figure.dpi": 150,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
+    "svg.hashsalt": "dynamics",
     "savefig.dpi": 300,
 }
-AXIS_NAMES = {"ridge": "Encoding score (Pearson r)", "rsa": "RSA (Spearman ρ)"}
+
+AXIS_NAMES = {
+    "ridge": "Encoding score (Pearson r)",
+    "rsa": "RSA (Spearman ρ)",
+    "cka": "Linear CKA (debiased)",
+}
+FORMATS = ("png", "pdf")
+
+# Okabe & Ito (2008), without the yellow that is lost on white.
+GROUPS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+styled = plt.rc_context(STYLE)
+"""Decorator: whatever the function draws has the style."""
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Write a figure as PNG and PDF, beside first and then renamed.
+def layer_colours(number: int) -> list[tuple[float, float, float]]:
+    """Return colours in order of lightness, for layers from input to output.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+
+    Returns
+    -------
+    list of (red, green, blue)
+        From viridis, without its yellow end.
+    """
+    return [tuple(rgba[:3]) for rgba in plt.get_cmap("viridis")(np.linspace(0, 0.88, number))]
+
+
+def group_colours(number: int) -> list[tuple[float, float, float]]:
+    """Return colours of what has no order: components, regions, subjects, models.
+
+    Parameters
+    ----------
+    number : int
+        How many; beyond seven they come again, so markers are varied with them.
+
+    Returns
+    -------
+    list of (red, green, blue)
+        Colours.
+    """
+    return list(sns.color_palette(list(GROUPS), number))
+
+
+def group_markers(number: int) -> list[str]:
+    """Return markers that go with `group_colours`: colour and marker together are unique."""
+    count = len(MARKERS)
+    return [MARKERS[(place + place // count) % count] for place in range(number)]
+
+
+def panel(ax: Axes | None, *, height: float = 62, width: float = COLUMN) -> Axes:
+    """Return the axes, or those of a new figure of one column's width.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes or None
+        Where to draw.
+    height : float
+        Of a new figure, in mm.
+    width : float
+        Of a new figure, in inches.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(width, height * MM), layout="constrained")
+    return ax
+
+
+def sheet(rows: int, columns: int, *, width: float, height: float, **options) -> tuple:
+    """Return a new figure that no window shows, and its axes.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Of panels.
+    width : float
+        Inches.
+    height : float
+        Millimetres.
+    **options
+        As in `matplotlib.figure.Figure.subplots`.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure.
+    axes : array of shape (rows, columns)
+        Its axes.
+    """
+    figure = Figure(figsize=(width, height * MM), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def score_label(results: xr.Dataset | xr.DataArray) -> str:
+    """Name the axis of scores, from the results' attributes.
+
+    Parameters
+    ----------
+    results : xarray.Dataset or xarray.DataArray
+        Results of one target and metric, or a score with a name.
+
+    Returns
+    -------
+    str
+        Such as "Encoding score (Pearson r)".
+    """
+    identity = results.attrs.get("identity", {})
+    metric = str(identity.get("metric", ""))
+    compare = identity.get("arguments", {}).get("compare", "spearman")
+    if metric == "rsa" and compare != "spearman":
+        return f"RSA ({compare})"
+    if metric in AXIS_NAMES:
+        return AXIS_NAMES[metric]
+    score = results["score"] if isinstance(results, xr.Dataset) else results
+    known = [results.attrs.get("score_name"), score.attrs.get("long_name"), metric]
+    return next((str(name).replace("_", " ") for name in known if name), "Score")
+
+
+def save(figure: Figure, path: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write a figure in every format asked for, beside first and then renamed.
 
     Parameters
     ----------
@@ -39,21 +174,38 @@ def save(figure: Figure, path: Path) -> list[Path]:
         The figure; it is closed.
     path : Path
         Without suffix.
+    formats : sequence of str
+        ``"png"``, ``"svg"``, ``"pdf"``. The same figure gives the same file: no date is inside.
 
     Returns
     -------
     list of Path
         The files.
+
+    Raises
+    ------
+    ValueError
+        If a format is none of the three.
     """
+    unknown = sorted(set(formats) - set(_METADATA))
+    if unknown:
+        raise ValueError(f"there is no format {unknown[0]!r}: use {', '.join(_METADATA)}")
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     written = []
-    for kind in ("png", "pdf"):
+    for kind in formats:
         final = path.parent / f"{path.name}.{kind}"
         beside = path.parent / f".{path.name}.{kind}.part"
-        # No date inside: the same results give the same file.
-        metadata = {"CreationDate": None} if kind == "pdf" else None
-        figure.savefig(beside, format=kind, metadata=metadata)
+        with plt.rc_context(STYLE):
+            figure.savefig(beside, format=kind, metadata=_METADATA[kind])
         os.replace(beside, final)
         written.append(final)
     plt.close(figure)
     return written
+
+
+_METADATA: dict[str, dict | None] = {
+    "png": None,
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}

@@ -1,0 +1,68 @@
+"""Which layer is best, and whether that changes with training."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from dynamics import emergence
+from dynamics.plots.bands import resampled_curve
+from dynamics.plots.heatmaps import layer_axis
+from dynamics.plots.steps import mark_missing, step_mesh
+from dynamics.plots.style import panel, styled
+
+
+@styled
+def plot_best_layer(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Draw the best layer at every step over how often resamples agree, and the profile's centre.
+
+    Shading is the part of the resamples in which a layer is the best one. The best layer jumps
+    between layers that are nearly equal, so the line through the centre of the profile and its
+    drift, in layers a decade with an interval of 95 %, say whether the profile moves.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure of one column's width.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+    """
+    ax = panel(ax, height=60)
+    curve, resampled, _ = resampled_curve(results)
+    layers = curve["layer"].to_numpy()
+    rows = np.arange(len(layers) + 1) - 0.5
+    steps = curve["step"].to_numpy()
+    known = curve.notnull().any("layer")
+    best = curve.fillna(-np.inf).argmax("layer").where(known)
+    if resampled is None:
+        shade = xr.zeros_like(curve).where(known)
+    else:
+        shade = emergence.best_layer(curve, resampled)["support"]
+    mesh = step_mesh(ax, shade.transpose("layer", "step"), rows, cmap="Greys", vmin=0, vmax=1.25)
+    if resampled is not None:
+        bar = ax.figure.colorbar(
+            mesh, ax=ax, pad=0.02, aspect=25, boundaries=np.linspace(0, 1, 101)
+        )
+        bar.set_label("Part of resamples\nin which it is best")
+        bar.set_ticks([0, 0.25, 0.5, 0.75, 1])
+        bar.outline.set_linewidth(0.4)
+    ax.plot(
+        steps, best, "o", color="#D55E00", markersize=4, markeredgecolor="white",
+        markeredgewidth=0.5, label="best layer",
+    )  # fmt: skip
+    if resampled is not None and len(steps) > 1:
+        found = emergence.best_layer(curve, resampled)
+        ax.plot(steps, found["centre"], color="#0072B2", label="centre of the profile")
+        slope, low, high = (float(found[name]) for name in ("slope", "lower", "upper"))
+        if np.isfinite([slope, low, high]).all():
+            ax.set_title(f"drift {slope:+.2f} [{low:+.2f}, {high:+.2f}] layers a decade")
+    mark_missing(ax, curve)
+    layer_axis(ax, layers)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, handlelength=1.5)
+    return ax

@@ -1,0 +1,137 @@
+"""Bars of several models or runs, with their ceilings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from dynamics.averages import average, by_subject
+from dynamics.plots.bands import curve_and_band, level, pick_layer
+from dynamics.plots.curves import draw_legend
+from dynamics.plots.style import COLUMN, PAGE, group_colours, panel, score_label, styled
+
+WHEN = ("last", "best")
+
+
+@styled
+def plot_models(
+    models: Mapping[str, xr.Dataset],
+    *,
+    step: int | str = "last",
+    layer: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one bar a model: its score at a step, with limits, baseline, ceiling, untrained level.
+
+    A bar is the mean over neuroids, within each subject first; the line on it has limits of
+    95 %, as `curve_and_band`. Points are subjects where there are several, else neuroids
+    (components) where there are at most thirty. A white stroke with a dark rim is the untrained
+    network, a dashed line the spectrotemporal baseline, a dotted line the noise ceiling.
+
+    Parameters
+    ----------
+    models : mapping of str to xarray.Dataset
+        Results of the same target and metric by name of the model.
+    step : int or {"last", "best"}
+        Which step; "best" is chosen on the very scores that are shown, so it flatters.
+    layer : str, optional
+        Which layer of all; by default, for each model, the one that ends best, chosen likewise.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure of one column's width.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ValueError
+        If there is no model, or a model has no such step or layer.
+    """
+    if not models:
+        raise ValueError("there is no model to draw: give results by name")
+    own = ax is None
+    many = len(models) > _FEW
+    ax = panel(ax, height=64, width=PAGE if many else COLUMN)
+    colours = group_colours(len(models))
+    ticks, labelled, over = [], set(), set()
+    for place, (name, results) in enumerate(models.items()):
+        one, chosen = pick_layer(results, layer)
+        curve, low, high, what = curve_and_band(one)
+        at = _step(name, curve, step)
+        heights = [float(each.isel(step=at)) for each in (curve, low, high)]
+        ax.bar(place, heights[0], width=0.66, color=colours[place], alpha=0.45, linewidth=0)
+        ax.plot([place] * 2, heights[1:], color="0.15", linewidth=1.1, zorder=4)
+        ax.plot(place, heights[0], "o", color="0.15", markersize=3, zorder=4)
+        points = _points(one["score"].isel(step=at))
+        # Points side by side in order of height: no random jitter, no overlap by chance.
+        offsets = (
+            np.linspace(-0.26, 0.26, len(points)) if len(points) > 1 else np.zeros(len(points))
+        )
+        ax.plot(
+            place + offsets, np.sort(points), "o", markersize=2.8, color=colours[place],
+            markeredgecolor="white", markeredgewidth=0.3, zorder=4.2,
+        )  # fmt: skip
+        levels = {"baseline": level(one, "baseline"), "ceiling": level(one, "ceiling")}
+        if (curve["step"] == 0).any():
+            levels["untrained"] = float(curve.sel(step=0))
+        for which, height in levels.items():
+            if np.isfinite(height):
+                text, options = _LINES[which]
+                label = None if which in labelled else text
+                labelled.add(which)
+                ax.plot(
+                    [place - 0.4, place + 0.4], [height] * 2, label=label, zorder=3.5, **options
+                )
+        over.add(what)
+        where = int(curve["step"][at])
+        ticks.append("\n".join(part for part in (name, chosen, f"step {where:,}") if part))
+    ax.axhline(0, color="0.15", linewidth=0.6)
+    ax.set_xticks(range(len(models)), ticks)
+    if len(models) > 2 * _FEW:
+        ax.tick_params(axis="x", rotation=90)
+    ax.tick_params(axis="x", length=0)
+    ax.set_xlim(-0.6, len(models) - 0.4)
+    ax.set_ylabel(score_label(next(iter(models.values()))))
+    ax.set_gid(" or ".join(sorted(over - {""})))
+    if own and labelled:
+        draw_legend(ax.figure, ax, what="vertical lines")
+    return ax
+
+
+def _step(name: str, curve: xr.DataArray, step: int | str) -> int:
+    """Place of a step among those of a curve."""
+    known = np.flatnonzero(curve.notnull().to_numpy())
+    if not len(known):
+        raise ValueError(f"model {name!r} has no scores: analyze it first")
+    if step == "last":
+        return int(known[-1])
+    if step == "best":
+        return int(np.nanargmax(curve.to_numpy()))
+    steps = curve["step"].to_numpy().tolist()
+    if step not in steps:
+        raise ValueError(f"model {name!r} has no step {step!r}: use an own one, or 'last', 'best'")
+    return steps.index(step)
+
+
+def _points(score: xr.DataArray) -> np.ndarray:
+    each = by_subject(score)
+    if "subject" in each.dims and each.sizes["subject"] > 1:
+        values = each.to_numpy()
+    elif "neuroid" in score.dims and score.sizes["neuroid"] <= _MOST:
+        values = score.to_numpy()
+    else:
+        values = np.atleast_1d(average(score).to_numpy())[:0]
+    return values[np.isfinite(values)]
+
+
+_MOST, _FEW = 30, 4
+_LINES: dict[str, tuple[str, dict]] = {
+    "baseline": ("spectrotemporal baseline", {"color": "0.3", "linestyle": (0, (3, 1.2))}),
+    "ceiling": ("noise ceiling", {"color": "0.05", "linestyle": (0, (1, 1))}),
+    "untrained": ("untrained", {"color": "0.45", "linewidth": 0.9}),
+}

@@ -1,0 +1,185 @@
+"""Which curve comes when: forest plots of half-times, onsets and plateaus."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from dynamics import emergence
+from dynamics.plots.bands import curves_by
+from dynamics.plots.steps import log_step_axis
+from dynamics.plots.style import panel, styled
+
+NAMES = {
+    "half_time": "Half-time",
+    "onset": "Onset",
+    "plateau_step": "Step of the plateau",
+}
+_COLOUR, _FAINT = "#0072B2", "0.55"
+
+
+@styled
+def plot_order(
+    results: xr.Dataset,
+    *,
+    by: str = "layer",
+    layer: str | None = None,
+    statistic: str = "half_time",
+    confidence: float = 0.95,
+    ax: Axes | None = None,
+    **arguments,
+) -> Axes:
+    """Draw when each layer, component, region, subject or run emerges, in order, with intervals.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric, or `stack` of several.
+    by : str
+        What the rows are, as `hue` in `plot_curves`.
+    layer : str, optional
+        Which layer, where `by` is something else; by default the one that ends best.
+    statistic : {"half_time", "onset", "plateau_step"}
+        What to draw.
+    confidence : float
+        Coverage of the intervals.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure of one column's width.
+    **arguments
+        What else the statistic takes, such as `fraction`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ValueError
+        If the statistic is not a step, or the results have no such layer or coordinate.
+    """
+    if statistic not in NAMES:
+        raise ValueError(f"{statistic!r} is not a step: use one of {', '.join(NAMES)}")
+    curve, resampled, chosen = curves_by(results, by=by, layer=layer)
+    if curve.sizes["step"] < 2 or resampled is None:
+        when = getattr(emergence, statistic)(curve, **arguments)
+        found = xr.Dataset({"estimate": when}, attrs={"statistic": statistic})
+    else:
+        found = emergence.interval(
+            curve, resampled, statistic=statistic, confidence=confidence, **arguments
+        )
+    ax = plot_intervals(found, steps=curve["step"].to_numpy(), ax=ax)
+    if chosen:
+        ax.set_title(", ".join(word for word in (ax.get_title(), chosen) if word))
+    return ax
+
+
+@styled
+def plot_intervals(found: xr.Dataset, *, steps: np.ndarray, ax: Axes | None = None) -> Axes:
+    """Draw steps with their intervals, one row a curve, the first to emerge on top.
+
+    A point is the estimate, a line its interval. An arrow is an interval without an end: the data
+    cannot exclude that the curve never gets there; its point is hollow. A curve without an
+    estimate has no point but says why ("no gain", "not reached"), with a dashed line from the
+    first step that is possible.
+
+    Parameters
+    ----------
+    found : xarray.Dataset
+        From `dynamics.emergence.interval`, along one dimension: `estimate` with the coordinate
+        `status`, and `lower` and `upper` where there are resamples.
+    steps : array of shape (n_steps,)
+        Steps of the curves, for the axis.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure of one column's width.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ValueError
+        If there is not exactly one dimension.
+    """
+    if found["estimate"].ndim != 1:
+        raise ValueError(
+            f"the estimates have dimensions {found['estimate'].dims}: select all but one"
+        )
+    (dim,) = found["estimate"].dims
+    estimate = found["estimate"].to_numpy()
+    rows = np.lexsort((_lower(found), np.where(np.isfinite(estimate), estimate, np.inf)))
+    own = ax is None
+    ax = panel(ax, height=24 + 4.2 * len(rows))
+    log_step_axis(ax, steps)
+    limits = ax.get_xlim()
+    names = found[dim].to_numpy() if dim in found.coords else np.arange(len(rows))
+    status = found["status"].to_numpy() if "status" in found.coords else np.full(len(rows), "")
+    for row, place in enumerate(rows):
+        ends = tuple(
+            float(found[side][place]) if side in found else np.nan for side in ("lower", "upper")
+        )
+        _draw_row(ax, row, float(estimate[place]), ends, str(status[place]), limits)
+    ax.set_yticks(np.arange(len(rows)), [str(names[place]) for place in rows])
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlim(limits)
+    statistic = str(found.attrs.get("statistic", ""))
+    kind = NAMES.get(statistic, "Step")
+    confidence = found.attrs.get("confidence")
+    told = f" (lines: {100 * confidence:g} % intervals)" if confidence and "lower" in found else ""
+    ax.set_xlabel(f"{kind}{told}\n{ax.get_xlabel()}" if own else ax.get_xlabel())
+    if not own:
+        ax.set_title(kind + told)
+    return ax
+
+
+def _lower(found: xr.Dataset) -> np.ndarray:
+    if "lower" not in found:
+        return np.zeros(found["estimate"].size)
+    return found["lower"].fillna(np.inf).to_numpy()
+
+
+def _draw_row(
+    ax: Axes,
+    row: int,
+    estimate: float,
+    ends: tuple[float, float],
+    status: str,
+    limits: tuple[float, float],
+) -> None:
+    lower, upper = ends
+    reached = np.isfinite(estimate)
+    colour, line = (_COLOUR, "-") if reached else (_FAINT, (0, (2, 1.5)))
+    if np.isfinite(lower):
+        opened = not np.isfinite(upper)
+        stop = limits[1] if opened else upper
+        ax.plot([lower, stop], [row, row], color=colour, linestyle=line, linewidth=1.1)
+        if opened:
+            ax.plot(
+                stop,
+                row,
+                marker=">",
+                markersize=3.6,
+                color=colour,
+                markeredgewidth=0,
+                clip_on=False,
+            )
+    if reached:
+        # Hollow where the interval has no end: the gain itself is uncertain.
+        fill = colour if np.isfinite(upper) or np.isnan(upper) else "white"
+        ax.plot(estimate, row, "o", markersize=3.8, color=colour, markerfacecolor=fill)
+    else:
+        ax.annotate(
+            status or "not reached",
+            (1, row),
+            xycoords=ax.get_yaxis_transform(),
+            xytext=(-4, 1.5),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=5.5,
+            color="0.35",
+        )

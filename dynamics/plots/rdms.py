@@ -1,0 +1,146 @@
+"""Dissimilarity matrices along training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
+
+from dynamics import metrics
+from dynamics.plots.steps import step_label
+from dynamics.plots.style import COLUMN, GROUPS, sheet, styled
+
+# On a bar, unlike as a line, yellow and tints can be seen.
+_FILLS = (*GROUPS, "#F0E442", "#999999", "#7A5195", "#B5E2C4", "#8C6D31", "#D0D0D0")
+
+
+@styled
+def plot_rdms(
+    activations: xr.DataArray,
+    *,
+    categories: Sequence[str] | None = None,
+    steps: Sequence[int] | None = None,
+    order: Sequence[str] | None = None,
+    distance: str = "correlation",
+) -> np.ndarray:
+    """Draw a layer's dissimilarity matrix at several steps, stimuli sorted by category.
+
+    Parameters
+    ----------
+    activations : xarray.DataArray
+        ``tree["activations/<layer>"]["activation"]``: (step, stimulus, feature); a time axis is
+        averaged away.
+    categories : sequence of str, optional
+        One a stimulus, such as `StimulusSet.categories`; by default the coordinate `category`.
+    steps : sequence of int, optional
+        Which steps; by default four, from the first to the last on a logarithmic axis.
+    order : sequence of str, optional
+        The categories in the order in which to draw them; by default the alphabet's.
+    distance : str
+        As in `dynamics.metrics.rdm`.
+
+    Returns
+    -------
+    array of matplotlib.axes.Axes
+        One panel a step, two a row.
+
+    Raises
+    ------
+    ValueError
+        If categories and stimuli, or `order` and categories, do not match, or a step is missing.
+    """
+    labels = _categories(activations, categories)
+    names = list(dict.fromkeys(order)) if order is not None else sorted(set(labels))
+    if set(names) != set(labels):
+        odd = sorted(set(names) ^ set(labels))
+        raise ValueError(f"`order` and the categories do not match: {', '.join(odd[:5])}")
+    rank = np.array([names.index(label) for label in labels])
+    sorting = np.argsort(rank, kind="stable")
+    have = activations["step"].to_numpy()
+    chosen = _spread(have) if steps is None else list(steps)
+    lost = [step for step in chosen if step not in have]
+    if lost:
+        raise ValueError(f"no step {lost[0]}: there are {', '.join(map(str, have[:20]))}")
+    matrices = [_rdm(activations.sel(step=step), sorting, distance) for step in chosen]
+    low, high = _limits(matrices)
+    columns = 2 if len(chosen) > 1 else 1
+    rows = -(-len(chosen) // columns)
+    figure, axes = sheet(
+        rows, columns, width=COLUMN, height=(38 if columns == 2 else 66) * rows + 22
+    )
+    for ax in axes.flat[len(chosen) :]:
+        ax.set_visible(False)
+    axes = axes.ravel()[: len(chosen)]
+    for ax, step, matrix in zip(axes, chosen, matrices):
+        image = ax.imshow(matrix, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
+        _category_bars(ax, rank[sorting], len(names))
+        ax.set_title(f"step {step_label(step)}" + (" (untrained)" if step == 0 else ""), pad=9)
+    bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=30, label=f"Dissimilarity ({distance})")
+    bar.outline.set_linewidth(0.4)
+    figure.legend(
+        handles=[
+            Patch(color=_FILLS[place % len(_FILLS)], label=n) for place, n in enumerate(names)
+        ],
+        loc="outside lower center",
+        ncols=4,
+        handlelength=0.9,
+        columnspacing=1.0,
+    )
+    return axes
+
+
+def _categories(activations: xr.DataArray, categories: Sequence[str] | None) -> list[str]:
+    if categories is None:
+        if "category" not in activations.coords:
+            raise ValueError(
+                "the activations have no coordinate `category`: give `categories`, one a stimulus"
+            )
+        categories = activations["category"].to_numpy()
+    labels = [str(label) for label in categories]
+    if len(labels) != activations.sizes["stimulus"]:
+        raise ValueError(
+            f"there are {len(labels)} categories for {activations.sizes['stimulus']} stimuli: "
+            "give one each"
+        )
+    return labels
+
+
+def _spread(steps: np.ndarray) -> list[int]:
+    """Four steps at most, even on log(1 + step), the first and the last among them."""
+    x = np.log1p(steps.astype(float))
+    positive = x[steps > 0] if (steps > 0).any() else x
+    goals = [x[0], *np.linspace(positive[0], x[-1], 4)[1:]] if len(x) > 4 else x
+    return sorted({int(steps[np.abs(x - goal).argmin()]) for goal in goals})
+
+
+def _rdm(activation: xr.DataArray, sorting: np.ndarray, distance: str) -> np.ndarray:
+    if "time" in activation.dims:
+        activation = activation.mean("time")
+    X = activation.transpose("stimulus", "feature").to_numpy().astype(float)
+    return metrics.rdm(X, distance=distance)[np.ix_(sorting, sorting)]
+
+
+def _limits(matrices: list[np.ndarray]) -> tuple[float, float]:
+    apart = np.concatenate([D[np.triu_indices(len(D), 1)] for D in matrices])
+    low, high = np.quantile(apart, [0.01, 0.99])
+    return float(low), float(high)
+
+
+def _category_bars(ax: Axes, rank: np.ndarray, number: int) -> None:
+    """Draw each stimulus' category as a colour along the left and the upper side."""
+    colours = ListedColormap([_FILLS[place % len(_FILLS)] for place in range(number)])
+    options = {"cmap": colours, "vmin": -0.5, "vmax": number - 0.5, "aspect": "auto"}
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+    for box, strip in (
+        ([0, 1.015, 1, 0.045], rank[None, :]),
+        ([-0.06, 0, 0.045, 1], rank[:, None]),
+    ):
+        side = ax.inset_axes(box)
+        side.imshow(strip, interpolation="nearest", **options)
+        side.axis("off")

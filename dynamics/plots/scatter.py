@@ -1,0 +1,183 @@
+"""Brain score against task score, over checkpoints or over models."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from dynamics import emergence
+from dynamics.plots.bands import curve_and_band, curves_by, level, pick_layer
+from dynamics.plots.curves import draw_legend
+from dynamics.plots.steps import step_label, step_norm
+from dynamics.plots.style import group_colours, group_markers, panel, score_label, styled
+
+_NAMED = 8
+
+
+@styled
+def plot_brain_task(
+    brain: xr.Dataset,
+    task: xr.Dataset,
+    *,
+    layer: str | None = None,
+    kind: str = "pearson",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw brain score against task score over checkpoints, with the step as colour.
+
+    In the corner is their correlation, raw and with training step partialled out, with limits of
+    95 % over stimuli where the brain score has resamples: everything that grows with training
+    correlates with everything else that does. Vertical lines are limits of 95 %; the untrained
+    network is a square.
+
+    Parameters
+    ----------
+    brain : xarray.Dataset
+        Results of one target and metric.
+    task : xarray.Dataset
+        ``tree["results/<task>/probe"].to_dataset()``: `score` (step, layer) and maybe `chance`.
+    layer : str, optional
+        Which layer of both; by default the one with the best brain score at the end.
+    kind : str
+        ``"pearson"`` or ``"spearman"``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure of one column's width.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer, or no step is common to both.
+    """
+    brain, chosen = pick_layer(brain, layer)
+    task, _ = pick_layer(task, chosen or None)
+    curve, low, high, over = curve_and_band(brain)
+    scores = _plain(task)
+    curve, low, high, scores = xr.align(curve, low, high, scores, join="inner")
+    if not curve.sizes["step"]:
+        raise ValueError("brain and task scores have no step in common: analyze the same steps")
+    own = ax is None
+    ax = panel(ax, height=66)
+    steps = curve["step"].to_numpy()
+    norm = step_norm(steps)
+    ax.plot(scores, curve, color="0.75", linewidth=0.6, zorder=1)
+    colours = plt.get_cmap("viridis")(0.92 * np.asarray(norm(np.maximum(steps, norm.vmin))))
+    colours[steps == 0] = (1, 1, 1, 1)
+    for x, down, up in zip(*(each.to_numpy() for each in (scores, low, high))):
+        ax.plot([x, x], [down, up], color="0.8", linewidth=0.5, zorder=0.8)
+    for name, where in {"untrained": steps == 0, "": steps > 0}.items():
+        if where.any():
+            ax.scatter(
+                scores[where], curve[where], c=colours[where], s=16, zorder=3,
+                marker="s" if name else "o", edgecolors="black" if name else "white",
+                linewidths=0.8 if name else 0.4, label=name or None,
+            )  # fmt: skip
+    if (steps > 0).any():
+        _step_bar(ax, norm)
+    if "chance" in task:
+        ax.axvline(
+            float(task["chance"].mean()), color="0.35", linestyle=":", linewidth=0.9, label="chance"
+        )
+    if "baseline" in brain and np.isfinite(brain["baseline"]).any():
+        ax.axhline(
+            level(brain, "baseline"), color="0.35", linestyle=(0, (3, 1.2)), linewidth=0.9,
+            label="spectrotemporal baseline",
+        )  # fmt: skip
+    _, resampled, _ = curves_by(brain.expand_dims(layer=[chosen]))
+    one = None if resampled is None else resampled.isel(layer=0, drop=True)
+    _tell(ax, curve, scores, dim="step", kind=kind, resampled=one)
+    ax.set_xlabel(score_label(task))
+    ax.set_ylabel(score_label(brain) + (f", {chosen}" if chosen else ""))
+    ax.set_gid(over)
+    if own:
+        draw_legend(ax.figure, ax, what="vertical lines")
+    return ax
+
+
+@styled
+def plot_brain_task_models(
+    brain: xr.DataArray, task: xr.DataArray, *, kind: str = "pearson", ax: Axes | None = None
+) -> Axes:
+    """Draw brain score against task score over models, with their correlation.
+
+    Parameters
+    ----------
+    brain, task : xarray.DataArray
+        Scores along the dimension `model`.
+    kind : str
+        ``"pearson"`` or ``"spearman"``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure of one column's width.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ValueError
+        If either has other dimensions than `model`.
+    """
+    for name, each in (("brain", brain), ("task", task)):
+        if each.dims != ("model",):
+            raise ValueError(f"{name} has dimensions {each.dims}: give one score a model")
+    brain, task = xr.align(brain, task, join="inner")
+    own = ax is None
+    ax = panel(ax, height=66)
+    names = [str(name) for name in brain["model"].to_numpy()]
+    few = len(names) <= _NAMED
+    colours = group_colours(len(names)) if few else ["0.35"] * len(names)
+    markers = group_markers(len(names)) if few else ["o"] * len(names)
+    for x, y, name, colour, marker in zip(task, brain, names, colours, markers):
+        ax.plot(x, y, marker, color=colour, markersize=4, linestyle="none", label=name)
+    _tell(ax, brain, task, dim="model", kind=kind, resampled=None)
+    ax.set_xlabel(score_label(task))
+    ax.set_ylabel(score_label(brain))
+    if own and few:
+        draw_legend(ax.figure, ax)
+    return ax
+
+
+def _plain(task: xr.Dataset) -> xr.DataArray:
+    score = task["score"]
+    return score.mean([dim for dim in score.dims if dim != "step"])
+
+
+def _step_bar(ax: Axes, norm) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    shades = ListedColormap(plt.get_cmap("viridis")(np.linspace(0, 0.92, 256)))
+    bar = ax.figure.colorbar(
+        ScalarMappable(norm, shades), ax=ax, pad=0.02, aspect=25, label="Training step"
+    )
+    bar.ax.yaxis.set_major_locator(LogLocator())
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(step_label))
+    bar.outline.set_linewidth(0.4)
+
+
+def _tell(ax: Axes, brain, task, *, dim: str, kind: str, resampled) -> None:
+    """Write the correlations into the corner that has most room."""
+    if brain.sizes[dim] < 4:
+        text = f"{brain.sizes[dim]} {dim}s: too few to correlate"
+    else:
+        found = emergence.correlate(brain, task, dim=dim, kind=kind, resampled=resampled)
+        sign = {"pearson": "r", "spearman": "ρ"}[kind]
+        words = {"raw": f"{sign} = ", "partial": "step partialled out: "}
+        lines = []
+        for form in found["form"].to_numpy():
+            one = found.sel(form=form)
+            text = words[str(form)] + f"{float(one['r']):.2f}"
+            if "lower" in one:
+                text += f" [{float(one['lower']):.2f}, {float(one['upper']):.2f}]"
+            lines.append(text)
+        text = "\n".join(lines)
+    ax.set_title(text, loc="left", fontsize=6.5)
