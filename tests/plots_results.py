@@ -38,6 +38,11 @@ def results(*, resamples: int = 20, neuroids: int = 8) -> xr.Dataset:
     )
 
 
+def of_one_subject(**options) -> xr.Dataset:
+    """The same of one listener, so that limits are over stimuli alone."""
+    return results(**options).drop_vars("subject")
+
+
 def without(data: xr.Dataset, *steps: int) -> xr.Dataset:
     """The same with nothing at some steps, as after failed checkpoints."""
     lost = data["step"].isin(list(steps))

@@ -13,7 +13,7 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.testing.compare import compare_images
-from plots_results import LAYERS, STEPS, probe, results, without
+from plots_results import LAYERS, STEPS, of_one_subject, probe, without
 
 from dynamics import plots
 
@@ -43,14 +43,18 @@ def forest():
 
 
 FIGURES = {
-    "curves": lambda ax: plots.plot_curves(without(results(), 100), ax=ax),
-    "curves-regions": lambda ax: plots.plot_curves(results(), hue="region", ax=ax),
-    "heatmap": lambda ax: plots.plot_heatmap(without(results(), 10), ax=ax),
+    "curves": lambda ax: plots.plot_curves(without(of_one_subject(), 100), ax=ax),
+    "curves-regions": lambda ax: plots.plot_curves(of_one_subject(), hue="region", ax=ax),
+    "heatmap": lambda ax: plots.plot_heatmap(without(of_one_subject(), 10), ax=ax),
     "order": lambda ax: plots.plot_intervals(forest(), steps=STEPS, ax=ax),
-    "best-layer": lambda ax: plots.plot_best_layer(results(), ax=ax),
-    "brain-task": lambda ax: plots.plot_brain_task(results(), probe(results(), noise=0.05), ax=ax),
+    "best-layer": lambda ax: plots.plot_best_layer(of_one_subject(), ax=ax),
+    "brain-task": lambda ax: plots.plot_brain_task(
+        of_one_subject(), probe(of_one_subject(), noise=0.05), ax=ax
+    ),
     "similarity": lambda ax: plots.plot_similarity(similarity(), ax=ax),
-    "models": lambda ax: plots.plot_models({"a": results(), "b": without(results(), 10000)}, ax=ax),
+    "models": lambda ax: plots.plot_models(
+        {"a": of_one_subject(), "b": without(of_one_subject(), 10000)}, ax=ax
+    ),
 }
 
 
@@ -86,7 +90,9 @@ def test_the_figure_looks_as_it_did(name, tmp_path):
 def test_a_missing_line_is_a_difference(tmp_path):
     figure = Figure(figsize=(85 / 25.4, 60 / 25.4), dpi=60)
     FigureCanvasAgg(figure)
-    ax = plots.plot_curves(without(results(), 100), ax=figure.add_axes([0.12, 0.12, 0.76, 0.76]))
+    ax = plots.plot_curves(
+        without(of_one_subject(), 100), ax=figure.add_axes([0.12, 0.12, 0.76, 0.76])
+    )
     next(line for line in ax.get_lines() if line.get_label() == "layer1").remove()
     without_letters(figure)
     figure.savefig(tmp_path / "changed.png", dpi=60)

@@ -214,16 +214,16 @@ def curve_and_band(
     """
     curve, resampled, over = resampled_curve(results)
     if resampled is not None:
-        scheme = emergence.Scheme.of(resampled)
-        error = scheme.error(resampled)
-        freedom = scheme.freedom(resampled.sizes["resample"])
+        limits = emergence.bands(curve, resampled)
+        low, high = limits["lower"], limits["upper"]
     else:
         units, over = units_of(results)
         freedom = units.sizes["unit"] - 1
         curve = units.mean("unit")
         error = units.std("unit", ddof=1) / np.sqrt(freedom + 1) if over else curve * np.nan
-    half = stats.t.ppf(0.975, max(1, freedom)) * error
-    return (*(_in_order(part) for part in (curve, curve - half, curve + half)), over)
+        half = stats.t.ppf(0.975, max(1, freedom)) * error
+        low, high = curve - half, curve + half
+    return (*(_in_order(part) for part in (curve, low, high)), over)
 
 
 def resampled_curve(
@@ -250,11 +250,9 @@ def resampled_curve(
     if "resample_score" not in results:
         return mean_curve(results), None, ""
     curve, resampled = by_subject(results["score"]), by_subject(results["resample_score"].load())
-    if "subject" in curve.dims:
-        known = curve.notnull().any([dim for dim in curve.dims if dim != "subject"]).to_numpy()
-        if known.any():
-            curve, resampled = curve.isel(subject=known), resampled.isel(subject=known)
-        if subjects and curve.sizes["subject"] > 2:
+    if subjects and "subject" in curve.dims:
+        there = curve.notnull().any("step").sum("subject")
+        if int(there.where(there > 0).min().fillna(0)) > 2:
             return (*emergence.with_subjects(curve, resampled), "stimuli and subjects")
     return average(curve), average(resampled), "stimuli"
 
