@@ -112,13 +112,15 @@ def _region_scores(K, Y, folds, rows, alphas, tried):
     rows = np.stack([each[each >= 0] for each in rows])
     rows = np.take_along_axis(rows, np.argsort(folds[rows], axis=1, kind="stable"), 1)
     y = torch.as_tensor(Y.reshape(N, len(CURVES), -1)[rows], dtype=torch.float32)
-    y = (y - y.mean(1, keepdim=True)).permute(0, 2, 1, 3)
+    y = y - y.mean(1, keepdim=True)
+    some = y[..., :tried].flatten(2)
+    y = y.permute(0, 2, 1, 3).contiguous()
     found = []
     for gram, grid in zip(K, alphas, strict=True):
         part = torch.as_tensor(gram[rows[:, :, None], rows[:, None, :]])
-        H = _left_out_hat(part, folds[rows[0]], torch.as_tensor(grid)).float()
-        trial = torch.stack([_r(each[:, None] @ y[..., :tried], y[..., :tried]) for each in H])
-        best = trial.mean(3).argmax(0)
+        H = _left_out_hat(part, folds[rows[0]], torch.as_tensor(grid))
+        trial = torch.stack([_r(each @ some, some) for each in H])
+        best = trial.unflatten(2, (len(CURVES), -1)).mean(3).argmax(0)
         chosen = H.swapaxes(0, 1)[torch.arange(len(rows))[:, None], best]
         found.append(_r(chosen @ y, y))
     return torch.stack(found).numpy()
@@ -131,6 +133,7 @@ def _left_out_hat(K, fold, alphas):
     m = K.shape[1]
     spectrum, Q = torch.linalg.eigh(K)
     weight = alphas[:, None, None] / (spectrum.clamp(min=0) + alphas[:, None, None])
+    weight, Q = weight.float(), Q.float()
     R = (Q * weight[:, :, None]) @ Q.mT - 1 / m
     residual = torch.empty_like(R)
     for each in np.unique(fold):

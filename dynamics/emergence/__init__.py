@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dynamics.emergence.changes import decline_test, onset_test, onset_test_subjects
+from dynamics.emergence.changes import decline_test, onset_test, onset_test_subjects, peak_range
 from dynamics.emergence.comparisons import (
     CORRECTIONS,
     benjamini_hochberg,
-    best_layer,
     compare,
+    compare_two,
     holm,
-    order,
 )
 from dynamics.emergence.correlations import correlate
 from dynamics.emergence.curves import (
@@ -25,8 +24,11 @@ from dynamics.emergence.curves import (
 )
 from dynamics.emergence.fits import FITS, fit, left_out_error
 from dynamics.emergence.intervals import METHODS, STATISTICS, bands, interval
+from dynamics.emergence.layers import best_layer
+from dynamics.emergence.orders import order
 from dynamics.emergence.refits import resample_scores
 from dynamics.emergence.resamples import Scheme, scheme, stabilised
+from dynamics.emergence.runs import compare_runs
 from dynamics.emergence.subjects import over_subjects, with_subjects
 from dynamics.emergence.summary import summarize
 
@@ -42,6 +44,8 @@ __all__ = [
     "best_layer",
     "ceiling_fraction",
     "compare",
+    "compare_runs",
+    "compare_two",
     "correlate",
     "decline_test",
     "final",
@@ -57,6 +61,7 @@ __all__ = [
     "order",
     "over_subjects",
     "peak",
+    "peak_range",
     "plateau",
     "plateau_step",
     "resample_scores",

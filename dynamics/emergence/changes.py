@@ -130,6 +130,62 @@ def decline_test(
     )
 
 
+def peak_range(
+    curve: xr.DataArray,
+    resampled: xr.DataArray,
+    *,
+    direction: str = "up",
+    confidence: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Between which steps the peak of a curve is.
+
+    A step may be the peak if no other step is significantly higher, familywise over the others
+    (multiple comparisons with the best: Hsu 1981, 10.1214/aos/1176345582).
+
+    Parameters
+    ----------
+    curve, resampled, direction, draws, seed
+        As in `onset_test`.
+    confidence : float
+        Probability at least of holding the peak.
+
+    Returns
+    -------
+    xarray.Dataset
+        `estimate`: the highest step; `lower`, `upper`: first and last step that may be the peak,
+        which for a curve that ends on a plateau is all of it.
+    """
+    curve, resampled = aligned(curve, resampled)
+    way = curves.sign(direction)
+    noise = _Noise(resampled, draws, seed)
+    steps = curve["step"].to_numpy().astype(float)
+
+    def limits(scores: np.ndarray, cloud: np.ndarray):
+        may = [
+            place
+            for place in np.flatnonzero(np.isfinite(scores) & np.isfinite(cloud).all(0))
+            if not np.nanmin(noise.largest(scores - scores[place], cloud - cloud[:, [place]])[1])
+            <= 1 - confidence
+        ]
+        return (steps[may[0]], steps[may[-1]]) if may else (np.nan, np.nan)
+
+    lower, upper = xr.apply_ufunc(
+        limits,
+        way * curve,
+        way * resampled,
+        input_core_dims=[["step"], ["resample", "step"]],
+        output_core_dims=[[], []],
+        vectorize=True,
+        output_dtypes=[float] * 2,
+    )
+    estimate = curves.peak(way * curve)["peak_step"]
+    return xr.Dataset({"estimate": estimate, "lower": lower, "upper": upper}).assign_attrs(
+        statistic="peak_step", confidence=confidence
+    )
+
+
 def onset_test_subjects(
     curve: xr.DataArray,
     *,
@@ -215,11 +271,19 @@ class _Noise:
     def largest(self, contrast: np.ndarray, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return standardised contrasts and their adjusted p values, (steps,) each."""
         errors = self.errors(cloud)
-        use = np.isfinite(contrast) & np.isfinite(errors) & (errors > 1e-12)
+        known = np.isfinite(contrast) & np.isfinite(errors)
+        use = known & (errors > 1e-12)
         statistic = np.divide(contrast, errors, out=np.full(len(contrast), np.nan), where=use)
-        maxima = np.sort(self.maxima(np.where(use, cloud, 0.0)))
+        # Where nothing varies a curve that moved has certainly moved.
+        sure = known & ~use
+        statistic[sure] = np.where(contrast[sure] > 1e-12, np.inf, 0.0)
+        maxima = np.sort(self.maxima(np.where(use, cloud, 0.0))) if use.any() else np.zeros(0)
         beaten = len(maxima) - np.searchsorted(maxima, statistic, side="left")
-        return statistic, np.where(use, (1 + beaten) / (1 + len(maxima)), np.nan)
+        least = 1 / (1 + len(self.mix))
+        p = (1 + beaten) * least
+        return statistic, np.where(
+            use, p, np.where(sure, np.where(statistic > 0, least, 1.0), np.nan)
+        )
 
     def critical(self, cloud: np.ndarray, confidence: float) -> tuple[float, np.ndarray]:
         """Return the quantile of the largest contrast, and the standard errors."""

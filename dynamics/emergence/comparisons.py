@@ -1,4 +1,4 @@
-"""Which of several curves comes first, in what order all of them come, and with what certainty.
+"""Which of several curves comes first, with what certainty.
 
 Curves that were resampled together are compared as pairs: what a resample does to both of them
 cancels in their difference.
@@ -6,7 +6,9 @@ cancels in their difference.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -55,7 +57,11 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     return _adjust(p, step_up)
 
 
-CORRECTIONS = {"holm": holm, "bh": benjamini_hochberg, "none": np.asarray}
+CORRECTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "holm": holm,
+    "bh": benjamini_hochberg,
+    "none": np.asarray,
+}
 
 
 def compare(
@@ -66,7 +72,7 @@ def compare(
     statistic: str = "half_time",
     correction: str = "holm",
     confidence: float = 0.95,
-    **arguments,
+    **arguments: Any,
 ) -> xr.Dataset:
     """Compare a statistic between all pairs of curves along a dimension.
 
@@ -98,26 +104,23 @@ def compare(
     Raises
     ------
     ValueError
-        If the dimension has fewer than two entries, or the statistic or correction is unknown.
+        If the dimension has fewer than two entries, or entries of several metrics or protocols,
+        or the statistic or correction is unknown.
     """
-    _check(curve, dim, statistic)
+    check_comparable(curve, dim, statistic)
     if correction not in CORRECTIONS:
         raise ValueError(
             f"there is no correction {correction!r}: use one of {', '.join(CORRECTIONS)}"
         )
-    found = interval(
-        curve, resampled, statistic=statistic, confidence=confidence, **arguments
-    ).drop_vars("status", errors="ignore")
+    found = _in_decades(curve, resampled, statistic, confidence, arguments)
     curve, resampled = aligned(curve, resampled)
     freedom = Scheme.of(resampled).freedom(resampled.sizes["resample"])
     off = _deviations(curve, resampled, statistic, confidence, arguments)
     names = [str(name) for name in _labels(curve, dim)]
-    if STATISTICS[statistic].goal is not None:
-        found = found.assign({k: np.log10(1 + found[k]) for k in ("estimate", "lower", "upper")})
     parts = []
     for pair in combinations(range(len(names)), 2):
         a, b = (found.isel({dim: place}, drop=True) for place in pair)
-        rho = xr.corr(*(off.isel({dim: place}, drop=True) for place in pair), "deviation")
+        rho = _correlation(*(off.isel({dim: place}, drop=True) for place in pair))
         parts.append(_difference(a, b, rho, stats.t.ppf((1 + confidence) / 2, freedom), freedom))
     found = xr.concat(parts, "pair", coords="minimal", compat="override")
     pairs = list(combinations(names, 2))
@@ -131,132 +134,120 @@ def compare(
         output_core_dims=[["pair"]],
         vectorize=True,
     )
-    unit = "decades" if STATISTICS[statistic].goal else "1"
-    found["difference"].attrs.update(description=f"{statistic}: second minus first", units=unit)
+    found["difference"].attrs.update(_described(statistic))
     return found.assign_attrs(statistic=statistic, correction=correction, confidence=confidence)
 
 
-def order(
-    curve: xr.DataArray,
-    resampled: xr.DataArray,
+def compare_two(
+    first: tuple[xr.DataArray, xr.DataArray],
+    second: tuple[xr.DataArray, xr.DataArray],
     *,
-    dim: str,
+    paired: bool = True,
     statistic: str = "half_time",
     confidence: float = 0.95,
-    **arguments,
+    **arguments: Any,
 ) -> xr.Dataset:
-    """Rank the curves along a dimension, with the ranks' uncertainty.
+    """Compare a statistic between curves of two runs, which may have different steps.
 
     Parameters
     ----------
-    curve, resampled, dim, statistic, confidence, **arguments
+    first, second : tuple of two xarray.DataArray
+        Curve and resamples as in `dynamics.emergence.interval`; both have the same dimensions
+        but for `step`.
+    paired : bool
+        Whether resample k of both is of the same stimuli. Where it is not, the errors are taken
+        as independent.
+    statistic, confidence, **arguments
         As in `compare`.
 
     Returns
     -------
     xarray.Dataset
-        `estimate` and `rank` (1 is first; what has no value comes last, ties share their mean),
-        `rank_lower`, `rank_upper`, and `before` (dim, other): in what part of the resamples, ties
-        by halves, the one came before the other. Deviations of resamples are scaled to those of
-        the full sample first.
+        `difference`, `lower`, `upper`, `p`, `status` as in `compare`, and the statistic of
+        either, `estimate_first` and `estimate_second`.
+
+    Raises
+    ------
+    ValueError
+        If the statistic is unknown, or paired resamples differ in number or kind.
     """
-    _check(curve, dim, statistic)
-    estimate, values, scheme = _values(curve, resampled, statistic, arguments)
-    scaled = scheme.cloud(estimate, values)
-
-    def ranks(x: np.ndarray) -> np.ndarray:
-        return stats.rankdata(x, axis=-1)
-
-    rank = xr.apply_ufunc(
-        ranks, estimate.fillna(np.inf), input_core_dims=[[dim]], output_core_dims=[[dim]]
+    if statistic not in STATISTICS:
+        raise ValueError(f"there is no statistic {statistic!r}: use one of {', '.join(STATISTICS)}")
+    both = [aligned(*each) for each in (first, second)]
+    schemes = [Scheme.of(resampled) for _, resampled in both]
+    numbers = [resampled.sizes["resample"] for _, resampled in both]
+    if paired and (numbers[0] != numbers[1] or schemes[0].paired != schemes[1].paired):
+        raise ValueError(
+            f"{numbers[0]} and {numbers[1]} resamples are no pairs: compare with paired=False"
+        )
+    freedom = min(each.freedom(n) for each, n in zip(schemes, numbers, strict=True))
+    found = [_in_decades(*each, statistic, confidence, arguments) for each in both]
+    off = [_deviations(*each, statistic, confidence, arguments) for each in both]
+    rho = _correlation(*off) if paired else xr.DataArray(0.0)
+    quantile = stats.t.ppf((1 + confidence) / 2, freedom)
+    difference = _difference(found[0], found[1], rho, quantile, freedom)
+    for name, each in zip(("first", "second"), both, strict=True):
+        estimate = STATISTICS[statistic].function(each[0], **arguments)
+        difference[f"estimate_{name}"] = estimate.drop_vars("status", errors="ignore")
+    difference["difference"].attrs.update(_described(statistic))
+    return difference.assign_attrs(
+        statistic=statistic, confidence=confidence, paired_stimuli=int(paired)
     )
-    drawn = xr.apply_ufunc(ranks, scaled, input_core_dims=[[dim]], output_core_dims=[[dim]])
-    tail = (1 - confidence) / 2
-    other = scaled.rename({dim: "other"})
-    before = (scaled < other).mean("resample") + 0.5 * (scaled == other).mean("resample")
-    return xr.Dataset(
-        {
-            "estimate": STATISTICS[statistic].function(curve, **arguments),
-            "rank": rank.drop_vars("status", errors="ignore"),
-            "rank_lower": drawn.quantile(tail, "resample").drop_vars(["quantile"]),
-            "rank_upper": drawn.quantile(1 - tail, "resample").drop_vars(["quantile"]),
-            "before": before,
-        }
-    ).assign_attrs(statistic=statistic, confidence=confidence)
 
 
-def best_layer(
-    curve: xr.DataArray, resampled: xr.DataArray, *, confidence: float = 0.95, dim: str = "layer"
-) -> xr.Dataset:
-    """Find the best layer at every step, and whether it moves with training.
-
-    The best layer jumps between layers that are nearly equal. The test is therefore made on the
-    centre of the profile, sum(layer x weight) / sum(weight) with each layer's score above the
-    worst one as its weight: its slope on log10(1 + step).
+def check_comparable(curve: xr.DataArray, dim: str, statistic: str) -> None:
+    """Raise a ValueError where curves cannot be compared along a dimension.
 
     Parameters
     ----------
-    curve, resampled : xarray.DataArray
-        As in `dynamics.emergence.interval`, with a dimension of layers from input to output.
-    confidence : float
-        Coverage of the slope's interval.
+    curve : xarray.DataArray
+        Curves.
     dim : str
-        Name of that dimension.
+        What is compared; two entries at least.
+    statistic : str
+        A name in `STATISTICS`.
 
-    Returns
-    -------
-    xarray.Dataset
-        `best` (step): index of the best layer, -1 where nothing is known; `support` (step,
-        layer): part of the resamples in which that layer is best; `centre` (step); `slope` in
-        layers a decade with `lower`, `upper` and `p`.
+    Raises
+    ------
+    ValueError
+        If the statistic is unknown, there are fewer than two entries, or they come from
+        different metrics or protocols: their scores have no common scale.
     """
-    curve, resampled = aligned(curve, resampled)
-    scheme = Scheme.of(resampled)
-    number = curve.sizes[dim]
-    index = xr.DataArray(np.arange(number), dims=dim)
-    known = curve.notnull().any(dim)
-    best = curve.fillna(-np.inf).argmax(dim).where(known, -1)
-    winners = resampled.fillna(-np.inf).argmax(dim)
-    support = (winners == index).mean("resample").where(known)
-    x = xr.DataArray(np.log10(1 + curve["step"].to_numpy()), dims="step")
-
-    def centre(scores: xr.DataArray) -> xr.DataArray:
-        weight = scores - scores.min(dim)
-        total = weight.sum(dim)
-        return (weight * index).sum(dim).where(total > 0) / total.where(total > 0)
-
-    def slope(middle: xr.DataArray) -> xr.DataArray:
-        here = x.where(middle.notnull())
-        off = here - here.mean("step")
-        return (off * middle).sum("step", min_count=2) / (off**2).sum("step")
-
-    estimate = slope(centre(curve))
-    error = scheme.error(slope(centre(resampled)))
-    freedom = scheme.freedom(resampled.sizes["resample"])
-    z = stats.t.ppf((1 + confidence) / 2, freedom)
-    p = xr.apply_ufunc(lambda t: 2 * stats.t.sf(np.abs(t), freedom), estimate / error)
-    return xr.Dataset(
-        {
-            "best": best,
-            "support": support,
-            "centre": centre(curve),
-            "slope": estimate.assign_attrs(description="drift of the profile's centre",
-                                           units="layers per decade of 1 + step"),
-            "lower": estimate - z * error,
-            "upper": estimate + z * error,
-            "p": p,
-        }
-    ).assign_attrs(confidence=confidence)  # fmt: skip
+    if statistic not in STATISTICS:
+        raise ValueError(f"there is no statistic {statistic!r}: use one of {', '.join(STATISTICS)}")
+    if dim not in curve.dims or curve.sizes[dim] < 2:
+        raise ValueError(
+            f"the curve has dimensions {dict(curve.sizes)}: {dim!r} needs two entries to compare"
+        )
+    for name in ("metric", "protocol"):
+        if name in curve.coords and dim in curve[name].dims:
+            kinds = sorted(set(map(str, curve[name].to_numpy().ravel())))
+            if len(kinds) > 1:
+                raise ValueError(
+                    f"the curves along {dim!r} have {name} {' and '.join(kinds)}: compare curves "
+                    f"of one {name}"
+                )
 
 
-def _values(curve, resampled, statistic, arguments):
-    """Estimate and resampled statistic, steps as log10(1 + step), and the scheme."""
-    curve, resampled = aligned(curve, resampled)
-    function, place = STATISTICS[statistic]
-    found = [function(each, **arguments) for each in (curve, resampled)]
-    if place is not None:
-        found = [np.log10(1 + each.drop_vars("status", errors="ignore")) for each in found]
-    return *found, Scheme.of(resampled)
+def _in_decades(curve, resampled, statistic, confidence, arguments) -> xr.Dataset:
+    """Estimate and limits, steps as log10(1 + step)."""
+    found = interval(curve, resampled, statistic=statistic, confidence=confidence, **arguments)
+    found = found.drop_vars("status", errors="ignore")
+    if STATISTICS[statistic].goal is None:
+        return found
+    return found.assign({k: np.log10(1 + found[k]) for k in ("estimate", "lower", "upper")})
+
+
+def _described(statistic: str) -> dict[str, str]:
+    unit = "decades" if STATISTICS[statistic].goal else "1"
+    return {"description": f"{statistic}: second minus first", "units": unit}
+
+
+def _correlation(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+    """Correlation of deviations, which have no mean to take off."""
+    product = (one * other).sum("deviation")
+    scale = ((one**2).sum("deviation") * (other**2).sum("deviation")) ** 0.5
+    return product / scale.where(scale > 0)
 
 
 def _deviations(curve, resampled, statistic, confidence, arguments) -> xr.DataArray:
@@ -312,15 +303,6 @@ def _adjust(p: np.ndarray, rule) -> np.ndarray:
     adjusted[ascending] = np.minimum(rule(each[ascending]), 1)
     out[known] = adjusted
     return out
-
-
-def _check(curve: xr.DataArray, dim: str, statistic: str) -> None:
-    if statistic not in STATISTICS:
-        raise ValueError(f"there is no statistic {statistic!r}: use one of {', '.join(STATISTICS)}")
-    if dim not in curve.dims or curve.sizes[dim] < 2:
-        raise ValueError(
-            f"the curve has dimensions {dict(curve.sizes)}: {dim!r} needs two entries to compare"
-        )
 
 
 def _labels(curve: xr.DataArray, dim: str) -> np.ndarray:

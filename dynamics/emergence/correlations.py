@@ -98,7 +98,7 @@ def _one(brain, task, dim, kind, covariate, ordered) -> xr.Dataset:
 def _limits(r, cloud, task, dim, kind, covariate, confidence) -> xr.Dataset:
     """Limits on Fisher's z from the deviations over resamples."""
     values = _one(cloud, task, dim, kind, covariate, False)["r"]
-    z = np.arctanh(values.clip(-1 + 1e-12, 1 - 1e-12))
+    z = xr.apply_ufunc(np.arctanh, values.clip(-1 + 1e-12, 1 - 1e-12))
     scheme = Scheme.of(cloud)
     freedom = scheme.freedom(cloud.sizes["resample"])
     margin = stats.t.ppf((1 + confidence) / 2, freedom) * scheme.error(z)

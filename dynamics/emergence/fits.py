@@ -99,7 +99,7 @@ def left_out_error(curve: xr.DataArray, *, kind: str) -> xr.DataArray:
 
 def _choose(x: np.ndarray, y: np.ndarray) -> str:
     errors = {name: _error(FITS[name], x, y) for name in ("constant", "saturating", "spline")}
-    return min(errors, key=errors.get)
+    return min(errors, key=lambda name: errors[name])
 
 
 def _error(function: Fit, x: np.ndarray, y: np.ndarray) -> float:

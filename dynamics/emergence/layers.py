@@ -1,0 +1,74 @@
+"""Which layer is best at every step, and whether that moves with training."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from dynamics.emergence.intervals import aligned
+from dynamics.emergence.resamples import Scheme
+
+
+def best_layer(
+    curve: xr.DataArray, resampled: xr.DataArray, *, confidence: float = 0.95, dim: str = "layer"
+) -> xr.Dataset:
+    """Find the best layer at every step, and whether it moves with training.
+
+    The best layer jumps between layers that are nearly equal. The test is therefore made on the
+    centre of the profile, sum(layer x weight) / sum(weight) with each layer's score above the
+    worst one as its weight: its slope on log10(1 + step).
+
+    Parameters
+    ----------
+    curve, resampled : xarray.DataArray
+        As in `dynamics.emergence.interval`, with a dimension of layers from input to output.
+    confidence : float
+        Coverage of the slope's interval.
+    dim : str
+        Name of that dimension.
+
+    Returns
+    -------
+    xarray.Dataset
+        `best` (step): index of the best layer, -1 where nothing is known; `support` (step,
+        layer): part of the resamples in which that layer is best; `centre` (step); `slope` in
+        layers a decade with `lower`, `upper` and `p`.
+    """
+    curve, resampled = aligned(curve, resampled)
+    scheme = Scheme.of(resampled)
+    number = curve.sizes[dim]
+    index = xr.DataArray(np.arange(number), dims=dim)
+    known = curve.notnull().any(dim)
+    best = curve.fillna(-np.inf).argmax(dim).where(known, -1)
+    winners = resampled.fillna(-np.inf).argmax(dim)
+    support = (winners == index).mean("resample").where(known)
+    x = xr.DataArray(np.log10(1 + curve["step"].to_numpy()), dims="step")
+
+    def centre(scores: xr.DataArray) -> xr.DataArray:
+        weight = scores - scores.min(dim)
+        total = weight.sum(dim)
+        return (weight * index).sum(dim).where(total > 0) / total.where(total > 0)
+
+    def slope(middle: xr.DataArray) -> xr.DataArray:
+        here = x.where(middle.notnull())
+        off = here - here.mean("step")
+        return (off * middle).sum("step", min_count=2) / (off**2).sum("step")
+
+    estimate = slope(centre(curve))
+    error = scheme.error(slope(centre(resampled)))
+    freedom = scheme.freedom(resampled.sizes["resample"])
+    z = stats.t.ppf((1 + confidence) / 2, freedom)
+    p = xr.apply_ufunc(lambda t: 2 * stats.t.sf(np.abs(t), freedom), estimate / error)
+    return xr.Dataset(
+        {
+            "best": best,
+            "support": support,
+            "centre": centre(curve),
+            "slope": estimate.assign_attrs(description="drift of the profile's centre",
+                                           units="layers per decade of 1 + step"),
+            "lower": estimate - z * error,
+            "upper": estimate + z * error,
+            "p": p,
+        }
+    ).assign_attrs(confidence=confidence)  # fmt: skip

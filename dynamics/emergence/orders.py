@@ -1,0 +1,115 @@
+"""In what order curves emerge, with what certainty.
+
+What the full sample's curves might have been is drawn from their covariance over resamples, whole
+sets of curves at once, so that what moves all of them together leaves their order alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from dynamics.emergence.comparisons import check_comparable
+from dynamics.emergence.intervals import STATISTICS, aligned
+from dynamics.emergence.resamples import Scheme
+
+
+def order(
+    curve: xr.DataArray,
+    resampled: xr.DataArray,
+    *,
+    dim: str,
+    statistic: str = "half_time",
+    confidence: float = 0.95,
+    draws: int = 400,
+    seed: int = 0,
+    **arguments: Any,
+) -> xr.Dataset:
+    """Rank the curves along a dimension, with the ranks' uncertainty.
+
+    Parameters
+    ----------
+    curve, resampled, dim, statistic, confidence, **arguments
+        As in `dynamics.emergence.compare`.
+    draws : int
+        How many sets of curves are drawn.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    xarray.Dataset
+        `estimate` and `rank` (1 is first; what has no value comes last, ties share their mean),
+        `rank_lower`, `rank_upper`; `first`: in what part of the draws a curve came first, alone
+        or among several; `before` (dim, other): in what part, ties by halves, the one came
+        before the other.
+
+    Raises
+    ------
+    ValueError
+        As in `dynamics.emergence.compare`.
+    """
+    check_comparable(curve, dim, statistic)
+    curve, resampled = aligned(curve, resampled)
+    function = STATISTICS[statistic].function
+    estimate = function(curve, **arguments)
+    drawn = function(drawn_curves(curve, resampled, draws=draws, seed=seed), **arguments)
+    known = estimate.drop_vars("status", errors="ignore").fillna(np.inf)
+    drawn = drawn.drop_vars("status", errors="ignore").fillna(np.inf)
+    rank, ranks = _ranks(known, dim), _ranks(drawn, dim)
+    tail = (1 - confidence) / 2
+    other = drawn.rename({dim: "other"})
+    before = (drawn < other).mean("draw") + 0.5 * (drawn == other).mean("draw")
+    return xr.Dataset(
+        {
+            "estimate": estimate,
+            "rank": rank.assign_attrs(description="place in the order, 1 is first", units="1"),
+            "rank_lower": ranks.quantile(tail, "draw").drop_vars("quantile"),
+            "rank_upper": ranks.quantile(1 - tail, "draw").drop_vars("quantile"),
+            "first": ((drawn == drawn.min(dim)) & np.isfinite(drawn))
+            .mean("draw")
+            .assign_attrs(description="part of the draws in which it comes first", units="1"),
+            "before": before.assign_attrs(description="part before the other", units="1"),
+        }
+    ).assign_attrs(statistic=statistic, confidence=confidence, draws=draws, seed=seed)
+
+
+def drawn_curves(
+    curve: xr.DataArray, resampled: xr.DataArray, *, draws: int = 400, seed: int = 0
+) -> xr.DataArray:
+    """Draw what the curves on another sample might have been.
+
+    Parameters
+    ----------
+    curve, resampled : xarray.DataArray
+        As `dynamics.emergence.intervals.aligned` returns them.
+    draws : int
+        How many.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    xarray.DataArray
+        With a dimension `draw`: a multivariate t distribution around the curves.
+    """
+    rng = np.random.default_rng(seed)
+    scheme, number = Scheme.of(resampled), resampled.sizes["resample"]
+    off = xr.DataArray(scheme.deviations(resampled.to_numpy()), dims=resampled.dims)
+    freedom = scheme.freedom(number)
+    mix = rng.standard_normal((draws, off.sizes["resample"])) / np.sqrt(scheme.divisor(number))
+    mix /= np.sqrt(rng.chisquare(freedom, size=(draws, 1)) / freedom)
+    return curve + xr.dot(xr.DataArray(mix, dims=("draw", "resample")), off, dim="resample")
+
+
+def _ranks(values: xr.DataArray, dim: str) -> xr.DataArray:
+    return xr.apply_ufunc(
+        stats.rankdata,
+        values,
+        input_core_dims=[[dim]],
+        output_core_dims=[[dim]],
+        kwargs={"axis": -1},
+    )

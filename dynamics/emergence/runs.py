@@ -1,0 +1,103 @@
+"""Two runs or models against each other: in which a layer comes to resemble the brain first.
+
+Steps, layers and even architectures may differ. What must not differ is the question: the metric,
+its protocol and the brain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from dynamics.averages import average
+from dynamics.emergence.comparisons import compare_two
+
+# What has to be equal for two scores to be comparable, and then for two resamples to be pairs.
+QUESTION = ("metric", "arguments", "target", "target_checksums")
+PAIRING = ("seed", "resamples")
+
+
+def compare_runs(
+    first: xr.Dataset,
+    second: xr.Dataset,
+    *,
+    layers: tuple[str, str] | None = None,
+    by: str | None = None,
+    statistic: str = "half_time",
+    confidence: float = 0.95,
+    **arguments: Any,
+) -> xr.Dataset:
+    """Compare when two runs get somewhere, on the same brain by the same metric.
+
+    Parameters
+    ----------
+    first, second : xarray.Dataset
+        Results of one target and metric of either store, with `score` and `resample_score`.
+    layers : tuple of two str, optional
+        The layer of either; by default all layers that both have by name.
+    by : str, optional
+        As in `dynamics.averages.average`.
+    statistic, confidence, **arguments
+        As in `dynamics.emergence.compare`.
+
+    Returns
+    -------
+    xarray.Dataset
+        As `dynamics.emergence.compare_two`; `difference` is second minus first, so positive where
+        the first run is earlier. Attribute `paired_stimuli`: 1 where seed, number of resamples
+        and stimuli agree, so that what the halves have in common cancels; else the two are taken
+        as independent, which is wider.
+
+    Raises
+    ------
+    ValueError
+        If metric, protocol or target differ, there are no resamples, or no layer is common.
+    """
+    identities = [dict(each.attrs.get("identity", {})) for each in (first, second)]
+    for key in QUESTION:
+        values = [each.get(key) for each in identities]
+        if not _same(*values):
+            said = " and ".join(f"{key} = {_short(value)}" for value in values)
+            raise ValueError(f"the runs were analyzed with {said}: compare results of one protocol")
+    for name, each in (("first", first), ("second", second)):
+        if "score" not in each or "resample_score" not in each:
+            raise ValueError(
+                f"the {name} run has no `score` and `resample_score`: select the results of one "
+                "target and metric, analyzed with resamples"
+            )
+    if layers is not None:
+        first, second = (x.sel(layer=name) for x, name in zip((first, second), layers, strict=True))
+        first, second = (x.drop_vars("layer") for x in (first, second))
+    else:
+        common = [x for x in first["layer"].to_numpy() if x in second["layer"].to_numpy()]
+        if not common:
+            raise ValueError(
+                "the runs have no layer name in common: name the two with `layers=(one, other)`"
+            )
+        first, second = (x.sel(layer=common) for x in (first, second))
+    pairs = [
+        (average(x["score"], by=by), average(x["resample_score"], by=by)) for x in (first, second)
+    ]
+    known = bool(identities[0]) and bool(identities[1])
+    paired = known and all(identities[0].get(k) == identities[1].get(k) for k in PAIRING)
+    return compare_two(
+        *pairs, paired=paired, statistic=statistic, confidence=confidence, **arguments
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two parts of an identity agree; checksums to six digits."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= 1e-6 * max(1.0, abs(one), abs(other))
+    return bool(one == other)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}..."
