@@ -140,8 +140,12 @@ def models(
     from dynamics import models as room
 
     if not adapter:
-        out.print("\n".join(sorted(room.ADAPTERS)), markup=False)
+        table = Table("adapter", "what it runs", box=None)
+        for name in sorted(room.ADAPTERS):
+            table.add_row(*map(escape, (name, room.summary(name))))
+        out.print(table)
         return
+    out.print(room.summary(adapter), markup=False, highlight=False)
     for name, default in room.arguments(adapter).items():
         out.print(f"{name} (default: {default!r})", markup=False, highlight=False)
     if adapter == "s3prl":

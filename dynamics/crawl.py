@@ -298,7 +298,7 @@ class _Outcome:
 
     def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> bool:
         if isinstance(fault, _FAULTS):
-            self.error = " ".join(str(fault).split()) or type(fault).__name__
+            self.error = _sentence(fault)
             return True
         return False
 
@@ -306,7 +306,7 @@ class _Outcome:
         """Write the activations and the row of a step; `before` is what the row holds now."""
         stimuli = self.network.stimuli
         if not self.error:
-            with self:
+            try:
                 store.write_activations(
                     root,
                     step,
@@ -315,6 +315,8 @@ class _Outcome:
                     categories=stimuli.categories,
                     times=self.network.pooling.times(stimuli.durations),
                 )
+            except ValueError as fault:  # another architecture; but a full disk is no such fault
+                self.error = _sentence(fault)
         columns = self.columns | {"error": self.error}
         # A column is rewritten as a whole, so one that stays as it is costs for nothing.
         changed = {name: v for name, v in columns.items() if before.get(name) != v}
@@ -355,6 +357,10 @@ def _check_versions(
     if recorded:
         root.attrs["earlier_versions"] = [*root.attrs.get("earlier_versions", []), recorded]
     root.attrs["versions"] = current
+
+
+def _sentence(fault: BaseException) -> str:
+    return " ".join(str(fault).split()) or type(fault).__name__
 
 
 def _checked(read: Read | Exception) -> Read:

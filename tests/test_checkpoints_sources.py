@@ -1,14 +1,14 @@
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import json
 import os
-import threading
 import time
 from types import SimpleNamespace
-from urllib.parse import unquote
 
+import local_hub
 import numpy as np
 import pytest
 import torch
@@ -305,100 +305,14 @@ def test_a_selected_step_that_is_not_there_names_the_nearest():
         checkpoints.select(made(0, 100), "1-50")
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """The parts of a model hub's interface that listing and fetching use."""
-
-    protocol_version = "HTTP/1.1"
-    refs: dict
-    files: dict
-
-    def do_GET(self):
-        path = unquote(self.path.partition("?")[0])
-        api = "/api/models/lab/run/"
-        if path == f"{api}refs":
-            body = [
-                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": name * 8}
-                for name in self.refs
-            ]
-            return self.answer({"branches": body, "converts": [], "tags": []})
-        if path == "/api/models/lab/run" or path.startswith(f"{api}revision/"):
-            return self.answer({"id": "lab/run", "sha": "0" * 40, "siblings": []})
-        if path.startswith(f"{api}tree/"):
-            revision, _, folder = path.removeprefix(f"{api}tree/").partition("/")
-            found = {n: b for n, b in self.files[revision].items() if n.startswith(folder)}
-            return self.answer(
-                [
-                    {"type": "file", "path": n, "size": len(b), "oid": "1" * 40, "lfs": lfs(b)}
-                    for n, b in found.items()
-                ]
-            )
-        if path.startswith(f"{api}paths-info/"):
-            return self.answer([])
-        if path.startswith("/lab/run/resolve/"):
-            revision, _, name = path.removeprefix("/lab/run/resolve/").partition("/")
-            return self.content(self.files[revision][name])
-        return self.answer({"error": "no such thing"}, 404)
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def do_POST(self):
-        size = int(self.headers.get("Content-Length") or 0)
-        asked = self.rfile.read(size).decode()
-        revision = unquote(self.path).rpartition("/")[2]
-        paths = json.loads(asked)["paths"] if asked.startswith("{") else []
-        found = []
-        for path in paths:
-            if path in self.files.get(revision, {}):
-                body = self.files[revision][path]
-                found.append(
-                    {"type": "file", "path": path, "size": len(body), "oid": "1" * 40,
-                     "lfs": lfs(body)}
-                )  # fmt: skip
-        self.answer(found)
-
-    def answer(self, body, status=200):
-        self.content(json.dumps(body).encode(), status)
-
-    def content(self, body, status=200):
-        wanted = self.headers.get("Range")
-        if wanted:
-            low, _, high = wanted.removeprefix("bytes=").partition("-")
-            body, status = body[int(low) : int(high) + 1 if high else None], 206
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        pass
-
-
-def lfs(body):
-    import hashlib
-
-    return {"oid": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 100}
-
-
 @pytest.fixture
 def serve():
-    servers = []
-
-    def start(handler):
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with contextlib.ExitStack() as servers:
+        yield lambda handler: servers.enter_context(local_hub.serving(handler))
 
 
 @pytest.fixture
-def hub(serve, tmp_path):
+def hub(tmp_path):
     """A model hub with one repository: a folder of files, and a revision a step."""
     pytest.importorskip("huggingface_hub")
     files = {"main": {}}
@@ -412,11 +326,8 @@ def hub(serve, tmp_path):
             "model.safetensors": (tmp_path / "made" / "m.safetensors").read_bytes(),
             "config.json": b"{}",
         }
-    handler = type("Handler", (Hub,), {"files": files, "refs": {n: n for n in files}})
-    url = serve(handler)
-    return SimpleNamespace(
-        files=files, options={"endpoint": url, "token": False, "skip_instance_cache": True}
-    )
+    with local_hub.hub(files) as options:
+        yield SimpleNamespace(files=files, options=options)
 
 
 def test_revisions_of_a_repository_are_checkpoints(hub, tmp_path):

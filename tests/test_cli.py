@@ -10,7 +10,7 @@ import torch
 import yaml
 from test_crawl import save_checkpoint
 
-from dynamics import cli, store
+from dynamics import cli, models, store
 
 
 @pytest.fixture
@@ -110,7 +110,9 @@ def test_checkpoints_are_listed_without_loading(tmp_path, good, dynamics):
 
 
 def test_models_are_listed(tmp_path, good, dynamics):
-    assert "encodecmae" in dynamics(good, "models").out.split()
+    listed = dynamics(good, "models").out
+    assert set(models.ADAPTERS) <= set(listed.split())
+    assert all(models.summary(name).split()[0] in listed for name in models.ADAPTERS)
     assert "heads" in dynamics(good, "models", "encodecmae").out
 
 

@@ -1,6 +1,8 @@
+import errno
 import multiprocessing
 import os
 import shutil
+import subprocess
 import time
 
 import numpy as np
@@ -226,6 +228,61 @@ def test_a_kill_while_the_store_is_being_made_is_mended(content, monkeypatch):
     assert (sweep.store / "zarr.json").exists()
     monkeypatch.undo()
     assert crawl.crawl(sweep, advance=silent)["done"] == 4
+
+
+def test_a_full_disk_under_the_store_stops_the_crawl_and_blames_no_checkpoint(content, monkeypatch):
+    sweep = sweep_of(content)
+    write = store.write_activations
+
+    def full(root, step, layers, **names):
+        if step == 10:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(root, step, layers, **names)
+
+    monkeypatch.setattr(store, "write_activations", full)
+    with pytest.raises(OSError, match="No space left"):
+        crawl.crawl(sweep, advance=silent)
+    assert store.open(sweep.store)["activations"]["step"].to_numpy().tolist() == [0, 9]
+    assert store.failures(sweep.store) == {}
+    monkeypatch.undo()
+    assert crawl.crawl(sweep, advance=silent) == {"done": 4, "failed": 0, "new": 2}
+
+
+def test_a_store_on_a_real_disk_that_fills_up_goes_on_once_there_is_room(content, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs needs the rights of an administrator")
+    try:
+        sweep = sweep_of(content, store=str(disk / "s.zarr"))
+        with pytest.raises(OSError, match=r"[Nn]o space left"):
+            for step in range(200, 300):  # until it is full
+                save_checkpoint(tmp_path / "checkpoints", step, seed=step)
+                if step % 20 == 0:
+                    crawl.crawl(sweep, advance=silent)
+        before = store.open(sweep.store)["activations"]["step"].to_numpy().tolist()
+        grow = ["mount", "-o", "remount,size=64m", str(disk)]
+        subprocess.run(grow, check=True)
+        assert crawl.crawl(sweep, advance=silent)["failed"] == 0
+        after = store.open(sweep.store)["activations"]["step"].to_numpy().tolist()
+        assert set(before) < set(after)
+        assert store.verify(sweep.store) == {}
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_checkpoints_with_strange_names_are_crawled(content, tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for number, step in enumerate((0, 9)):
+        save_checkpoint(folder, step, seed=number)
+    (folder / "epoch=0-step=9.ckpt").rename(folder / 'it\'s "a"\nrun, step=9 [x] é.ckpt')
+    sweep = sweep_of(content, checkpoints=str(folder))
+    assert crawl.crawl(sweep, advance=silent) == {"done": 2, "failed": 0, "new": 2}
+    uri = store.open(sweep.store)["checkpoints"]["uri"].sel(step=9).item()
+    assert uri.endswith('it\'s "a"\nrun, step=9 [x] é.ckpt')
+    assert crawl.crawl(sweep, advance=silent)["new"] == 0
 
 
 def test_watching_waits_for_the_first_checkpoint_and_adds_what_appears(content, tmp_path):

@@ -2,6 +2,10 @@
 
 ``ADAPTERS`` is the table of families. A further one is a function
 ``build(state=None, **arguments)`` that returns a `Model`, and one line in the table.
+
+The brain-like auditory network (BAN) of Wang et al. (2025), arXiv 2502.15503, is not among them: no
+code or weights of it could be had to build it faithfully and to test it against. Where its authors'
+code is at hand, the adapter ``module`` runs it.
 """
 
 from __future__ import annotations
@@ -197,6 +201,11 @@ def untrained(
         if "randomize" not in taken:
             model.load_state_dict(fresh)
     return model
+
+
+def summary(adapter: str) -> str:
+    """Return one line about an adapter."""
+    return (_module(adapter).__doc__ or "").partition("\n")[0].strip()
 
 
 def arguments(adapter: str) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Upstreams of s3prl's hub; the one place that makes s3prl importable beside a new torchaudio.
+"""Upstreams of s3prl's hub, from checkpoints of its own or of other libraries.
+
+The one place that makes s3prl importable beside a new torchaudio.
 
 Yang et al. (2021), SUPERB, arXiv 2105.01051.
 """

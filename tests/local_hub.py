@@ -1,0 +1,106 @@
+"""A model hub on this machine: the parts of its interface that listing and fetching use."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.server
+import json
+import threading
+from urllib.parse import unquote
+
+
+@contextlib.contextmanager
+def serving(handler):
+    """Run a web server; the value is its address."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def hub(files, *, repository="lab/run"):
+    """Serve one repository with files by revision and path; the value is for `storage_options`."""
+    contents = {"files": files, "refs": dict.fromkeys(files), "repository": repository}
+    with serving(type("Handler", (Hub,), contents)) as url:
+        yield {"endpoint": url, "token": False, "skip_instance_cache": True}
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """The parts of a model hub's interface that listing and fetching use."""
+
+    protocol_version = "HTTP/1.1"
+    refs: dict
+    files: dict
+    repository = "lab/run"
+
+    def do_GET(self):
+        path = unquote(self.path.partition("?")[0])
+        api = f"/api/models/{self.repository}/"
+        if path == f"{api}refs":
+            body = [
+                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": name * 8}
+                for name in self.refs
+            ]
+            return self.answer({"branches": body, "converts": [], "tags": []})
+        if path == api.rstrip("/") or path.startswith(f"{api}revision/"):
+            return self.answer({"id": self.repository, "sha": "0" * 40, "siblings": []})
+        if path.startswith(f"{api}tree/"):
+            revision, _, folder = path.removeprefix(f"{api}tree/").partition("/")
+            found = {n: b for n, b in self.files[revision].items() if n.startswith(folder)}
+            return self.answer(
+                [
+                    {"type": "file", "path": n, "size": len(b), "oid": "1" * 40, "lfs": lfs(b)}
+                    for n, b in found.items()
+                ]
+            )
+        if path.startswith(f"{api}paths-info/"):
+            return self.answer([])
+        files = f"/{self.repository}/resolve/"
+        if path.startswith(files):
+            revision, _, name = path.removeprefix(files).partition("/")
+            return self.content(self.files[revision][name])
+        return self.answer({"error": "no such thing"}, 404)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def do_POST(self):
+        size = int(self.headers.get("Content-Length") or 0)
+        asked = self.rfile.read(size).decode()
+        revision = unquote(self.path).rpartition("/")[2]
+        paths = json.loads(asked)["paths"] if asked.startswith("{") else []
+        found = []
+        for path in paths:
+            if path in self.files.get(revision, {}):
+                body = self.files[revision][path]
+                found.append(
+                    {"type": "file", "path": path, "size": len(body), "oid": "1" * 40,
+                     "lfs": lfs(body)}
+                )  # fmt: skip
+        self.answer(found)
+
+    def answer(self, body, status=200):
+        self.content(json.dumps(body).encode(), status)
+
+    def content(self, body, status=200):
+        wanted = self.headers.get("Range")
+        if wanted:
+            low, _, high = wanted.removeprefix("bytes=").partition("-")
+            body, status = body[int(low) : int(high) + 1 if high else None], 206
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def lfs(body):
+    return {"oid": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 100}
