@@ -9,19 +9,18 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
 
-from dynamics import extract, methods, progress, sounds, store
+from dynamics import methods, progress, references, sounds, store
+from dynamics.cluster import cluster
 from dynamics.config import Choice, Sweep
-from dynamics.methods import ATTRS, METHODS, Variables
-from dynamics.sounds import StimulusSet
+from dynamics.methods import ATTRS
+from dynamics.scoring import score_step
 from dynamics.targets import Target, checksums, load_brain, make_target
 
 logger = logging.getLogger(__name__)
@@ -81,9 +80,9 @@ def analyze(
         there = sweep.baseline is not None
         methods.check_fit(metric, label, sizes, baseline=there, times=times)
     if any(metric.name in methods.WITH_BASELINE for _, metric in pairs):
-        features = _baseline(sweep, stimuli)
+        features = references.baseline_features(sweep, stimuli)
         targets = {
-            label: replace(target, baseline=features[target.rows])
+            label: replace(target, baseline=features[target.rows].astype(float))
             for label, target in targets.items()
         }
     table = tree["checkpoints"].to_dataset().set_coords("sha256")
@@ -98,9 +97,9 @@ def analyze(
             group = _begin(root, sweep, metric, label, target, datasets[label])
             have = store.committed(group)
             missing = [step for step in steps if have.get(step) != hashes[step]]
-            if "baseline" not in group and _has_baseline(sweep, metric):
-                _write_baseline(group, sweep, stimuli, metric, target)
-            _write_untrained(group, sweep.store / "controls", metric, target)
+            if "baseline" not in group and references.has_baseline(sweep, metric):
+                references.write_baseline(group, sweep, stimuli, metric, target)
+            references.write_untrained(group, sweep.store / "controls", metric, target)
             jobs += [(group, metric, label, step) for step in missing]
         if jobs:
             _run(jobs, sweep, targets, hashes, scheduler, advance)
@@ -124,6 +123,12 @@ def _begin(
         for key, values in data.coords.items():
             if values.dims == ("neuroid",):
                 coordinates[str(key)] = ("neuroid", values.to_numpy())
+        if metric.name in methods.TIMED:
+            windows = metric.arguments.get("windows", methods.arguments(metric.name)["windows"])
+            coordinates["time"] = ("time", target.times)
+            coordinates["latency"] = ("latency", methods.latencies(target, windows))
+            coordinates["window_start"] = ("window", [start for start, _ in windows])
+            coordinates["window_end"] = ("window", [end for _, end in windows])
     elif metric.name not in methods.WITHOUT_TARGET:
         by = metric.arguments.get("by", "subject")
         groups = list(target.groups(by))
@@ -152,97 +157,6 @@ def _begin(
     group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
     group.attrs["description"] = str(data.attrs.get("description", ""))
     return group
-
-
-def _has_baseline(sweep: Sweep, metric: Choice) -> bool:
-    without = methods.WITH_BASELINE + methods.WITHOUT_TARGET
-    return sweep.baseline is not None and metric.name not in without
-
-
-def _baseline(sweep: Sweep, stimuli: StimulusSet) -> np.ndarray:
-    """Return what the last layer of the baseline model makes of the stimuli."""
-    layers = extract.features(sweep.baseline.name, stimuli, **sweep.baseline.arguments)
-    return layers[list(layers)[-1]].astype(float)
-
-
-def _write_baseline(
-    group: zarr.Group,
-    sweep: Sweep,
-    stimuli: StimulusSet,
-    metric: Choice,
-    target: Target,
-) -> None:
-    """Score the baseline model like a layer (the last of its layers)."""
-    features = _baseline(sweep, stimuli)[target.rows]
-    found = METHODS[metric.name]({"baseline": features}, target, **methods.given(metric))
-    for name in ("score", "r2", "fold_score"):
-        if name in found:
-            dims, values = found[name]
-            key = "baseline" if name == "score" else f"baseline_{name}"
-            text = f"{ATTRS[name]['description']}: {sweep.baseline.name} features, no learning"
-            store.write_constant(group, key, dims[1:], values[0], description=text)
-
-
-def _write_untrained(group: zarr.Group, path: Path, metric: Choice, target: Target) -> None:
-    """Score the untrained networks of a store: the level, and its spread, before any training."""
-    sources = store.controls(path.parent)
-    if not sources or group.attrs.get("untrained") == list(sources.values()):
-        return
-    arguments = methods.given(metric)
-    found = [score_step(str(path), number, target, metric.name, arguments) for number in sources]
-    for name in ("score", "r2"):
-        if name in found[0]:
-            dims = ("control", *found[0][name][0])
-            values = np.stack([one[name][1] for one in found])
-            text = f"{ATTRS[name]['description']}: untrained networks, one a seed"
-            store.write_constant(group, f"untrained_{name}", dims, values, description=text)
-    group.attrs["untrained"] = list(sources.values())
-
-
-def score_step(
-    path: str,
-    step: int,
-    target: Target,
-    metric: str,
-    arguments: Mapping[str, Any],
-    *,
-    halves: np.ndarray | None = None,
-    orders: np.ndarray | None = None,
-) -> Variables:
-    """Compare one step's layers with a target; what runs on a worker.
-
-    Parameters
-    ----------
-    path : str
-        The store.
-    step : int
-        A committed step.
-    target : Target
-        The brain target.
-    metric : str
-        A name in `METHODS`.
-    arguments : mapping
-        Arguments of the metric.
-    halves : array of shape (n_resamples, n_kept), optional
-        Complementary halves of the stimuli, the same for every step, on which the score is
-        computed again.
-    orders : array of shape (n_permutations, n_joined), optional
-        Shuffles of the target's stimuli, the same for every step, for the null.
-
-    Returns
-    -------
-    dict of str to (dimensions, array)
-        Variables of the result, without the step axis.
-    """
-    layers = store.read_activations(Path(path), step)
-    layers = {name: _without_time(values[target.rows]) for name, values in layers.items()}
-    found = METHODS[metric](layers, target, halves=halves, orders=orders, **arguments)
-    return methods.with_p_value(found)
-
-
-def _without_time(values: np.ndarray) -> np.ndarray:
-    """Average (stimulus, time, feature) over the time of each stimulus; NaN is past its end."""
-    return (np.nanmean(values, axis=1) if values.ndim == 3 else values).astype(float)
 
 
 def _run(
@@ -299,49 +213,3 @@ def _run(
             store.write_result(group, step, values, checkpoint=hashes[step], attrs=ATTRS)
             submit()
             advance(note=f"{label} {metric.label} step {step}")
-
-
-@contextlib.contextmanager
-def cluster(address: str | None, *, workers: int = 0) -> Iterator[Any]:
-    """Connect to a dask scheduler, or start a local one with a process a core.
-
-    Parameters
-    ----------
-    address : str, optional
-        Address such as ``tcp://10.0.0.5:8786``.
-    workers : int
-        Local processes; 0 for one a core.
-
-    Yields
-    ------
-    dask.distributed.Client
-        The client.
-
-    Raises
-    ------
-    OSError
-        If no scheduler answers at the address.
-    """
-    from dask.distributed import Client, LocalCluster
-
-    # It logs every connection; faults come back as exceptions anyway.
-    logging.getLogger("distributed").setLevel(logging.ERROR)
-    if address is not None:
-        try:
-            client = Client(address, timeout="10s", set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise OSError(f"no dask scheduler answers at {address}: {error}") from None
-        with client:
-            yield client
-        return
-    with (
-        LocalCluster(
-            n_workers=workers or None,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",
-            silence_logs=logging.ERROR,
-        ) as local,
-        Client(local, set_as_default=False) as client,
-    ):
-        yield client

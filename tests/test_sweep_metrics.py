@@ -136,3 +136,103 @@ def test_faults_are_found_before_anything_runs(content, metric, message, monkeyp
     plan = validate(content | {"metrics": [metric]}, origin="test")
     with pytest.raises(ValueError, match=message):
         sweep.check(plan)
+
+
+def timed_brain():
+    """Responses at 10 Hz that follow layer1 of step 10 with a delay of 0.2 s, for 1.5 s."""
+    X = timed_layers(10)["layer1"].astype(float)
+    rng = np.random.default_rng(0)
+    slow = (X[:, ::2] + X[:, 1::2]) / 2
+    response = np.zeros((N, 15, 4))
+    response[:, 2:12] = slow @ rng.standard_normal((4, 4))
+    response += 0.2 * rng.standard_normal(response.shape)
+    return xr.Dataset(
+        {"response": (("stimulus", "time", "neuroid"), response)},
+        coords={"stimulus": NAMES, "time": 0.05 + 0.1 * np.arange(15), "neuroid": np.arange(4)},
+        attrs={"name": "timed brain"},
+    )
+
+
+def timed_layers(step):
+    """Activations at 20 Hz for 1 s."""
+    rng = np.random.default_rng(step)
+    return {f"layer{k}": rng.standard_normal((N, 20, 4)).astype("float32") for k in range(2)}
+
+
+@pytest.fixture
+def timed(content, tmp_path, monkeypatch):
+    path = tmp_path / "t.zarr"
+    root = store.begin(path, run="test", identity={})
+    store.plan(root, [(step, str(step), 1) for step in (0, 10)])
+    times = 0.025 + 0.05 * np.arange(20)
+    for step in (0, 10):
+        store.write_activations(
+            root, step, timed_layers(step), stimuli=NAMES, categories=CATEGORIES, times=times
+        )
+        store.commit(root, step, sha256=f"hash{step}")
+    monkeypatch.setattr(targets.brains, "load", lambda *a, **k: timed_brain())
+    features = np.random.default_rng(9).standard_normal((N, 20, 5))
+
+    def baseline(*args, pooling, **kwargs):
+        return {"filters": features.mean(1) if pooling == "mean" else features}
+
+    monkeypatch.setattr(analyze.extract, "features", baseline)
+    return content | {
+        "store": str(path),
+        "targets": ["brain"],
+        "pooling": {"name": "time", "arguments": {"rate": 20}},
+    }
+
+
+def test_responses_over_time_are_predicted_from_activations_over_time(timed):
+    windows = [[0, 0], [0, 0.2]]
+    timed["metrics"] = [
+        {"name": "encode_timeresolved", "label": "timeresolved",
+         "arguments": {"windows": windows, "permutations": 2}},
+        {"name": "ridge", "arguments": {"permutations": 0}},
+    ]  # fmt: skip
+    plan = validate(timed, origin="test")
+    assert analyze.analyze(plan, advance=silent) == {"new": 4, "already": 0}
+    tree = store.open(plan.store)
+    found = tree["results/brain/timeresolved"].to_dataset()
+    assert found["latency_score"].dims == ("step", "layer", "latency", "neuroid")
+    np.testing.assert_allclose(found["latency"], [0, 0.1, 0.2])
+    here = found.sel(step=10)
+    assert (here["best_score"] > 0.9).all() and (here["best_window"] == 1).all()
+    assert (here["best_layer"] == 1).all()
+    np.testing.assert_allclose(here["best_latency"].sel(layer="layer1"), 0.2)
+    assert float(found["score"].sel(step=0).max()) < 0.5
+    assert found["null_score"].shape == (2, 2, 2, 4) and float(found["null_score"].max()) < 0.5
+    assert found["window_end"].to_numpy().tolist() == [0, 0.2]
+    assert found["time_score"].sizes["time"] == 15 and found["baseline"].dims == ("neuroid",)
+
+    # What the store has at 20 Hz is averaged to the target's 10 Hz, and is missing at the end.
+    X = {}
+    for name, values in timed_layers(10).items():
+        slow = np.full((N, 15, 4), np.nan)
+        slow[:, :10] = (values[:, ::2].astype(float) + values[:, 1::2]) / 2
+        X[name] = slow
+    tree_target = targets.make_target(
+        timed_brain(), tree["activations"].to_dataset(), origin="test"
+    )
+    alone = metrics.encode_timeresolved(
+        X, timed_brain()["response"].to_numpy(), rate=10, windows=windows, folds=tree_target.folds
+    )
+    np.testing.assert_allclose(here["score"], alone["best_window_r"], atol=1e-6)
+    # Metrics without time see averages over it.
+    mean = {name: values.astype(float).mean(1) for name, values in timed_layers(10).items()}
+    ridge = metrics.encode(
+        mean, timed_brain()["response"].mean("time").to_numpy(), folds=tree_target.folds
+    )
+    scores = tree["results/brain/ridge"]["score"].sel(step=10)
+    np.testing.assert_allclose(scores, ridge["layer_r"], atol=1e-6)
+
+
+def test_without_time_there_is_no_timeresolved_encoding(content, timed, monkeypatch):
+    timed["metrics"] = ["encode_timeresolved"]
+    static = validate(timed | {"store": content["store"]}, origin="test")
+    with pytest.raises(ValueError, match="needs activations over time: set `pooling"):
+        analyze.analyze(static, advance=silent)
+    monkeypatch.setattr(targets.brains, "load", lambda *a, **k: brain())
+    with pytest.raises(ValueError, match="needs responses over time, and target 'brain' has no"):
+        analyze.analyze(validate(timed, origin="test"), advance=silent)

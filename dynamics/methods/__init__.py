@@ -16,6 +16,7 @@ from dynamics.methods.checks import (
 )
 from dynamics.methods.shuffles import halves_of, orders_of, shuffling, with_p_value
 from dynamics.methods.table import METHODS, PER_NEUROID, TIMED, WITH_BASELINE, WITHOUT_TARGET
+from dynamics.methods.timed import latencies
 from dynamics.methods.variables import ATTRS, Variables
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "check_method",
     "given",
     "halves_of",
+    "latencies",
     "orders_of",
     "rehearse",
     "shuffling",

@@ -9,7 +9,7 @@ import numpy as np
 
 from dynamics import metrics
 from dynamics.methods.spaces import group_rdms, stretched
-from dynamics.methods.table import PER_NEUROID
+from dynamics.methods.table import PER_NEUROID, TIMED
 from dynamics.targets import Target
 
 Constants = dict[str, tuple[tuple[str, ...], np.ndarray, str]]
@@ -34,7 +34,8 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
         `ceiling` (neuroid) from repetitions; `ceiling_lower` and `ceiling_upper` over subjects
         for RSA, of each region where regions are told apart. Nothing where there are neither.
     """
-    if metric in PER_NEUROID and target.response.ndim == 3 and target.response.shape[2] > 1:
+    repeated = target.response.ndim == 3 and target.response.shape[2] > 1
+    if metric in PER_NEUROID and metric not in TIMED and repeated:
         values = metrics.noise_ceiling(target.response)["ceiling"]
         text = "noise ceiling (correlation) from repetitions"
         return {"ceiling": (("neuroid",), np.asarray(values), text)}

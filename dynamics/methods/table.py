@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dynamics.methods import encoding, spaces
+from dynamics.methods import encoding, spaces, timed
 from dynamics.methods.variables import Variables
 
 METHODS: dict[str, Callable[..., Variables]] = {
     "ridge": encoding.ridge,
     "banded": encoding.banded,
     "variance_partition": encoding.variance_partition,
+    "encode_timeresolved": timed.encode_timeresolved,
     "rsa": spaces.rsa,
     "cka": spaces.cka,
     "procrustes": spaces.procrustes,
@@ -20,10 +21,10 @@ METHODS: dict[str, Callable[..., Variables]] = {
     "effective_dimensionality": spaces.effective_dimensionality,
 }
 
-PER_NEUROID = ("ridge", "banded", "variance_partition")
+PER_NEUROID = ("ridge", "banded", "variance_partition", "encode_timeresolved")
 """Scores have a dimension `neuroid`; the others' have `subject`."""
 
-TIMED: tuple[str, ...] = ()
+TIMED = ("encode_timeresolved",)
 """Need activations and responses over time; for the others both are averaged over it."""
 
 WITH_BASELINE = ("variance_partition",)

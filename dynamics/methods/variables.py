@@ -32,6 +32,7 @@ ATTRS: dict[str, dict[str, Any]] = {
     "best_layer": _about("index of the layer chosen on other stimuli"),
     "layer_share": _about("part of the pairs of stimuli for which this layer was chosen"),
     "null_best_score": _about("best_score with the target's stimuli shuffled"),
+    "null_total_score": _about("total_score with the target's stimuli shuffled"),
     "total_score": _about("correlation of pooled predictions of all parts together"),
     "total_r2": _about("r2 of all parts together"),
     "weight": _about("weight of the layer's kernel, 0 to 1; its penalty is alpha over this"),

@@ -8,6 +8,12 @@ from dynamics.metrics.banded import banded_ridge, variance_partition
 from dynamics.metrics.cca import pwcca, svcca
 from dynamics.metrics.ceilings import noise_ceiling, rdm_noise_ceiling
 from dynamics.metrics.cka import cka, cka_gram
+from dynamics.metrics.composite import (
+    auditory_score,
+    prediction_score,
+    spatial_score,
+    temporal_score,
+)
 from dynamics.metrics.encode import PROTOCOLS, encode
 from dynamics.metrics.folds import merge_small, stratified_folds
 from dynamics.metrics.geometry import (
@@ -35,7 +41,9 @@ from dynamics.metrics.timeresolved import encode_timeresolved, resample_time
 
 METRICS: dict[str, Callable] = {
     "ridge": encode,
-    "timeresolved": encode_timeresolved,
+    "banded": banded_ridge,
+    "variance_partition": variance_partition,
+    "encode_timeresolved": encode_timeresolved,
     "rsa": rsa,
     "cka": cka,
     "procrustes": procrustes,
@@ -57,6 +65,7 @@ __all__ = [
     "GRAM_METRICS",
     "METRICS",
     "PROTOCOLS",
+    "auditory_score",
     "banded_ridge",
     "bootstrap_counts",
     "centre",
@@ -81,6 +90,7 @@ __all__ = [
     "p_value",
     "permutation_null",
     "permutations",
+    "prediction_score",
     "procrustes",
     "procrustes_gram",
     "pwcca",
@@ -93,7 +103,9 @@ __all__ = [
     "ridge_null",
     "rsa",
     "rsa_choose_layer",
+    "spatial_score",
     "stratified_folds",
     "svcca",
+    "temporal_score",
     "variance_partition",
 ]

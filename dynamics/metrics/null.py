@@ -98,6 +98,7 @@ def columns_null(
     names: Sequence[str],
     *,
     axis: int = 1,
+    columns: int = COLUMNS,
 ) -> dict[str, torch.Tensor]:
     """Scores of shuffled responses that a function computes neuroid by neuroid.
 
@@ -116,6 +117,8 @@ def columns_null(
         Which of the function's arrays to keep.
     axis : int
         The axis of neuroids in `Y`.
+    columns : int
+        How many shuffled neuroids stand side by side at most, which bounds memory.
 
     Returns
     -------
@@ -124,7 +127,7 @@ def columns_null(
     """
     target, orders = as_tensor(Y), np.asarray(orders)
     v = target.shape[axis]
-    many = max(1, COLUMNS // v)
+    many = max(1, columns // v)
     parts = []
     for start in range(0, len(orders), many):
         some = orders[start : start + many]

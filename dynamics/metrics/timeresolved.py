@@ -8,8 +8,17 @@ import numpy as np
 import torch
 
 from dynamics.metrics.folds import make_folds
-from dynamics.metrics.gram import Array, as_tensor, check_layers, like, same_rows
-from dynamics.metrics.ridge import nested_ridge_features
+from dynamics.metrics.gram import (
+    Array,
+    activations,
+    as_tensor,
+    check_layers,
+    like,
+    responses,
+    same_rows,
+)
+from dynamics.metrics.moments import Moments, Nested, correlation, nested_moments
+from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas, clipped_square
 from dynamics.metrics.splits import pearson
 
 WINDOWS = ((0.0, 0.0), (0.0, 0.1), (0.0, 0.2), (0.0, 0.4))
@@ -33,12 +42,15 @@ def encode_timeresolved(
     A finite impulse response: the response at time t is predicted from the activations at t - d
     for all delays d of a window. Splits are by stimulus. For each electrode and outer fold the
     layer, the delay window and alpha are chosen together inside the training folds, as in
-    `nested_ridge` (Li et al. 2023, Nat Neurosci 26:2213).
+    `nested_ridge` (Li et al. 2023, Nat Neurosci 26:2213). The work is done on sums of products
+    of (components x delays) features over each fold, so it grows with the cube of these and
+    hardly with stimuli, times and electrodes; memory holds the delayed features of one fold.
 
     Parameters
     ----------
     layers : array of shape (n, t, p) or mapping of names to such arrays
-        Activations at the times of the responses, see `resample_time`.
+        Activations at the times of the responses, see `resample_time`. NaN in all features of a
+        time means that there is no sound: the layer's mean activation stands in.
     Y : array of shape (n, t, v)
         Responses.
     rate : float
@@ -54,58 +66,160 @@ def encode_timeresolved(
     -------
     dict of arrays
         ``r``, ``r2`` (v,): over stimuli and times. ``r_time`` (t, v): over stimuli at each time
-        after the onset. ``layer_r`` (layers, windows, v); ``layer``, ``window``, ``alpha``
-        (folds, v): choices; ``prediction`` (n, t, v); ``folds`` (n,); ``layer_names``;
-        ``windows`` (windows, 2) in seconds.
+        after the onset. ``best_window_r`` (layers, v): each layer with the window chosen in the
+        training folds; ``layer_r`` (layers, windows, v); ``latency_r`` (layers, latencies, v):
+        from the activations at one delay alone; ``layer``, ``window``, ``alpha`` (folds, v):
+        choices; ``alpha_edge``; ``prediction`` (n, t, v); ``folds`` (n,); ``layer_names``;
+        ``windows`` (windows, 2) and ``latencies`` (latencies,) in seconds.
+        A constant electrode has NaN.
 
     Raises
     ------
+    TypeError
+        If activations are integers or booleans.
     ValueError
-        If an array has no time axis, shapes do not fit or a window is not causal.
+        If an array has no time axis, shapes do not fit, a response is not finite, an alpha is not
+        positive, a window is not causal or no shorter than the responses, or there are fewer
+        than 3 folds.
     """
     named = check_layers(layers)
-    target = as_tensor(Y)
-    if target.ndim != 3:
+    if Y.ndim != 3:
         raise ValueError(
-            f"Y has shape {tuple(target.shape)} and no time axis: give (stimuli, times, neuroids)"
+            f"Y has shape {tuple(Y.shape)} and no time axis: give (stimuli, times, neuroids)"
         )
-    n, t, v = target.shape
-    spans = [_samples(window, rate) for window in windows]
-    delayed = []
+    n, t, v = Y.shape
+    given = next(iter(named.values()))
+    target = responses(as_tensor(Y).flatten(0, 1)).reshape(n, t, v).to(as_tensor(given[:0]).device)
+    mean = target.mean((0, 1))
+    constant = (target - mean).square().mean((0, 1)).sqrt() <= 1e-12 * target.abs().amax((0, 1))
+    centred = torch.where(constant, 0.0, target - mean)
+    spans = [_samples(window, rate, t) for window in windows]
+    delays = sorted({d for span in spans for d in span})
+    fold = make_folds(n, folds=folds, seed=seed, categories=categories, groups=groups)
+    rows = [torch.as_tensor(np.flatnonzero(fold == f)) for f in range(int(fold.max()) + 1)]
+    if len(rows) < 3:
+        raise ValueError("nested cross-validation needs at least 3 folds: give more folds")
+
+    found = _Search(rows, centred)
     for name, X in named.items():
         same_rows(X, Y, names=(f"layer {name!r}", "Y"))
-        tensor = as_tensor(X)
-        if tensor.ndim != 3 or tensor.shape[1] != t:
+        if X.ndim != 3 or X.shape[1] != t:
             raise ValueError(
-                f"layer {name!r} has shape {tuple(tensor.shape)} but Y has {t} times: resample it "
+                f"layer {name!r} has shape {tuple(X.shape)} but Y has {t} times: resample it "
                 "to (stimuli, times, features)"
             )
-        reduced = _principal(tensor, components)
-        delayed += [delay(reduced, span).flatten(0, 1) for span in spans]
-    fold = make_folds(n, folds=folds, seed=seed, categories=categories, groups=groups)
-    result = nested_ridge_features(delayed, target.flatten(0, 1), np.repeat(fold, t), alphas)
-
-    prediction = as_tensor(result["prediction"]).reshape(n, t, v)
-    choice = as_tensor(result["layer"]).long()
-    out = {name: as_tensor(result[name]) for name in ("r", "r2", "alpha", "alpha_edge")}
-    out["prediction"] = prediction
-    out["r_time"] = torch.stack([pearson(prediction[:, i], target[:, i]) for i in range(t)])
-    out["layer_r"] = as_tensor(result["layer_r"]).reshape(len(named), len(spans), v)
-    out["layer"], out["window"] = choice // len(spans), choice % len(spans)
-    given = next(iter(named.values()))
+        reduced = _principal(X, components, name)
+        found.add_layer(reduced, spans, delays, alphas)
+    out = found.result(mean, len(spans))
+    out["r_time"] = torch.stack([pearson(out["prediction"][:, i], target[:, i]) for i in range(t)])
     arrays = {name: like(value, given, Y) for name, value in out.items()}
     labels = {"layer_names": np.array(list(named)), "windows": np.array(windows, float)}
-    return arrays | labels | {"folds": fold}
+    return arrays | labels | {"latencies": np.array(delays) / rate, "folds": fold}
+
+
+class _Search:
+    """The search over layers, windows and penalties, layer by layer."""
+
+    def __init__(self, rows: list[torch.Tensor], y: torch.Tensor):
+        self.rows, self.y = rows, y
+        self.windows: list[Nested] = []
+        self.latency_r: list[torch.Tensor] = []
+        self.prediction = torch.zeros_like(y)
+        self.best = y.new_full((len(rows), y.shape[2]), -torch.inf)
+
+    def add_layer(
+        self,
+        X: torch.Tensor,
+        spans: list[range],
+        delays: list[int],
+        alphas: Array | None,
+    ) -> None:
+        """Fit one layer's components (n, t, p) with every window and every delay alone."""
+        p = X.shape[2]
+        self.moments = Moments.of(
+            [
+                (delay(X[some], delays).flatten(0, 1), self.y[some].flatten(0, 1))
+                for some in self.rows
+            ]
+        )
+        blocks = {d: torch.arange(i * p, (i + 1) * p) for i, d in enumerate(delays)}
+        for span in spans:
+            index = torch.cat([blocks[d] for d in span]).to(X.device)
+            part = self.moments.columns(index)
+            fitted = nested_moments(part, _grid(part, alphas))
+            # Delayed features once more, so that they need not be kept.
+            for f, some in enumerate(self.rows):
+                better = fitted.inner[f] > self.best[f]
+                if better.any():
+                    features = delay(X[some], span)
+                    predicted = (
+                        features @ fitted.weights[f][:, better] + fitted.intercept[f][better]
+                    )
+                    self.prediction[some[:, None], :, better.nonzero().ravel()] = predicted.permute(
+                        0, 2, 1
+                    )
+                    self.best[f][better] = fitted.inner[f][better]
+            self.windows.append(fitted._replace(weights=fitted.weights[:0]))
+        alone = []
+        for d in delays:
+            part = self.moments.columns(blocks[d].to(X.device))
+            alone.append(self._score(nested_moments(part, _grid(part, alphas)).sums))
+        self.latency_r.append(torch.stack(alone))
+
+    def result(self, mean: torch.Tensor, windows: int) -> dict[str, torch.Tensor]:
+        """Choose layer and window for each fold and electrode."""
+        inner = torch.stack([each.inner for each in self.windows])
+        sums = torch.stack([each.sums for each in self.windows])
+        alpha = torch.stack([each.alpha for each in self.windows])
+        layers = len(inner) // windows
+        by_layer = inner.unflatten(0, (layers, windows)).argmax(1)
+        choice = inner.argmax(0)
+        best = [
+            self._score(_picked(sums[layer * windows : (layer + 1) * windows], by_layer[layer]))
+            for layer in range(layers)
+        ]
+        r = self._score(_picked(sums, choice))
+        return {
+            "r": r,
+            "r2": clipped_square(r),
+            "best_window_r": torch.stack(best),
+            "layer_r": torch.stack([self._score(each) for each in sums]).unflatten(
+                0, (layers, windows)
+            ),
+            "latency_r": torch.stack(self.latency_r),
+            "layer": choice // windows,
+            "window": choice % windows,
+            "alpha": alpha.gather(0, choice[None])[0],
+            "alpha_edge": torch.stack([each.at_edge for each in self.windows]).mean(),
+            "prediction": self.prediction + mean,
+        }
+
+    def _score(self, sums: torch.Tensor) -> torch.Tensor:
+        """Pooled correlation (v,) from sums (3, folds, v)."""
+        return correlation(self.moments, sums.sum(1), range(len(self.rows)))
+
+
+def _picked(sums: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
+    """From sums (sources, 3, folds, v) those of the source chosen (folds, v)."""
+    index = choice[None, None].expand(1, 3, -1, -1)
+    return sums.gather(0, index)[0]
+
+
+def _grid(m: Moments, alphas: Array | None) -> torch.Tensor:
+    variance = m.variance
+    if alphas is not None:
+        return check_alphas(alphas, variance.reshape(1, 1, 1))[0]
+    scale = torch.where(variance > 0, variance, torch.ones_like(variance))
+    return scale * torch.as_tensor(RELATIVE_ALPHAS, device=variance.device)
 
 
 def delay(X: torch.Tensor, samples: Sequence[int]) -> torch.Tensor:
     """Put delayed copies side by side: (n, t, p) to (n, t, p * delays), zero before the onset."""
-    copies = []
-    for d in samples:
-        copy = torch.zeros_like(X)
-        copy[:, d:] = X[:, : X.shape[1] - d]
-        copies.append(copy)
-    return torch.cat(copies, 2)
+    n, t, p = X.shape
+    copies = X.new_zeros(n, t, len(samples), p)
+    for place, d in enumerate(samples):
+        copies[:, d:, place] = X[:, : t - d]
+    return copies.flatten(2)
 
 
 def resample_time(
@@ -116,7 +230,7 @@ def resample_time(
     Parameters
     ----------
     X : array of shape (n, t, p)
-        Activations in frames.
+        Activations in frames; NaN where there are none.
     time : (float, float)
         Centre of the first frame and spacing of frames, seconds.
     target : (float, float)
@@ -127,7 +241,8 @@ def resample_time(
     Returns
     -------
     array of shape (n, length, p)
-        Mean over each bin of width `target[1]`, frames taken as constant; zero outside of X.
+        Mean over each bin of width `target[1]`, frames taken as constant, over the part of the
+        bin for which there are activations; NaN where there are none.
 
     Raises
     ------
@@ -142,23 +257,41 @@ def resample_time(
     starts = np.maximum(bins[:-1, None], frames[None, :-1])
     ends = np.minimum(bins[1:, None], frames[None, 1:])
     overlap = torch.as_tensor(np.clip(ends - starts, 0, None) / target[1], device=tensor.device)
-    return like(torch.einsum("st,ntp->nsp", overlap, tensor), X)
+    there = torch.isfinite(tensor).all(2, keepdim=True)
+    covered = torch.einsum("st,ntp->nsp", overlap, there.to(tensor.dtype))
+    total = torch.einsum("st,ntp->nsp", overlap, torch.where(there, tensor, 0.0))
+    # A sliver of a frame at the end of a sound is no sample of it.
+    return like(torch.where(covered > 0.05, total / covered, torch.nan), X)
 
 
-def _samples(window: tuple[float, float], rate: float) -> range:
+def _samples(window: tuple[float, float], rate: float, t: int) -> range:
     shortest, longest = window
     if not 0 <= shortest <= longest:
         raise ValueError(
             f"window {tuple(window)} is not causal: give delays with 0 <= shortest <= longest"
         )
+    if round(longest * rate) >= t:
+        raise ValueError(
+            f"window {tuple(window)} reaches further back than the {t / rate:g} s of responses: "
+            "give shorter delays"
+        )
     return range(round(shortest * rate), round(longest * rate) + 1)
 
 
-def _principal(X: torch.Tensor, components: int | None) -> torch.Tensor:
-    """Leading principal components over stimuli and times, (n, t, kept), centred."""
-    flat = X.flatten(0, 1)
-    flat = flat - flat.mean(0)
-    if components is not None and components < flat.shape[1]:
-        _, V = torch.linalg.eigh(flat.T @ flat)
-        flat = flat @ V[:, -components:].flip(1)
-    return flat.reshape(*X.shape[:2], -1)
+def _principal(X: Array, components: int | None, name: str) -> torch.Tensor:
+    """Leading principal components over stimuli and times, (n, t, kept), centred; NaN is 0."""
+    flat = X.reshape(-1, X.shape[-1])
+    finite = torch.isfinite(as_tensor(flat))
+    there = finite.any(1)
+    heard = activations(flat[there if isinstance(X, torch.Tensor) else there.numpy()], name=name)
+    heard = heard - heard.mean(0)
+    if components is not None and components < heard.shape[1]:
+        _, V = torch.linalg.eigh(heard.T @ heard)
+        heard = heard @ V[:, -components:].flip(1)
+    elif heard.shape[1] > len(heard):
+        # Ridge regression sees no more directions than there are rows.
+        U, s, _ = torch.linalg.svd(heard, full_matrices=False)
+        heard = U * s
+    out = heard.new_zeros(len(flat), heard.shape[1])
+    out[there] = heard
+    return out.reshape(*X.shape[:2], -1)

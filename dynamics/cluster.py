@@ -1,0 +1,54 @@
+"""A dask cluster: a running one by its address, or processes of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def cluster(address: str | None, *, workers: int = 0) -> Iterator[Any]:
+    """Connect to a dask scheduler, or start a local one with a process a core.
+
+    Parameters
+    ----------
+    address : str, optional
+        Address such as ``tcp://10.0.0.5:8786``.
+    workers : int
+        Local processes; 0 for one a core.
+
+    Yields
+    ------
+    dask.distributed.Client
+        The client.
+
+    Raises
+    ------
+    OSError
+        If no scheduler answers at the address.
+    """
+    from dask.distributed import Client, LocalCluster
+
+    # It logs every connection; faults come back as exceptions anyway.
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    if address is not None:
+        try:
+            client = Client(address, timeout="10s", set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise OSError(f"no dask scheduler answers at {address}: {error}") from None
+        with client:
+            yield client
+        return
+    with (
+        LocalCluster(
+            n_workers=workers or None,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=":0",
+            silence_logs=logging.ERROR,
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield client

@@ -1,0 +1,113 @@
+"""The metric that predicts responses over time from activations over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from dynamics import metrics
+from dynamics.methods.variables import Variables
+from dynamics.metrics.null import columns_null
+from dynamics.metrics.timeresolved import WINDOWS
+from dynamics.targets import Target
+
+# Numbers of shuffled responses and of their predictions that are held at a time.
+_ENTRIES = 2**25
+
+
+def encode_timeresolved(
+    layers: Mapping[str, np.ndarray],
+    target: Target,
+    *,
+    windows: Sequence[Sequence[float]] = WINDOWS,
+    components: int | None = 32,
+    alphas: Sequence[float] | None = None,
+    halves: np.ndarray | None = None,
+    orders: np.ndarray | None = None,
+) -> Variables:
+    """Predict responses over time through causal delays, layer and window chosen by stimulus.
+
+    Parameters
+    ----------
+    layers : mapping of str to array of shape (n, t, p)
+        Activations at the times of the responses.
+    target : Target
+        With responses over time.
+    windows, components, alphas
+        As for `dynamics.metrics.encode_timeresolved`.
+    halves, orders
+        Resamples (not used) and shuffles.
+
+    Returns
+    -------
+    Variables
+        `score` (layer, neuroid): window chosen in the training folds; `best_score` (neuroid) with
+        `best_layer` and `best_window` (split, neuroid); `window_score` (layer, window, neuroid);
+        `time_score` (time, neuroid); `latency_score` (layer, latency, neuroid) and
+        `best_latency` (layer, neuroid) in seconds; `temporal_score` (), of the mean over neuroids.
+
+    Raises
+    ------
+    ValueError
+        If the target has no time axis, and as for `dynamics.metrics.encode_timeresolved`.
+    """
+    if target.course is None or target.times is None:
+        raise ValueError("encode_timeresolved needs responses over time: use a target with a "
+                         "time axis")  # fmt: skip
+    given: dict[str, Any] = {
+        "rate": 1 / float(np.diff(target.times).mean()),
+        "windows": tuple(map(tuple, windows)),
+        "components": components,
+        "folds": target.folds,
+    }
+    if alphas is not None:
+        given["alphas"] = np.asarray(alphas, float)
+    fit = partial(metrics.encode_timeresolved, dict(layers), **given)
+    found = fit(target.course)
+    latency_r = np.asarray(found["latency_r"])
+    mean = np.nanmean(latency_r, axis=2)
+    several = len(found["latencies"]) > 1
+    order = metrics.temporal_score(mean, found["latencies"]) if several else np.nan
+    values: Variables = {
+        "score": (("layer", "neuroid"), found["best_window_r"]),
+        "best_score": (("neuroid",), found["r"]),
+        "best_r2": (("neuroid",), found["r2"]),
+        "best_layer": (("split", "neuroid"), found["layer"]),
+        "best_window": (("split", "neuroid"), found["window"]),
+        "window_score": (("layer", "window", "neuroid"), found["layer_r"]),
+        "time_score": (("time", "neuroid"), found["r_time"]),
+        "latency_score": (("layer", "latency", "neuroid"), latency_r),
+        "best_latency": (("layer", "neuroid"), _best(latency_r, found["latencies"])),
+        "temporal_score": ((), np.asarray(order)),
+    }
+    if orders is not None:
+        n, t, _ = target.course.shape
+        null = columns_null(
+            lambda Y: fit(Y.numpy()),
+            target.course,
+            orders,
+            ("best_window_r", "r"),
+            axis=2,
+            columns=_ENTRIES // (n * t),
+        )
+        by_layer = null["best_window_r"].numpy().swapaxes(0, 1)
+        values["null_score"] = (("layer", "permutation", "neuroid"), by_layer)
+        values["null_best_score"] = (("permutation", "neuroid"), null["r"].numpy())
+    return values
+
+
+def latencies(target: Target, windows: Sequence[Sequence[float]] = WINDOWS) -> np.ndarray:
+    """Return the delays of all windows at the rate of a target, in seconds."""
+    rate = 1 / float(np.diff(target.times).mean())
+    samples = {d for a, b in windows for d in range(round(a * rate), round(b * rate) + 1)}
+    return np.array(sorted(samples)) / rate
+
+
+def _best(scores: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """Latency (layer, neuroid) of the highest score (layer, latency, neuroid), NaN for none."""
+    known = np.isfinite(scores).any(1)
+    best = seconds[np.nan_to_num(scores, nan=-np.inf).argmax(1)]
+    return np.where(known, best, np.nan)

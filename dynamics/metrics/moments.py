@@ -1,0 +1,216 @@
+"""Nested ridge regression from sums of products over each fold: many rows, few features.
+
+With rows x of features and y of responses, all that ridge regression and the correlation of its
+predictions need of fold f is n, sum x, sum y, sum x x', sum x y' and sum y^2. Training sets are
+sums over folds, and subsets of features are blocks, so that rows are walked through once for all
+windows of delays, splits and penalties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import torch
+
+from dynamics.metrics.ridge import RISING
+
+
+class Moments(NamedTuple):
+    """Sums over the rows of each fold, (folds, ...); features and responses centred over all.
+
+    Attributes
+    ----------
+    n : tensor of shape (folds,)
+        Rows.
+    x, y, yy : tensors of shape (folds, k), (folds, v), (folds, v)
+        Sums of features, responses and squared responses.
+    xx, xy : tensors of shape (folds, k, k), (folds, k, v)
+        Sums of products.
+    """
+
+    n: torch.Tensor
+    x: torch.Tensor
+    y: torch.Tensor
+    yy: torch.Tensor
+    xx: torch.Tensor
+    xy: torch.Tensor
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Moments:
+        """Sum over the rows of features (rows, k) and responses (rows, v) of every fold."""
+        sums = [
+            (y.new_tensor(len(x)), x.sum(0), y.sum(0), y.square().sum(0), x.T @ x, x.T @ y)
+            for x, y in parts
+        ]
+        return cls(*(torch.stack(each) for each in zip(*sums)))
+
+    def columns(self, index: torch.Tensor) -> Moments:
+        """Return the moments of some of the features."""
+        return self._replace(
+            x=self.x[:, index], xx=self.xx[:, index][:, :, index], xy=self.xy[:, index]
+        )
+
+    @property
+    def variance(self) -> torch.Tensor:
+        """Summed variance of the features over all rows."""
+        n = self.n.sum()
+        return torch.diagonal(self.xx.sum(0)).sum() / n - (self.x.sum(0) / n).square().sum()
+
+
+class Nested(NamedTuple):
+    """Result of `nested_moments`.
+
+    Attributes
+    ----------
+    inner : tensor of shape (folds, v)
+        Best correlation inside the training folds.
+    alpha : tensor of shape (folds, v)
+        The penalty that it belongs to.
+    sums : tensor of shape (3, folds, v)
+        Sums of p, p^2 and p y of the predictions p of each test fold.
+    weights : tensor of shape (folds, k, v)
+        Weights of the features fitted without each fold.
+    intercept : tensor of shape (folds, v)
+        And the constant.
+    at_edge : tensor of shape ()
+        Part of the choices at the edge of the grid with the score still rising.
+    """
+
+    inner: torch.Tensor
+    alpha: torch.Tensor
+    sums: torch.Tensor
+    weights: torch.Tensor
+    intercept: torch.Tensor
+    at_edge: torch.Tensor
+
+
+def nested_moments(m: Moments, grid: torch.Tensor) -> Nested:
+    """Fit without each fold, alpha chosen by leave-one-fold-out inside the others.
+
+    The rule is that of `nested_ridge`: the largest correlation of pooled out-of-fold predictions,
+    of equal ones the largest alpha.
+
+    Parameters
+    ----------
+    m : Moments
+        Of at least 3 folds.
+    grid : tensor of shape (a,)
+        Ascending penalties.
+
+    Returns
+    -------
+    Nested
+        Choices, weights and moments of the predictions.
+    """
+    everyone = range(len(m.n))
+    pooled = m.y.new_zeros(len(m.n), 3, len(grid), m.y.shape[1])
+    for f, g in combinations(everyone, 2):
+        fitted = _Fit.of(m, [h for h in everyone if h not in (f, g)])
+        for outer, test in ((f, g), (g, f)):
+            pooled[outer] += fitted.sums(m, test, grid)
+    inner, alpha, at_edge = [], [], []
+    weights, intercept, sums = [], [], []
+    for f in everyone:
+        train = [h for h in everyone if h != f]
+        scores = torch.nan_to_num(correlation(m, pooled[f], train))
+        best, from_the_end = scores.flip(0).max(0)
+        choice = len(grid) - 1 - from_the_end
+        inner.append(best)
+        alpha.append(grid[choice])
+        if len(grid) > 1:
+            low = (choice == 0) & (best > scores[1] + RISING)
+            at_edge.append(low | ((choice == len(grid) - 1) & (best > scores[-2] + RISING)))
+        fitted = _Fit.of(m, train)
+        w, b = fitted.weights(grid[choice])
+        weights.append(w)
+        intercept.append(b)
+        sums.append(_prediction_sums(m, f, w, b))
+    edge = torch.stack(at_edge).double().mean() if at_edge else m.y.new_zeros(())
+    return Nested(
+        torch.stack(inner),
+        torch.stack(alpha),
+        torch.stack(sums, 1),
+        torch.stack(weights),
+        torch.stack(intercept),
+        edge,
+    )
+
+
+def correlation(m: Moments, sums: torch.Tensor, folds: Sequence[int]) -> torch.Tensor:
+    """Pearson r of predictions with the responses of some folds.
+
+    Parameters
+    ----------
+    m : Moments
+        Of the responses.
+    sums : tensor of shape (3, ..., v)
+        Sums of p, p^2 and p y over these folds.
+    folds : sequence of int
+        Which they are.
+
+    Returns
+    -------
+    tensor of shape (..., v)
+        0 where the prediction is constant, NaN where the response is.
+    """
+    index = torch.as_tensor(list(folds), device=m.y.device)
+    n, y, yy = m.n[index].sum(), m.y[index].sum(0), m.yy[index].sum(0)
+    spread = yy - y.square() / n
+    varies = spread > 1e-12 * yy
+    predicted = sums[1] - sums[0].square() / n
+    moves = predicted > 1e-14 * sums[1].clamp(min=1e-300)
+    product = (predicted.clamp(min=0) * spread.clamp(min=0)).sqrt().clamp(min=1e-300)
+    r = torch.where(moves, (sums[2] - sums[0] * y / n) / product, 0.0).clamp(-1, 1)
+    return torch.where(varies, r, torch.nan)
+
+
+class _Fit(NamedTuple):
+    """Ridge on some folds in the eigenbasis of the features' covariance, for any alpha."""
+
+    V: torch.Tensor
+    spectrum: torch.Tensor
+    z: torch.Tensor
+    x: torch.Tensor
+    y: torch.Tensor
+
+    @classmethod
+    def of(cls, m: Moments, train: list[int]) -> _Fit:
+        n = m.n[train].sum()
+        x, y = m.x[train].sum(0) / n, m.y[train].sum(0) / n
+        covariance = m.xx[train].sum(0) - n * torch.outer(x, x)
+        spectrum, V = torch.linalg.eigh(covariance)
+        # Null directions have no weight, but their rounding noise over a tiny alpha would.
+        rounding = spectrum[-1].clamp(min=0) * float(n) * torch.finfo(V.dtype).eps
+        kept = spectrum > rounding
+        V, spectrum = V[:, kept], spectrum[kept]
+        z = V.T @ (m.xy[train].sum(0) - n * torch.outer(x, y))
+        return cls(V, spectrum, z, x, y)
+
+    def weights(self, alpha: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights (k, v) and constants (v,) with an alpha (v,) for each response."""
+        w = self.V @ (self.z / (self.spectrum[:, None] + alpha))
+        return w, self.y - self.x @ w
+
+    def sums(self, m: Moments, test: int, grid: torch.Tensor) -> torch.Tensor:
+        """Return sums (3, alphas, v) of p, p^2 and p y over a test fold for every alpha."""
+        n, x = m.n[test], self.V.T @ m.x[test]
+        G, c, mean = self.V.T @ m.xx[test] @ self.V, self.V.T @ m.xy[test], self.V.T @ self.x
+        out = self.z.new_empty(3, len(grid), self.z.shape[1])
+        for a, alpha in enumerate(grid):
+            w = self.z / (self.spectrum[:, None] + alpha)
+            b = self.y - mean @ w
+            out[:, a] = _sums(n, x, G, c, m.y[test], w, b)
+        return out
+
+
+def _prediction_sums(m: Moments, test: int, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return _sums(m.n[test], m.x[test], m.xx[test], m.xy[test], m.y[test], w, b)
+
+
+def _sums(n, x, xx, xy, y, w, b) -> torch.Tensor:
+    """Return sums (3, v) of p, p^2 and p y with p = x w + b, from the sums of a fold."""
+    linear = x @ w
+    squares = (w * (xx @ w)).sum(0) + 2 * b * linear + n * b.square()
+    return torch.stack([linear + n * b, squares, (w * xy).sum(0) + b * y])

@@ -1,0 +1,70 @@
+"""Levels that every curve is compared with: a model without learning, untrained networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from dynamics import extract, methods, poolings, store
+from dynamics.config import Choice, Sweep
+from dynamics.methods import ATTRS, METHODS
+from dynamics.scoring import at_times, score_step
+from dynamics.sounds import StimulusSet
+from dynamics.targets import Target
+
+
+def has_baseline(sweep: Sweep, metric: Choice) -> bool:
+    """Whether the scores of a metric are compared with those of a baseline model."""
+    without = methods.WITH_BASELINE + methods.WITHOUT_TARGET
+    return sweep.baseline is not None and metric.name not in without
+
+
+def baseline_features(
+    sweep: Sweep, stimuli: StimulusSet, pooling: str | poolings.Pooling = "mean"
+) -> np.ndarray:
+    """Return what the last layer of the baseline model makes of the stimuli."""
+    arguments = sweep.baseline.arguments
+    layers = extract.features(sweep.baseline.name, stimuli, pooling=pooling, **arguments)
+    return layers[list(layers)[-1]]
+
+
+def write_baseline(
+    group: zarr.Group,
+    sweep: Sweep,
+    stimuli: StimulusSet,
+    metric: Choice,
+    target: Target,
+) -> None:
+    """Score the baseline model like a layer (the last of its layers)."""
+    if metric.name in methods.TIMED:
+        pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+        features = baseline_features(sweep, stimuli, pooling)
+        times = (np.arange(features.shape[1]) + 0.5) / pooling.rate
+        features = at_times(features[target.rows], times, target)
+    else:
+        features = baseline_features(sweep, stimuli)[target.rows].astype(float)
+    found = METHODS[metric.name]({"baseline": features}, target, **methods.given(metric))
+    for name in ("score", "r2", "fold_score"):
+        if name in found:
+            dims, values = found[name]
+            key = "baseline" if name == "score" else f"baseline_{name}"
+            text = f"{ATTRS[name]['description']}: {sweep.baseline.name} features, no learning"
+            store.write_constant(group, key, dims[1:], values[0], description=text)
+
+
+def write_untrained(group: zarr.Group, path: Path, metric: Choice, target: Target) -> None:
+    """Score the untrained networks of a store: the level, and its spread, before any training."""
+    sources = store.controls(path.parent)
+    if not sources or group.attrs.get("untrained") == list(sources.values()):
+        return
+    arguments = methods.given(metric)
+    found = [score_step(str(path), number, target, metric.name, arguments) for number in sources]
+    for name in ("score", "r2"):
+        if name in found[0]:
+            dims = ("control", *found[0][name][0])
+            values = np.stack([one[name][1] for one in found])
+            text = f"{ATTRS[name]['description']}: untrained networks, one a seed"
+            store.write_constant(group, f"untrained_{name}", dims, values, description=text)
+    group.attrs["untrained"] = list(sources.values())

@@ -1,0 +1,72 @@
+"""One step against one target: what a worker does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dynamics import methods, metrics, store
+from dynamics.methods import METHODS, Variables
+from dynamics.targets import Target
+
+
+def score_step(
+    path: str,
+    step: int,
+    target: Target,
+    metric: str,
+    arguments: Mapping[str, Any],
+    *,
+    halves: np.ndarray | None = None,
+    orders: np.ndarray | None = None,
+) -> Variables:
+    """Compare one step's layers with a target; what runs on a worker.
+
+    Parameters
+    ----------
+    path : str
+        The store.
+    step : int
+        A committed step.
+    target : Target
+        The brain target.
+    metric : str
+        A name in `METHODS`.
+    arguments : mapping
+        Arguments of the metric.
+    halves : array of shape (n_resamples, n_kept), optional
+        Complementary halves of the stimuli, the same for every step, on which the score is
+        computed again.
+    orders : array of shape (n_permutations, n_joined), optional
+        Shuffles of the target's stimuli, the same for every step, for the null.
+
+    Returns
+    -------
+    dict of str to (dimensions, array)
+        Variables of the result, without the step axis.
+    """
+    layers = store.read_activations(Path(path), step)
+    layers = {name: values[target.rows] for name, values in layers.items()}
+    if metric in methods.TIMED:
+        times = store.read_times(Path(path))
+        layers = {name: at_times(values, times, target) for name, values in layers.items()}
+    else:
+        layers = {name: _without_time(values) for name, values in layers.items()}
+    found = METHODS[metric](layers, target, halves=halves, orders=orders, **arguments)
+    return methods.with_p_value(found)
+
+
+def at_times(values: np.ndarray, times: np.ndarray, target: Target) -> np.ndarray:
+    """Resample activations (stimulus, time, feature) to the times of a target's responses."""
+    (here, there), many = ((t[0], t[1] - t[0]) for t in (times, target.times)), len(target.times)
+    if np.array_equal(times, target.times):
+        return values.astype(float)
+    return metrics.resample_time(values, here, there, many)
+
+
+def _without_time(values: np.ndarray) -> np.ndarray:
+    """Average (stimulus, time, feature) over the time of each stimulus; NaN is past its end."""
+    return (np.nanmean(values, axis=1) if values.ndim == 3 else values).astype(float)
