@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics import analyze, metrics, store, sweep, targets
+from dynamics import analyze, metrics, references, store, sweep, targets
 from dynamics.config import validate
 from dynamics.progress import silent
 
@@ -47,7 +47,7 @@ def content(tmp_path, monkeypatch):
     monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: None)
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: brain())
     features = np.random.default_rng(9).standard_normal((N, 5))
-    monkeypatch.setattr(analyze.extract, "features", lambda *a, **k: {"filters": features})
+    monkeypatch.setattr(references.extract, "features", lambda *a, **k: {"filters": features})
     return {
         "run": "test",
         "store": str(path),
@@ -176,7 +176,7 @@ def timed(content, tmp_path, monkeypatch):
     def baseline(*args, pooling, **kwargs):
         return {"filters": features.mean(1) if pooling == "mean" else features}
 
-    monkeypatch.setattr(analyze.extract, "features", baseline)
+    monkeypatch.setattr(references.extract, "features", baseline)
     return content | {
         "store": str(path),
         "targets": ["brain"],
