@@ -86,7 +86,7 @@ def plot(config: Config) -> None:
 
 @app.command()
 def run(config: Config, scheduler: Scheduler = None) -> None:
-    """Crawl, analyze and plot; only what is missing is computed."""
+    """Crawl, analyze, plot and report; only what is missing is computed."""
     from dynamics.config import load_config
     from dynamics.sweep import check
 
@@ -95,6 +95,7 @@ def run(config: Config, scheduler: Scheduler = None) -> None:
     failed = _crawl(sweep, stop=False)
     _analyze(sweep, scheduler)
     _plot(sweep)
+    _report(sweep)
     if failed:
         raise typer.Exit(FAILED_CHECKPOINTS)
 
@@ -218,6 +219,19 @@ def redo(
 
 
 @app.command()
+def report(
+    store: Store,
+    output: Annotated[
+        Path | None, typer.Option(help="the file (default: store/<run>/report.html)")
+    ] = None,
+) -> None:
+    """Write one HTML file: what was run, what was found, figures and tables."""
+    from dynamics import report as room
+
+    out.print(f"report: {room.write(store, output=output)}", soft_wrap=True, markup=False)
+
+
+@app.command()
 def demo() -> None:
     """Do everything on an embedded default: no download, no data, a simulated listener."""
     from dynamics.sweep import demo as embedded
@@ -228,6 +242,7 @@ def demo() -> None:
     _crawl(sweep)
     _analyze(sweep, None)
     _plot(sweep)
+    _report(sweep)
 
 
 def _pretrain(sweep) -> None:
@@ -276,6 +291,11 @@ def _plot(sweep) -> None:
     out.print(f"store: {sweep.store}", soft_wrap=True)
     for path in written:
         out.print(f"figure: {path}", soft_wrap=True)
+
+
+def _report(sweep) -> None:
+    if sweep.report:
+        report(sweep.store)
 
 
 def _when(step: float, low: float, high: float) -> str:

@@ -75,6 +75,7 @@ class Sweep(_Section):
     trust_checkpoints: bool = False
     untrained: int = Field(default=1, ge=0)
     pretrain: Pretraining | None = None
+    report: bool = True
 
     @model_validator(mode="before")
     @classmethod

@@ -19,6 +19,7 @@ from dynamics import (
     plots,
     poolings,
     progress,
+    report,
     sounds,
     store,
 )
@@ -140,7 +141,7 @@ def check(sweep: Sweep) -> None:
 
 
 def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTree:
-    """Crawl, analyze and plot a sweep; only what is missing is computed.
+    """Crawl, analyze, plot and report a sweep; only what is missing is computed.
 
     Parameters
     ----------
@@ -160,6 +161,8 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
     crawl.crawl(sweep)
     analyze.analyze(sweep, scheduler=scheduler)
     plot(sweep)
+    if sweep.report:
+        report.write(sweep.store)
     return store.open(sweep.store)
 
 

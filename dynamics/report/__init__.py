@@ -1,0 +1,59 @@
+"""One HTML file that says what was run and what was found, without any network."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from dynamics import store
+from dynamics.report.page import render
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["default_place", "render", "write"]
+
+
+def write(path: str | Path, *, output: str | Path | None = None) -> Path:
+    """Write the report of a store.
+
+    Parameters
+    ----------
+    path : str or Path
+        A store, such as ``store/demo.zarr``; it may still be growing.
+    output : str or Path, optional
+        The file; by default `default_place`.
+
+    Returns
+    -------
+    Path
+        The file. It is written beside and then renamed, so a reader never sees half of it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    ValueError
+        If what is there is not a store.
+    OSError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    final = default_place(path) if output is None else Path(output)
+    if final.is_dir():
+        raise IsADirectoryError(
+            f"{final} is a folder: give the report a file name, say report.html"
+        )
+    text = render(store.open(path), place=str(path))
+    final.parent.mkdir(parents=True, exist_ok=True)
+    beside = final.parent / f".{final.name}.part"
+    beside.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(beside, final)
+    return final
+
+
+def default_place(path: Path) -> Path:
+    """Where the report of a store goes: beside its figures, ``store/<run>/report.html``."""
+    path = Path(path)
+    folder = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}-report")
+    return folder / "report.html"

@@ -1,0 +1,275 @@
+"""What a store's results say: every curve of every target and metric with its statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from dynamics import emergence, plots
+from dynamics.averages import average
+
+MEAN = "mean"
+_UNITS = {"step", "layer", "neuroid", "subject"}
+_MOST_NEUROIDS, _MOST_REGIONS = 20, 30
+_WHEN = ("onset", "half_time", "plateau_step")
+_LEVELS = ("gain", "final", "plateau", "area")
+
+
+class Result(NamedTuple):
+    """One target and metric of a store that can be shown as curves."""
+
+    target: str
+    metric: str
+    data: xr.Dataset
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What was computed, as the store has it."""
+        return self.data.attrs.get("identity", {})
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it is a downstream task and no brain."""
+        return self.identity.get("metric") == "probe"
+
+
+class Curve(NamedTuple):
+    """The curves of one group of neuroids, one a layer, and their statistics.
+
+    Attributes
+    ----------
+    name : str
+        Of the region or neuroid; "mean" for all together.
+    what : str
+        What is averaged, in words.
+    score : xarray.DataArray
+        Dimensions step and layer.
+    low, high : xarray.DataArray
+        Pointwise limits of 95 % as the figures draw them; NaN where there are none.
+    resampled : xarray.DataArray or None
+        The scores on resamples: with `resample` besides.
+    over : str
+        What the resamples vary.
+    statistics : xarray.Dataset
+        See `statistics`; dimension layer.
+    """
+
+    name: str
+    what: str
+    score: xr.DataArray
+    low: xr.DataArray
+    high: xr.DataArray
+    resampled: xr.DataArray | None
+    over: str
+    statistics: xr.Dataset
+
+    @property
+    def best(self) -> str:
+        """Layer with the highest score at the last step; the first one where none is known."""
+        last = self.score.isel(step=-1).fillna(-np.inf)
+        return str(self.score["layer"].to_numpy()[int(last.argmax("layer"))])
+
+
+def results_of(tree: xr.DataTree) -> tuple[list[Result], list[str]]:
+    """Find the results of a store that are curves of scores.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        What `dynamics.open` returned.
+
+    Returns
+    -------
+    results : list of Result
+        Probes last, else sorted by name.
+    left_out : list of str
+        One sentence for each group that is not shown, with the reason.
+    """
+    found, left_out = [], []
+    for path in sorted(tree.groups):
+        parts = path.strip("/").split("/")
+        if len(parts) != 3 or parts[0] != "results" or parts[1] == "self":
+            continue
+        data = tree[path].to_dataset()
+        if "score" not in data or data.sizes.get("step", 0) == 0:
+            left_out.append(f"{parts[1]} by {parts[2]} has no complete step yet.")
+        elif not {"step", "layer"} <= set(data["score"].dims) <= _UNITS:
+            dims = ", ".join(map(str, data["score"].dims))
+            left_out.append(f"{parts[1]} by {parts[2]} is not a set of curves ({dims}).")
+        else:
+            found.append(Result(parts[1], parts[2], data))
+    return sorted(found, key=lambda result: result.is_probe), left_out
+
+
+def curves_of(result: Result) -> list[Curve]:
+    """Return the mean curves of a result, then those of its neuroids or regions.
+
+    Parameters
+    ----------
+    result : Result
+        One target and metric.
+
+    Returns
+    -------
+    list of Curve
+        Single neuroids where there are at most 20, else regions where there are at most 30.
+    """
+    found = []
+    for name, what, data in _groups(result.data):
+        score, resampled, over = plots.resampled_curve(data)
+        _, low, high, _ = plots.curve_and_band(data)
+        score = score.transpose("step", "layer").load()
+        levels = {key: _level(data, key) for key in ("baseline", *_CEILINGS)}
+        table = statistics(score, resampled, **levels)
+        found.append(Curve(name, what, score, low, high, resampled, over, _with_null(table, data)))
+    return found
+
+
+def statistics(
+    score: xr.DataArray, resampled: xr.DataArray | None = None, **levels: float | None
+) -> xr.Dataset:
+    """Tabulate every statistic of curves, with limits where there are resamples.
+
+    Parameters
+    ----------
+    score : xarray.DataArray
+        Curves with the dimensions step and layer.
+    resampled : xarray.DataArray, optional
+        The same on resamples.
+    **levels : float or None
+        `baseline`, `ceiling`, `ceiling_lower`, `ceiling_upper`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimension layer. `first`, `final`; of `onset`, `half_time`, `plateau_step`, `gain`,
+        `gain_over_baseline`, `plateau` and `area` the estimate, ``<name>_lower`` and
+        ``<name>_upper``; ``<name>_status`` of the steps; `peak`, `peak_step`, `decline`,
+        `decline_p`; `detected`, `detected_p`; `ceiling_fraction`; what cannot be known is NaN or
+        left out.
+    """
+    table = xr.Dataset({"first": score.isel(step=0, drop=True)})
+    baseline = levels.get("baseline")
+    ceiling = next((levels[key] for key in _CEILINGS if levels.get(key) is not None), None)
+    single = score.sizes["step"] < 2
+    names = ("final",) if single else (*_WHEN, *_LEVELS)
+    for name in names:
+        _put(table, name, _estimate(score, resampled, name))
+    if baseline is not None:
+        level = xr.DataArray(baseline)
+        _put(table, "gain_over_baseline", _estimate(score, resampled, "gain", baseline=level))
+    if ceiling is not None:
+        table["ceiling_fraction"] = emergence.ceiling_fraction(score, ceiling)
+    if not single:
+        top = emergence.peak(score)
+        table = table.assign(peak=top["score"], peak_step=top["peak_step"], decline=top["decline"])
+    if resampled is not None and not single:
+        onset = emergence.onset_test(score, resampled)
+        fall = emergence.decline_test(score, resampled)
+        table = table.assign(
+            detected=onset["detected"], detected_p=onset["detected_p"], decline_p=fall["p"]
+        )
+    return table.assign_attrs({key: value for key, value in levels.items() if value is not None})
+
+
+def at_best_layers(curves: list[Curve]) -> tuple[xr.DataArray, xr.DataArray] | None:
+    """Put the best layer of every curve side by side, to compare them.
+
+    Parameters
+    ----------
+    curves : list of Curve
+        Of one target and metric.
+
+    Returns
+    -------
+    (score, resampled) or None
+        With a dimension `curve`; None with fewer than two, without resamples, or where the
+        resamples of one vary something else than those of another.
+    """
+    resamples = [each.resampled for each in curves if each.resampled is not None]
+    if len(curves) < 2 or len(resamples) < len(curves) or len({each.over for each in curves}) > 1:
+        return None
+    names = xr.DataArray([each.name for each in curves], dims="curve", name="curve")
+
+    def side_by_side(values: list[xr.DataArray]) -> xr.DataArray:
+        chosen = [one.sel(layer=each.best, drop=True) for each, one in zip(curves, values)]
+        return xr.concat(chosen, names)
+
+    score = side_by_side([each.score for each in curves])
+    return score, side_by_side(resamples).assign_attrs(resamples[0].attrs)
+
+
+def _groups(data: xr.Dataset) -> Iterator[tuple[str, str, xr.Dataset]]:
+    """Yield name, description and results of all neuroids together and of parts of them."""
+    for dim in ("neuroid", "subject"):
+        if dim in data["score"].dims:
+            break
+    else:
+        yield MEAN, "", data
+        return
+    number = data["score"].sizes[dim]
+    subjects = len(np.unique(data["subject"])) if "subject" in data else 1
+    over = f"mean over {number} {dim}s" if number > 1 else f"one {dim}"
+    if dim == "subject" and number == 1 and str(data["subject"].item()) == "all":
+        over = "all neuroids together"
+    if dim == "neuroid" and subjects > 1:
+        over += f" of {subjects} subjects"
+    yield MEAN, over, data
+    if dim == "subject" or number < 2:
+        return
+    if number <= _MOST_NEUROIDS:
+        for place, name in enumerate(data["neuroid"].to_numpy()):
+            yield str(name), "one neuroid", data.isel(neuroid=[place])
+    elif "region" in data.coords and 2 <= len(np.unique(data["region"])) <= _MOST_REGIONS:
+        for name in np.unique(data["region"]):
+            rows = np.flatnonzero(data["region"].to_numpy() == name)
+            yield str(name), f"region, {len(rows)} neuroids", data.isel(neuroid=rows)
+
+
+_CEILINGS = ("ceiling", "ceiling_lower", "ceiling_upper")
+
+
+def _level(data: xr.Dataset, name: str) -> float | None:
+    """Average a constant of a result as the curve beside it is averaged; None if unknown."""
+    # Where the curve is the mean over test folds, so is the baseline.
+    by_fold = "resample_score" not in data and "fold_score" in data
+    if name == "baseline" and by_fold and f"{name}_fold_score" in data:
+        name = f"{name}_fold_score"
+    if name not in data:
+        return None
+    level = float(average(data[name]).mean())
+    return level if np.isfinite(level) else None
+
+
+def _estimate(score, resampled, name, **arguments) -> xr.Dataset:
+    if resampled is None:
+        return xr.Dataset({"estimate": getattr(emergence, name)(score, **arguments)})
+    found = emergence.interval(score, resampled, statistic=name, **arguments)
+    return found[["estimate", "lower", "upper"]]
+
+
+def _put(table: xr.Dataset, name: str, found: xr.Dataset) -> None:
+    if "status" in found.coords:
+        table[f"{name}_status"] = found["status"].drop_vars("status")
+        found = found.drop_vars("status")
+    table[name] = found["estimate"]
+    for side in ("lower", "upper"):
+        if side in found:
+            table[f"{name}_{side}"] = found[side]
+
+
+def _with_null(table: xr.Dataset, data: xr.Dataset) -> xr.Dataset:
+    """Add how many of the shuffled scores reach the score at the last step."""
+    if "null_score" not in data:
+        return table
+    null = average(data["null_score"].isel(step=-1, drop=True))
+    score = average(data["score"].isel(step=-1, drop=True))
+    dim = next((str(d) for d in null.dims if d != "layer"), None)
+    if dim is None:
+        return table
+    known = score.notnull() & null.notnull().all(dim)
+    p = ((1 + (null >= score).sum(dim)) / (1 + null.sizes[dim])).where(known)
+    return table.assign(null_p=p, null_upper=null.quantile(0.95, dim).drop_vars("quantile"))

@@ -1,0 +1,80 @@
+"""How numbers are written."""
+
+from __future__ import annotations
+
+import math
+
+NONE = "–"
+
+
+def step(value: float) -> str:
+    """Write a training step: a measured one exactly, one between two with three digits."""
+    if math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "∞"
+    if value >= 1000 and value != round(value):
+        value = float(f"{value:.3g}")
+    if value < 10 and value != round(value):
+        return f"{value:.1f}"
+    return f"{value:,.0f}"
+
+
+def level(value: float, digits: int = 2) -> str:
+    """Write a score with a true minus sign and no negative zero."""
+    if math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")
+
+
+def p_value(value: float) -> str:
+    """Write a p value; below a thousandth only that."""
+    if math.isnan(value):
+        return NONE
+    if value < 0.001:
+        return "< 0.001"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def p_equals(value: float) -> str:
+    """Write "p = ..." or "p < ..."."""
+    text = p_value(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def steps_between(low: float, high: float) -> str:
+    """Write the limits of a step; a round bracket where the interval is open above."""
+    if math.isnan(low) or math.isnan(high):
+        return ""
+    return f"[{step(low)}, ∞)" if math.isinf(high) else f"[{step(low)}, {step(high)}]"
+
+
+def levels_between(low: float, high: float, digits: int = 2) -> str:
+    """Write the limits of a score."""
+    if math.isnan(low) or math.isnan(high):
+        return ""
+    return f"[{level(low, digits)}, {level(high, digits)}]"
+
+
+def with_limits(text: str, limits: str) -> str:
+    """Put limits behind an estimate where there are any."""
+    return f"{text} {limits}" if limits else text
+
+
+def size(count: float) -> str:
+    """Write a number of bytes."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def listed(names: list[str]) -> str:
+    """Join names as a sentence does."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,195 @@
+"""The page of a report: everything that is known, put into the template."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+from importlib.resources import files
+from itertools import groupby
+from typing import Any
+
+import jinja2
+import xarray as xr
+
+from dynamics.report import (
+    dissimilarity,
+    figures,
+    findings,
+    origin,
+    profiles,
+    protocol,
+    tables,
+    words,
+)
+from dynamics.report.findings import Curve, Result
+from dynamics.report.numbers import level, listed
+from dynamics.store import FAILED
+
+Found = list[tuple[Result, list[Curve]]]
+
+
+def render(tree: xr.DataTree, *, place: str = "") -> str:
+    """Write the report of a store as HTML.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        What `dynamics.open` returned.
+    place : str
+        Where the store is, for the last line.
+
+    Returns
+    -------
+    str
+        One page with everything in it: no address in it leads outside.
+    """
+    results, left_out = findings.results_of(tree)
+    found = [(result, findings.curves_of(result)) for result in results]
+    content = {
+        **_head(tree, results, left_out, place),
+        **_findings(found),
+        **_stepwise(tree, found),
+        **_tables(found, str(tree.attrs.get("run", "run"))),
+        "pictures": figures.pictures(tree, found),
+    }
+    content["methods"], content["references"] = protocol.paragraphs(tree, found)
+    content["sections"] = [
+        (name, title) for name, title, key in _SECTIONS if not key or any(map(content.get, key))
+    ]
+    script = files(__package__).joinpath("report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    content |= {
+        "script": script,
+        "script_hash": f"sha256-{digest}",
+        "style": files(__package__).joinpath("report.css").read_text(encoding="utf-8"),
+    }
+    return _environment().get_template("report.html").render(content)
+
+
+_SECTIONS = (
+    ("findings", "Findings", ("findings",)),
+    ("figures", "Figures", ("pictures",)),
+    ("steps", "Step by step", ("profile", "rdms")),
+    ("table", "Table of emergence", ("tables",)),
+    ("run", "What was run", ()),
+    ("methods", "Methods", ()),
+)
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("dynamics.report", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _head(
+    tree: xr.DataTree, results: list[Result], left_out: list[str], place: str
+) -> dict[str, Any]:
+    rows = origin.checkpoints(tree, results)
+    identity = tree.attrs.get("identity", {})
+    done = [row["step"] for row in rows if row["status"] == "done"]
+    reach = f" from step {done[0]:,} to step {done[-1]:,}" if len(done) > 1 else ""
+    brains = listed(
+        list(dict.fromkeys(r.target for r in results if not r.is_probe)) or ["no brain"]
+    )
+    lead = (
+        f"{len(done)} checkpoint{'' if len(done) == 1 else 's'}{reach} of a model read by "
+        f"{identity.get('adapter', '?')}, heard {identity.get('stimuli', '?')}, compared with "
+        f"{brains}."
+    )
+    return {
+        "run": str(tree.attrs.get("run", "run")),
+        "lead": lead,
+        "notices": origin.notices(rows, results, left_out),
+        "facts": origin.facts(tree, results),
+        "targets": origin.targets(results),
+        "checkpoints": rows,
+        "failures": [row for row in rows if row["status"] == FAILED],
+        "store": place,
+        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _findings(found: Found) -> dict[str, Any]:
+    said = []
+    for result, curves in found:
+        mean, parts = curves[0], curves[1:]
+        baseline = (result.identity.get("baseline") or {}).get("name", "")
+        whole = f"the {mean.what}" if mean.what.startswith("mean") else "the curve"
+        name = f"By {result.metric}, {whole} in {result.target}"
+        orders = (words.order_of_parts(curves), words.order_of_layers(mean))
+        said.append(
+            {
+                "target": result.target,
+                "metric": result.metric,
+                "simulated": bool(result.data.attrs.get("simulated")),
+                "description": str(result.data.attrs.get("description", "")),
+                "mean": words.about(mean, name=name, baseline=str(baseline)),
+                "parts": [
+                    (part.name, words.about(part, brief=True).removeprefix(part.name))
+                    for part in parts
+                ],
+                "orders": [" ".join(sentences) for sentences in orders if sentences],
+            }
+        )
+    bracketed = any(curves[0].resampled is not None for _, curves in found)
+    hint = (
+        "Square brackets hold 95 % intervals; one that ends in ∞) is open above, because the gain "
+        "itself is not certain."
+        if bracketed
+        else "There are no intervals, as the results hold no resamples."
+    )
+    return {"findings": said, "glance": tables.glance(found), "bracket_hint": hint}
+
+
+def _stepwise(tree: xr.DataTree, found: Found) -> dict[str, Any]:
+    series = [profiles.scaled(one) for one in profiles.series(found)]
+    rdms = dissimilarity.dissimilarities(tree)
+    named = [
+        (group, [(place, series[place]["name"]) for place in places])
+        for group, places in groupby(range(len(series)), key=lambda i: series[i]["group"])
+    ]
+    steps = series[0]["steps"] if series else rdms.steps if rdms else [0]
+    content: dict[str, Any] = {
+        "series_names": named,
+        "last": len(steps) - 1,
+        "last_step": f"{steps[-1]:,}",
+        "profile": profiles.last(series[0]) if series else None,
+        "rdms": None,
+        "data": {"series": series, "rdms": dissimilarity.plain(rdms) if rdms else None},
+    }
+    if rdms:
+        shown = (
+            f"{rdms.shown} of {rdms.total} stimuli" if rdms.shown < rdms.total else "All stimuli"
+        )
+        ordered = ", sorted by category (the coloured edge)" if rdms.categories else ""
+        content["rdms"] = {
+            "frames": list(zip(rdms.layers, rdms.sprites)),
+            "count": len(rdms.steps),
+            "last": f"{rdms.steps[-1]:,}",
+            "low": level(rdms.low),
+            "high": level(rdms.high),
+            "categories": rdms.categories,
+            "text": f"{shown}{ordered}; activations z-scored over all stimuli; one scale for all "
+            f"layers and steps. {len(rdms.steps)} steps are drawn: the nearest one is shown.",
+        }
+    return content
+
+
+def _tables(found: Found, run: str) -> dict[str, Any]:
+    made = [tables.emergence_table(result, curves) for result, curves in found]
+    columns = dict(heading for table in made for heading in table.headings)
+    encoded = base64.b64encode(tables.as_csv(found).encode()).decode()
+    return {
+        "tables": made,
+        "columns": list(columns.items()),
+        "table_hint": "Estimates with limits of 95 % under them; a star marks a decline with p at "
+        "most 0.05. The best layer of a curve is the one that ends highest.",
+        "csv": f"data:text/csv;charset=utf-8;base64,{encoded}",
+        "csv_name": f"{run}-emergence.csv",
+    }

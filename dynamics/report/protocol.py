@@ -1,0 +1,218 @@
+"""The methods paragraph of a report, and what it refers to, from what the store says it did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from dynamics.report.findings import Curve, Result
+from dynamics.report.numbers import listed
+
+REFERENCES = {
+    "kriegeskorte": "Kriegeskorte, Mur & Bandettini (2008), Representational similarity analysis, "
+    "Frontiers in Systems Neuroscience 2:4, doi:10.3389/neuro.06.004.2008",
+    "kornblith": "Kornblith, Norouzi, Lee & Hinton (2019), Similarity of neural network "
+    "representations revisited, arXiv:1905.00414",
+    "williams": "Williams, Kunz, Kornblith & Linderman (2021), Generalized shape metrics on neural "
+    "representations, arXiv:2110.14739",
+    "raghu": "Raghu, Gilmer, Yosinski & Sohl-Dickstein (2017), SVCCA, arXiv:1706.05806",
+    "morcos": "Morcos, Raghu & Bengio (2018), Insights on representational similarity in neural "
+    "networks with canonical correlation, arXiv:1806.05759",
+    "huh": "Huh, Cheung, Wang & Isola (2024), The Platonic Representation Hypothesis, "
+    "arXiv:2405.07987",
+    "pepino": "Pepino et al. (2025), arXiv:2511.16849",
+    "tuckute": "Tuckute, Feather et al. (2023), PLoS Biology 21(12):e3002366",
+    "chi": "Chi, Ru & Shamma (2005), Multiresolution spectrotemporal analysis of complex sounds, "
+    "Journal of the Acoustical Society of America 118:887, doi:10.1121/1.1945807",
+    "raugel": "Raugel et al. (2025), arXiv:2508.18226",
+    "fieller": "Fieller (1954), Some problems in interval estimation, Journal of the Royal "
+    "Statistical Society B 16:175",
+    "westfall": "Westfall & Young (1993), Resampling-based multiple testing, Wiley",
+    "zou": "Zou & Donner (2008), Construction of confidence limits about effect measures, "
+    "Statistics in Medicine 27:1693, doi:10.1002/sim.3095",
+    "holm": "Holm (1979), A simple sequentially rejective multiple test procedure, Scandinavian "
+    "Journal of Statistics 6:65",
+    "shao": "Shao & Wu (1989), A general theory for jackknife variance estimation, Annals of "
+    "Statistics 17:1176, doi:10.1214/aos/1176347263",
+    "neuron2015": "Norman-Haignere, Kanwisher & McDermott (2015), Distinct cortical pathways for "
+    "music and speech revealed by hypothesis-free voxel decomposition, Neuron 88:1281, "
+    "doi:10.1016/j.neuron.2015.11.035",
+    "ecog2022": "Norman-Haignere et al. (2022), A neural population selective for song in human "
+    "auditory cortex, Current Biology 32:1470, doi:10.1016/j.cub.2022.01.069",
+}
+_OF_TARGET = {"nh2015": "neuron2015", "nh2022": "ecog2022"}
+
+_METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "rsa": (
+        "{label} is representational similarity: the dissimilarities between all pairs of stimuli "
+        "in a layer ({distance} distance) and in the responses of each subject, compared by "
+        "{compare} correlation",
+        ("kriegeskorte",),
+    ),
+    "cka": ("{label} is linear centred kernel alignment in its debiased form", ("kornblith",)),
+    "procrustes": (
+        "{label} is the cosine of the angular Procrustes distance between layer and responses",
+        ("williams",),
+    ),
+    "svcca": ("{label} is the cross-validated mean canonical correlation (SVCCA)", ("raghu",)),
+    "pwcca": ("{label} is cross-validated projection-weighted CCA", ("morcos",)),
+    "mutual_knn": (
+        "{label} is the share of nearest neighbours that layer and responses have in common",
+        ("huh",),
+    ),
+    "probe": ("{label} is a downstream task, learned by a probe on the frozen activations", ()),
+}
+_RIDGE: dict[str, tuple[str, tuple[str, ...]]] = {
+    "default": (
+        "{label} is ridge regression from a layer's activations to each neuroid in five folds of "
+        "stimuli stratified by category, with a penalty for each neuroid chosen by "
+        "leave-one-fold-out inside the training folds; the score is the Pearson correlation of the "
+        "pooled predictions with the responses, with its sign kept",
+        (),
+    ),
+    "pepino": (
+        "{label} is the encoding protocol of Pepino et al., to the letter",
+        ("pepino",),
+    ),
+    "tuckute": (
+        "{label} is the encoding protocol of Tuckute, Feather et al., to the letter",
+        ("tuckute",),
+    ),
+}
+
+
+def paragraphs(
+    tree: xr.DataTree, found: list[tuple[Result, list[Curve]]]
+) -> tuple[list[str], list[str]]:
+    """Write what was done, from the attributes of a store and of its results.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        What `dynamics.open` returned.
+    found : list of (Result, list of Curve)
+        Results with their curves.
+
+    Returns
+    -------
+    paragraphs : list of str
+        Activations, metrics, statistics, intervals: what applies.
+    references : list of str
+        What the paragraphs cite.
+    """
+    cited: dict[str, None] = {}
+    written = [_activations(tree)]
+    if found:
+        written += [_metrics(found, cited), _statistics(found, cited)]
+        written += [text] if (text := _intervals(found, cited)) else []
+        for result, _ in found:
+            name = str(result.identity.get("target", result.target))
+            key = next((ref for start, ref in _OF_TARGET.items() if name.startswith(start)), None)
+            if key:
+                cited[key] = None
+    return written, [REFERENCES[key] for key in cited]
+
+
+def _activations(tree: xr.DataTree) -> str:
+    own = tree.attrs.get("identity", {})
+    return (
+        f"Every checkpoint of run {tree.attrs.get('run', '?')} was read by the adapter "
+        f"{own.get('adapter', '?')}{_arguments(own.get('arguments'))} and heard the stimuli "
+        f"{_plain(own.get('stimuli', '?'))}; every layer's activations were pooled over time by "
+        f"{_plain(own.get('pooling', '?'))}. Layers and responses are joined by the names of the "
+        "stimuli."
+    )
+
+
+def _metrics(found: list[tuple[Result, list[Curve]]], cited: dict[str, None]) -> str:
+    said = {}
+    for result, _ in found:
+        own = result.identity
+        name, arguments = str(own.get("metric", "")), dict(own.get("arguments") or {})
+        table = {"ridge": _RIDGE.get(arguments.get("protocol", "default"))}.get(
+            name, _METRICS.get(name)
+        )
+        text, references = table or (f"{{label}} is the metric {_safe(name)}", ())
+        names = {"distance": "correlation", "compare": "Spearman"} | arguments
+        sentence = text.format(label=result.metric, **{k: names[k] for k in _FIELDS})
+        said[result.metric] = f"{sentence}{_arguments(arguments, ', with ')}."
+        cited.update(dict.fromkeys(references))
+    base = next((r.identity.get("baseline") for r, _ in found if r.identity.get("baseline")), None)
+    text = " ".join(said.values())
+    if base and any("baseline" in curves[0].statistics.attrs for _, curves in found):
+        text += f" The baseline without learning, {base['name']}, is scored like a layer."
+        if base["name"] == "spectrotemporal":
+            cited["chi"] = None
+    return text
+
+
+_FIELDS = ("distance", "compare")
+
+
+def _statistics(found: list[tuple[Result, list[Curve]]], cited: dict[str, None]) -> str:
+    cited["raugel"] = None
+    return (
+        "Curves are means over neuroids, within each subject first. Gains count from the first "
+        "step of a curve to its last. The half-time is the first step at which a curve has made "
+        "half of its gain, the onset that of a tenth of the gain to its highest score, the plateau "
+        "the mean over the last factor of ten in training steps and its beginning the step at "
+        "which nine tenths of the gain to it are made; between two steps a curve is linear in "
+        "log(1 + step). The area is the mean gain over log(1 + step). The best layer of a curve is "
+        "the one that ends highest; it is chosen on the same data, so its final score is a little "
+        "optimistic. “No gain” is a curve that does not end above its first step, “still rising” "
+        "one that makes nine tenths of its gain only within the last factor of ten."
+    )
+
+
+def _intervals(found: list[tuple[Result, list[Curve]]], cited: dict[str, None]) -> str:
+    withs = [(result, curves[0]) for result, curves in found if curves[0].resampled is not None]
+    if not withs:
+        return (
+            "There are no intervals: the results hold no scores on resamples of the stimuli "
+            "(`resamples` in the sweep)."
+        )
+    numbers = sorted({result.data.sizes["resample"] for result, _ in withs})
+    seeds = sorted({str(result.identity.get("seed", "?")) for result, _ in withs})
+    paired = all(result.data["resample_score"].attrs.get("paired", 0) for result, _ in withs)
+    kind = "complementary halves" if paired else "resamples"
+    over = listed(sorted({curve.over for _, curve in withs}))
+    cited.update(dict.fromkeys(("fieller", "westfall", "zou", "holm")))
+    if not paired:
+        cited["shao"] = None
+    with_subjects = (
+        " Where there are three or more subjects, they are resampled as well."
+        if any("subjects" in curve.over for _, curve in withs)
+        else ""
+    )
+    return (
+        f"Square brackets hold 95 % intervals over {over}. Every score was computed again, "
+        f"refitted, on {listed([str(n) for n in numbers])} {kind} of the stimuli (seed "
+        f"{listed(seeds)}), the same ones for every step, layer and target, so that differences "
+        f"are paired.{with_subjects} Limits of a step invert tests along the curve: they hold "
+        "every step from the first at which the curve is not significantly below its goal to the "
+        "first at which it is significantly above. Where the gain itself is not significant the "
+        "interval is open above, [step, ∞), as Fieller's interval of a ratio is; such an onset or "
+        "half-time should not be quoted without it. Whether a curve leaves its first level, and "
+        "whether it declines after its peak, is tested by the largest contrast over all steps "
+        "(Westfall & Young); differences of half-times have limits after Zou & Donner and p values "
+        "corrected by Holm's method. The limits around a curve are pointwise. The baseline and the "
+        "noise ceiling count as exact. All of this is for this network and this brain before other "
+        "stimuli of the same kind: what another initialisation would do takes several runs to know."
+    )
+
+
+def _arguments(arguments: Mapping[str, Any] | None, before: str = " with ") -> str:
+    if not arguments:
+        return ""
+    return before + listed([f"{key} = {_plain(value)}" for key, value in arguments.items()])
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _safe(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")

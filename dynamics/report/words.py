@@ -1,0 +1,286 @@
+"""Sentences that a reader can quote, made from the statistics of curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dynamics import emergence
+from dynamics.report.findings import MEAN, Curve, at_best_layers
+from dynamics.report.numbers import (
+    level,
+    levels_between,
+    listed,
+    p_equals,
+    step,
+    steps_between,
+    with_limits,
+)
+
+LEVEL = 0.05
+_MOST_PAIRS = 12
+
+
+def about(curve: Curve, *, name: str = "", brief: bool = False, baseline: str = "baseline") -> str:
+    """Describe the best layer's curve.
+
+    Parameters
+    ----------
+    curve : Curve
+        One group of neuroids.
+    name : str
+        What to call it; by default its name.
+    brief : bool
+        Only how it rises and whether it declines.
+    baseline : str
+        Name of the model without learning.
+
+    Returns
+    -------
+    str
+        Sentences.
+    """
+    found = numbers_of(curve, curve.best)
+    steps = curve.score["step"].to_numpy()
+    said = [_rise(name or curve.name, curve, found, steps)]
+    if len(steps) > 1:
+        said += [] if brief else [_detection(found, steps), _plateau(found, steps)]
+        said.append(_decline(found, only_shown=brief or found["half_time_status"] == "no gain"))
+    if not brief:
+        said.append(_references(found, baseline))
+    return " ".join(sentence for sentence in said if sentence)
+
+
+def numbers_of(curve: Curve, layer: str) -> dict[str, Any]:
+    """Return the statistics of a curve in one layer as plain numbers and words.
+
+    Parameters
+    ----------
+    curve : Curve
+        One group of neuroids.
+    layer : str
+        A layer.
+
+    Returns
+    -------
+    dict
+        By name; and the constants (baseline, ceilings).
+    """
+    one = curve.statistics.sel(layer=layer)
+    values = {str(name): one[name].to_numpy().item() for name in one.data_vars}
+    return {**curve.statistics.attrs, **values, "layer": layer}
+
+
+def order_of_parts(curves: Sequence[Curve]) -> list[str]:
+    """Say in which order the neuroids or regions emerge, and how sure that is.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        As `curves_of` gives them; the mean is left out.
+
+    Returns
+    -------
+    list of str
+        Sentences; none where there is nothing to compare.
+    """
+    parts = [each for each in curves if each.name != MEAN]
+    if any(each.resampled is None or each.score.sizes["step"] < 2 for each in parts):
+        return []
+    sure = [each for each in parts if _is_shown(each, each.best)]
+    together = at_best_layers(sure)
+    if together is None:
+        return []
+    without = [each.name for each in parts if each not in sure]
+    return _order(*together, "curve", ", each in its own best layer,", without)
+
+
+def order_of_layers(curve: Curve) -> list[str]:
+    """Say in which order the layers emerge, and whether the best one moves.
+
+    Parameters
+    ----------
+    curve : Curve
+        The mean, usually.
+
+    Returns
+    -------
+    list of str
+        Sentences; none where there is nothing to compare.
+    """
+    shape = curve.score.sizes
+    if curve.resampled is None or shape["step"] < 2 or shape["layer"] < 2:
+        return []
+    layers = [str(name) for name in curve.score["layer"].to_numpy()]
+    sure = [name for name in layers if _is_shown(curve, name)]
+    said = []
+    if len(sure) > 1:
+        score, again = curve.score.sel(layer=sure), curve.resampled.sel(layer=sure)
+        said = _order(score, again, "layer", "", [name for name in layers if name not in sure])
+    moved = emergence.best_layer(curve.score, curve.resampled)
+    slope, low, high, p = (float(moved[name]) for name in ("slope", "lower", "upper", "p"))
+    if math.isfinite(slope) and math.isfinite(p):
+        way = "towards the output" if slope > 0 else "towards the input"
+        verdict = f"moves {way}" if p <= LEVEL else "is not shown to move"
+        said.append(
+            f"The centre of the layer profile {verdict} with training: {level(slope)} "
+            f"{levels_between(low, high)} layers per decade of steps ({p_equals(p)})."
+        )
+    return said
+
+
+def start_of(steps: np.ndarray) -> str:
+    """Name the level from which gains count."""
+    return "the untrained network" if steps[0] == 0 else f"the first checkpoint, step {steps[0]:,}"
+
+
+def _rise(name: str, curve: Curve, found: Mapping, steps: np.ndarray) -> str:
+    where, last = found["layer"], f"{steps[-1]:,}"
+    final = with_limits(level(found["final"]), _levels(found, "final"))
+    if len(steps) < 2:
+        return f"{name} scores {final} in {where} at step {last}, the only checkpoint: no curve."
+    status, first = found["half_time_status"], level(found["first"])
+    origin = "untrained" if steps[0] == 0 else f"at step {steps[0]:,}"
+    gain = f"a gain of {with_limits(level(found['gain']), _levels(found, 'gain'))}"
+    if status == "missing":
+        return f"{name} has too few scores for a curve in {where}."
+    if status == "no gain":
+        return (
+            f"{name} shows no gain in {where}, its best layer at the end: {first} {origin}, "
+            f"{level(found['final'])} at step {last} ({gain})."
+        )
+    way = f"rises from {first} ({origin}) to {level(found['final'])} (step {last})"
+    limits = steps_between(found.get("half_time_lower", math.nan), _upper(found, "half_time"))
+    when = with_limits(step(found["half_time"]), limits)
+    if curve.resampled is not None and math.isinf(_upper(found, "half_time")):
+        return (
+            f"{name} is not shown to gain in {where}: it {way}, {gain}; its half-time, "
+            f"step {when}, has an interval that is open above."
+        )
+    if status == "not reached":
+        return f"{name} {way} in {where}, {gain}; half of it is not reached."
+    if status == "from the start":
+        return f"{name} is half-way from the first checkpoint on in {where}: it {way}, {gain}."
+    none = "" if limits else ", without an interval as there are no resamples"
+    return f"{name} is half-way at step {when} in {where}{none}: it {way}, {gain}."
+
+
+def _detection(found: Mapping, steps: np.ndarray) -> str:
+    if not math.isfinite(found.get("detected_p", math.nan)):
+        return ""
+    p = p_equals(found["detected_p"])
+    if math.isfinite(found["detected"]):
+        return (
+            f"The first step at which it is shown to be above {start_of(steps)} is "
+            f"{step(found['detected'])} (smallest {p}, corrected over steps)."
+        )
+    return f"At no step is it shown to be above {start_of(steps)} (smallest {p})."
+
+
+def _is_shown(curve: Curve, layer: str) -> bool:
+    """Whether a curve has a half-time with an end: else its gain itself is not shown."""
+    one: Mapping = numbers_of(curve, layer)
+    return math.isfinite(one["half_time"]) and math.isfinite(_upper(one, "half_time"))
+
+
+def _plateau(found: Mapping, steps: np.ndarray) -> str:
+    status = found["plateau_step_status"]
+    low = found.get("plateau_step_lower", math.nan)
+    if status == "still rising":
+        bound = f": the plateau begins not before step {step(low)}" if low > steps[0] else ""
+        return f"It is still rising at the end{bound}."
+    if status != "reached":
+        return ""
+    upper = _upper(found, "plateau_step")
+    when = with_limits(step(found["plateau_step"]), steps_between(low, upper))
+    after = "; the interval is open above" if math.isinf(upper) else ""
+    return f"Its plateau of {level(found['plateau'])} begins at step {when}{after}."
+
+
+def _decline(found: Mapping, *, only_shown: bool) -> str:
+    p = found.get("decline_p", math.nan)
+    top = f"peaks at {level(found['peak'])} at step {step(found['peak_step'])}"
+    lost = f"{level(found['decline'])} by the last step"
+    if math.isfinite(p) and p <= LEVEL:
+        return f"It {top} and then declines, by {lost} ({p_equals(p)})."
+    if only_shown or not found["decline"] >= 0.005:
+        return ""
+    known = f" ({p_equals(p)}: not shown to be more than noise)" if math.isfinite(p) else ""
+    return f"It {top} and loses {lost}{known}."
+
+
+def _references(found: Mapping, baseline: str) -> str:
+    said = []
+    over = found.get("gain_over_baseline", math.nan)
+    if math.isfinite(over):
+        side = "above" if over > 0 else "below"
+        off = with_limits(level(over), _levels(found, "gain_over_baseline"))
+        said.append(f"It ends {side} the {baseline} baseline of {level(found['baseline'])} ({off})")
+    part = found.get("ceiling_fraction", math.nan)
+    if math.isfinite(part):
+        which = "the noise ceiling" if "ceiling" in found else "the noise ceiling's lower bound"
+        said.append(f"{'and' if said else 'It ends'} at {100 * part:.0f} % of {which}")
+    null = found.get("null_p", math.nan)
+    if math.isfinite(null):
+        said.append(f"{'and' if said else 'It ends'} above shuffled stimuli with {p_equals(null)}"
+                    if null <= LEVEL else
+                    f"{'and' if said else 'It ends'} not above shuffled stimuli "
+                    f"({p_equals(null)})")  # fmt: skip
+    return " ".join(said) + "." if said else ""
+
+
+def _order(
+    score: xr.DataArray, resampled: xr.DataArray, dim: str, note: str, without: list[str]
+) -> list[str]:
+    ranks = emergence.order(score, resampled, dim=dim)
+    names = [str(name) for name in ranks[dim].to_numpy()]
+    when = ranks["estimate"].to_numpy()
+    places = np.argsort(ranks["rank"].to_numpy(), kind="stable")
+    bounds = [f"{names[i]} ({step(when[i])}; rank {_rank(ranks, i)})" for i in places]
+    said = [f"By half-time{note} the order is {', '.join(bounds)}."]
+    if without:
+        said.append(f"Not shown to gain, and so without a place: {listed(without)}.")
+    pairs = emergence.compare(score, resampled, dim=dim)
+    sure = pairs.isel(pair=np.flatnonzero(pairs["p_adjusted"].to_numpy() <= LEVEL))
+    total = int(np.isfinite(pairs["p_adjusted"]).sum())
+    if not sure.sizes["pair"]:
+        verdict = f"none of the {total} pairs differs" if total > 1 else "the pair does not differ"
+        said.append(f"That order is not established: {verdict} after Holm's correction.")
+        return said
+    said.append(
+        f"Of {total} pairs {sure.sizes['pair']} "
+        f"{'differs' if sure.sizes['pair'] == 1 else 'differ'} after Holm's correction: "
+        + "; ".join(_pair(sure.isel(pair=i)) for i in range(min(_MOST_PAIRS, sure.sizes["pair"])))
+        + (f"; and {more} more." if (more := sure.sizes["pair"] - _MOST_PAIRS) > 0 else ".")
+    )
+    return said
+
+
+def _pair(found: xr.Dataset) -> str:
+    difference, low, high = (float(found[key]) for key in ("difference", "lower", "upper"))
+    first, second = str(found["first"].item()), str(found["second"].item())
+    if difference < 0:
+        first, second, low, high = second, first, -high, -low
+    size = f"{level(abs(difference))} {levels_between(low, high)} decades"
+    return f"{first} before {second} by {size} ({p_equals(float(found['p_adjusted']))})"
+
+
+def _rank(ranks: xr.Dataset, place: int) -> str:
+    rank, low, high = (
+        float(ranks[key].to_numpy()[place]) for key in ("rank", "rank_lower", "rank_upper")
+    )
+    return f"{rank:g} [{low:.0f}, {high:.0f}]"
+
+
+def _levels(found: Mapping, name: str) -> str:
+    return levels_between(
+        found.get(f"{name}_lower", math.nan), found.get(f"{name}_upper", math.nan)
+    )
+
+
+def _upper(found: Mapping, name: str) -> float:
+    return found.get(f"{name}_upper", math.nan)
