@@ -41,6 +41,7 @@ def good(tmp_path):
         "metrics": ["ridge", "rsa"],
         "baseline": None,
         "workers": 1,
+        "report": False,
     }
 
 
@@ -67,12 +68,14 @@ def dynamics(tmp_path, monkeypatch, capsys):
 
 
 def test_run_makes_store_figures_and_table_and_a_second_run_nothing_new(tmp_path, good, dynamics):
-    done = dynamics(good, "run", "CONFIG")
+    done = dynamics(good | {"report": True}, "run", "CONFIG")
     assert "2 steps, 2 of them new" in done.out
     assert "half-time" in done.out
     figures = re.findall(r"figure: (\S+)", done.out)
     assert {Path(f).suffix for f in figures} == {".png", ".pdf"}
     assert all((tmp_path / f).stat().st_size > 5000 for f in figures)
+    (page,) = re.findall(r"report: (\S+)", done.out)
+    assert Path(page) == tmp_path / "out" / "tiny" / "report.html" and Path(page).is_file()
     assert "Warning" not in done.err
     again = dynamics(good, "run", "CONFIG")
     assert "0 of them new" in again.out and "results: 0 new" in again.out
