@@ -8,6 +8,8 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
+from batches import equal_lengths_share_a_batch  # noqa: E402
+
 from dynamics import checkpoints, models  # noqa: E402
 
 SMALL = dict(
@@ -83,6 +85,7 @@ def test_a_saved_network_alone_and_padded_gives_the_librarys_own_activations(tmp
         if not model.batchable:
             assert name in ("wav2vec2-group", "data2vec-audio", "wav2vec2-conformer")
             assert "padding" in model.why_not_batchable
+            equal_lengths_share_a_batch(model)
             return
         together = model(batch, lengths)
     for layer, counts in model.frames(lengths).items():

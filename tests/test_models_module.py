@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from batches import equal_lengths_share_a_batch
 from torch import nn
 
 from dynamics import checkpoints, models
@@ -40,6 +41,17 @@ class Masked(nn.Module):
     def forward(self, x, sizes):
         assert len(sizes) == len(x)
         return self.norm(self.front(x).transpose(1, 2))
+
+
+class Mixing(nn.Module):
+    """Subtracts the mean of the batch, as some networks with batch statistics do."""
+
+    def __init__(self):
+        super().__init__()
+        self.front = nn.Conv1d(1, 5, 20, stride=20)
+
+    def forward(self, x):
+        return self.front((x - x.mean(0)).unsqueeze(1))
 
 
 class Elsewhere(nn.Module):
@@ -97,6 +109,12 @@ def test_a_network_that_looks_at_the_padding_runs_one_by_one_and_says_why():
     model = load()
     assert not model.batchable
     assert "do not mask" in model.why_not_batchable
+    equal_lengths_share_a_batch(model)
+
+
+def test_a_network_that_mixes_its_batch_runs_one_by_one_whatever_the_lengths():
+    model = load(factory="Mixing", layers="front")
+    assert not model.batchable and not model.batch_equal_lengths
 
 
 def test_a_network_that_takes_lengths_is_batched_and_padding_changes_nothing():

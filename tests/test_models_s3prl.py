@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import s3prl_files
 import torch
+from batches import equal_lengths_share_a_batch
 
 from dynamics import checkpoints, models
 from dynamics.models import s3prl as adapter
@@ -55,7 +56,9 @@ def test_an_upstream_built_from_its_own_checkpoint_gives_what_s3prl_gives(tmp_pa
     for layer, values, count in zip(model.layers, expected, counts):
         np.testing.assert_allclose(found[layer], values, atol=1e-5)
         assert model.frames(torch.tensor([16000]))[layer] == count == found[layer].shape[1]
-    assert model.batchable or "frames of the longest" in model.why_not_batchable
+    if not model.batchable:
+        assert "frames of the longest" in model.why_not_batchable
+        equal_lengths_share_a_batch(model)
 
 
 @pytest.mark.parametrize("name", ["tera_local", "hubert_custom", "apc_local", "wavlm_local"])

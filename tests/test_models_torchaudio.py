@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from batches import equal_lengths_share_a_batch
 
 from dynamics import models
 from dynamics.models.waveform import padding_error
@@ -82,6 +83,8 @@ def test_padding_changes_nothing_with_layer_norm_and_is_refused_with_group_norm(
     assert not grouped.batchable
     assert "normalises over the whole input" in grouped.why_not_batchable
     assert padding_error(grouped) > 1e-3
+    equal_lengths_share_a_batch(grouped)
+    equal_lengths_share_a_batch(models.load("torchaudio", name="wavlm_model", options=WAVLM))
 
 
 def test_weights_are_exchanged_and_other_sizes_are_refused():
