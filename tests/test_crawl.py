@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from zarr.storage import LocalStore
 
 from dynamics import crawl, extract, models, sounds, store
 from dynamics.config import validate
@@ -283,6 +284,40 @@ def test_checkpoints_with_strange_names_are_crawled(content, tmp_path):
     uri = store.open(sweep.store)["checkpoints"]["uri"].sel(step=9).item()
     assert uri.endswith('it\'s "a"\nrun, step=9 [x] é.ckpt')
     assert crawl.crawl(sweep, advance=silent)["new"] == 0
+
+
+def test_a_further_checkpoint_costs_the_same_reads_and_writes_whatever_came_before(
+    content, tmp_path, monkeypatch
+):
+    counts = {"get": 0, "set": 0}
+
+    def counted(name):
+        original = getattr(LocalStore, name)
+
+        async def call(self, *arguments, **options):
+            counts[name] += 1
+            return await original(self, *arguments, **options)
+
+        return call
+
+    for name in counts:
+        monkeypatch.setattr(LocalStore, name, counted(name))
+    totals = []
+    for steps in (range(1000, 1003), range(2000, 2006), range(3000, 3012)):
+        folder = tmp_path / str(steps.start)
+        folder.mkdir()
+        for step in steps:
+            save_checkpoint(folder, step, seed=step)
+        counts.update(get=0, set=0)
+        place = str(tmp_path / f"{steps.start}.zarr")
+        crawl.crawl(
+            sweep_of(content, checkpoints=str(folder), store=place, untrained=0), advance=silent
+        )
+        totals.append((counts["get"], counts["set"]))
+    (few, more, many) = np.array(totals)
+    np.testing.assert_array_equal((more - few) / 3, (many - more) / 6)
+    # per checkpoint: two layers and four columns of the table
+    assert ((many - more) / 6)[1] == 6
 
 
 def test_watching_waits_for_the_first_checkpoint_and_adds_what_appears(content, tmp_path):

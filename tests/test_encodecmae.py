@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from adapters import a_click_keeps_its_time
 
 from dynamics.models.encodecmae import build
 from dynamics.models.mel import DEVIATION, MEAN, frame_count, log_mel
@@ -112,6 +113,8 @@ def test_frame_times_are_the_centres_of_the_samples_a_token_sees():
     loudest = int(single.prepare(click)[0][0].sum(dim=1).argmax())
     first, spacing = single.frame_times["layer0"]
     assert first + loudest * spacing == pytest.approx(0.5, abs=spacing)
+    a_click_keeps_its_time(model)
+    a_click_keeps_its_time(single)
 
 
 def test_frame_count_equals_the_length_of_the_spectrogram():

@@ -8,7 +8,7 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
-from batches import equal_lengths_share_a_batch  # noqa: E402
+from adapters import a_click_keeps_its_time, equal_lengths_share_a_batch  # noqa: E402
 
 from dynamics import checkpoints, models  # noqa: E402
 
@@ -171,6 +171,9 @@ def test_frame_times():
     ast = models.load("huggingface", config=NETWORKS["audio-spectrogram-transformer"])
     # a patch is 16 frames of 25 ms every 10 ms, one every 10 frames
     assert ast.frame_times["layer0"] == pytest.approx((0.0125 + 0.075, 0.1))
+    a_click_keeps_its_time(whisper)
+    settings = NETWORKS["audio-spectrogram-transformer"] | {"max_length": 512}
+    a_click_keeps_its_time(models.load("huggingface", config=settings))
 
 
 def test_a_checkpoint_of_another_size_and_one_without_configuration_are_refused(tmp_path):

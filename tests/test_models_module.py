@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from batches import equal_lengths_share_a_batch
+from adapters import a_click_keeps_its_time, equal_lengths_share_a_batch
 from torch import nn
 
 from dynamics import checkpoints, models
@@ -101,6 +101,7 @@ def test_frames_and_their_times_are_measured():
     assert model.frames(torch.tensor([16000, 400, 719]))["map"].tolist() == [98, 1, 2]
     assert model.frame_times["front"] == pytest.approx((200 / 16000, 160 / 16000), abs=1e-4)
     assert model.frames(torch.tensor([8000]))["head"].tolist() == [1]
+    a_click_keeps_its_time(model)
     given = load(layers="front", frame_times={"front": (0.0, 0.5)})
     assert given.frame_times == {"front": (0.0, 0.5)}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import s3prl_files
 import torch
-from batches import equal_lengths_share_a_batch
+from adapters import equal_lengths_share_a_batch
 
 from dynamics import checkpoints, models
 from dynamics.models import s3prl as adapter

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from batches import equal_lengths_share_a_batch
+from adapters import a_click_keeps_its_time, equal_lengths_share_a_batch
 
 from dynamics import models
 from dynamics.models.waveform import padding_error
@@ -127,6 +127,7 @@ def test_frame_times_follow_from_kernels_and_strides():
     # field: 10, +2*5, +2*10, +2*20, +1*40 = 120 samples; stride 5*2*2*2*2 = 80
     assert model.frame_times["layer0"] == pytest.approx((60 / 16000, 80 / 16000))
     assert model.frames(torch.tensor([120, 199, 200]))["layer0"].tolist() == [1, 1, 2]
+    a_click_keeps_its_time(model)
 
 
 def test_an_unknown_factory_lists_those_there_are():
