@@ -8,17 +8,24 @@ import xarray as xr
 
 from dynamics import emergence
 from dynamics.averages import average
+from dynamics.emergence import views
 
 
 @xr.register_dataset_accessor("dynamics")
 class Dynamics:
     """Methods on the results of one target and metric.
 
+    Every statistic takes `by` and `over`, and what the function of the same name in
+    `dynamics.emergence` takes. It returns a dataset of `estimate` and, with resamples, `lower`
+    and `upper`; `p` where there is a test; for steps the coordinate `status`, which says why
+    there is none. Attributes say what the intervals are over, from what level gains count
+    (`baseline`), the `last_step`, and how many neuroids without any score were left out.
+
     Parameters
     ----------
     results : xarray.Dataset
         With `score` (step, layer, neuroid or subject) and, for intervals, `resample_score` with
-        one more dimension, `resample`, and an attribute `spread`.
+        one more dimension, `resample`, and the attributes of a `dynamics.emergence.Scheme`.
     """
 
     def __init__(self, results: xr.Dataset):
@@ -43,95 +50,148 @@ class Dynamics:
         ValueError
             If there is no `score`, or no such coordinate.
         """
-        return average(self._variable("score"), by=by)
+        return average(views.variable(self._results, "score"), by=by)
 
-    def resampled(self, *, by: str | None = None) -> xr.DataArray | None:
-        """Return the same curves on resamples of the stimuli; None where there are none.
+    def resampled(self, *, by: str | None = None, over: str = "stimuli") -> xr.DataArray | None:
+        """Return the same curves on resamples; None where there are none.
 
         Parameters
         ----------
         by : str, optional
             As in `curves`.
+        over : str
+            What is resampled: ``"stimuli"`` (other sounds, these people), ``"subjects"`` (other
+            people, these sounds) or ``"both"``.
 
         Returns
         -------
         xarray.DataArray or None
             With dimensions `step` and `resample`.
-        """
-        if "resample_score" not in self._results:
-            return None
-        return average(self._results["resample_score"], by=by)
-
-    def half_time(self, *, by: str | None = None, **arguments: Any) -> xr.Dataset:
-        """Half-time of every curve, with an interval where there are resamples.
-
-        Parameters
-        ----------
-        by : str, optional
-            As in `curves`.
-        **arguments
-            As in `dynamics.emergence.half_time`, and `method` and `confidence` as in
-            `dynamics.emergence.interval`.
-
-        Returns
-        -------
-        xarray.Dataset
-            `estimate` with the coordinate `status`; `lower`, `upper`.
-        """
-        return self._when("half_time", by, arguments)
-
-    def onset(self, *, by: str | None = None, **arguments: Any) -> xr.Dataset:
-        """Onset of every curve, with an interval and a test where there are resamples.
-
-        Parameters
-        ----------
-        by : str, optional
-            As in `curves`.
-        **arguments
-            As in `dynamics.emergence.onset`, and `method` and `confidence`.
-
-        Returns
-        -------
-        xarray.Dataset
-            As `half_time`; with resamples also `detected` and `p`: the first step above the
-            untrained level, controlled over steps.
-        """
-        found = self._when("onset", by, arguments)
-        resampled = self.resampled(by=by)
-        if resampled is not None:
-            known = {k: arguments[k] for k in ("baseline", "direction") if k in arguments}
-            test = emergence.onset_test(self.curves(by=by), resampled, **known)
-            found = found.assign(detected=test["detected"], p=test["detected_p"])
-        return found
-
-    def compare(self, *, dim: str = "layer", by: str | None = None, **arguments: Any) -> xr.Dataset:
-        """Compare all pairs of curves along a dimension: which comes first.
-
-        Parameters
-        ----------
-        dim : str
-            ``"layer"``, or what `by` names.
-        by : str, optional
-            As in `curves`.
-        **arguments
-            As in `dynamics.emergence.compare`.
-
-        Returns
-        -------
-        xarray.Dataset
-            As `dynamics.emergence.compare`.
 
         Raises
         ------
         ValueError
-            If there are no resamples.
+            If there are no subjects, or fewer than three, to resample.
         """
-        resampled = self.resampled(by=by)
-        if resampled is None:
-            raise ValueError(
-                "the results have no `resample_score`: analyze with resamples to compare curves"
-            )
-        return emergence.compare(self.curves(by=by), resampled, dim=dim, **arguments)
+        return views.pair(self._results, by, over)[1]
+
+    def half_time(
+        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+    ) -> xr.Dataset:
+        """Step at which each curve has made half (or another `fraction`) of its final gain."""
+        return views.statistic(self._results, "half_time", by, over, **arguments)
+
+    def onset(
+        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+    ) -> xr.Dataset:
+        """Step at which each curve leaves its baseline.
+
+        With resamples also `detected`: the first measured step that is above the untrained level
+        by a test that is controlled over steps, and its `p`.
+        """
+        return views.onset(self._results, by, over, **arguments)
+
+    def plateau(
+        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+    ) -> xr.Dataset:
+        """Level over the last decades of training, and `step`: when nine tenths are there."""
+        return views.plateau(self._results, by, over, **arguments)
+
+    def peak(self, *, by: str | None = None, over: str = "stimuli", **arguments: Any) -> xr.Dataset:
+        """Step of the highest score; the limits hold every step that may be the peak."""
+        return views.peak(self._results, by, over, **arguments)
+
+    def decline(
+        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+    ) -> xr.Dataset:
+        """Highest minus last score, and whether that is more than noise; `lower` is one-sided."""
+        return views.decline(self._results, by, over, **arguments)
+
+    def gain(
+        self,
+        *,
+        above: str = "untrained",
+        by: str | None = None,
+        over: str = "stimuli",
+        **arguments: Any,
+    ) -> xr.Dataset:
+        """Last score above the ``"untrained"`` network, or above the model of the ``"baseline"``.
+
+        The baseline was scored on the same resamples, so that what is common to both cancels.
+        """
+        return views.gain(self._results, above, by, over, **arguments)
+
+    def area(self, *, by: str | None = None, over: str = "stimuli", **arguments: Any) -> xr.Dataset:
+        """Mean gain of each curve over log(1 + step)."""
+        return views.statistic(self._results, "area", by, over, **arguments)
+
+    def ceiling_fraction(
+        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+    ) -> xr.Dataset:
+        """Last score over the noise ceiling, which is taken as exact."""
+        return views.ceiling_fraction(self._results, by, over, **arguments)
+
+    def order(
+        self,
+        *,
+        dim: str = "layer",
+        by: str | None = None,
+        over: str = "stimuli",
+        **arguments: Any,
+    ) -> xr.Dataset:
+        """Rank the curves along a dimension, as `dynamics.emergence.order`.
+
+        Along ``"layer"``, or along what `by` names.
+        """
+        return views.needing(self._results, emergence.order, by, over, dim=dim, **arguments)
+
+    def compare(
+        self,
+        *,
+        dim: str = "layer",
+        by: str | None = None,
+        over: str = "stimuli",
+        **arguments: Any,
+    ) -> xr.Dataset:
+        """Compare all pairs along a dimension, which comes first: `dynamics.emergence.compare`."""
+        return views.needing(self._results, emergence.compare, by, over, dim=dim, **arguments)
+
+    def compare_with(self, other: xr.Dataset, **arguments: Any) -> xr.Dataset:
+        """Compare with the results of another run, as `dynamics.emergence.compare_runs`."""
+        return emergence.compare_runs(self._results, other, **arguments)
+
+    def best_layer(
+        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+    ) -> xr.Dataset:
+        """Find the best layer at every step, as `dynamics.emergence.best_layer`."""
+        return views.needing(self._results, emergence.best_layer, by, over, **arguments)
+
+    def correlate(
+        self,
+        task: xr.Dataset | xr.DataArray,
+        *,
+        by: str | None = None,
+        over: str = "stimuli",
+        **arguments: Any,
+    ) -> xr.Dataset:
+        """Correlate with a probe's `score` over checkpoints, as `dynamics.emergence.correlate`."""
+        return views.correlate(self._results, task, by, over, **arguments)
+
+    def fit(self, *, by: str | None = None, **arguments: Any) -> xr.DataArray:
+        """Fit every curve, as `dynamics.emergence.fit`."""
+        return emergence.fit(self.curves(by=by), **arguments)
+
+    def bands(
+        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+    ) -> xr.Dataset:
+        """Pointwise limits of the scores at every step, as `dynamics.emergence.bands`."""
+        return views.needing(self._results, emergence.bands, by, over, **arguments)
+
+    def summarize(
+        self, *, by: str | None = None, over: str = "stimuli", confidence: float = 0.95
+    ) -> xr.Dataset:
+        """Every statistic of every curve in one table, with ``<name>_lower`` and ``_upper``."""
+        return views.summarize(self._results, by, over, confidence=confidence)
 
     def plot_curves(self, **arguments: Any) -> Any:
         """Draw emergence curves; arguments and result as in `dynamics.plots.plot_curves`."""
@@ -156,18 +216,3 @@ class Dynamics:
         from dynamics import plots
 
         return plots.plot_best_layer(self._results, **arguments)
-
-    def _variable(self, name: str) -> xr.DataArray:
-        if name not in self._results:
-            raise ValueError(
-                f"the dataset has {', '.join(map(str, self._results.data_vars)) or 'no variables'}"
-                f", not `{name}`: select the results of one target and metric"
-            )
-        return self._results[name]
-
-    def _when(self, statistic: str, by: str | None, arguments: dict[str, Any]) -> xr.Dataset:
-        curve, resampled = self.curves(by=by), self.resampled(by=by)
-        if resampled is None:
-            arguments = {k: v for k, v in arguments.items() if k not in ("method", "confidence")}
-            return xr.Dataset({"estimate": getattr(emergence, statistic)(curve, **arguments)})
-        return emergence.interval(curve, resampled, statistic=statistic, **arguments)

@@ -45,8 +45,11 @@ def write_baseline(
         features = at_times(features[target.rows], times, target)
     else:
         features = baseline_features(sweep, stimuli)[target.rows].astype(float)
-    found = METHODS[metric.name]({"baseline": features}, target, **methods.given(metric))
-    for name in ("score", "r2", "fold_score"):
+    # On the same halves as the layers, so that what those have in common cancels in the gain.
+    halves = methods.halves_of(target, sweep)
+    given = methods.given(metric)
+    found = METHODS[metric.name]({"baseline": features}, target, halves=halves, **given)
+    for name in ("score", "r2", "fold_score", "resample_score"):
         if name in found:
             dims, values = found[name]
             key = "baseline" if name == "score" else f"baseline_{name}"

@@ -4,7 +4,6 @@ import xarray as xr
 from scipy import stats
 from sklearn.isotonic import isotonic_regression
 
-import dynamics.accessor  # noqa: F401
 from dynamics import emergence
 
 STEPS = np.array([0, 10, 30, 100, 300, 1000, 3000, 10_000])
@@ -144,35 +143,3 @@ def test_the_form_is_chosen_by_left_out_steps_and_missing_steps_are_bridged():
     fine = emergence.fit(curve, kind="spline", steps=np.arange(1, 50))
     assert fine.sizes == {"run": 2, "step": 49}
     assert emergence.fit(curve * np.nan)["form"].to_numpy().tolist() == ["none", "none"]
-
-
-def results(resampled=True):
-    curve, cloud = planted([rise(1.5), rise(2.5)], ["early", "late"])
-    neuroids = {"subject": ("neuroid", ["s1", "s1", "s2"]), "region": ("neuroid", ["A", "B", "A"])}
-    offset = xr.DataArray([0.0, 0.1, 0.2], dims="neuroid", coords=neuroids)
-    data = {"score": curve + offset}
-    if resampled:
-        data["resample_score"] = (cloud + offset).assign_attrs(cloud.attrs)
-    return xr.Dataset(data)
-
-
-def test_results_have_the_statistics_as_methods():
-    found = results()
-    when = found.dynamics.half_time()
-    assert when["estimate"].dims == ("layer",)
-    assert (when["lower"] < when["estimate"]).all() and (when["estimate"] < when["upper"]).all()
-    assert set(found.dynamics.half_time(by="region").coords["region"].to_numpy()) == {"A", "B"}
-    assert "detected" in found.dynamics.onset()
-    assert found.dynamics.compare()["difference"].item() == pytest.approx(1, abs=0.25)
-    # Within each subject first: 0.05 and 0.2, not the mean of the three.
-    level = found.dynamics.curves().isel(step=0) - found["score"].isel(neuroid=0, step=0)
-    np.testing.assert_allclose(level, 0.125)
-
-
-def test_without_resamples_there_are_estimates_and_no_comparison():
-    found = results(resampled=False)
-    assert "lower" not in found.dynamics.half_time(confidence=0.9)
-    with pytest.raises(ValueError, match="resample_score"):
-        found.dynamics.compare()
-    with pytest.raises(ValueError, match="not `score`"):
-        xr.Dataset().dynamics.half_time()

@@ -22,7 +22,7 @@ def test_why_there_is_no_step_is_said():
         "layer",
     )
     found = emergence.half_time(curves)
-    assert found["status"].to_numpy().tolist() == ["reached", "no gain", "missing", "no gain"]
+    assert found["status"].to_numpy().tolist() == ["reached", "no gain", "one step only", "no gain"]
     by_peak = emergence.half_time(curves, reference="peak")
     assert by_peak["status"].to_numpy()[3] == "reached"
     assert by_peak[3].item() == pytest.approx(np.expm1((np.log1p(1) + np.log1p(10)) / 2))

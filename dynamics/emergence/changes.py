@@ -264,7 +264,7 @@ class _Noise:
         errors = self.errors(cloud)
         use = np.isfinite(errors) & (errors > 1e-12)
         if not use.any():
-            return np.full(len(self.mix), np.inf)
+            return np.zeros(len(self.mix))
         standard = self.scheme.deviations(cloud)[:, use] / errors[use]
         return (self.mix @ standard).max(1) / self.scale
 

@@ -14,6 +14,7 @@ START = "from the start"
 NOT_REACHED = "not reached"
 NO_GAIN = "no gain"
 STILL_RISING = "still rising"
+ONE_STEP = "one step only"
 MISSING = "missing"
 
 
@@ -147,7 +148,7 @@ def crossing(
     finite = np.isfinite(scores)
     steps, scores = steps[finite], scores[finite]
     if len(scores) < 2:
-        return np.nan, MISSING
+        return np.nan, ONE_STEP if len(scores) else MISSING
     own = None if np.isnan(level) else level
     height, gain = goal(
         steps, scores, fraction=fraction, level=own, reference=reference, decades=decades

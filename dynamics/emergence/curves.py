@@ -33,6 +33,12 @@ def half_time(
     step (Raugel et al. 2025, arXiv 2508.18226). Between two steps s and t the curve is linear in
     log(1 + step), so that step 0 has a place.
 
+    Of a curve that rises over several decades it is uncertain however it is estimated: an error
+    of the score is divided by a small slope. In simulations of a power law with moderate noise the
+    median error was within 15 % of the bound for an estimate that knows the curve's form;
+    neither a monotone fit nor a longer final window came nearer, and monotone fits misplace
+    transients. They are there by `half_time(fit(curve, kind="isotonic"))` and `reference`.
+
     Parameters
     ----------
     curve : xarray.DataArray
@@ -54,7 +60,8 @@ def half_time(
     xarray.DataArray
         Step (not rounded), without the dimension `step`; NaN where the curve does not end above
         its baseline, or has fewer than two finite values. Coordinate `status`: "reached", "from
-        the start", "not reached", "no gain", "missing".
+        the start", "not reached", "no gain", "one step only", "missing"; attribute `baseline`:
+        the level from which the gain counts, in words.
 
     Raises
     ------
@@ -288,6 +295,15 @@ def peak(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.Dat
     return found
 
 
+def baseline_text(steps: np.ndarray, baseline: object = None) -> str:
+    """Say from what level gains count."""
+    if baseline is not None:
+        return "the level given"
+    if len(steps) and steps[0] > 0:
+        return f"score at step {steps[0]}, the first there is: no untrained network is on the curve"
+    return "score of the untrained network, step 0"
+
+
 def check(curve: xr.DataArray) -> np.ndarray:
     """Return the steps of a curve; ValueError if they are missing or do not ascend."""
     if "step" not in curve.dims:
@@ -341,5 +357,5 @@ def _steps(
         unknown = xr.DataArray(baseline).isnull()
         found, status = found.where(~unknown), status.where(~unknown, MISSING)
     return found.assign_coords(status=status.astype(str)).assign_attrs(
-        description=text, units="step"
+        description=text, units="step", baseline=baseline_text(steps, baseline)
     )

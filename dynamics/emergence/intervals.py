@@ -18,7 +18,7 @@ import xarray as xr
 from scipy import stats
 
 from dynamics.emergence import curves
-from dynamics.emergence.crossings import goal, window
+from dynamics.emergence.crossings import MISSING, ONE_STEP, goal, window
 from dynamics.emergence.resamples import Scheme, stabilised
 
 _POINTS = 16
@@ -41,7 +41,9 @@ STATISTICS: dict[str, Statistic] = {
     "area": Statistic(curves.area),
     "plateau": Statistic(curves.plateau),
     "final": Statistic(curves.final),
+    "ceiling_fraction": Statistic(curves.ceiling_fraction),
 }
+_AGAINST_ZERO = ("gain", "area", "final")
 METHODS = ("inversion", "normal", "percentile", "basic")
 
 
@@ -81,7 +83,8 @@ def interval(
     -------
     xarray.Dataset
         `estimate`, `lower`, `upper`, `error` (standard error; of log(1 + step) for steps; NaN by
-        inversion), `unreached` (part of the resamples without a value), and the coordinate
+        inversion), `unreached` (part of the resamples without a value), `p` (two-sided, of a
+        gain, area or last score of zero), and the coordinate
         `status` for steps. `upper` is infinite where the data cannot exclude that the curve
         never gets there; then `lower` still says "not before".
 
@@ -97,7 +100,7 @@ def interval(
         raise ValueError(f"there is no method {method!r}: use one of {', '.join(METHODS)}")
     curve, resampled = aligned(curve, resampled)
     function, place = STATISTICS[statistic]
-    if baseline is not None and statistic not in ("plateau", "final"):
+    if baseline is not None and statistic not in ("plateau", "final", "ceiling_fraction"):
         arguments["baseline"] = baseline
     estimate = function(curve, **arguments)
     scheme = Scheme.of(resampled)
@@ -113,10 +116,14 @@ def interval(
         (lower, upper), error = _spread_out(estimate, values, scheme, confidence, method, first)
         if first is not None:
             upper = upper.where(bounds["shown"] & estimate.notnull(), np.inf)
-            known = estimate["status"] != "missing"
+            known = ~estimate["status"].isin([MISSING, ONE_STEP])
             lower, upper = lower.where(known), upper.where(known)
     described = xr.Dataset({"estimate": estimate, "lower": lower, "upper": upper})
     described = described.assign(error=error, unreached=unreached)
+    if statistic in _AGAINST_ZERO:
+        freedom = scheme.freedom(resampled.sizes["resample"])
+        t = abs(estimate) / error.where(error > 0)
+        described["p"] = xr.apply_ufunc(lambda x: 2 * stats.t.sf(x, freedom), t)
     described.attrs.update(
         statistic=statistic,
         method=method,

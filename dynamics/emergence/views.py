@@ -1,0 +1,315 @@
+"""From the results of one target and metric to statistics: what `results.dynamics` calls.
+
+Picks score, resamples, baseline and ceiling out of a dataset, averages them alike, and says on
+what came out what it speaks of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dynamics.averages import average
+from dynamics.emergence import changes, correlations, curves
+from dynamics.emergence.intervals import STATISTICS, interval
+from dynamics.emergence.resamples import stabilised
+from dynamics.emergence.subjects import over_subjects, with_subjects
+from dynamics.emergence.summary import summarize as tabulate
+
+OVER = ("stimuli", "subjects", "both")
+_FROM_BASELINE = ("onset", "half_time", "plateau_step", "gain", "area")
+Pair = tuple[xr.DataArray, xr.DataArray | None]
+
+
+def variable(results: xr.Dataset, name: str) -> xr.DataArray:
+    """Return a variable; ValueError that lists what there is if it is missing."""
+    if name not in results:
+        raise ValueError(
+            f"the dataset has {', '.join(map(str, results.data_vars)) or 'no variables'}"
+            f", not `{name}`: select the results of one target and metric"
+        )
+    return results[name]
+
+
+def pair(results: xr.Dataset, by: str | None, over: str) -> Pair:
+    """Return curves and the same on resamples of stimuli, subjects or both.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    by : str or None
+        As in `dynamics.averages.average`.
+    over : str
+        One of `OVER`.
+
+    Returns
+    -------
+    curve : xarray.DataArray
+        With a dimension `step`.
+    resampled : xarray.DataArray or None
+        With `resample` besides; None where the results have no `resample_score`.
+    """
+    if over not in OVER:
+        raise ValueError(f"over must be one of {', '.join(OVER)}, found {over!r}")
+    score = variable(results, "score")
+    again = results.get("resample_score")
+    if over == "stimuli":
+        return average(score, by=by), None if again is None else average(again, by=by)
+    if over == "subjects":
+        return over_subjects(_of_subjects(score, by))
+    if again is None:
+        raise ValueError(
+            "the results have no `resample_score`: analyze with resamples, or ask over subjects"
+        )
+    return with_subjects(_of_subjects(score, by), _of_subjects(again, by))
+
+
+def statistic(
+    results: xr.Dataset, name: str, by: str | None, over: str, **arguments: Any
+) -> xr.Dataset:
+    """Return a statistic in `STATISTICS`, with limits where there are resamples."""
+    return _finished(results, over, name, pair(results, by, over), **arguments)
+
+
+def onset(results: xr.Dataset, by: str | None, over: str, **arguments: Any) -> xr.Dataset:
+    """Return onset, with the test of it where there are resamples."""
+    curve, resampled = pair(results, by, over)
+    found = _finished(results, over, "onset", (curve, resampled), **arguments)
+    if resampled is None:
+        return found
+    known: dict[str, Any] = {
+        name: arguments[name] for name in ("baseline", "direction") if name in arguments
+    }
+    level = _untrained(results, curve)
+    if level is not None:
+        known = {"baseline": level} | known
+    test = changes.onset_test(curve, resampled, **known)
+    return found.assign(detected=test["detected"], p=test["detected_p"])
+
+
+def plateau(results: xr.Dataset, by: str | None, over: str, **arguments: Any) -> xr.Dataset:
+    """Return the level of the plateau and the step of it, with limits of both."""
+    both = pair(results, by, over)
+    rest = {k: v for k, v in arguments.items() if k in ("decades", "confidence")}
+    level = _finished(results, over, "plateau", both, **rest)
+    step = _finished(results, over, "plateau_step", both, **arguments)
+    names = {"estimate": "step", "lower": "step_lower", "upper": "step_upper"}
+    step = step[[name for name in names if name in step]].rename_vars(
+        {name: new for name, new in names.items() if name in step}
+    )
+    # `step` is the name of the curves' dimension elsewhere; there is none here.
+    kept = ("estimate", "lower", "upper", "error")
+    return level[[name for name in kept if name in level]].merge(step).assign_attrs(step.attrs)
+
+
+def peak(results: xr.Dataset, by: str | None, over: str, **arguments: Any) -> xr.Dataset:
+    """Return step and height of the peak, with the range of steps that may be it."""
+    curve, resampled = pair(results, by, over)
+    found = curves.peak(curve)[["peak_step", "score"]].rename(peak_step="estimate")
+    if resampled is not None:
+        limits = changes.peak_range(curve, resampled, **arguments)
+        found = found.assign(lower=limits["lower"], upper=limits["upper"])
+    return _said(found, results, curve, over)
+
+
+def decline(results: xr.Dataset, by: str | None, over: str, **arguments: Any) -> xr.Dataset:
+    """Return what is lost after the peak, tested where there are resamples."""
+    curve, resampled = pair(results, by, over)
+    names = {"decline": "estimate", "decline_fraction": "fraction"}
+    found = curves.peak(curve)[["peak_step", *names]].rename(names)
+    if resampled is not None:
+        test = changes.decline_test(curve, resampled, **arguments)
+        found = found.assign({name: test[name] for name in ("lower", "p", "status")})
+    return _said(found, results, curve, over)
+
+
+def gain(
+    results: xr.Dataset, above: str, by: str | None, over: str, **arguments: Any
+) -> xr.Dataset:
+    """Return the gain over the untrained network or over the baseline model."""
+    if above == "untrained":
+        return statistic(results, "gain", by, over, **arguments)
+    if above != "baseline":
+        raise ValueError(f"above must be 'untrained' or 'baseline', found {above!r}")
+    variable(results, "baseline")
+    found = _finished(results, over, "final", pair(_above(results), by, over), **arguments)
+    exact = "resample_score" in results and "baseline_resample_score" not in results
+    return found.assign_attrs(
+        baseline="score of the baseline model" + (", taken as exact" if exact else "")
+    )
+
+
+def ceiling_fraction(
+    results: xr.Dataset,
+    by: str | None,
+    over: str,
+    *,
+    bound: str = "lower",
+    **arguments: Any,
+) -> xr.Dataset:
+    """Return the last score over the noise ceiling (of RSA, over the named bound of it)."""
+    ceiling, name = _ceiling(results, by, bound)
+    if ceiling is None:
+        raise ValueError(
+            "the results have no noise ceiling: the target needs repetitions, or several subjects"
+        )
+    both = pair(results, by, over)
+    found = _finished(results, over, "ceiling_fraction", both, ceiling=ceiling, **arguments)
+    return found.assign_attrs(ceiling=name)
+
+
+def correlate(
+    results: xr.Dataset,
+    task: xr.Dataset | xr.DataArray,
+    by: str | None,
+    over: str,
+    **arguments: Any,
+) -> xr.Dataset:
+    """Correlate curves with a task's score, layer by layer where both have layers."""
+    curve, resampled = pair(results, by, over)
+    other = variable(task, "score") if isinstance(task, xr.Dataset) else task
+    if "layer" in curve.dims and "layer" in other.dims:
+        common = [x for x in curve["layer"].to_numpy() if x in other["layer"].to_numpy()]
+        if not common:
+            raise ValueError("brain and task score have no layer in common: select one of either")
+        curve, other = curve.sel(layer=common), other.sel(layer=common)
+        resampled = None if resampled is None else resampled.sel(layer=common)
+    if resampled is not None:
+        resampled = stabilised(curve, resampled)
+    found = correlations.correlate(curve, other, resampled=resampled, **arguments)
+    return _said(found, results, curve, over)
+
+
+def needing(
+    results: xr.Dataset,
+    function: Callable[..., xr.Dataset],
+    by: str | None,
+    over: str,
+    **arguments: Any,
+) -> xr.Dataset:
+    """Call a function that needs resamples; ValueError where there are none."""
+    curve, resampled = pair(results, by, over)
+    if resampled is None:
+        raise ValueError(
+            "the results have no `resample_score`: analyze with resamples, or ask over subjects"
+        )
+    return _said(function(curve, resampled, **arguments), results, curve, over)
+
+
+def summarize(
+    results: xr.Dataset, by: str | None, over: str, *, confidence: float = 0.95
+) -> xr.Dataset:
+    """Return every statistic in one table, with limits and tests where there are resamples."""
+    both = pair(results, by, over)
+    baseline = average(results["baseline"], by=by) if "baseline" in results else None
+    ceiling, _ = _ceiling(results, by, "lower")
+    table = tabulate(both[0], baseline=baseline, ceiling=ceiling)
+    if both[1] is not None:
+        for name in ("onset", "half_time", "plateau_step", "plateau", "gain", "area"):
+            found = interval(both[0], both[1], statistic=name, confidence=confidence)
+            for side in ("lower", "upper"):
+                table[f"{name}_{side}"] = found[side].drop_vars("status", errors="ignore")
+        table["onset_p"] = changes.onset_test(both[0], both[1])["detected_p"]
+        table["decline_p"] = changes.decline_test(both[0], both[1])["p"]
+    if baseline is not None:
+        above = gain(results, "baseline", by, over, confidence=confidence)
+        for side in ("lower", "upper"):
+            if side in above:
+                table[f"gain_over_baseline_{side}"] = above[side]
+    return _said(table.assign_attrs(confidence=confidence), results, both[0], over)
+
+
+def _finished(
+    results: xr.Dataset, over: str, name: str, both: Pair, **arguments: Any
+) -> xr.Dataset:
+    curve, resampled = both
+    text = curves.baseline_text(curve["step"].to_numpy(), arguments.get("baseline"))
+    if name in _FROM_BASELINE and "baseline" not in arguments:
+        level = _untrained(results, curve)
+        if level is not None:
+            arguments = arguments | {"baseline": level}
+            text = f"mean score of {results.sizes['control']} untrained networks, taken as exact"
+    if resampled is None:
+        known = {k: v for k, v in arguments.items() if k not in ("method", "confidence")}
+        found = xr.Dataset({"estimate": STATISTICS[name].function(curve, **known)})
+    else:
+        found = interval(curve, resampled, statistic=name, **arguments)
+    return _said(found, results, curve, over).assign_attrs(baseline=text)
+
+
+def _untrained(results: xr.Dataset, curve: xr.DataArray) -> xr.DataArray | None:
+    """Level of the untrained controls, averaged like the curve, where the run has no step 0."""
+    steps = curve["step"].to_numpy()
+    if "untrained_score" not in results or not len(steps) or steps[0] == 0:
+        return None
+    level = results["untrained_score"].mean("control")
+    by = next((dim for dim in curve.dims if dim not in ("step", "layer")), None)
+    return average(level, by=None if by is None else str(by))
+
+
+def _said(
+    found: xr.Dataset,
+    results: xr.Dataset,
+    curve: xr.DataArray,
+    over: str,
+) -> xr.Dataset:
+    """Say what the numbers speak of."""
+    steps = curve["step"].to_numpy()
+    score = results["score"]
+    lost = 0
+    if "neuroid" in score.dims:
+        lost = int(score.isnull().all([d for d in score.dims if d != "neuroid"]).sum())
+    return found.assign_attrs(
+        over=over,
+        baseline=curves.baseline_text(steps),
+        last_step=int(steps[-1]) if len(steps) else -1,
+        neuroids_left_out=lost,
+    )
+
+
+def _of_subjects(score: xr.DataArray, by: str | None) -> xr.DataArray:
+    """Average within subjects, and within each value of `by` as well."""
+    if "subject" not in score.coords and "subject" not in score.dims:
+        raise ValueError("the scores have no coordinate 'subject': ask over stimuli")
+    if by in ("subject", "neuroid"):
+        raise ValueError(f"by={by!r} leaves no subjects to resample: ask over stimuli")
+    unit = "neuroid" if "neuroid" in score.dims else "subject"
+
+    def within(part: xr.DataArray) -> xr.DataArray:
+        with xr.set_options(keep_attrs=True):
+            return part.groupby("subject").mean(unit if unit == "neuroid" else None)
+
+    if by is None:
+        return within(score)
+    if by not in score.coords or score[by].dims != (unit,):
+        raise ValueError(f"the scores have no coordinate {by!r} to average by")
+    labels = score[by].to_numpy()
+    names = np.unique(labels)
+    parts = [within(score.isel({unit: np.flatnonzero(labels == name)})) for name in names]
+    return xr.concat(
+        parts, xr.DataArray(names, dims=by, name=by), join="outer", combine_attrs="override"
+    )
+
+
+def _above(results: xr.Dataset) -> xr.Dataset:
+    """Take the baseline off, on all stimuli and resample by resample."""
+    score, base = results["score"], results["baseline"]
+    out = results.assign(score=score - base)
+    if "resample_score" in results:
+        again = stabilised(score, results["resample_score"])
+        if "baseline_resample_score" in results:
+            own = results["baseline_resample_score"].assign_attrs(results["resample_score"].attrs)
+            base = stabilised(base, own)
+        out["resample_score"] = (again - base).assign_attrs(again.attrs)
+    return out
+
+
+def _ceiling(results: xr.Dataset, by: str | None, bound: str) -> tuple[xr.DataArray | None, str]:
+    for name in ("ceiling", f"ceiling_{bound}"):
+        if name in results:
+            return average(results[name], by=by if results[name].ndim else None), name
+    return None, ""
