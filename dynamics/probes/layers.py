@@ -1,0 +1,175 @@
+"""Probes of all layers of one step: activations and a task in, variables out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from dynamics import emergence
+from dynamics.probes.fitting import Fit, fit
+from dynamics.probes.mixing import fit_mix, mixed_layers
+from dynamics.probes.scoring import METRICS, bootstrap_counts, chroma_accuracy, class_scores
+from dynamics.probes.task import Task
+
+Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
+
+_BOOTSTRAP = emergence.scheme("bootstrap", n=1, kept=1, resamples=1)
+_RESAMPLED: dict[str, Any] = {
+    "units": "1",
+    "method": "bootstrap of test sounds within every test set, probes held fixed",
+    **_BOOTSTRAP.attrs,
+}
+ATTRS: dict[str, dict[str, Any]] = {
+    "score": {"description": "score of a probe of the layer on test sounds", "units": "1"},
+    "validation_score": {"description": "the same on validation sounds", "units": "1"},
+    "fold_score": {"description": "score on each test fold", "units": "1"},
+    "class_score": {
+        "description": "recall of a class, or its average precision where that is the metric",
+        "units": "1",
+    },
+    "chroma_score": {"description": "accuracy that forgives octave errors", "units": "1"},
+    "hyperparameter": {"description": "penalty chosen on validation sounds", "units": "1"},
+    "resample_score": {"description": "score on resampled test sounds", **_RESAMPLED},
+    "layer_mix_score": {
+        "description": "score of a probe of a learned, softmax-weighted mix of layers",
+        "units": "1",
+    },
+    "layer_mix_resample_score": {
+        "description": "score of the mix on resampled test sounds",
+        **_RESAMPLED,
+    },
+    "layer_weight": {
+        "description": "weight of the layer in the mix, mean over folds; NaN: of another width",
+        "units": "1",
+    },
+}
+
+
+def probe_layers(
+    layers: Mapping[str, np.ndarray],
+    task: Task,
+    *,
+    kind: str = "ridge",
+    mix: bool = True,
+    resamples: int = 50,
+    seed: int = 0,
+    workers: int = 0,
+) -> Variables:
+    """Probe every layer, and a learned mix of them, for a task.
+
+    Parameters
+    ----------
+    layers : mapping of str to array of shape (n, p)
+        Activations to the task's sounds, from input to output; p may differ between layers.
+    task : Task
+        The task.
+    kind : str
+        A name in `dynamics.probes.PROBES`.
+    mix : bool
+        Whether to learn a mix of the layers as well.
+    resamples : int
+        Bootstrap resamples of the test sounds; 0 for none.
+    seed : int
+        Seed of the resamples, and of the initial weights of ``"mlp"``.
+    workers : int
+        Layers probed at a time; 0 for one a core. The numbers do not depend on it.
+
+    Returns
+    -------
+    dict of str to (dimensions, array)
+        Variables as `ATTRS` describes them, without the step axis.
+    """
+    options = {"kind": kind, "metric": task.metric, "multilabel": task.multilabel, "seed": seed}
+    parts = task.partitions
+    counts = bootstrap_counts([p.test for p in parts], n=len(task.splits), resamples=resamples,
+                              seed=seed)  # fmt: skip
+    jobs = [(X, part) for X in layers.values() for part in parts]
+    # A thread a layer, and one for each product of matrices: more would wait for each other.
+    with (
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+    ):
+        fits = list(pool.map(lambda job: fit(job[0], task.labels, job[1], **options), jobs))
+        mixes, weights = _mixes(layers, task, options) if mix and len(layers) > 1 else ([], None)
+    each = [fits[start : start + len(parts)] for start in range(0, len(fits), len(parts))]
+    values: Variables = {
+        "score": (("layer",), np.array([_folds(task, own).mean() for own in each])),
+        "validation_score": (("layer",), np.array([_mean_validation(own) for own in each])),
+        "class_score": (("layer", "class"), np.array([_classes(task, own) for own in each])),
+        "hyperparameter": (("layer", "split"), np.array([[f.value for f in own] for own in each])),
+    }
+    if len(parts) > 1:
+        values["fold_score"] = (("layer", "split"), np.array([_folds(task, own) for own in each]))
+    if task.chroma is not None:
+        values["chroma_score"] = (("layer",), np.array([_chroma(task, own) for own in each]))
+    if resamples:
+        again = np.array([_resampled(task, own, counts) for own in each])
+        values["resample_score"] = (("layer", "resample"), again)
+    if mixes:
+        values["layer_mix_score"] = ((), np.array(_folds(task, mixes).mean()))
+        values["layer_weight"] = (("layer",), np.asarray(weights))
+        if resamples:
+            values["layer_mix_resample_score"] = (("resample",), _resampled(task, mixes, counts))
+    return values
+
+
+def _mixes(
+    layers: Mapping[str, np.ndarray], task: Task, options: Mapping[str, Any]
+) -> tuple[list[Fit], np.ndarray | None]:
+    names = list(layers)
+    places = mixed_layers([X.shape[1] for X in layers.values()])
+    if len(places) < 2:
+        return [], None
+    chosen = [layers[names[place]] for place in places]
+    found = [fit_mix(chosen, task.labels, part, **options) for part in task.partitions]
+    weights = np.full(len(names), np.nan)
+    weights[places] = np.mean([own for _, own in found], axis=0)
+    return [own for own, _ in found], weights
+
+
+def _folds(task: Task, fits: Sequence[Fit]) -> np.ndarray:
+    """Score every test set, (n_parts,)."""
+    ones = np.ones((1, len(task.splits)))
+    return np.array([_metric(task, own, part.test, ones)[0] for own, part in _pairs(task, fits)])
+
+
+def _resampled(task: Task, fits: Sequence[Fit], counts: np.ndarray) -> np.ndarray:
+    """Score resamples of the test sounds, (n_resamples,)."""
+    return np.mean([_metric(task, own, part.test, counts) for own, part in _pairs(task, fits)], 0)
+
+
+def _metric(task: Task, own: Fit, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return METRICS[task.metric](own.decision, task.labels[rows], weights[:, rows])
+
+
+def _chroma(task: Task, fits: Sequence[Fit]) -> float:
+    assert task.chroma is not None
+    scores = [
+        chroma_accuracy(own.decision, task.labels[part.test], np.ones((1, len(part.test))),
+                        task.chroma)[0]
+        for own, part in _pairs(task, fits)
+    ]  # fmt: skip
+    return float(np.mean(scores))
+
+
+def _classes(task: Task, fits: Sequence[Fit]) -> np.ndarray:
+    """Score every class over all test sets in which it occurs, (n_classes,)."""
+    rows = [class_scores(task.metric, own.decision, task.labels[part.test])
+            for own, part in _pairs(task, fits)]  # fmt: skip
+    table = np.array(rows)
+    occurs = np.isfinite(table)
+    total = np.where(occurs, table, 0).sum(0)
+    return np.where(occurs.any(0), total / np.maximum(occurs.sum(0), 1), np.nan)
+
+
+def _mean_validation(fits: Sequence[Fit]) -> float:
+    return float(np.mean([own.validation for own in fits]))
+
+
+def _pairs(task: Task, fits: Sequence[Fit]):
+    return zip(fits, task.partitions)

@@ -1,0 +1,131 @@
+"""A learned mix of layers, as downstream studies of speech and audio models report it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from dynamics.probes.fitting import Fit, Partition, fit
+
+PENALTIES = (1e-1, 1e-2, 1e-3)
+_ITERATIONS = 30
+
+
+def mixed_layers(widths: Sequence[int]) -> list[int]:
+    """Return which layers can be mixed: those of the most frequent width, the last one in doubt.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Features of every layer.
+
+    Returns
+    -------
+    list of int
+        Places of the layers.
+    """
+    counts = Counter(widths)
+    width = max(counts, key=lambda w: (counts[w], w == widths[-1]))
+    return [place for place, own in enumerate(widths) if own == width]
+
+
+def fit_mix(
+    layers: Sequence[np.ndarray],
+    labels: np.ndarray,
+    part: Partition,
+    *,
+    kind: str = "ridge",
+    metric: str = "accuracy",
+    multilabel: bool = False,
+    seed: int = 0,
+) -> tuple[Fit, np.ndarray]:
+    """Fit a probe on a softmax-weighted sum of layers.
+
+    As in SUPERB (Yang et al. 2021, doi:10.21437/Interspeech.2021-1775) a sound's features are
+    sum_l w_l z_l with z_l layer l, standardised by the training sounds, and w the softmax of one
+    number a layer. The weights are learned on the training sounds together with a linear
+    classifier, by cross-entropy plus a penalty on the classifier's squared weights, from equal
+    weights and zeros on, so that no random number is involved. That classifier is thrown away: the
+    probe proper is fitted on the mix as on any layer, and of `PENALTIES` the one is kept whose
+    mix does best on the validation sounds.
+
+    Parameters
+    ----------
+    layers : sequence of array of shape (n, p)
+        Activations of layers of one width.
+    labels, part, kind, metric, multilabel, seed
+        As in `dynamics.probes.fitting.fit`.
+
+    Returns
+    -------
+    Fit
+        Of the mix.
+    weights : array of shape (n_layers,)
+        What the layers are mixed with; they sum to one.
+    """
+    Z = torch.stack([_standardised(X, part.train) for X in layers])
+    best: tuple[Fit, np.ndarray] | None = None
+    for penalty in PENALTIES:
+        w = layer_weights(Z[:, part.train], labels[part.train], penalty, multilabel=multilabel)
+        mix = torch.tensordot(w, Z, dims=1).numpy()
+        options = {"kind": kind, "metric": metric, "multilabel": multilabel, "seed": seed}
+        found = fit(mix, labels, part, **options)
+        if best is None or found.validation > best[0].validation:
+            best = found, w.double().numpy()
+    assert best is not None
+    return best
+
+
+def layer_weights(
+    Z: torch.Tensor, labels: np.ndarray, penalty: float, *, multilabel: bool = False
+) -> torch.Tensor:
+    """Learn by how much each layer should count.
+
+    Parameters
+    ----------
+    Z : tensor of shape (n_layers, n, p)
+        Standardised activations of training sounds.
+    labels : array of shape (n, n_classes), bool
+        Their classes.
+    penalty : float
+        Factor on the mean squared weight of the classifier.
+    multilabel : bool
+        Whether a sound can have any number of classes.
+
+    Returns
+    -------
+    tensor of shape (n_layers,)
+        Positive, sum one.
+    """
+    target = torch.from_numpy(labels.astype("float32"))
+    n_classes = target.shape[1]
+    logits = torch.zeros(len(Z), requires_grad=True)
+    head = torch.zeros(Z.shape[2], n_classes, requires_grad=True)
+    bias = torch.zeros(n_classes, requires_grad=True)
+    optimiser = torch.optim.LBFGS(
+        [logits, head, bias], max_iter=_ITERATIONS, line_search_fn="strong_wolfe"
+    )
+    if multilabel:
+        loss_of = torch.nn.functional.binary_cross_entropy_with_logits
+    else:
+        loss_of = torch.nn.functional.cross_entropy
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        mix = torch.tensordot(torch.softmax(logits, 0), Z, dims=1)
+        loss = loss_of(mix @ head + bias, target) + penalty * (head**2).sum() / n_classes
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    return torch.softmax(logits.detach(), 0)
+
+
+def _standardised(X: np.ndarray, train: np.ndarray) -> torch.Tensor:
+    X = np.asarray(X, float)
+    deviation = X[train].std(0)
+    scaled = (X - X[train].mean(0)) / np.where(deviation > 0, deviation, 1)
+    return torch.from_numpy(scaled.astype("float32"))
