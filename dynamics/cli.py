@@ -77,6 +77,15 @@ def analyze(config: Config, scheduler: Scheduler = None) -> None:
 
 
 @app.command()
+def probe(config: Config) -> None:
+    """Probe every layer and step for the sweep's downstream tasks."""
+    from dynamics.config import load_config
+
+    if _probe(load_config(config)):
+        raise typer.Exit(FAILED_CHECKPOINTS)
+
+
+@app.command()
 def plot(config: Config) -> None:
     """Draw the emergence curves."""
     from dynamics.config import load_config
@@ -86,7 +95,7 @@ def plot(config: Config) -> None:
 
 @app.command()
 def run(config: Config, scheduler: Scheduler = None) -> None:
-    """Crawl, analyze, plot and report; only what is missing is computed."""
+    """Crawl, analyze, probe, plot and report; only what is missing is computed."""
     from dynamics.config import load_config
     from dynamics.sweep import check
 
@@ -94,6 +103,8 @@ def run(config: Config, scheduler: Scheduler = None) -> None:
     check(sweep)
     failed = _crawl(sweep, stop=False)
     _analyze(sweep, scheduler)
+    if sweep.probes:
+        failed += _probe(sweep)
     _plot(sweep)
     _report(sweep)
     if failed:
@@ -241,6 +252,8 @@ def demo() -> None:
     _pretrain(sweep)
     _crawl(sweep)
     _analyze(sweep, None)
+    if sweep.probes:
+        _probe(sweep)
     _plot(sweep)
     _report(sweep)
 
@@ -272,6 +285,16 @@ def _analyze(sweep, scheduler: str | None) -> None:
 
     counts = room.analyze(sweep, scheduler=scheduler)
     out.print(f"results: {counts['new']} new, {counts['already']} there already")
+
+
+def _probe(sweep) -> int:
+    from dynamics import probes as room
+
+    counts = room.probe(sweep)
+    new, already = counts["new"], counts["already"]
+    failed = f", {counts['failed']} failed" if counts["failed"] else ""
+    out.print(f"probes: {new} new, {already} there already{failed}")
+    return counts["failed"]
 
 
 def _plot(sweep) -> None:

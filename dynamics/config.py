@@ -57,6 +57,7 @@ class Sweep(_Section):
     metrics: tuple[NamedChoice, ...] = Field(
         default=(Choice(name="ridge"), Choice(name="rsa")), min_length=1
     )
+    probes: tuple[NamedChoice, ...] = ()
     baseline: NamedChoice | None = Choice(name="spectrotemporal")
     store: Path = Path()
     figures: Path = Path()
@@ -99,7 +100,14 @@ class Sweep(_Section):
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Sweep:
-        for what, choices in (("targets", self.targets), ("metrics", self.metrics)):
+        # Results of tasks and of targets are filed side by side.
+        both = (*self.targets, *self.probes)
+        for what, choices in (
+            ("targets", self.targets),
+            ("metrics", self.metrics),
+            ("probes", self.probes),
+            ("targets and probes", both),
+        ):
             labels = [choice.label for choice in choices]
             twice = sorted({label for label in labels if labels.count(label) > 1})
             if twice:

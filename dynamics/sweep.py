@@ -18,6 +18,7 @@ from dynamics import (
     models,
     plots,
     poolings,
+    probes,
     progress,
     report,
     sounds,
@@ -114,10 +115,11 @@ def check(sweep: Sweep) -> None:
     Raises
     ------
     ValueError, FileNotFoundError
-        For an unknown name of a model, pooling, metric, target or stimulus set (the message lists
-        what there is), an argument that a metric does not take or with a value that it cannot
-        use, a target that lacks what a metric needs, a source without checkpoints, a sound that
-        cannot be decoded, or a target without any of the stimuli.
+        For an unknown name of a model, pooling, metric, target, task or stimulus set (the message
+        lists what there is), an argument that a metric does not take or with a value that it
+        cannot use, a target that lacks what a metric needs, a source without checkpoints, a sound
+        that cannot be decoded, a target without any of the stimuli, or a task that cannot be
+        learned.
     """
     for choice in (sweep.model, sweep.baseline):
         if choice is not None:
@@ -138,10 +140,12 @@ def check(sweep: Sweep) -> None:
                 methods.shuffling(choice, sweep)
                 methods.rehearse(choice, sizes["stimulus"], sizes)
     _ = stimuli.digest  # decodes every sound
+    for task in probes.load_tasks(sweep, stimuli).values():
+        _ = task.stimuli.digest
 
 
 def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTree:
-    """Crawl, analyze, plot and report a sweep; only what is missing is computed.
+    """Crawl, analyze, probe, plot and report a sweep; only what is missing is computed.
 
     Parameters
     ----------
@@ -160,6 +164,8 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
     check(sweep)
     crawl.crawl(sweep)
     analyze.analyze(sweep, scheduler=scheduler)
+    if sweep.probes:
+        probes.probe(sweep)
     plot(sweep)
     if sweep.report:
         report.write(sweep.store)
@@ -198,11 +204,20 @@ def plot(sweep: Sweep) -> list[Path]:
             written += plots.save(figure, sweep.figures / name)
     for name, figure in plots.figures_of_steps(tree):
         written += plots.save(figure, sweep.figures / name)
+    if tasks := _probed(sweep, tree):
+        figure = plots.figure_of_targets(tree, probes.METRIC, tasks)
+        written += plots.save(figure, sweep.figures / f"emergence-{probes.METRIC}")
     return written
 
 
+def _probed(sweep: Sweep, tree: xr.DataTree) -> list[str]:
+    """Return the labels of the tasks of which there are results."""
+    groups = {choice.label: f"/results/{choice.label}/{probes.METRIC}" for choice in sweep.probes}
+    return [label for label, group in groups.items() if group in tree.groups]
+
+
 def half_times(sweep: Sweep) -> pd.DataFrame:
-    """Tabulate half-time and gain of the mean curve of every target, metric and layer.
+    """Tabulate half-time and gain of the mean curve of every target or task, metric and layer.
 
     Parameters
     ----------
@@ -216,29 +231,32 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
         high (limits of 95 %; infinite: the gain itself is uncertain; NaN: no resamples).
     """
     tree = store.open(sweep.store)
+    pairs = [
+        (target.label, metric.label)
+        for target in sweep.targets
+        for metric in sweep.metrics
+        if methods.applies(metric, target.label)
+    ]
     rows = []
-    for target in sweep.targets:
-        for metric in sweep.metrics:
-            if not methods.applies(metric, target.label):
-                continue
-            results = tree[f"results/{target.label}/{metric.label}"].to_dataset()
-            curve, resampled, _ = plots.resampled_curve(results)
-            times = emergence.half_time(curve)
-            limits = None if resampled is None else emergence.interval(curve, resampled)
-            for layer in curve["layer"].to_numpy():
-                one = curve.sel(layer=layer)
-                rows.append(
-                    {
-                        "target": target.label,
-                        "metric": metric.label,
-                        "layer": str(layer),
-                        "untrained": float(one.isel(step=0)),
-                        "final": float(one.isel(step=-1)),
-                        "half_time": float(times.sel(layer=layer)),
-                        "low": _limit(limits, "lower", layer),
-                        "high": _limit(limits, "upper", layer),
-                    }
-                )
+    for target, metric in [*pairs, *((task, probes.METRIC) for task in _probed(sweep, tree))]:
+        results = tree[f"results/{target}/{metric}"].to_dataset()
+        curve, resampled, _ = plots.resampled_curve(results)
+        times = emergence.half_time(curve)
+        limits = None if resampled is None else emergence.interval(curve, resampled)
+        for layer in curve["layer"].to_numpy():
+            one = curve.sel(layer=layer)
+            rows.append(
+                {
+                    "target": target,
+                    "metric": metric,
+                    "layer": str(layer),
+                    "untrained": float(one.isel(step=0)),
+                    "final": float(one.isel(step=-1)),
+                    "half_time": float(times.sel(layer=layer)),
+                    "low": _limit(limits, "lower", layer),
+                    "high": _limit(limits, "upper", layer),
+                }
+            )
     return pd.DataFrame(rows)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
@@ -17,6 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from dynamics.probes.scoring import METRICS
 
 _NEVER = -1e300
+
+
+Answers = Callable[[Sequence[float], np.ndarray, np.ndarray, np.ndarray, "Settings"], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -29,33 +32,100 @@ class Probe:
         What is chosen on the validation sounds.
     values : tuple of float
         What it is chosen from, strongest penalty first: that one wins ties.
-    make : callable
-        ``make(value, multilabel, seed)`` returns a classifier of scikit-learn.
+    answers : callable
+        ``answers(values, known, labels, unknown, settings)`` trains on `known` (n, p) with `labels`
+        (n, n_classes) and returns decision values of `unknown`, (n_values, m, n_classes).
     """
 
     hyperparameter: str
     values: tuple[float, ...]
-    make: Callable[[float, bool, int], Any]
+    answers: Answers
 
 
-def _ridge(alpha: float, multilabel: bool, seed: int) -> Any:
-    return RidgeClassifier(alpha=alpha, solver="cholesky")
+def ridge_answers(
+    values: Sequence[float],
+    known: np.ndarray,
+    labels: np.ndarray,
+    unknown: np.ndarray,
+    settings: Settings,
+) -> np.ndarray:
+    """Train ridge regressions on labels of +1 and -1, all penalties from one decomposition.
+
+    The same as scikit-learn's `RidgeClassifier` for each penalty, one class against the others.
+
+    Parameters
+    ----------
+    values : sequence of float
+        Penalties alpha in |Y - X B|^2 + alpha |B|^2.
+    known, labels, unknown
+        As in `Probe`; `known` is centred.
+    settings : Settings
+        Not looked at.
+
+    Returns
+    -------
+    array of shape (n_values, m, n_classes)
+        Decision values.
+    """
+    X, Y = known, np.where(labels, 1.0, -1.0)
+    mean = Y.mean(0)
+    if len(X) <= X.shape[1]:
+        s, U = np.linalg.eigh(X @ X.T)
+        A, M = U.T @ (Y - mean), unknown @ (X.T @ U)
+    else:
+        s, V = np.linalg.eigh(X.T @ X)
+        A, M = V.T @ (X.T @ (Y - mean)), unknown @ V
+    s = np.maximum(s, 0)
+    found = np.stack([M @ (A / (s + alpha)[:, None]) + mean for alpha in values])
+    found[..., ~labels.any(0)] = _NEVER
+    return found
 
 
-def _logistic(strength: float, multilabel: bool, seed: int) -> Any:
+def _one_by_one(make: Callable[[float, Settings], Any]) -> Answers:
+    """Make answers of a classifier of scikit-learn, trained anew for every penalty."""
+
+    def answers(
+        values: Sequence[float],
+        known: np.ndarray,
+        labels: np.ndarray,
+        unknown: np.ndarray,
+        settings: Settings,
+    ) -> np.ndarray:
+        occurs = labels.any(0)
+        if settings.multilabel:
+            occurs &= ~labels.all(0)
+        found = np.full((len(values), len(unknown), labels.shape[1]), _NEVER)
+        y = labels[:, occurs].astype(int) if settings.multilabel else labels.argmax(1)
+        for number, value in enumerate(values):
+            model = make(value, settings)
+            with warnings.catch_warnings():
+                # Unfinished after so many iterations is one more candidate to validate.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(known, y)
+            decision = getattr(model, "decision_function", None) or model.predict_proba
+            scores = decision(unknown)
+            if scores.ndim == 1:
+                scores = scores[:, None] if settings.multilabel else np.stack([-scores, scores], 1)
+            found[number][:, occurs] = scores
+        return found
+
+    return answers
+
+
+def _logistic(strength: float, settings: Settings) -> Any:
     model = LogisticRegression(C=strength, max_iter=300)
-    return OneVsRestClassifier(model) if multilabel else model
+    return OneVsRestClassifier(model) if settings.multilabel else model
 
 
-def _mlp(alpha: float, multilabel: bool, seed: int) -> Any:
-    return MLPClassifier((128,), alpha=alpha, max_iter=100, random_state=seed)
+def _mlp(alpha: float, settings: Settings) -> Any:
+    return MLPClassifier((128,), alpha=alpha, max_iter=100, random_state=settings.seed)
 
 
 PROBES: dict[str, Probe] = {
     # Features are standardised, but strongly correlated: small penalties are often the best.
-    "ridge": Probe("alpha", tuple(10.0**p for p in range(5, -5, -1)), _ridge),
-    "logistic": Probe("C", tuple(10.0**p for p in range(-5, 2)), _logistic),
-    "mlp": Probe("alpha", (100.0, 10.0, 1.0, 0.01), _mlp),
+    "ridge": Probe("alpha", tuple(10.0**p for p in range(5, -5, -1)), ridge_answers),
+    "logistic": Probe("C", tuple(10.0**p for p in range(-5, 2)), _one_by_one(_logistic)),
+    "mlp": Probe("alpha", (100.0, 10.0, 1.0, 0.01), _one_by_one(_mlp)),
 }
 
 
@@ -65,13 +135,39 @@ class Partition:
 
     Attributes
     ----------
-    train, valid, test : array of int
-        Places in the stimulus set; no row is in two of them.
+    choices : tuple of (array of int, array of int)
+        What the penalty is chosen by: rows to train and rows to validate, once or several times.
+    train : array of int
+        Rows that train in the end, with the chosen penalty: all of `choices`.
+    test : array of int
+        Rows that are in none of the others.
     """
 
+    choices: tuple[tuple[np.ndarray, np.ndarray], ...]
     train: np.ndarray
-    valid: np.ndarray
     test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How probes are fitted.
+
+    Attributes
+    ----------
+    kind : str
+        A name in `PROBES`.
+    metric : str
+        A name in `dynamics.probes.scoring.METRICS`.
+    multilabel : bool
+        Whether a sound can have any number of classes.
+    seed : int
+        Seed of the initial weights of ``"mlp"``.
+    """
+
+    kind: str = "ridge"
+    metric: str = "accuracy"
+    multilabel: bool = False
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,19 +190,11 @@ class Fit:
 
 
 def fit(
-    X: np.ndarray,
-    labels: np.ndarray,
-    part: Partition,
-    *,
-    kind: str = "ridge",
-    metric: str = "accuracy",
-    multilabel: bool = False,
-    seed: int = 0,
+    X: np.ndarray, labels: np.ndarray, part: Partition, settings: Settings | None = None
 ) -> Fit:
-    """Fit a probe on training sounds for every penalty, and keep the best on validation sounds.
+    """Choose a penalty on validation sounds, then train on these and the training sounds.
 
-    Features are standardised by the training sounds. As in HEAR (Turian et al. 2022,
-    arXiv 2203.03022) validation sounds choose and do not train.
+    Features are standardised by the sounds that train.
 
     Parameters
     ----------
@@ -116,53 +204,73 @@ def fit(
         True classes; those of the test sounds are not looked at.
     part : Partition
         Rows.
-    kind : str
-        A name in `PROBES`.
-    metric : str
-        A name in `dynamics.probes.scoring.METRICS`.
-    multilabel : bool
-        Whether a sound can have any number of classes.
-    seed : int
-        Seed of the initial weights of ``"mlp"``.
+    settings : Settings, optional
+        How; by default a ridge classifier chosen by accuracy.
 
     Returns
     -------
     Fit
-        Decision values of the test sounds.
+        With decision values of the test sounds.
     """
-    scaler = StandardScaler().fit(np.asarray(X[part.train], float))
-    train, valid, test = (scaler.transform(X[rows]) for rows in (part.train, part.valid, part.test))
-    probe, known = PROBES[kind], labels[part.train]
-    best: tuple[float, float, Any] | None = None
-    ones = np.ones((1, len(part.valid)))
-    for value in probe.values:
-        model = _trained(probe.make(value, multilabel, seed), train, known, multilabel)
-        score = float(METRICS[metric](model(valid), labels[part.valid], ones)[0])
-        if best is None or score > best[1]:
-            best = value, score, model
-    assert best is not None
-    return Fit(best[2](test), best[0], best[1])
+    settings = settings or Settings()
+    scores = validation_scores([X] * len(part.choices), labels, part, settings)
+    best = int(scores.argmax())
+    value = PROBES[settings.kind].values[best]
+    return Fit(decide(X, labels, part, value, settings), value, float(scores[best]))
 
 
-def _trained(
-    model: Any, X: np.ndarray, labels: np.ndarray, multilabel: bool
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Train a classifier; return its decision values for all classes, also those it never saw."""
-    occurs = labels.any(0)
-    if multilabel:
-        occurs &= ~labels.all(0)
-    with warnings.catch_warnings():
-        # A probe of 300 iterations is one of the candidates; validation sounds judge it.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(X, labels[:, occurs].astype(int) if multilabel else labels.argmax(1))
+def validation_scores(
+    spaces: Sequence[np.ndarray], labels: np.ndarray, part: Partition, settings: Settings
+) -> np.ndarray:
+    """Score every penalty on validation sounds.
 
-    def decide(X: np.ndarray) -> np.ndarray:
-        method = getattr(model, "decision_function", None) or model.predict_proba
-        values = method(X)
-        if values.ndim == 1:
-            values = values[:, None] if multilabel else np.column_stack([-values, values])
-        decision = np.full((len(X), labels.shape[1]), _NEVER)
-        decision[:, occurs] = values
-        return decision
+    Parameters
+    ----------
+    spaces : sequence of array of shape (n, p)
+        Activations, one space for each of `part.choices`.
+    labels, part, settings
+        As in `fit`.
 
-    return decide
+    Returns
+    -------
+    array of shape (n_values,)
+        Mean over `part.choices`, each by its number of validation sounds.
+    """
+    probe = PROBES[settings.kind]
+    table = []
+    for X, (train, valid) in zip(spaces, part.choices):
+        known, unknown = _standardised(X, train, valid)
+        ones = np.ones((1, len(valid)))
+        answers = probe.answers(probe.values, known, labels[train], unknown, settings)
+        metric = METRICS[settings.metric]
+        table.append([metric(answer, labels[valid], ones)[0] for answer in answers])
+    return np.average(table, axis=0, weights=[len(valid) for _, valid in part.choices])
+
+
+def decide(
+    X: np.ndarray, labels: np.ndarray, part: Partition, value: float, settings: Settings
+) -> np.ndarray:
+    """Train with one penalty on all but the test sounds; return decision values of those.
+
+    Parameters
+    ----------
+    X, labels, part, settings
+        As in `fit`.
+    value : float
+        The hyperparameter.
+
+    Returns
+    -------
+    array of shape (n_test, n_classes)
+        Decision values.
+    """
+    known, unknown = _standardised(X, part.train, part.test)
+    return PROBES[settings.kind].answers([value], known, labels[part.train], unknown, settings)[0]
+
+
+def _standardised(
+    X: np.ndarray, train: np.ndarray, other: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    scaler = StandardScaler().fit(X[train].astype(float))
+    known, unknown = (scaler.transform(X[rows].astype(float)) for rows in (train, other))
+    return known, unknown

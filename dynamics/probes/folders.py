@@ -137,7 +137,7 @@ def folder(
 def stimuli_category(*, stimuli: StimulusSet, seed: int = 0) -> Task:
     """Tell the categories of the sweep's own stimuli apart, from the activations in the store.
 
-    Five stratified folds: each tests once, the next one chooses, three train.
+    Five stratified folds: each tests once, the others choose by leaving each out once.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def _fsdd(what: str, part: int, limit: int | None, seed: int) -> Task:
     parts = [name.split("_") for name in stimuli.names]
     takes = [int(own[2]) for own in parts]
     splits = ["test" if take < 5 else "valid" if take < 10 else "train" for take in takes]
-    kept = limited(splits, splits, limit, seed=seed)
+    kept = limited([own[part] for own in parts], splits, limit, seed=seed)
     return make_task(
         f"fsdd-{what}",
         subset(stimuli, kept),

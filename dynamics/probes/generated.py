@@ -28,9 +28,9 @@ def pitch_class(
 ) -> Task:
     """Tell the twelve pitch classes apart, whatever octave and timbre.
 
-    A sound is a harmonic tone in one of four octaves (C2 to B5, 65 to 988 Hz), up to 20 cents out of
-    tune. Slope of the spectrum, two formants, strength of even harmonics, a missing fundamental in
-    one of four, attack, decay, vibrato and some noise are drawn for every sound.
+    A sound is a harmonic tone in one of four octaves (C2 to B5, 65 to 988 Hz), up to 20 cents out
+    of tune. Slope of the spectrum, two formants, strength of even harmonics, a missing fundamental
+    in one of four, attack, decay, vibrato and some noise are drawn for every sound.
 
     Parameters
     ----------

@@ -46,10 +46,10 @@ def hear(*, path: str, limit: int | None = None, seed: int = 0) -> Task:
     """Make a task of a HEAR task folder, with its official splits or folds.
 
     Sounds are taken from the highest sampling rate that is there. The metric is the first of the
-    metadata's `evaluation` (`top1_acc`, `pitch_acc` with `chroma_acc` beside it, or `mAP`). Three
-    things differ from HEAR's own evaluation: its probe is a network of one or two hidden layers,
-    its mAP counts a class without test sounds, and with folds it chooses hyper-parameters once,
-    on the fold that is tested next; here every fold chooses for itself.
+    metadata's `evaluation` (`top1_acc`, `pitch_acc` with `chroma_acc` beside it, or `mAP`). What
+    differs from HEAR's own evaluation: its probe is a small network, its validation sounds never
+    train, its mAP counts a class without test sounds, and with folds it chooses
+    hyper-parameters once, by a fold that is tested next; here every test fold has its own.
 
     Parameters
     ----------
@@ -95,12 +95,13 @@ def hear(*, path: str, limit: int | None = None, seed: int = 0) -> Task:
         for split in _splits(root)
         for file, labels in _read(root / f"{split}.json", root).items()
     ]
-    kept = limited(members, [split for split, _, _ in members], limit, seed=seed)
+    every = [labels for _, _, labels in members]
+    kept = limited(every, [split for split, _, _ in members], limit, seed=seed)
     members = [members[row] for row in kept]
     rate = _rate(root, name)
     files = [root / rate / split / file for split, file, _ in members]
     if gone := [file for file in files if not file.is_file()]:
-        raise FileNotFoundError(f"HEAR task '{name}': {gone[0]} does not exist: complete the folder")
+        raise FileNotFoundError(f"HEAR task '{name}': {gone[0]} is missing: complete the folder")
     stimuli = StimulusSet(
         name=name,
         names=tuple(f"{split}/{file}" for split, file, _ in members),

@@ -11,7 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from dynamics import emergence
-from dynamics.probes.fitting import Fit, fit
+from dynamics.probes.fitting import Fit, Settings, fit
 from dynamics.probes.mixing import fit_mix, mixed_layers
 from dynamics.probes.scoring import METRICS, bootstrap_counts, chroma_accuracy, class_scores
 from dynamics.probes.task import Task
@@ -84,7 +84,7 @@ def probe_layers(
     dict of str to (dimensions, array)
         Variables as `ATTRS` describes them, without the step axis.
     """
-    options = {"kind": kind, "metric": task.metric, "multilabel": task.multilabel, "seed": seed}
+    settings = Settings(kind, task.metric, task.multilabel, seed)
     parts = task.partitions
     counts = bootstrap_counts([p.test for p in parts], n=len(task.splits), resamples=resamples,
                               seed=seed)  # fmt: skip
@@ -94,8 +94,8 @@ def probe_layers(
         threadpool_limits(1, user_api="blas"),
         ThreadPoolExecutor(workers or os.cpu_count()) as pool,
     ):
-        fits = list(pool.map(lambda job: fit(job[0], task.labels, job[1], **options), jobs))
-        mixes, weights = _mixes(layers, task, options) if mix and len(layers) > 1 else ([], None)
+        fits = list(pool.map(lambda job: fit(job[0], task.labels, job[1], settings), jobs))
+        mixes, weights = _mixes(layers, task, settings) if mix and len(layers) > 1 else ([], None)
     each = [fits[start : start + len(parts)] for start in range(0, len(fits), len(parts))]
     values: Variables = {
         "score": (("layer",), np.array([_folds(task, own).mean() for own in each])),
@@ -119,14 +119,14 @@ def probe_layers(
 
 
 def _mixes(
-    layers: Mapping[str, np.ndarray], task: Task, options: Mapping[str, Any]
+    layers: Mapping[str, np.ndarray], task: Task, settings: Settings
 ) -> tuple[list[Fit], np.ndarray | None]:
     names = list(layers)
     places = mixed_layers([X.shape[1] for X in layers.values()])
     if len(places) < 2:
         return [], None
     chosen = [layers[names[place]] for place in places]
-    found = [fit_mix(chosen, task.labels, part, **options) for part in task.partitions]
+    found = [fit_mix(chosen, task.labels, part, settings) for part in task.partitions]
     weights = np.full(len(names), np.nan)
     weights[places] = np.mean([own for _, own in found], axis=0)
     return [own for own, _ in found], weights

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dynamics import crawl, extract, models, progress, sounds, store
+from dynamics import crawl, extract, models, poolings, progress, sounds, store
 from dynamics.checkpoints import Checkpoint
 from dynamics.config import Choice, Sweep
 from dynamics.models import Model
-from dynamics.probes import PROBES, Task, load
+from dynamics.probes.fitting import PROBES
 from dynamics.probes.layers import ATTRS, probe_layers
 from dynamics.probes.scoring import chance, chroma_accuracy
+from dynamics.probes.table import load
+from dynamics.probes.task import Task
 from dynamics.sounds import StimulusSet
 
 logger = logging.getLogger(__name__)
@@ -105,7 +107,7 @@ def load_tasks(sweep: Sweep, stimuli: StimulusSet) -> dict[str, Task]:
     Raises
     ------
     ValueError, TypeError, FileNotFoundError
-        As of `dynamics.probes.load`, and for an unknown kind of probe.
+        As of `load`, and for an unknown kind of probe.
     """
     tasks = {}
     for choice in sweep.probes:
@@ -131,7 +133,7 @@ def _begin(
     records: Mapping[int, Mapping[str, Any]],
 ) -> _Job:
     kind, mix, _ = _settings(choice)
-    known = root.attrs.asdict()["identity"]
+    known: Any = root.attrs["identity"]
     identity = {
         "metric": METRIC,
         "score": task.metric,
@@ -148,7 +150,7 @@ def _begin(
     coordinates: dict[str, tuple[str, Sequence]] = {
         "layer": ("layer", store.layer_names(root)),
         "class": ("class", task.classes),
-        "split": ("split", np.arange(len(task.partitions))),
+        "split": ("split", list(range(len(task.partitions)))),
     }
     group = store.begin_result(
         root, choice.label, METRIC, identity=identity, coordinates=coordinates
@@ -174,8 +176,15 @@ def _write_constants(group: zarr.Group, sweep: Sweep, task: Task, kind: str) -> 
     if sweep.baseline is not None:
         layers = extract.features(sweep.baseline.name, task.stimuli, **sweep.baseline.arguments)
         last = list(layers)[-1]
-        options = {"kind": kind, "mix": False, "seed": sweep.seed, "workers": sweep.workers}
-        found = probe_layers({last: layers[last]}, task, resamples=sweep.resamples, **options)
+        found = probe_layers(
+            {last: layers[last]},
+            task,
+            kind=kind,
+            mix=False,
+            resamples=sweep.resamples,
+            seed=sweep.seed,
+            workers=sweep.workers,
+        )
         for name, (dims, values) in found.items():
             if name in ("score", "chroma_score", "fold_score", "resample_score"):
                 key = "baseline" if name == "score" else f"baseline_{name}"
@@ -184,10 +193,10 @@ def _write_constants(group: zarr.Group, sweep: Sweep, task: Task, kind: str) -> 
     if task.chroma is not None:
         level = np.mean([_chroma_chance(task, part.train, part.test) for part in parts])
         text = "chroma accuracy of the best constant answer"
-        store.write_constant(group, "chance_chroma", (), level, description=text)
+        store.write_constant(group, "chance_chroma", (), np.asarray(level), description=text)
     level = np.mean([chance(task.metric, labels[p.train], labels[p.test]) for p in parts])
     text = "score of the best constant answer, that has heard nothing"
-    store.write_constant(group, "chance", (), level, description=text)
+    store.write_constant(group, "chance", (), np.asarray(level), description=text)
 
 
 def _chroma_chance(task: Task, train: np.ndarray, test: np.ndarray) -> float:
@@ -223,12 +232,12 @@ def _run(
             key = job.task.stimuli.digest
             if key not in extracted:
                 extracted[key] = _extract(sweep, model, job.task.stimuli, batches, key, len(sets))
-            layers = extracted[key]
-            if isinstance(layers, Exception):
+            heard_by = extracted[key]
+            if isinstance(heard_by, Exception):
                 failed += 1
-                logger.warning("no probe of %s at step %d: %s", job.label, step, layers)
+                logger.warning("no probe of %s at step %d: %s", job.label, step, heard_by)
             else:
-                _finish(sweep, job, step, layers, str(records[step]["sha256"]))
+                _finish(sweep, job, step, heard_by, str(records[step]["sha256"]))
             advance(note=f"{job.label} step {step}")
     return failed
 
@@ -273,7 +282,11 @@ def _extract(
                 batch_size=sweep.batch_size,
                 keep_bytes=extract._KEEP_BYTES // sets,
             )
-        return extract.extract(model, batches[key], pooling=sweep.pooling)
+        pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+        # A probe has one row a sound.
+        if pooling.rate is not None:
+            pooling = poolings.make("mean")
+        return extract.extract(model, batches[key], pooling=pooling)
     except crawl._FAULTS as fault:
         return fault
 

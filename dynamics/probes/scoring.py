@@ -56,9 +56,7 @@ def mean_average_precision(
     return np.where(occurs, each, 0).sum(1) / np.maximum(occurs.sum(1), 1)
 
 
-def average_precision(
-    decision: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def average_precision(decision: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Average precision: sum over thresholds of (recall_k - recall_{k-1}) precision_k.
 
     Parameters

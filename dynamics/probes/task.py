@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -60,20 +61,28 @@ class Task:
     def partitions(self) -> list[Partition]:
         """Rows that train, choose and test.
 
-        One partition for train, valid and test. With folds as many as there are, as in HEAR: each
-        fold is the test set once, the next one (the first after the last) chooses, the others
-        train.
+        One partition for train, valid and test. With folds as many as there are: each fold is the
+        test set once. Published folds choose as in HEAR, by the next fold (the first after the
+        last), which is cheap; where `stored`, each of the other folds validates once, which wastes
+        none of the few sounds.
         """
         splits = np.array(self.splits)
         names = sorted(set(self.splits))
         if set(names) <= set(SPLITS):
-            return [Partition(*(np.flatnonzero(splits == name) for name in SPLITS))]
+            train, valid, test = (np.flatnonzero(splits == name) for name in SPLITS)
+            return [Partition(((train, valid),), np.sort(np.concatenate([train, valid])), test)]
         found = []
-        for number, test in enumerate(names):
-            valid = names[(number + 1) % len(names)]
-            rest = ~np.isin(splits, (test, valid))
-            rows = (rest, splits == valid, splits == test)
-            found.append(Partition(*map(np.flatnonzero, rows)))
+        for number, tested in enumerate(names):
+            others = names[number + 1 :] + names[:number]
+            choices = tuple(
+                (
+                    np.flatnonzero((splits != tested) & (splits != other)),
+                    np.flatnonzero(splits == other),
+                )
+                for other in (others if self.stored else others[:1])
+            )
+            rows = np.flatnonzero(splits != tested)
+            found.append(Partition(choices, rows, np.flatnonzero(splits == tested)))
         return found
 
     @property
@@ -232,12 +241,12 @@ def new_folds(labels: Sequence[str], *, seed: int = 0, name: str = "") -> list[s
 def limited(
     labels: Sequence, splits: Sequence[str], limit: int | None, *, seed: int = 0
 ) -> list[int]:
-    """Choose at most so many sounds of each split, at random but the same for one seed.
+    """Choose at most so many sounds of each split, class after class in turn, drawn by a seed.
 
     Parameters
     ----------
     labels, splits : sequence
-        Of every sound.
+        Of every sound; labels of any hashable kind.
     limit : int or None
         How many of each split; None for all.
     seed : int
@@ -253,7 +262,13 @@ def limited(
     for split in sorted(set(splits)):
         rows = np.flatnonzero(np.asarray(splits) == split)
         if limit is not None and len(rows) > limit:
-            rows = rng.permutation(rows)[:limit]
+            rows = rng.permutation(rows)
+            seen: Counter = Counter()
+            turns = []
+            for row in rows:
+                turns.append(seen[labels[row]])
+                seen[labels[row]] += 1
+            rows = rows[np.argsort(turns, kind="stable")][:limit]
         kept += rows.tolist()
     return sorted(kept)
 
@@ -279,9 +294,12 @@ def _check_splits(task: Task) -> None:
 
 
 def _check_part(task: Task, part: Partition, official: bool) -> None:
-    train, test = task.labels[part.train], task.labels[part.test]
-    if train.any(0).sum() < 2:
-        raise ValueError(f"task '{task.name}': the training sounds are of one class: add others")
+    for rows, _ in part.choices:
+        if task.labels[rows].any(0).sum() < 2:
+            raise ValueError(
+                f"task '{task.name}': the training sounds are of one class: add others"
+            )
+    train, test = task.labels[part.choices[0][0]], task.labels[part.test]
     untaught = np.flatnonzero(test.any(0) & ~train.any(0))
     if len(untaught) and not official:
         own = task.labels[:, untaught[0]].sum()

@@ -186,7 +186,7 @@ def call(rng: np.random.Generator, sample_rate: int, seconds: float) -> np.ndarr
     """Animal-like calls: one gesture of rising or falling pitch, repeated with small changes."""
     t = _times(sample_rate, seconds)
     length = _log_uniform(rng, 0.04, 0.5)
-    onsets = np.arange(rng.uniform(0, 0.3), seconds, length * rng.uniform(1.2, 4))
+    onsets = np.arange(rng.uniform(0, min(0.3, seconds / 2)), seconds, length * rng.uniform(1.2, 4))
     which = np.clip(np.searchsorted(onsets, t, side="right") - 1, 0, None)
     phase = np.clip((t - onsets[which]) / length, 0, 1)
     highest = 0.3 * sample_rate

@@ -1,0 +1,263 @@
+import numpy as np
+import pytest
+import sklearn.metrics
+import torch
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.preprocessing import StandardScaler
+
+from dynamics import emergence
+from dynamics.probes import PROBES, fitting, layers, make_task, mixing, scoring
+from dynamics.probes.fitting import Partition, Settings, fit
+from dynamics.sounds import StimulusSet
+
+N = 120
+
+
+def silent_set(n, categories=None):
+    return StimulusSet(
+        name="none",
+        names=tuple(f"s{i}" for i in range(n)),
+        categories=tuple(categories or ["x"] * n),
+        durations=np.ones(n),
+        sources=(lambda: (np.zeros(8, "float32"), 8000),) * n,
+    )
+
+
+def classes_and_space(*, strength, n=N, p=20, k=4, seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.arange(n) % k)
+    X = strength * rng.standard_normal((k, p))[y] + rng.standard_normal((n, p))
+    return y, X
+
+
+def thirds(n=N):
+    rows = np.random.default_rng(5).permutation(n)
+    train, valid, test = np.split(rows, [n // 2, 3 * n // 4])
+    return Partition(((train, valid),), np.concatenate([train, valid]), test)
+
+
+def hot(y, k=4):
+    return np.eye(k, dtype=bool)[y]
+
+
+@pytest.mark.parametrize(("n", "p"), [(120, 20), (40, 40), (40, 90)])
+def test_ridge_answers_are_those_of_scikit_learn_for_every_penalty(n, p):
+    y, X = classes_and_space(strength=0.5, n=n, p=p)
+    X = StandardScaler().fit_transform(X)
+    values = [1e4, 10.0, 0.1]
+    found = fitting.ridge_answers(values, X, hot(y), X[:9] + 1, Settings())
+    for value, decision in zip(values, found):
+        model = RidgeClassifier(value).fit(X, y)
+        # two solvers of one well-conditioned system in float64
+        np.testing.assert_allclose(decision, model.decision_function(X[:9] + 1), atol=1e-7)
+
+
+def test_the_penalty_is_the_best_on_validation_sounds_and_both_then_train():
+    y, X = classes_and_space(strength=0.35)
+    part = thirds()
+    (train, valid), test = part.choices[0], part.test
+    found = fit(X, hot(y), part, Settings("logistic"))
+    scaler = StandardScaler().fit(X[train])
+    accuracy = [
+        LogisticRegression(C=C, max_iter=300)
+        .fit(scaler.transform(X[train]), y[train])
+        .score(scaler.transform(X[valid]), y[valid])
+        for C in PROBES["logistic"].values
+    ]
+    assert found.value == PROBES["logistic"].values[int(np.argmax(accuracy))]
+    assert found.validation == max(accuracy)
+    scaler = StandardScaler().fit(X[part.train])
+    model = LogisticRegression(C=found.value, max_iter=300)
+    model.fit(scaler.transform(X[part.train]), y[part.train])
+    expected = model.decision_function(scaler.transform(X[test]))
+    np.testing.assert_allclose(found.decision, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", list(PROBES))
+def test_a_planted_difference_is_found_and_random_labels_stay_at_chance(kind):
+    part = thirds()
+    truth = hot(classes_and_space(strength=1.0)[0])
+    ones = np.ones((1, len(part.test)))
+    y, X = classes_and_space(strength=1.0)
+    found = fit(X, hot(y), part, Settings(kind))
+    assert scoring.accuracy(found.decision, truth[part.test], ones)[0] > 0.95
+    scores = []
+    for seed in range(8):
+        labels = hot(np.random.default_rng(seed).permutation(y))
+        found = fit(X, labels, part, Settings(kind))
+        scores.append(scoring.accuracy(found.decision, labels[part.test], ones)[0])
+    # 240 answers at a chance of 1/4: three standard errors are 0.084
+    assert abs(np.mean(scores) - 0.25) < 0.085
+
+
+@pytest.mark.parametrize("kind", list(PROBES))
+def test_poisoned_test_labels_change_nothing_that_is_chosen_or_answered(kind):
+    y, X = classes_and_space(strength=0.4)
+    part = thirds()
+    poisoned = y.copy()
+    poisoned[part.test] = (poisoned[part.test] + 1) % 4
+    one, other = (fit(X, hot(labels), part, Settings(kind)) for labels in (y, poisoned))
+    assert (one.value, one.validation) == (other.value, other.validation)
+    np.testing.assert_array_equal(one.decision, other.decision)
+    spaces = [X, X[:, ::-1].copy()]
+    (one, w), (other, v) = (
+        mixing.fit_mix(spaces, hot(labels), part, Settings(kind)) for labels in (y, poisoned)
+    )
+    np.testing.assert_array_equal(one.decision, other.decision)
+    np.testing.assert_array_equal(w, v)
+    # Validation labels, though, do choose.
+    valid = part.choices[0][1]
+    shifted = y.copy()
+    shifted[valid] = (shifted[valid] + 1) % 4
+    assert fit(X, hot(shifted), part, Settings(kind)).validation != one.validation
+
+
+def test_average_precision_with_weights_and_ties_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    decision = rng.integers(0, 12, (60, 3)).astype(float)  # many ties
+    labels = rng.random((60, 3)) < 0.3
+    weights = np.vstack([np.ones(60), rng.integers(0, 4, (5, 60))])
+    found = scoring.average_precision(decision, labels, weights)
+    for row, own in enumerate(weights):
+        for column in range(3):
+            expected = sklearn.metrics.average_precision_score(
+                labels[:, column], decision[:, column], sample_weight=own
+            )
+            np.testing.assert_allclose(found[row, column], expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        scoring.mean_average_precision(decision, labels, weights), found.mean(1), rtol=1e-12
+    )
+    labels[:, 1] = False  # a class that does not occur is left out of the mean
+    np.testing.assert_allclose(
+        scoring.mean_average_precision(decision, labels, weights), found[:, [0, 2]].mean(1)
+    )
+
+
+def test_accuracy_and_chroma_accuracy_count_what_they_say():
+    labels = hot(np.array([0, 1, 2, 3]))
+    decision = hot(np.array([0, 2, 2, 1])).astype(float)
+    rows = np.array([[1, 1, 1, 1], [0, 2, 2, 0]])
+    np.testing.assert_allclose(scoring.accuracy(decision, labels, rows), [0.5, 0.5])
+    chroma = np.array([9, 10, 10, 11])  # classes 1 and 2 are an octave apart
+    np.testing.assert_allclose(scoring.chroma_accuracy(decision, labels, rows, chroma), [0.75, 1.0])
+    np.testing.assert_array_equal(scoring.class_scores("accuracy", decision, labels), [1, 0, 1, 0])
+    train, test = hot(np.array([1, 1, 1, 0])), hot(np.array([1, 0, 2, 3, 1]))
+    assert scoring.chance("accuracy", train, test) == 0.4
+    assert scoring.chance("mAP", train, test) == pytest.approx(test.mean(0).mean())
+
+
+def test_several_labels_a_sound_are_scored_by_mean_average_precision():
+    rng = np.random.default_rng(2)
+    labels = rng.random((N, 3)) < 0.4
+    X = labels @ rng.standard_normal((3, 15)) * 2 + rng.standard_normal((N, 15))
+    part = thirds()
+    ones = np.ones((1, len(part.test)))
+    for kind in ("ridge", "logistic"):
+        found = fit(X, labels, part, Settings(kind, "mAP", multilabel=True))
+        score = scoring.mean_average_precision(found.decision, labels[part.test], ones)
+        assert score[0] > 0.9
+    part = Partition(part.choices, part.train, part.test)
+    labels[part.train, 2] = False  # a class without a positive sound to learn from
+    for kind in PROBES:
+        found = fit(X, labels, part, Settings(kind, "mAP", multilabel=True))
+        assert np.isfinite(found.decision).all()
+
+
+def test_the_mix_weighs_the_layer_that_knows_and_beats_the_mean_of_layers():
+    y, good = classes_and_space(strength=0.6)
+    rng = np.random.default_rng(9)
+    noise = [rng.standard_normal(good.shape) for _ in range(3)]
+    found, weights = mixing.fit_mix([noise[0], good, *noise[1:]], hot(y), thirds())
+    assert weights.argmax() == 1 and weights[1] > 0.6
+    np.testing.assert_allclose(weights.sum(), 1, atol=1e-6)
+    assert weights.min() > 0
+    part = thirds()
+    ones = np.ones((1, len(part.test)))
+    score = scoring.accuracy(found.decision, hot(y)[part.test], ones)[0]
+    mean = fit(np.mean([*noise, good], axis=0), hot(y), part)
+    assert score > scoring.accuracy(mean.decision, hot(y)[part.test], ones)[0] + 0.1
+
+
+def test_mix_weights_are_a_minimum_of_their_loss():
+    y, X = classes_and_space(strength=0.5, p=6)
+    first = np.arange(6) < 3  # each layer knows half
+    Z = np.stack([np.where(first, X, 0), np.where(first, 0, X)])
+    Z = torch.from_numpy(Z.astype("float32"))
+    labels, penalty = hot(y), 0.1
+
+    def loss(logit):
+        w = torch.softmax(torch.tensor([logit, 0.0]), 0)
+        mix = torch.tensordot(w, Z, dims=1).double().numpy()
+        mix /= np.sqrt((mix**2).mean())
+        # the same loss in scikit-learn's scaling: mean cross-entropy + |B|^2 / (2 C n)
+        model = LogisticRegression(C=4 / (2 * penalty * len(y)), max_iter=500, tol=1e-9)
+        model.fit(mix, y)
+        own = -np.log(model.predict_proba(mix)[labels]).mean()
+        return own + penalty * (model.coef_**2).sum() / 4
+
+    found = mixing.layer_weights(Z, labels, penalty)
+    logit = float(torch.log(found[0] / found[1]))
+    assert abs(logit) < 3
+    assert loss(logit) < min(loss(logit - 0.2), loss(logit + 0.2))
+
+
+def test_layers_of_another_width_are_left_out_of_the_mix():
+    assert mixing.mixed_layers([512, 768, 768]) == [1, 2]
+    assert mixing.mixed_layers([4, 4, 8, 8]) == [2, 3]
+    y, X = classes_and_space(strength=0.6)
+    task = make_task("t", silent_set(N), [str(c) for c in y], ["train", "valid", "test"] * (N // 3))
+    values = layers.probe_layers({"a": X[:, :7], "b": X, "c": X + 1}, task, resamples=0)
+    assert np.isnan(values["layer_weight"][1][0]) and values["layer_weight"][1][1:].sum() > 0.99
+
+
+def test_scores_of_folds_are_means_over_folds_and_resamples_are_paired():
+    y, X = classes_and_space(strength=0.5)
+    task = make_task("t", silent_set(N), [str(c) for c in y], [f"fold{i % 4}" for i in range(N)])
+    noise = np.random.default_rng(3).standard_normal(X.shape)
+    spaces = {"good": X, "same": X.copy(), "noise": noise}
+    values = layers.probe_layers(spaces, task, resamples=400, seed=1)
+    score, folds = values["score"][1], values["fold_score"][1]
+    assert folds.shape == (3, 4)
+    np.testing.assert_allclose(score, folds.mean(1))
+    assert score[0] > 0.6 and abs(score[2] - 0.25) < 0.13
+    again = values["resample_score"][1]
+    np.testing.assert_array_equal(again[0], again[1])
+    # Accuracy is a mean: its bootstrap has the deviation of a proportion, within 400 draws' 10 %.
+    expected = np.sqrt(np.mean(folds[0] * (1 - folds[0]) / 30) / 4)
+    np.testing.assert_allclose(again[0].std(), expected, rtol=0.15)
+    one = layers.probe_layers(spaces, task, resamples=400, seed=1, workers=1)
+    for name, (_, array) in one.items():
+        np.testing.assert_array_equal(array, values[name][1])
+
+
+def test_probe_curves_have_half_times_with_intervals():
+    import xarray as xr
+
+    from dynamics import accessor  # noqa: F401
+
+    y, X = classes_and_space(strength=1.0)
+    noise = np.random.default_rng(3).standard_normal(X.shape)
+    labels, splits = [str(c) for c in y], ["train", "valid", "test"] * (N // 3)
+    task = make_task("t", silent_set(N), labels, splits)
+    steps = np.array([0, 10, 30, 100, 300, 1000])
+    shares = 0.5 / (1 + np.exp(-3 * (np.log10(steps + 1) - 1.7)))
+    rows = [
+        layers.probe_layers({"l0": a * X + noise, "l1": 0.3 * X + noise}, task, mix=False)
+        for a in shares
+    ]
+    results = xr.Dataset(
+        {
+            name: (("step", *rows[0][name][0]), np.stack([row[name][1] for row in rows]))
+            for name in ("score", "resample_score")
+        },
+        coords={"step": steps, "layer": ["l0", "l1"]},
+    )
+    results["resample_score"].attrs.update(layers.ATTRS["resample_score"])
+    found = results.dynamics.half_time()
+    assert 5 < found["estimate"].sel(layer="l0") < 300
+    assert found["lower"].sel(layer="l0") <= found["estimate"].sel(layer="l0")
+    assert np.isnan(found["estimate"].sel(layer="l1"))
+    together = emergence.correlate(
+        results["score"].rename("brain"), results["score"], resampled=results["resample_score"]
+    )
+    np.testing.assert_allclose(together["r"].sel(form="raw", layer="l0"), 1, atol=1e-9)
