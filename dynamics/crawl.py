@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 Read = tuple[Path, dict[str, torch.Tensor], str]
 """Where a checkpoint is, its weights, and its content hash."""
 
-_UNTRAINED = "untrained:"
+UNTRAINED = "untrained:"
 
 # What a broken checkpoint raises while it is read, fitted to the network or run.
-_FAULTS = (ValueError, OSError, RuntimeError, KeyError, TypeError, EOFError)
+FAULTS = (ValueError, OSError, RuntimeError, KeyError, TypeError, EOFError)
 
 
 def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str, int]:
@@ -160,7 +160,7 @@ def _complete(found: Sequence[Checkpoint]) -> list[Checkpoint]:
 
 
 def _is_due(checkpoint: Checkpoint, record: Mapping[str, Any]) -> bool:
-    if record["uri"].startswith(_UNTRAINED):
+    if record["uri"].startswith(UNTRAINED):
         return True  # the run's own step 0 has come and takes the control's place
     changed = record["bytes"] != checkpoint.bytes or record["uri"] != checkpoint.uri
     if record["status"] == store.DONE and changed:
@@ -181,7 +181,7 @@ def _is_due(checkpoint: Checkpoint, record: Mapping[str, Any]) -> bool:
 def _missing_controls(root: zarr.Group, sweep: Sweep) -> dict[int, list[tuple[zarr.Group, int]]]:
     """Give untrained networks their rows; return by seed the places that are still empty."""
     missing: dict[int, list[tuple[zarr.Group, int]]] = {}
-    uri = _UNTRAINED + " freshly initialised from seed {}, not of this run"
+    uri = UNTRAINED + " freshly initialised from seed {}, not of this run"
     if sweep.untrained:
         store.plan(root, [(0, uri.format(sweep.seed), 0)])
         if store.statuses(root)[0] != store.DONE:
@@ -204,10 +204,10 @@ def _add_untrained(
     sample: Checkpoint,
 ) -> None:
     """Put networks of the architecture of a checkpoint with fresh weights into their places."""
-    for _, read in _read_ahead([sample], sweep):  # within the loop, the file is there
+    for _, read in read_ahead([sample], sweep):  # within the loop, the file is there
         for seed, places in seeds.items():
             with _Outcome(network) as outcome:
-                outcome.layers = network.fresh(_checked(read), seed)
+                outcome.layers = network.fresh(checked(read), seed)
                 outcome.columns["sha256"] = f"untrained-{seed}"
             for group, row in places:
                 outcome.commit(group, row)
@@ -226,11 +226,11 @@ def _extract_all(
     advance: progress.Advance,
 ) -> None:
     outcome = _Outcome(network)
-    for checkpoint, read in _read_ahead(todo, sweep):
+    for checkpoint, read in read_ahead(todo, sweep):
         with outcome:
             outcome.columns = {"uri": checkpoint.uri, "bytes": checkpoint.bytes}
-            outcome.columns["sha256"] = _checked(read)[2]
-            outcome.layers = network.layers(_checked(read))
+            outcome.columns["sha256"] = checked(read)[2]
+            outcome.layers = network.layers(checked(read))
         outcome.commit(root, checkpoint.step, before=records[checkpoint.step])
         if outcome.error:
             logger.warning("step %d failed: %s", checkpoint.step, outcome.error)
@@ -253,21 +253,28 @@ class Network:
         self.batches: Iterable[extract.Batch] | None = None
         self._model: models.Model | None = None
 
-    def layers(self, read: Read) -> dict[str, np.ndarray]:
-        """Return every layer's pooled activations with the weights of a checkpoint."""
+    def model(self, read: Read) -> models.Model:
+        """Return the network with the weights of a checkpoint, until the next call."""
         path, weights, _ = read
         if self._model is None:
             self._model = models.load(self.sweep.model.name, path, state=weights, **self._settings)
         else:
             self._model.load_weights(weights)
-        return self._pooled(self._model)
+        return self._model
+
+    def fresh_model(self, read: Read, seed: int) -> models.Model:
+        """Return another network of the same architecture with fresh weights."""
+        path, weights, _ = read
+        settings = self._settings | {"seed": seed}
+        return models.untrained(self.sweep.model.name, path, state=weights, **settings)
+
+    def layers(self, read: Read) -> dict[str, np.ndarray]:
+        """Return every layer's pooled activations with the weights of a checkpoint."""
+        return self._pooled(self.model(read))
 
     def fresh(self, read: Read, seed: int) -> dict[str, np.ndarray]:
         """Return those of the same architecture with fresh weights."""
-        path, weights, _ = read
-        settings = self._settings | {"seed": seed}
-        model = models.untrained(self.sweep.model.name, path, state=weights, **settings)
-        return self._pooled(model)
+        return self._pooled(self.fresh_model(read, seed))
 
     @property
     def _settings(self) -> dict[str, Any]:
@@ -297,7 +304,7 @@ class _Outcome:
         return self
 
     def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> bool:
-        if isinstance(fault, _FAULTS):
+        if isinstance(fault, FAULTS):
             self.error = _sentence(fault)
             return True
         return False
@@ -336,7 +343,7 @@ def _check_versions(
     changed = {name: recorded.get(name, "unknown") for name in current}
     changed = {name: old for name, old in changed.items() if old != current[name]}
     names = ", ".join(f"{name} {old} -> {current[name]}" for name, old in changed.items())
-    for checkpoint, read in _read_ahead(done, sweep):
+    for checkpoint, read in read_ahead(done, sweep):
         if isinstance(read, Exception):
             continue
         stored = store.read_activations(sweep.store, checkpoint.step)
@@ -363,13 +370,14 @@ def _sentence(fault: BaseException) -> str:
     return " ".join(str(fault).split()) or type(fault).__name__
 
 
-def _checked(read: Read | Exception) -> Read:
+def checked(read: Read | Exception) -> Read:
+    """Return what was read of a checkpoint, or raise what stood in the way."""
     if isinstance(read, Exception):
         raise read
     return read
 
 
-def _read_ahead(
+def read_ahead(
     todo: Sequence[Checkpoint], sweep: Sweep
 ) -> Iterator[tuple[Checkpoint, Read | Exception]]:
     """Fetch and read the next checkpoint while this one runs; a fault comes back as a value."""
@@ -385,7 +393,7 @@ def _read_ahead(
                     raise path
                 state = checkpoints.read(path, trust=sweep.trust_checkpoints)
                 yield checkpoint, (path, state, checkpoints.digest(path))
-            except _FAULTS as fault:
+            except FAULTS as fault:
                 yield checkpoint, fault
 
     coming, first = states(), True

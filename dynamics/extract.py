@@ -24,7 +24,7 @@ Other versions of libraries sum in another order: some 1e-6 in single precision,
 layers."""
 
 # Front ends do not depend on the weights: below this size they are kept between checkpoints.
-_KEEP_BYTES = 2 * 1024**3
+KEEP_BYTES = 2 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Batch:
 
 
 def batches(
-    model: Model, stimuli: StimulusSet, *, batch_size: int = 16, keep_bytes: int = _KEEP_BYTES
+    model: Model, stimuli: StimulusSet, *, batch_size: int = 16, keep_bytes: int = KEEP_BYTES
 ) -> Iterable[Batch]:
     """Run a model's weight-independent front end over a stimulus set.
 

@@ -201,6 +201,7 @@ def test_stimuli_categories_are_folds_that_each_choose_for_the_others():
         assert not set(part.train) & set(part.test)
         valid = np.concatenate([rows for _, rows in part.choices])
         assert sorted(valid) == sorted(part.train)
+        assert task.labels[part.test].sum(0).tolist() == [1] * len(task.classes)
 
 
 def _event(root):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import zarr
 
-from dynamics import crawl, extract, models, poolings, progress, sounds, store
-from dynamics.checkpoints import Checkpoint
+from dynamics import crawl, extract, poolings, progress, sounds, store
 from dynamics.config import Choice, Sweep
 from dynamics.models import Model
 from dynamics.probes.fitting import PROBES
@@ -220,26 +219,53 @@ def _run(
             layers = store.read_activations(sweep.store, step)
             _finish(sweep, job, step, layers, str(records[step]["sha256"]))
             advance(note=f"{job.label} step {step}")
-    heard = [job for job in jobs if not job.task.stored]
-    due = sorted({step for job in heard for step in job.missing})
-    batches: dict[str, Any] = {}
-    sets = {job.task.stimuli.digest for job in heard if job.missing}
+    ahead = [job for job in jobs if job.missing and not job.task.stored]
+    due = sorted({step for job in ahead for step in job.missing})
+    sets = {job.task.stimuli.digest: job.task.stimuli for job in ahead}
+    ears = _Ears(sweep, sets)
     for step, model in _models(sweep, records, due):
-        extracted: dict[str, Mapping[str, np.ndarray] | Exception] = {}
-        for job in heard:
+        found: dict[str, Mapping[str, np.ndarray] | Exception] = {}
+        for job in ahead:
             if step not in job.missing:
                 continue
             key = job.task.stimuli.digest
-            if key not in extracted:
-                extracted[key] = _extract(sweep, model, job.task.stimuli, batches, key, len(sets))
-            heard_by = extracted[key]
-            if isinstance(heard_by, Exception):
+            if key not in found:
+                found[key] = ears.hear(model, key)
+            heard = found[key]
+            if isinstance(heard, Exception):
                 failed += 1
-                logger.warning("no probe of %s at step %d: %s", job.label, step, heard_by)
+                logger.warning("no probe of %s at step %d: %s", job.label, step, heard)
             else:
-                _finish(sweep, job, step, heard_by, str(records[step]["sha256"]))
+                _finish(sweep, job, step, heard, str(records[step]["sha256"]))
             advance(note=f"{job.label} step {step}")
     return failed
+
+
+class _Ears:
+    """Passes stimulus sets through networks; each set's front end is run once."""
+
+    def __init__(self, sweep: Sweep, sets: Mapping[str, StimulusSet]):
+        self.sweep, self.sets = sweep, sets
+        self.batches: dict[str, Iterable[extract.Batch]] = {}
+        pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+        # A probe has one row a sound.
+        self.pooling = pooling if pooling.rate is None else poolings.make("mean")
+
+    def hear(self, model: Model | Exception, key: str) -> Mapping[str, np.ndarray] | Exception:
+        """Return the activations of all layers, or what stood in the way."""
+        try:
+            if isinstance(model, Exception):
+                raise model
+            if key not in self.batches:
+                self.batches[key] = extract.batches(
+                    model,
+                    self.sets[key],
+                    batch_size=self.sweep.batch_size,
+                    keep_bytes=extract.KEEP_BYTES // len(self.sets),
+                )
+            return extract.extract(model, self.batches[key], pooling=self.pooling)
+        except crawl.FAULTS as fault:
+            return fault
 
 
 def _finish(
@@ -263,34 +289,6 @@ def _without_time(values: np.ndarray) -> np.ndarray:
     return np.nanmean(values, axis=1) if values.ndim == 3 else values
 
 
-def _extract(
-    sweep: Sweep,
-    model: Model | Exception,
-    stimuli: StimulusSet,
-    batches: dict[str, Any],
-    key: str,
-    sets: int,
-) -> Mapping[str, np.ndarray] | Exception:
-    """Return the activations of all layers, or what stood in the way."""
-    if isinstance(model, Exception):
-        return model
-    try:
-        if key not in batches:
-            batches[key] = extract.batches(
-                model,
-                stimuli,
-                batch_size=sweep.batch_size,
-                keep_bytes=extract._KEEP_BYTES // sets,
-            )
-        pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
-        # A probe has one row a sound.
-        if pooling.rate is not None:
-            pooling = poolings.make("mean")
-        return extract.extract(model, batches[key], pooling=pooling)
-    except crawl._FAULTS as fault:
-        return fault
-
-
 def _models(
     sweep: Sweep, records: Mapping[int, Mapping[str, Any]], steps: Sequence[int]
 ) -> Iterator[tuple[int, Model | Exception]]:
@@ -298,40 +296,27 @@ def _models(
     if not steps:
         return
     found = {checkpoint.step: checkpoint for checkpoint in crawl.discover(sweep)}
-    fresh = [s for s in steps if records[s]["uri"].startswith(crawl._UNTRAINED)]
-    for step in fresh:
-        yield step, _untrained(sweep, list(found.values())[-1])
-    todo = [found[step] for step in steps if step in found and step not in fresh]
+    network = crawl.Network(sweep, sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments))
+    fresh = [step for step in steps if records[step]["uri"].startswith(crawl.UNTRAINED)]
     for step in steps:
         if step not in found and step not in fresh:
             yield step, FileNotFoundError(f"its checkpoint {records[step]['uri']} is gone")
-    model = None
-    for checkpoint, read in crawl._read_ahead(todo, sweep):
-        try:
-            if isinstance(read, Exception):
-                raise read
-            path, weights, digest = read
-            if digest != records[checkpoint.step]["sha256"]:
-                raise ValueError(
-                    f"{checkpoint.uri} has other content than when it was crawled: run "
-                    "`dynamics crawl` first"
-                )
-            if model is None:
-                settings = {"trust": sweep.trust_checkpoints} | sweep.model.arguments
-                model = models.load(sweep.model.name, path, state=weights, **settings)
-            else:
-                model.load_weights(weights)
-            yield checkpoint.step, model
-        except crawl._FAULTS as fault:
-            yield checkpoint.step, fault
+    if fresh:
+        for _, read in crawl.read_ahead([list(found.values())[-1]], sweep):
+            for step in fresh:
+                yield step, _tried(lambda own: network.fresh_model(own, sweep.seed), read)
+    todo = [found[step] for step in steps if step in found and step not in fresh]
+    for checkpoint, read in crawl.read_ahead(todo, sweep):
+        if not isinstance(read, Exception) and read[2] != records[checkpoint.step]["sha256"]:
+            read = ValueError(
+                f"{checkpoint.uri} has other content than when it was crawled: run "
+                "`dynamics crawl` first"
+            )
+        yield checkpoint.step, _tried(network.model, read)
 
 
-def _untrained(sweep: Sweep, sample: Checkpoint) -> Model | Exception:
+def _tried(make: Callable[[crawl.Read], Model], read: crawl.Read | Exception) -> Model | Exception:
     try:
-        _, read = next(iter(crawl._read_ahead([sample], sweep)))
-        if isinstance(read, Exception):
-            raise read
-        settings = {"seed": sweep.seed, "trust": sweep.trust_checkpoints} | sweep.model.arguments
-        return models.untrained(sweep.model.name, read[0], state=read[1], **settings)
-    except crawl._FAULTS as fault:
+        return make(crawl.checked(read))
+    except crawl.FAULTS as fault:
         return fault

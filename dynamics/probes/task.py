@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dynamics import metrics
 from dynamics.probes.fitting import Partition
 from dynamics.sounds import StimulusSet
 
@@ -217,7 +216,7 @@ def new_splits(labels: Sequence[str], *, seed: int = 0, name: str = "") -> list[
 
 
 def new_folds(labels: Sequence[str], *, seed: int = 0, name: str = "") -> list[str]:
-    """Assign sounds to five stratified folds.
+    """Assign sounds to five folds, each class evenly.
 
     Parameters
     ----------
@@ -235,7 +234,13 @@ def new_folds(labels: Sequence[str], *, seed: int = 0, name: str = "") -> list[s
         If a class has fewer than three members.
     """
     new_splits(labels, seed=seed, name=name)
-    return [f"fold{number}" for number in metrics.stratified_folds(labels, N_FOLDS, seed=seed)]
+    # Dealt out class after class like cards; a class of three or four is in as many folds.
+    mixed = np.random.default_rng(seed).permutation(len(labels))
+    dealt = mixed[np.argsort(np.asarray(labels)[mixed], kind="stable")]
+    found = np.empty(len(labels), dtype=object)
+    for place, row in enumerate(dealt):
+        found[row] = f"fold{place % N_FOLDS}"
+    return found.tolist()
 
 
 def limited(
@@ -265,7 +270,7 @@ def limited(
             rows = rng.permutation(rows)
             seen: Counter = Counter()
             turns = []
-            for row in rows:
+            for row in rows.tolist():
                 turns.append(seen[labels[row]])
                 seen[labels[row]] += 1
             rows = rows[np.argsort(turns, kind="stable")][:limit]
