@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from dynamics.metrics.ridge import RISING
+from dynamics.metrics.search import RISING
 
 
 class Moments(NamedTuple):

@@ -14,6 +14,7 @@ import torch
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, like, responses, same_rows
 from dynamics.metrics.ridge import check_alphas, clipped_square
+from dynamics.metrics.search import Responses, inner_scores
 from dynamics.metrics.splits import Splits, pearson
 
 ALPHAS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0)
@@ -67,7 +68,8 @@ def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) 
 def _block(
     splits: list[Splits], rows: list[torch.Tensor], y: torch.Tensor, grid: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    scores = torch.stack([clipped_square(s.inner_scores(y, grid)) for s in splits], 2)
+    summary = Responses.of(y, rows)
+    scores = torch.stack([clipped_square(inner_scores(s, summary, grid)) for s in splits], 2)
     layer, alpha = _choose(splits, scores, y, grid, range(len(splits)))
     prediction = torch.stack([s.predict_outer(y, alpha) for s in splits])
     chosen = torch.empty_like(y)

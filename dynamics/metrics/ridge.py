@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, activations, as_tensor, centre, like, responses, same_rows
+from dynamics.metrics.search import TOO_CLOSE, Responses, best_alphas
 from dynamics.metrics.splits import Factor, Splits, pearson
 
 RELATIVE_ALPHAS = np.logspace(-5, 4.5, 20)
-TOO_CLOSE = 1e-6
-RISING = 1e-4
+FLAT = 1e-24
 
 
 def nested_ridge(
@@ -22,16 +23,16 @@ def nested_ridge(
     folds: Array,
     alphas: Array | None = None,
     *,
-    search_dtype: torch.dtype = torch.float32,
+    search_dtype: torch.dtype | None = None,
     block: int = 2048,
 ) -> dict[str, Array]:
     """Encode Y from every layer, alpha (and layer) chosen inside the training folds.
 
     For each outer fold, layer and neuroid, alpha is chosen by leave-one-fold-out over the other
     folds: the largest Pearson correlation of pooled out-of-fold predictions with y; of equal
-    ones the largest alpha. The search runs in `search_dtype`; neuroids for which any choice was
-    closer than 1e-6 in correlation are searched again in double precision, and what is reported
-    is predicted in double precision, so the result is that of double precision.
+    ones the largest alpha. A search in single precision repeats in double precision what it
+    cannot tell apart (correlations within 5e-6), and what is reported is predicted in double
+    precision, so the result is that of double precision.
 
     Parameters
     ----------
@@ -44,8 +45,9 @@ def nested_ridge(
         all of K (rows and columns), Y and folds.
     alphas : array of shape (a,) or (layers, a), optional
         Penalties in the units of K; by default `default_alphas`.
-    search_dtype : torch.dtype
-        Precision of the search over alphas.
+    search_dtype : torch.dtype, optional
+        Precision of the search over alphas; by default single where there are more neuroids than
+        stimuli, and double where the decompositions are what takes the time.
     block : int
         Neuroids predicted at a time, which bounds memory.
 
@@ -81,7 +83,7 @@ def nested_ridge_features(
     folds: Array,
     alphas: Array | None = None,
     *,
-    search_dtype: torch.dtype = torch.float32,
+    search_dtype: torch.dtype | None = None,
     block: int = 2048,
 ) -> dict[str, Array]:
     """`nested_ridge` from activations, each layer in its cheaper form.
@@ -129,7 +131,7 @@ def nested_layers(
     Y: Array,
     folds: Array,
     penalties: torch.Tensor,
-    search_dtype: torch.dtype = torch.float32,
+    search_dtype: torch.dtype | None = None,
     block: int = 2048,
 ) -> dict[str, torch.Tensor]:
     """Nested search over layers given as pairs of a matrix and the function that splits it."""
@@ -140,47 +142,49 @@ def nested_layers(
     if n_folds < 3:
         raise ValueError("nested cross-validation needs at least 3 folds: give more folds")
     rows = [torch.as_tensor(np.flatnonzero(fold == f), device=device) for f in range(n_folds)]
+    n_layers, (n, v) = len(sources), target.shape
+    # With few neuroids the decompositions are what costs, and single precision saves nothing.
+    dtype = search_dtype or (torch.float32 if v > n else torch.float64)
+    summary = Responses.of(target, rows, dtype)
+    parts = [slice(start, min(start + block, v)) for start in range(0, v, block)]
+    truths = [Truth.of(target[:, part], rows) for part in parts]
 
-    n_layers, v = len(sources), target.shape[1]
     out = {
         "layer_r": target.new_empty(n_layers, v),
         "fold_r": target.new_empty(n_layers, n_folds, v),
         "layer_alpha": target.new_empty(n_layers, n_folds, v),
         "layer": torch.zeros(n_folds, v, dtype=torch.int64, device=device),
         "alpha": target.new_empty(n_folds, v),
-        "prediction": torch.empty_like(target),
+        "r": target.new_empty(v),
     }
+    chosen = [target.new_empty(len(test), v) for test in rows]
     best = target.new_full((n_folds, v), -torch.inf)
     second = best.clone()
     at_edge = target.new_zeros(())
     for number, ((matrix, factor), grid) in enumerate(zip(sources, penalties)):
         splits = Splits.of(matrix, rows, factor)
-        scores, choices, rising = _search(splits, target, grid, search_dtype)
+        score, choice, rising = best_alphas(splits, summary, grid)
         at_edge += rising.sum()
-        for start in range(0, v, block):
-            part = slice(start, start + block)
-            y, score, choice = target[:, part], scores[:, part], choices[:, part]
-            prediction = splits.predict_outer(y, grid[choice])
-            out["layer_r"][number, part] = pooled_r(prediction, y, rows)
-            out["fold_r"][number, :, part] = torch.stack(
-                [pearson(prediction[test], y[test]) for test in rows]
-            )
-            out["layer_alpha"][number, :, part] = grid[choice]
-            better = score > best[:, part]
-            for f, test in enumerate(rows):
-                old = out["prediction"][test, part]
-                out["prediction"][test, part] = torch.where(better[f], prediction[test], old)
-            second[:, part] = torch.where(
-                better, best[:, part], torch.maximum(second[:, part], score)
-            )
-            best[:, part] = torch.where(better, score, best[:, part])
-            out["layer"][:, part][better] = number
-            out["alpha"][:, part] = torch.where(better, grid[choice], out["alpha"][:, part])
-    out["r"] = pooled_r(out["prediction"], target, rows)
+        alpha = out["layer_alpha"][number] = grid[choice]
+        better = score > best
+        second = torch.where(better, best, torch.maximum(second, score))
+        best = torch.where(better, score, best)
+        out["layer"][better] = number
+        out["alpha"] = torch.where(better, alpha, out["alpha"])
+        for part, truth in zip(parts, truths):
+            predictions = [
+                factor.predict(truth.y, alpha[f, part]) for f, factor in enumerate(splits.outer)
+            ]
+            out["layer_r"][number, part], out["fold_r"][number, :, part] = truth.r(predictions)
+            for old, new, won in zip(chosen, predictions, better[:, part]):
+                old[:, part] = torch.where(won, new, old[:, part])
+    for part, truth in zip(parts, truths):
+        out["r"][part] = truth.r([prediction[:, part] for prediction in chosen])[0]
+    out["prediction"] = torch.cat(chosen)[torch.cat(rows).argsort()]
     out["alpha_edge"] = at_edge / out["layer_alpha"].numel()
 
     unsure = ((best - second) < TOO_CLOSE).any(0) & ~constant
-    if search_dtype != torch.float64 and n_layers > 1 and unsure.any():
+    if dtype != torch.float64 and n_layers > 1 and unsure.any():
         again = nested_layers(sources, target[:, unsure], fold, penalties, torch.float64, block)
         for name in ("layer", "alpha", "prediction", "r"):
             out[name][..., unsure] = again[name]
@@ -220,37 +224,52 @@ def _grid(variance: torch.Tensor) -> torch.Tensor:
     return variance * torch.as_tensor(RELATIVE_ALPHAS, device=variance.device)
 
 
-def _search(
-    splits: Splits, y: torch.Tensor, grid: torch.Tensor, dtype: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Best inner score, index of its alpha in the ascending grid, whether it is an edge hit."""
-    scores = splits.inner_scores(y, grid, dtype)
-    # Flipped, so that the first of equal ones is the one of the largest alpha.
-    best, from_the_end = scores.flip(1).max(1)
-    choice = len(grid) - 1 - from_the_end
-    if len(grid) == 1:
-        return best.double(), choice, torch.zeros_like(choice, dtype=torch.bool)
-    low = (choice == 0) & (best > scores[:, 1] + RISING)
-    high = (choice == len(grid) - 1) & (best > scores[:, -2] + RISING)
-    best = best.double()
-    if dtype != torch.float64:
-        close = scores >= scores.amax(1, keepdim=True) - TOO_CLOSE
-        for f in range(len(scores)):
-            unsure = (close[f].sum(0) > 1).nonzero().ravel()
-            _settle(splits, y[:, unsure], grid, close[f][:, unsure], f, best, choice, unsure)
-    return best, choice, low | high
+class Truth(NamedTuple):
+    """A block of responses y (n, v) with its folds centred, `mean` and `power` (folds, v).
+
+    What depends on y alone of the correlations with many predictions.
+    """
+
+    y: torch.Tensor
+    centred: list[torch.Tensor]
+    mean: torch.Tensor
+    power: torch.Tensor
+
+    @classmethod
+    def of(cls, y: torch.Tensor, rows: list[torch.Tensor]) -> Truth:
+        """Split y, of deviation 1 over all rows, by the folds' rows."""
+        mean = torch.stack([y[test].mean(0) for test in rows])
+        centred = [y[test] - m for test, m in zip(rows, mean)]
+        power = torch.stack([each.square().sum(0) for each in centred])
+        return cls(y.contiguous(), centred, mean, power)
+
+    def r(self, predictions: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pearson r over all folds (v,) and inside each (folds, v); predictions (test, v).
+
+        0 where the prediction is constant inside every fold, or inside the fold; NaN where y is.
+        """
+        means, powers, products = [], [], []
+        for p, y in zip(predictions, self.centred):
+            means.append(p.mean(0))
+            centred = p - means[-1]
+            products.append((centred * y).sum(0))
+            powers.append(centred.square_().sum(0))
+        mean, power, product = (torch.stack(each) for each in (means, powers, products))
+        inside = _ratio(product, power, self.power)
+        size = mean.new_tensor([len(y) for y in self.centred])
+        mean, mean_y = (each - size @ each / size.sum() for each in (mean, self.mean))
+        flat = (power <= FLAT).all(0)
+        pooled = _ratio(
+            product.sum(0) + size @ (mean * mean_y),
+            torch.where(flat, 0.0, power.sum(0) + size @ mean.square()),
+            self.power.sum(0) + size @ mean_y.square(),
+        )
+        return pooled, inside
 
 
-def _settle(splits, y, grid, close, f: int, best, choice, unsure) -> None:
-    """Choose among close alphas (alphas, v) in double precision, in place."""
-    found = torch.full((y.shape[1],), -torch.inf, dtype=torch.float64, device=y.device)
-    for a in close.any(1).nonzero().ravel().flip(0).tolist():
-        who = close[a].nonzero().ravel()
-        score = splits.score_at(y[:, who], grid[a].expand(len(who)), f)
-        won = score > found[who]
-        found[who[won]] = score[won]
-        choice[f, unsure[who[won]]] = a
-    best[f, unsure] = found
+def _ratio(product: torch.Tensor, power: torch.Tensor, power_y: torch.Tensor) -> torch.Tensor:
+    r = torch.where(power > FLAT, product / (power * power_y).sqrt(), 0.0).clamp(-1, 1)
+    return torch.where(power_y > FLAT, r, torch.nan)
 
 
 def pooled_r(prediction: torch.Tensor, y: torch.Tensor, rows: list[torch.Tensor]) -> torch.Tensor:

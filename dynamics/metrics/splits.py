@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 import torch
 
-BLOCK = 256
-
 
 class Factor(NamedTuple):
     """Prediction of test rows from training rows, diagonal in alpha.
@@ -31,10 +29,7 @@ class Factor(NamedTuple):
     @classmethod
     def of(cls, K: torch.Tensor, train: torch.Tensor, test: torch.Tensor) -> Factor:
         """Decompose one training split of one layer's Gram matrix K (n, n)."""
-        inside, across = K[train][:, train], K[test][:, train]
-        means = inside.mean(0)
-        inside = inside - means - means[:, None] + means.mean()
-        across = across - means - across.mean(1, keepdim=True) + means.mean()
+        inside, across = centred_split(K, train, test)
         spectrum, Q = torch.linalg.eigh(inside)
         # Null directions of the training split have no weight in any prediction, but dividing
         # their rounding noise by a tiny alpha would give them some.
@@ -46,20 +41,22 @@ class Factor(NamedTuple):
     def of_features(cls, X: torch.Tensor, train: torch.Tensor, test: torch.Tensor) -> Factor:
         """Decompose one training split of one layer's activations X (n, p), in feature space.
 
-        With X'X = V diag(spectrum) V' of the centred training rows, A = X_t V and P = V'X_S'.
+        With X'X = V diag(spectrum) V' of the centred training rows, the eigenvectors of the Gram
+        matrix are Q = X_S V spectrum^(-1/2), so A = X_t V spectrum^(1/2) and P = Q'.
         """
         mean = X[train].mean(0)
         inside, across = X[train] - mean, X[test] - mean
         spectrum, V = torch.linalg.eigh(inside.T @ inside)
         kept = spectrum > spectrum[-1].clamp(min=0) * len(train) * torch.finfo(X.dtype).eps
-        V = V[:, kept]
-        return cls(across @ V, V.T @ inside.T, spectrum[kept], train)
+        V, spectrum = V[:, kept], spectrum[kept]
+        root = spectrum.sqrt()
+        return cls(across @ V * root, (V / root).T @ inside.T, spectrum, train)
 
     def predict(self, Y: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """Predict with an alpha of its own for each neuroid: Y (n, v), alpha (v,) to (test, v)."""
-        y = Y[self.train]
-        weights = (self.P @ y) / (self.spectrum[:, None] + alpha)
-        return self.A @ weights + y.mean(0)
+        y = Y.index_select(0, self.train)
+        weights = (self.P @ y).div_(self.spectrum[:, None] + alpha)
+        return torch.addmm(y.mean(0), self.A, weights)
 
 
 class Splits(NamedTuple):
@@ -93,26 +90,6 @@ class Splits(NamedTuple):
             prediction[test] = self.outer[f].predict(Y, alpha[f])
         return prediction
 
-    def inner_scores(
-        self, Y: torch.Tensor, grid: torch.Tensor, dtype: torch.dtype = torch.float64
-    ) -> torch.Tensor:
-        """Pearson r (outer folds, alphas, v) of the pooled leave-one-fold-out predictions."""
-        y = Y.to(dtype)
-        sums = torch.zeros(len(self.rows), 3, len(grid), y.shape[1], dtype=dtype, device=y.device)
-        for (f, g), factor in self.inner.items():
-            cut = len(self.rows[f])
-            pair = ((g, self.rows[f], slice(0, cut)), (f, self.rows[g], slice(cut, None)))
-            _add_moments(sums, factor, pair, y, grid)
-        scores = torch.empty_like(sums[:, 0])
-        for f, outer in enumerate(self.outer):
-            truth = y[outer.train]
-            mean = truth.mean(0)
-            covariance = sums[f, 2] - sums[f, 0] * mean
-            variance = (sums[f, 1] - sums[f, 0].square() / len(truth)).clamp(min=0)
-            product = (variance * (truth - mean).square().sum(0)).sqrt()
-            scores[f] = torch.where(product > 0, covariance / product, 0.0)
-        return scores
-
     def score_at(self, Y: torch.Tensor, alpha: torch.Tensor, f: int) -> torch.Tensor:
         """Inner score (v,) of outer fold f with an alpha of its own for each neuroid."""
         pooled = torch.empty_like(Y)
@@ -125,39 +102,14 @@ class Splits(NamedTuple):
         return torch.nan_to_num(pearson(pooled[train], Y[train]))
 
 
-def _add_moments(sums, factor: Factor, pair, y: torch.Tensor, grid: torch.Tensor) -> None:
-    """Add the sums of p, p^2 and p y of one split's predictions p to (outer, 3, alphas, v).
-
-    With B = P y_S, the sums of p and of p y over test rows are linear in 1 / (spectrum + alpha)
-    and need no prediction: sum_t p = (1'A / (spectrum + alpha)) B, and sum_t p y =
-    1 / (spectrum + alpha) (A'y_t * B). Only the sum of squares needs p itself, for every alpha.
-    """
-    dtype, a = y.dtype, len(grid)
-    shrink = 1 / (factor.spectrum + grid[:, None])
-    A, P, D = factor.A.to(dtype), factor.P.to(dtype), shrink.to(dtype)
-    at_all_alphas = (factor.A * shrink[:, None]).to(dtype)
-    sides = [
-        (outer, rows, at_all_alphas[:, cut].flatten(0, 1), A[cut].T.contiguous(), D * A[cut].sum(0))
-        for outer, rows, cut in pair
-    ]
-    width = min(BLOCK, y.shape[1])
-    longest = max(len(left) for _, _, left, _, _ in sides)
-    buffer = torch.empty(longest, width, dtype=dtype, device=y.device)
-    for start in range(0, y.shape[1], width):
-        part = slice(start, start + width)
-        block = y[:, part].contiguous()
-        inside = block[factor.train]
-        mean, B = inside.mean(0), P @ inside
-        for outer, rows, left, across, summed in sides:
-            truth, size = block[rows], len(rows)
-            total = summed @ B
-            p = buffer[: len(left), : B.shape[1]]
-            torch.mm(left, B, out=p)
-            squares = p.square_().unflatten(0, (a, size)).sum(1)
-            moments = sums[outer, :, :, part]
-            moments[0] += total.add(mean, alpha=size)
-            moments[1] += squares.add_(total.mul_(2).add_(mean, alpha=size).mul_(mean))
-            moments[2] += (D @ (across @ truth).mul_(B)).add_(truth.sum(0) * mean)
+def centred_split(
+    K: torch.Tensor, train: torch.Tensor, test: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gram matrix of training rows, and of test rows with them, centred on the training mean."""
+    inside, across = K[train][:, train], K[test][:, train]
+    means = inside.mean(0)
+    inside = inside - means - means[:, None] + means.mean()
+    return inside, across - means - across.mean(1, keepdim=True) + means.mean()
 
 
 def pearson(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ import torch
 
 from dynamics.metrics.gram import Array, as_tensor, like, responses, same_rows
 from dynamics.metrics.ridge import check_alphas
-from dynamics.metrics.splits import pearson
+from dynamics.metrics.splits import centred_split, pearson
 
 ALPHAS = 10.0 ** np.arange(-50, 50)
 SPLITS = 10
@@ -128,10 +128,7 @@ class LeaveOneOut(NamedTuple):
     @classmethod
     def of(cls, K: torch.Tensor, train: torch.Tensor, test: torch.Tensor) -> LeaveOneOut:
         """Decompose one training split of a Gram matrix (n, n)."""
-        inside, across = K[train][:, train], K[test][:, train]
-        means = inside.mean(0)
-        inside = inside - means - means[:, None] + means.mean()
-        across = across - means - across.mean(1, keepdim=True) + means.mean()
+        inside, across = centred_split(K, train, test)
         m = len(train)
         # Lift the constant direction above all others so that it can be told and left out.
         top = torch.linalg.matrix_norm(inside).clamp(min=1e-300)
