@@ -32,6 +32,7 @@ from dynamics.metrics.null import (
     rdm_null,
     ridge_null,
 )
+from dynamics.metrics.pairwise import PAIRWISE, similarities
 from dynamics.metrics.procrustes import procrustes, procrustes_gram
 from dynamics.metrics.rdm import DISTANCES, geotopological, rdm, rdms_by
 from dynamics.metrics.resample import bootstrap_counts, resampled_rsa
@@ -64,6 +65,7 @@ __all__ = [
     "DISTANCES",
     "GRAM_METRICS",
     "METRICS",
+    "PAIRWISE",
     "PROTOCOLS",
     "auditory_score",
     "banded_ridge",
@@ -103,6 +105,7 @@ __all__ = [
     "ridge_null",
     "rsa",
     "rsa_choose_layer",
+    "similarities",
     "spatial_score",
     "stratified_folds",
     "svcca",

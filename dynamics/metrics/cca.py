@@ -6,6 +6,8 @@ exist for any data. Both measures therefore refuse such input unless they are cr
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 from dynamics.metrics.folds import check_folds
@@ -47,7 +49,7 @@ def svcca(
         If rows do not match, a value is not finite, a representation is constant, or the kept
         components of both together outnumber n - 1 and no folds are given.
     """
-    return _canonical(X, Y, variance, rank, folds, lambda H, X: torch.ones(H.shape[1]).to(H))
+    return _canonical(X, Y, variance, rank, folds, weighted=False)
 
 
 def pwcca(
@@ -84,49 +86,105 @@ def pwcca(
     ValueError
         As for `svcca`.
     """
-    return _canonical(X, Y, variance, rank, folds, lambda H, X: (H.T @ X).abs().sum(1))
+    return _canonical(X, Y, variance, rank, folds, weighted=True)
 
 
-def _canonical(X, Y, variance, rank, folds, weigh) -> float:
-    same_rows(X, Y)
-    x, y = activations(X), activations(Y, name="Y")
-    n = len(x)
-    if not 0 < variance <= 1:
-        raise ValueError(f"variance is {variance}: give a fraction between 0 and 1")
-    if folds is None:
-        everyone = torch.arange(n, device=x.device)
-        dimensions, weights, correlations = _fit(x, y, everyone, everyone, variance, rank, weigh)
-        if sum(dimensions) > n - 1:
-            raise ValueError(
-                f"{dimensions[0]} and {dimensions[1]} components for {n} stimuli make canonical "
-                "correlations of 1 whatever the data: give folds to cross-validate, or a rank"
-            )
-        return float((weights * correlations).sum() / weights.sum())
-    numbers = torch.as_tensor(check_folds(folds, n), device=x.device)
+class Side(NamedTuple):
+    """One representation in one training split: its components there and on the test rows.
+
+    Attributes
+    ----------
+    train, test : tensors of shape (n_train, k), (n_test, k)
+        Orthonormal leading components of the training rows, and the same projection of the others.
+    loadings : tensor of shape (k, p)
+        The products of the components with the centred training rows.
+    """
+
+    train: torch.Tensor
+    test: torch.Tensor
+    loadings: torch.Tensor
+
+
+def components_by_fold(
+    X: Array, folds: Array, *, variance: float = 0.99, rank: int | None = None
+) -> list[Side]:
+    """Find the components of one representation in every training split, to compare with many.
+
+    Parameters
+    ----------
+    X : array of shape (n, p)
+        Finite floats.
+    folds : array of shape (n,)
+        Fold of each stimulus.
+    variance, rank
+        As for `svcca`.
+
+    Returns
+    -------
+    list of Side
+        One a fold.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite or the representation is constant.
+    """
+    x = activations(X)
+    _check_variance(variance)
+    numbers = torch.as_tensor(check_folds(folds, len(x)), device=x.device)
+    return [
+        _components(x, (numbers != f).nonzero().ravel(), (numbers == f).nonzero().ravel(),
+                    variance, rank, "X")
+        for f in range(int(numbers.max()) + 1)
+    ]  # fmt: skip
+
+
+def compare_components(first: list[Side], second: list[Side], *, weighted: bool) -> float:
+    """Compare two representations by their components: `pwcca` if weighted, else `svcca`."""
     scores = []
-    for f in range(int(numbers.max()) + 1):
-        train, test = (numbers != f).nonzero().ravel(), (numbers == f).nonzero().ravel()
-        _, weights, correlations = _fit(x, y, train, test, variance, rank, weigh)
+    for a, b in zip(first, second, strict=True):
+        weights, correlations = _correlate(a, b, weighted)
         scores.append((weights * correlations).sum() / weights.sum())
     return float(torch.stack(scores).mean())
 
 
-def _fit(x, y, train, test, variance, rank, weigh):
-    """Kept dimensions, weights, and correlations on test rows of directions fitted on training."""
-    sides = [_components(z, train, test, variance, rank, name) for z, name in ((x, "X"), (y, "Y"))]
-    (Ux, Vx), (Uy, Vy) = sides
-    left, _, right = torch.linalg.svd(Ux.T @ Uy, full_matrices=False)
-    centred = x[train] - x[train].mean(0)
-    weights = weigh(Ux @ left, centred)
-    a, b = Vx @ left, Vy @ right.T
+def _canonical(X, Y, variance, rank, folds, weighted: bool) -> float:
+    same_rows(X, Y)
+    x, y = activations(X), activations(Y, name="Y")
+    n = len(x)
+    _check_variance(variance)
+    if folds is not None:
+        sides = [components_by_fold(z, folds, variance=variance, rank=rank) for z in (x, y)]
+        return compare_components(*sides, weighted=weighted)
+    everyone = torch.arange(n, device=x.device)
+    a, b = (_components(z, everyone, everyone, variance, rank, m) for z, m in ((x, "X"), (y, "Y")))
+    dimensions = (a.train.shape[1], b.train.shape[1])
+    if sum(dimensions) > n - 1:
+        raise ValueError(
+            f"{dimensions[0]} and {dimensions[1]} components for {n} stimuli make canonical "
+            "correlations of 1 whatever the data: give folds to cross-validate, or a rank"
+        )
+    weights, correlations = _correlate(a, b, weighted)
+    return float((weights * correlations).sum() / weights.sum())
+
+
+def _check_variance(variance: float) -> None:
+    if not 0 < variance <= 1:
+        raise ValueError(f"variance is {variance}: give a fraction between 0 and 1")
+
+
+def _correlate(first: Side, second: Side, weighted: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights, and correlations on test rows of directions fitted on training rows."""
+    left, _, right = torch.linalg.svd(first.train.T @ second.train, full_matrices=False)
+    weights = (left.T @ first.loadings).abs().sum(1) if weighted else left.new_ones(left.shape[1])
+    a, b = first.test @ left, second.test @ right.T
     a, b = a - a.mean(0), b - b.mean(0)
     lengths = torch.linalg.vector_norm(a, dim=0) * torch.linalg.vector_norm(b, dim=0)
-    correlations = (a * b).sum(0) / lengths.clamp(min=1e-300)
-    return (Ux.shape[1], Uy.shape[1]), weights, correlations
+    return weights, (a * b).sum(0) / lengths.clamp(min=1e-300)
 
 
-def _components(z, train, test, variance, rank, name):
-    """Orthonormal leading components on training rows, and the same projection of test rows."""
+def _components(z, train, test, variance, rank, name) -> Side:
+    """Leading components of the training rows, those of the test rows, and the loadings."""
     mean = z[train].mean(0)
     U, s, Vt = torch.linalg.svd(z[train] - mean, full_matrices=False)
     power = s.square()
@@ -135,4 +193,5 @@ def _components(z, train, test, variance, rank, name):
     share = power.cumsum(0) / power.sum()
     kept = min(int((share < variance - 1e-12).sum()) + 1, int((s > s[0] * 1e-12).sum()))
     kept = min(kept, rank or kept)
-    return U[:, :kept], (z[test] - mean) @ Vt[:kept].T / s[:kept]
+    loadings = s[:kept, None] * Vt[:kept]
+    return Side(U[:, :kept], (z[test] - mean) @ Vt[:kept].T / s[:kept], loadings)
