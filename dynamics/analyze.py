@@ -11,12 +11,13 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
 
-from dynamics import methods, progress, references, sounds, store
+from dynamics import methods, progress, references, similarity, sounds, store
 from dynamics.cluster import cluster
 from dynamics.config import Choice, Sweep
 from dynamics.methods import ATTRS
@@ -44,7 +45,8 @@ def analyze(
     Returns
     -------
     dict of str to int
-        How many (step, target, metric) were "new" and how many there were "already".
+        How many (step, target, metric) were "new" and how many there were "already"; the
+        comparison of steps with each other counts as one more target.
 
     Raises
     ------
@@ -101,10 +103,18 @@ def analyze(
                 references.write_baseline(group, sweep, stimuli, metric, target)
             references.write_untrained(group, sweep.store / "controls", metric, target)
             jobs += [(group, metric, label, step) for step in missing]
-        if jobs:
-            _run(jobs, sweep, targets, hashes, scheduler, advance)
-    total = len(steps) * len(pairs)
-    return {"new": len(jobs), "already": total - len(jobs)}
+        alone = similarity.missing(sweep)
+        new = len(jobs) + len(alone)
+        if new:
+            with contextlib.ExitStack() as stack:
+                client = stack.enter_context(cluster(scheduler, workers=sweep.workers))
+                if advance is None:
+                    advance = stack.enter_context(progress.bar("analyzing", new))
+                _run(jobs, sweep, targets, hashes, client, advance)
+                if alone:
+                    similarity.analyze(sweep, client, advance=advance)
+    total = len(steps) * (len(pairs) + bool(sweep.self_similarity))
+    return {"new": new, "already": total - new}
 
 
 def _begin(
@@ -164,52 +174,48 @@ def _run(
     sweep: Sweep,
     targets: Mapping[str, Target],
     hashes: Mapping[int, str],
-    scheduler: str | None,
-    advance: progress.Advance | None,
+    client: Any,
+    advance: progress.Advance,
 ) -> None:
     path = str(sweep.store.resolve())
-    with contextlib.ExitStack() as stack:
-        client = stack.enter_context(cluster(scheduler, workers=sweep.workers))
-        if advance is None:
-            advance = stack.enter_context(progress.bar("analyzing", len(jobs)))
-        halves = {label: methods.halves_of(target, sweep) for label, target in targets.items()}
-        chosen = {(label, metric.label): metric for _, metric, label, _ in jobs}
-        orders = {
-            (label, name): methods.orders_of(targets[label], metric, sweep)
-            for (label, name), metric in chosen.items()
-        }
-        orders = {
-            key: None if each is None else client.scatter(each, hash=False)
-            for key, each in orders.items()
-        }
-        held = {label: client.scatter(target, hash=False) for label, target in targets.items()}
-        window = 4 * max(1, sum(client.ncores().values()))
-        waiting: deque = deque()
-        ahead = iter(jobs)
+    halves = {label: methods.halves_of(target, sweep) for label, target in targets.items()}
+    chosen = {(label, metric.label): metric for _, metric, label, _ in jobs}
+    orders = {
+        (label, name): methods.orders_of(targets[label], metric, sweep)
+        for (label, name), metric in chosen.items()
+    }
+    orders = {
+        key: None if each is None else client.scatter(each, hash=False)
+        for key, each in orders.items()
+    }
+    held = {label: client.scatter(target, hash=False) for label, target in targets.items()}
+    window = 4 * max(1, sum(client.ncores().values()))
+    waiting: deque = deque()
+    ahead = iter(jobs)
 
-        def submit() -> None:
-            for group, metric, label, step in ahead:
-                future = client.submit(
-                    score_step,
-                    path,
-                    step,
-                    held[label],
-                    metric.name,
-                    methods.given(metric),
-                    halves=halves[label],
-                    orders=orders[label, metric.label],
-                    pure=False,
-                )
-                waiting.append((group, label, metric, step, future))
-                return
+    def submit() -> None:
+        for group, metric, label, step in ahead:
+            future = client.submit(
+                score_step,
+                path,
+                step,
+                held[label],
+                metric.name,
+                methods.given(metric),
+                halves=halves[label],
+                orders=orders[label, metric.label],
+                pure=False,
+            )
+            waiting.append((group, label, metric, step, future))
+            return
 
-        for _ in range(window):
-            submit()
-        # Results are written in the order of the jobs, so that the store does not depend on
-        # which worker was quicker.
-        while waiting:
-            group, label, metric, step, future = waiting.popleft()
-            values = future.result()
-            store.write_result(group, step, values, checkpoint=hashes[step], attrs=ATTRS)
-            submit()
-            advance(note=f"{label} {metric.label} step {step}")
+    for _ in range(window):
+        submit()
+    # Results are written in the order of the jobs, so that the store does not depend on
+    # which worker was quicker.
+    while waiting:
+        group, label, metric, step, future = waiting.popleft()
+        values = future.result()
+        store.write_result(group, step, values, checkpoint=hashes[step], attrs=ATTRS)
+        submit()
+        advance(note=f"{label} {metric.label} step {step}")

@@ -58,6 +58,7 @@ class Sweep(_Section):
         default=(Choice(name="ridge"), Choice(name="rsa")), min_length=1
     )
     probes: tuple[NamedChoice, ...] = ()
+    self_similarity: tuple[NamedChoice, ...] = ()
     baseline: NamedChoice | None = Choice(name="spectrotemporal")
     store: Path = Path()
     figures: Path = Path()
@@ -106,6 +107,7 @@ class Sweep(_Section):
             ("targets", self.targets),
             ("metrics", self.metrics),
             ("probes", self.probes),
+            ("self_similarity", self.self_similarity),
             ("targets and probes", both),
         ):
             labels = [choice.label for choice in choices]

@@ -40,6 +40,8 @@ def check(sweep: Sweep) -> None:
     ValueError
         For an unknown metric, argument or value, in one sentence.
     """
+    if sweep.self_similarity and "self" in [target.label for target in sweep.targets]:
+        raise ValueError("with `self_similarity` no target can have the label 'self': change it")
     rng = np.random.default_rng(0)
     spaces = list(rng.standard_normal((2, 60, 4)))
     for choice in sweep.self_similarity:
@@ -53,7 +55,33 @@ def check(sweep: Sweep) -> None:
             raise ValueError(f"self_similarity {choice.label!r}: {error}") from None
 
 
-def analyze(sweep: Sweep, client: Any, *, advance: progress.Advance) -> int:
+def missing(sweep: Sweep) -> list[int]:
+    """Return the steps of a store that `analyze` has not compared yet.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep; the lock of its store must be held.
+
+    Returns
+    -------
+    list of int
+        None where the sweep wants no such comparison.
+
+    Raises
+    ------
+    ValueError
+        If a label was used with other arguments before.
+    """
+    if not sweep.self_similarity:
+        return []
+    groups = _begin(store.open_group(sweep.store, mode="r+"), sweep)
+    hashes = _hashes(sweep.store)
+    have = [store.committed(group) for group in groups.values()]
+    return [s for s in hashes if any(known.get(s) != hashes[s] for known in have)]
+
+
+def analyze(sweep: Sweep, client: Any, *, advance: progress.Advance) -> None:
     """Compare the steps of a store with each other, and the layers of each step; what is missing.
 
     Parameters
@@ -64,22 +92,14 @@ def analyze(sweep: Sweep, client: Any, *, advance: progress.Advance) -> int:
         Its workers see the store under the same path.
     advance : callable
         Called after each step.
-
-    Returns
-    -------
-    int
-        How many steps were new.
     """
     root = store.open_group(sweep.store, mode="r+")
-    groups, hashes = _begin(root, sweep), _hashes(sweep.store)
-    have = [store.committed(group) for group in groups.values()]
-    missing = [s for s in hashes if any(known.get(s) != hashes[s] for known in have)]
-    done = [s for s in hashes if s not in missing]
-    n = len(root["activations/stimulus"])
+    groups, hashes, wanted = _begin(root, sweep), _hashes(sweep.store), missing(sweep)
+    done = [s for s in hashes if s not in wanted]
+    n = root["activations/stimulus"].shape[0]
     block = max(1, min(_MOST_STEPS, _BLOCK_BYTES // (8 * n * n * max(1, len(groups)))))
     given = (str(Path(sweep.store).resolve()), _specs(sweep, root))
-    for start in range(0, len(missing), block):
-        some = missing[start : start + block]
+    for some in _cut(wanted, block):
         others = _cut(done, block)
         tables = [client.submit(compare_steps, *given, some, part, pure=False)
                   for part in [*others, some]]  # fmt: skip
@@ -104,7 +124,6 @@ def analyze(sweep: Sweep, client: Any, *, advance: progress.Advance) -> int:
                 store.write_result(group, step, values, checkpoint=hashes[step], attrs=attrs)
             advance(note=f"step {step} with {len(known)}")
         done += some
-    return len(missing)
 
 
 def compare_steps(
@@ -175,9 +194,7 @@ def _table(spaces: list[np.ndarray], metric: str, arguments: Mapping) -> np.ndar
             if b.start > a.start:
                 continue
             second = None if a == b else [spaces[k] for k in b]
-            part = metrics.similarities(
-                [spaces[k] for k in a], second, metric=metric, **arguments
-            )
+            part = metrics.similarities([spaces[k] for k in a], second, metric=metric, **arguments)
             table[a.start : a.stop, b.start : b.stop] = part
             table[b.start : b.stop, a.start : a.stop] = part.T
     return table

@@ -21,6 +21,7 @@ from dynamics import (
     probes,
     progress,
     report,
+    similarity,
     sounds,
     store,
 )
@@ -127,6 +128,7 @@ def check(sweep: Sweep) -> None:
     times = poolings.make(sweep.pooling.name, **sweep.pooling.arguments).rate is not None
     for choice in sweep.metrics:
         methods.check_choice(choice, [target.label for target in sweep.targets])
+    similarity.check(sweep)
     crawl.discover(sweep)
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     for target in sweep.targets:

@@ -9,6 +9,7 @@ Layout of ``<run>.zarr`` (zarr format 3)::
                               (step, stimulus, time, feature) beside `time` where it is kept
     controls/                 the same for untrained networks, their number in place of a step
     results/<target>/<metric> step, checkpoint, score (step, layer, ...), one chunk a step
+    results/self/<metric>     similarity (step, step_other, layer), layer_similarity
 
 Rows of a step axis stand in order of arrival and are never moved. A row counts once its step is
 committed (its ``status`` is "done", or its ``checkpoint`` hash is set), which is the last thing
@@ -21,6 +22,7 @@ from dynamics.store.activations import begin, begin_controls, commit, plan, writ
 from dynamics.store.health import Summary, redo, summarise, verify
 from dynamics.store.layout import DONE, FAILED, PENDING, package_version
 from dynamics.store.lock import lock
+from dynamics.store.pairs import write_pairs
 from dynamics.store.precision import PRECISIONS
 from dynamics.store.read import (
     controls,
@@ -65,5 +67,6 @@ __all__ = [
     "verify",
     "write_activations",
     "write_constant",
+    "write_pairs",
     "write_result",
 ]

@@ -48,7 +48,7 @@ def write_pairs(
     """
     rows = {int(s): row for row, s in enumerate(group["step"][:])}
     row = rows.setdefault(step, len(rows))
-    if row < len(group["checkpoint"]):
+    if row < group["checkpoint"].shape[0]:
         group["checkpoint"][row] = ""
     size, values = len(rows), np.asarray(values, float)
     if name not in group:

@@ -190,4 +190,8 @@ def _plain_strings(dataset: xr.Dataset) -> xr.Dataset:
 
 def _visible(dataset: xr.Dataset, committed: np.ndarray) -> xr.Dataset:
     rows = np.flatnonzero(committed)
-    return dataset.isel(step=rows[np.argsort(dataset["step"].to_numpy()[rows])])
+    rows = rows[np.argsort(dataset["step"].to_numpy()[rows])]
+    if "step_other" not in dataset.dims:
+        return dataset.isel(step=rows)
+    both = dataset.isel(step=rows, step_other=rows)
+    return both.assign_coords(step_other=both["step"].to_numpy())
