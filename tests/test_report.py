@@ -308,7 +308,8 @@ def test_no_address_in_the_page_leads_outside(tmp_path, no_figures):
 
 def test_figures_are_vector_drawings_with_an_alternative_in_words(tree, found):
     drawn = figures.pictures(tree, found[:1])
-    assert [each.wide for each in drawn] == [False, True, False]
+    assert [each.wide for each in drawn] == [False, True, False, False, False, False]
+    assert [each.group for each in drawn[1:3]] == ["Emergence curves", "cortex by ridge"]
     assert all(each.uri.startswith("data:image/svg+xml;base64,") for each in drawn)
     inside = base64.b64decode(drawn[1].uri.split(",")[1]).decode()
     assert all(f">{part}</text>" in inside for part in PARTS)  # letters, not outlines
@@ -320,7 +321,7 @@ def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is(tmp_path):
     results, _ = findings.results_of(store.open(path))
     found = [(results[0], findings.curves_of(results[0]))]
     drawn = figures.pictures(store.open(path), found)
-    assert len(drawn) == 3
+    assert len(drawn) == 6
     assert "a$\\frac{$" in base64.b64decode(drawn[1].uri.split(",")[1]).decode()
 
 
@@ -329,3 +330,30 @@ def test_a_drawing_of_too_many_points_is_a_picture(monkeypatch, tree, found):
     (first, *_) = figures._plans(tree, found)
     picture = figures._picture(first, math=True)
     assert picture.uri.startswith("data:image/png;base64,")
+
+
+def test_probes_are_drawn_against_brains_and_never_called_one(tmp_path, no_figures):
+    tree = store.open(make(tmp_path / "run.zarr", probe=True, steps=(0, 10, 100, 1000)))
+    results, _ = findings.results_of(tree)
+    assert results[-1].is_probe
+    found = [(result, findings.curves_of(result)) for result in results]
+    captions = [plan.caption for plan in figures._plans(tree, found)]
+    assert "cortex by ridge against digits, one point a checkpoint." in captions
+    said = text_of(report.render(tree))
+    assert "compared with cortex." in said
+    assert "Chance is 0.10." in said
+
+
+def test_regions_are_shown_where_neuroids_are_many(tmp_path):
+    many = tuple(f"v{i}" for i in range(30))
+    path = make(tmp_path / "run.zarr", steps=(0, 10), parts=many, resamples=0)
+    root = store.open_group(path, mode="r+")
+    names = np.array(["front", "back"] * 15, dtype=object)
+    root["results/cortex/ridge/region"][:] = names
+    results, _ = findings.results_of(store.open(path))
+    curves = findings.curves_of(results[0])
+    assert [(one.name, one.what) for one in curves[1:]] == [
+        ("back", "region, 15 neuroids"), ("front", "region, 15 neuroids")]  # fmt: skip
+    score = store.open(path)["results/cortex/ridge"]["score"]
+    expected = score.isel(neuroid=np.flatnonzero(names == "front")).mean("neuroid")
+    np.testing.assert_allclose(curves[2].score, expected)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
+import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 _MOST_SVG = 600_000
 _MOST_PANELS = 15
 _DOTS = 160
+_FEWEST_STEPS = 4
 
 
 class Plan(NamedTuple):
@@ -31,7 +33,8 @@ class Plan(NamedTuple):
     draw: Callable[[], Any]
     alt: str
     caption: str
-    wide: bool
+    group: str
+    wide: bool = False
 
 
 class Picture(NamedTuple):
@@ -45,6 +48,8 @@ class Picture(NamedTuple):
         What it shows, for those who do not see it.
     caption : str
         What stands under it.
+    group : str
+        Under which heading it stands.
     wide : bool
         Whether it has several panels beside each other.
     """
@@ -52,6 +57,7 @@ class Picture(NamedTuple):
     uri: str
     alt: str
     caption: str
+    group: str
     wide: bool
 
 
@@ -86,7 +92,7 @@ def _picture(plan: Plan, *, math: bool) -> Picture:
         with plt.rc_context(style):
             made = plan.draw()
             figure = made if isinstance(made, Figure) else made.figure
-            return Picture(data_uri(figure), plan.alt, plan.caption, plan.wide)
+            return Picture(data_uri(figure), *plan[1:])
     finally:
         plt.close("all")
 
@@ -132,34 +138,106 @@ def _plans(tree: xr.DataTree, found: list[tuple[Result, list[Curve]]]) -> Iterat
         yield Plan(
             partial(plots.figure_of_targets, tree, metric, targets),
             f"Line chart of the {metric} score of every layer against training step. {said}",
-            f"Emergence by {metric}: {listed(targets)}. {_KEY}",
+            f"Emergence by {metric}: {listed(targets)}.",
+            "Emergence curves",
             len(targets) > 1,
         )
     for result, curves in found:
-        if not 1 < result.data.sizes.get("neuroid", 0) <= _MOST_PANELS:
-            continue
-        said = " ".join(_said(curve.name, curve) for curve in curves if curve.name != MEAN)
-        yield Plan(
-            partial(plots.figure_of_neuroids, tree, result.metric, result.target),
-            f"Line charts of the {result.metric} score of every layer against training step, one "
-            f"for each neuroid. {said}",
-            f"{result.target} by {result.metric}, one panel a neuroid. {_KEY}",
-            True,
-        )
-    for result, curves in found:
-        if min(curves[0].score.sizes.values()) > 1:
+        if 1 < result.data.sizes.get("neuroid", 0) <= _MOST_PANELS:
+            said = " ".join(_said(curve.name, curve) for curve in curves if curve.name != MEAN)
             yield Plan(
-                partial(plots.plot_heatmap, result.data),
-                f"Heat map of layers by training steps. {_said(result.target, curves[0])}",
-                f"{result.target} by {result.metric}: every layer at every step.",
-                False,
+                partial(plots.figure_of_neuroids, tree, result.metric, result.target),
+                f"Line charts of the {result.metric} score of every layer against training step, "
+                f"one for each neuroid. {said}",
+                f"{result.target} by {result.metric}, one panel a neuroid.",
+                "Emergence curves",
+                True,
+            )
+    for result, curves in found:
+        yield from _of_result(tree, result, curves)
+    yield from _of_probes(tree, found)
+    yield from _of_steps(tree)
+
+
+def _of_result(tree: xr.DataTree, result: Result, curves: list[Curve]) -> Iterator[Plan]:
+    """Plan the small figures of one target and metric."""
+    if curves[0].score.sizes["step"] < 2:
+        return
+    data = plots.results_of(tree, result.target, result.metric)
+    name, said = f"{result.target} by {result.metric}", _said(result.target, curves[0])
+    if curves[0].score.sizes["layer"] > 1:
+        yield Plan(
+            partial(plots.plot_heatmap, data),
+            f"Heat map of layers by training steps. {said}",
+            "Every layer at every step.",
+            name,
+        )
+        yield Plan(
+            partial(plots.plot_best_layer, data),
+            f"Chart of the best layer at every step. {said}",
+            "The best layer at every step, how often resamples agree, and the centre of the layer "
+            "profile.",
+            name,
+        )
+        yield Plan(
+            partial(plots.plot_order, data),
+            f"Forest plot of the half-times of layers. {_when(curves[0])}",
+            "Half-time of every layer, the earliest on top; open intervals have arrows.",
+            name,
+        )
+    parts = [curve for curve in curves if curve.name != MEAN]
+    if len(parts) > 1:
+        by = "neuroid" if len(parts) == result.data.sizes.get("neuroid", 0) else "region"
+        yield Plan(
+            partial(plots.plot_order, data, by=by),
+            f"Forest plot of the half-times of every {by} in the layer that ends best.",
+            f"Half-time of every {by}, all in the layer that ends best on average.",
+            name,
+        )
+
+
+def _of_probes(tree: xr.DataTree, found: list[tuple[Result, list[Curve]]]) -> Iterator[Plan]:
+    """Plan brain score against probe score, for every pair with four steps in common."""
+    for task, _ in found:
+        for brain, _ in found:
+            common = np.intersect1d(task.data["step"], brain.data["step"])
+            if not task.is_probe or brain.is_probe or len(common) < _FEWEST_STEPS:
+                continue
+            name = f"{brain.target} by {brain.metric} against {task.target}"
+            yield Plan(
+                partial(plots.plot_brain_task, brain.data, task.data),
+                f"Scatter plot over checkpoints: {name}, with the training step as colour.",
+                f"{name}, one point a checkpoint.",
+                "Brains and probes",
             )
 
 
-_KEY = (
-    "Bands are limits of 95 %, rings mark half-times, dashed lines the baseline without learning "
-    "and dotted lines the noise ceiling, where they are known."
-)
+def _of_steps(tree: xr.DataTree) -> Iterator[Plan]:
+    """Plan the step x step matrices."""
+    for path in tree.groups:
+        if path.startswith("/results/self/") and "similarity" in tree[path].data_vars:
+            metric = path.rpartition("/")[2]
+            similarity = tree[path]["similarity"]
+            if similarity.sizes.get("step", 0) > 1:
+                named = similarity.assign_attrs({"metric": metric} | similarity.attrs)
+                yield Plan(
+                    partial(_first_of, plots.facet_similarity, named),
+                    f"Matrices of the similarity by {metric} of a layer at every pair of steps.",
+                    f"Similarity by {metric} of a layer with itself at other steps.",
+                    "Steps compared with each other",
+                    True,
+                )
+
+
+def _first_of(draw: Callable[..., Any], *arguments: Any) -> Any:
+    return draw(*arguments)[0]
+
+
+def _when(curve: Curve) -> str:
+    times = curve.statistics["half_time"]
+    known = [(str(name), float(times.sel(layer=name))) for name in times["layer"].to_numpy()]
+    said = [f"{name} {step(when)}" for name, when in known if np.isfinite(when)]
+    return f"Estimates: {', '.join(said)}." if said else "No layer has one."
 
 
 def _said(name: str, curve: Curve) -> str:

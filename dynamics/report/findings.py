@@ -122,7 +122,7 @@ def curves_of(result: Result) -> list[Curve]:
         score, resampled, over = plots.resampled_curve(data)
         _, low, high, _ = plots.curve_and_band(data)
         score = score.transpose("step", "layer").load()
-        levels = {key: _level(data, key) for key in ("baseline", *_CEILINGS)}
+        levels = {key: _level(data, key) for key in ("baseline", "chance", *_CEILINGS)}
         table = statistics(score, resampled, **levels)
         found.append(Curve(name, what, score, low, high, resampled, over, _with_null(table, data)))
     return found
@@ -140,7 +140,7 @@ def statistics(
     resampled : xarray.DataArray, optional
         The same on resamples.
     **levels : float or None
-        `baseline`, `ceiling`, `ceiling_lower`, `ceiling_upper`.
+        `baseline`, `chance`, `ceiling`, `ceiling_lower`, `ceiling_upper`.
 
     Returns
     -------
@@ -192,6 +192,10 @@ def at_best_layers(curves: list[Curve]) -> tuple[xr.DataArray, xr.DataArray] | N
     resamples = [each.resampled for each in curves if each.resampled is not None]
     if len(curves) < 2 or len(resamples) < len(curves) or len({each.over for each in curves}) > 1:
         return None
+    if len({again.sizes["resample"] for again in resamples}) > 1:
+        return None
+    # Where regions are of different numbers of subjects, the fewest have least to say.
+    limit = min(float(again.attrs.get("limit", 0.0)) for again in resamples)
     names = xr.DataArray([each.name for each in curves], dims="curve", name="curve")
 
     def side_by_side(values: list[xr.DataArray]) -> xr.DataArray:
@@ -199,7 +203,7 @@ def at_best_layers(curves: list[Curve]) -> tuple[xr.DataArray, xr.DataArray] | N
         return xr.concat(chosen, names)
 
     score = side_by_side([each.score for each in curves])
-    return score, side_by_side(resamples).assign_attrs(resamples[0].attrs)
+    return score, side_by_side(resamples).assign_attrs(resamples[0].attrs | {"limit": limit})
 
 
 def _groups(data: xr.Dataset) -> Iterator[tuple[str, str, xr.Dataset]]:
@@ -218,15 +222,15 @@ def _groups(data: xr.Dataset) -> Iterator[tuple[str, str, xr.Dataset]]:
     if dim == "neuroid" and subjects > 1:
         over += f" of {subjects} subjects"
     yield MEAN, over, data
-    if dim == "subject" or number < 2:
+    if number < 2:
         return
-    if number <= _MOST_NEUROIDS:
+    if dim == "neuroid" and number <= _MOST_NEUROIDS:
         for place, name in enumerate(data["neuroid"].to_numpy()):
             yield str(name), "one neuroid", data.isel(neuroid=[place])
     elif "region" in data.coords and 2 <= len(np.unique(data["region"])) <= _MOST_REGIONS:
         for name in np.unique(data["region"]):
             rows = np.flatnonzero(data["region"].to_numpy() == name)
-            yield str(name), f"region, {len(rows)} neuroids", data.isel(neuroid=rows)
+            yield str(name), f"region, {len(rows)} {dim}s", data.isel({dim: rows})
 
 
 _CEILINGS = ("ceiling", "ceiling_lower", "ceiling_upper")

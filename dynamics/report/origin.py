@@ -49,6 +49,10 @@ def facts(tree: xr.DataTree, results: list[Result]) -> list[tuple[str, str]]:
     resamples = sorted({str(r.identity["resamples"]) for r in results if "resamples" in r.identity})
     found += [("Seed of folds and resamples", ", ".join(seeds))] if seeds else []
     found += [("Resamples", ", ".join(resamples))] if resamples else []
+    controls = sorted(
+        {len(r.data.attrs["untrained"]) for r in results if "untrained" in r.data.attrs}
+    )
+    found += [("Untrained controls", ", ".join(map(str, controls)))] if controls else []
     written = {str(r.data.attrs.get("package_version", "?")) for r in results}
     written.add(str(attrs.get("package_version", "?")))
     found += [

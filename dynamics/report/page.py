@@ -78,13 +78,19 @@ _SECTIONS = (
 
 
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dynamics.report", ""),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Jinja's own filter sorts, and what comes first is meant to.
+    environment.filters["groupby_in_order"] = lambda items, name: [
+        (key, list(members))
+        for key, members in groupby(items, key=lambda each: getattr(each, name))
+    ]
+    return environment
 
 
 def _head(

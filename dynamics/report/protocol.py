@@ -30,6 +30,10 @@ REFERENCES = {
     "raugel": "Raugel et al. (2025), arXiv:2508.18226",
     "fieller": "Fieller (1954), Some problems in interval estimation, Journal of the Royal "
     "Statistical Society B 16:175",
+    "fisher": "Fisher (1921), On the probable error of a coefficient of correlation deduced from a "
+    "small sample, Metron 1:3",
+    "satterthwaite": "Satterthwaite (1946), An approximate distribution of estimates of variance "
+    "components, Biometrics Bulletin 2:110, doi:10.2307/3002019",
     "westfall": "Westfall & Young (1993), Resampling-based multiple testing, Wiley",
     "zou": "Zou & Donner (2008), Construction of confidence limits about effect measures, "
     "Statistics in Medicine 27:1693, doi:10.1002/sim.3095",
@@ -47,38 +51,64 @@ _OF_TARGET = {"nh2015": "neuron2015", "nh2022": "ecog2022"}
 
 _METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rsa": (
-        "{label} is representational similarity: the dissimilarities between all pairs of stimuli "
-        "in a layer ({distance} distance) and in the responses of each subject, compared by "
-        "{compare} correlation",
+        "“{label}” is representational similarity: the dissimilarities between all pairs of "
+        "stimuli in a layer ({distance} distance) and in the responses of each subject, compared "
+        "by {compare} correlation (Kriegeskorte et al. 2008)",
         ("kriegeskorte",),
     ),
-    "cka": ("{label} is linear centred kernel alignment in its debiased form", ("kornblith",)),
+    "cka": (
+        "“{label}” is linear centred kernel alignment in its debiased form (Kornblith et al. 2019)",
+        ("kornblith",),
+    ),
     "procrustes": (
-        "{label} is the cosine of the angular Procrustes distance between layer and responses",
+        "“{label}” is the cosine of the angular Procrustes distance between layer and responses",
         ("williams",),
     ),
-    "svcca": ("{label} is the cross-validated mean canonical correlation (SVCCA)", ("raghu",)),
-    "pwcca": ("{label} is cross-validated projection-weighted CCA", ("morcos",)),
+    "svcca": ("“{label}” is the cross-validated mean canonical correlation (SVCCA)", ("raghu",)),
+    "pwcca": ("“{label}” is cross-validated projection-weighted CCA", ("morcos",)),
     "mutual_knn": (
-        "{label} is the share of nearest neighbours that layer and responses have in common",
+        "“{label}” is the share of nearest neighbours that layer and responses have in common",
         ("huh",),
     ),
-    "probe": ("{label} is a downstream task, learned by a probe on the frozen activations", ()),
+    "probe": (
+        "“{label}” is a downstream task, learned on the frozen activations of each layer and "
+        "scored on sounds that were held out",
+        (),
+    ),
+    "banded": (
+        "“{label}” is the part of each layer in the prediction by all layers together, in banded "
+        "ridge regression with a penalty for each layer",
+        (),
+    ),
+    "variance_partition": (
+        "“{label}” is what a layer adds, in variance explained, to the baseline without learning",
+        (),
+    ),
+    "encode_timeresolved": (
+        "“{label}” is ridge regression from a layer's activations over time, at several delays, to "
+        "responses over time, split by stimulus",
+        (),
+    ),
+    "effective_dimensionality": (
+        "“{label}” is the effective dimensionality of a layer, (Σλ)² / Σλ² of its covariance "
+        "spectrum, and says nothing of a brain",
+        (),
+    ),
 }
 _RIDGE: dict[str, tuple[str, tuple[str, ...]]] = {
     "default": (
-        "{label} is ridge regression from a layer's activations to each neuroid in five folds of "
+        "“{label}” is ridge regression from a layer's activations to each neuroid in five folds of "
         "stimuli stratified by category, with a penalty for each neuroid chosen by "
         "leave-one-fold-out inside the training folds; the score is the Pearson correlation of the "
         "pooled predictions with the responses, with its sign kept",
         (),
     ),
     "pepino": (
-        "{label} is the encoding protocol of Pepino et al., to the letter",
+        "“{label}” is the encoding protocol of Pepino et al., to the letter",
         ("pepino",),
     ),
     "tuckute": (
-        "{label} is the encoding protocol of Tuckute, Feather et al., to the letter",
+        "“{label}” is the encoding protocol of Tuckute, Feather et al., to the letter",
         ("tuckute",),
     ),
 }
@@ -113,7 +143,7 @@ def paragraphs(
             key = next((ref for start, ref in _OF_TARGET.items() if name.startswith(start)), None)
             if key:
                 cited[key] = None
-    return written, [REFERENCES[key] for key in cited]
+    return written, sorted(REFERENCES[key] for key in cited)
 
 
 def _activations(tree: xr.DataTree) -> str:
@@ -121,8 +151,8 @@ def _activations(tree: xr.DataTree) -> str:
     return (
         f"Every checkpoint of run {tree.attrs.get('run', '?')} was read by the adapter "
         f"{own.get('adapter', '?')}{_arguments(own.get('arguments'))} and heard the stimuli "
-        f"{_plain(own.get('stimuli', '?'))}; every layer's activations were pooled over time by "
-        f"{_plain(own.get('pooling', '?'))}. Layers and responses are joined by the names of the "
+        f"{_choice(own.get('stimuli', '?'))}; every layer's activations were pooled over time by "
+        f"{_choice(own.get('pooling', '?'))}. Layers and responses are joined by the names of the "
         "stimuli."
     )
 
@@ -135,7 +165,7 @@ def _metrics(found: list[tuple[Result, list[Curve]]], cited: dict[str, None]) ->
         table = {"ridge": _RIDGE.get(arguments.get("protocol", "default"))}.get(
             name, _METRICS.get(name)
         )
-        text, references = table or (f"{{label}} is the metric {_safe(name)}", ())
+        text, references = table or (f"“{{label}}” is the metric {_safe(name)}", ())
         names = {"distance": "correlation", "compare": "Spearman"} | arguments
         sentence = text.format(label=result.metric, **{k: names[k] for k in _FIELDS})
         said[result.metric] = f"{sentence}{_arguments(arguments, ', with ')}."
@@ -145,6 +175,7 @@ def _metrics(found: list[tuple[Result, list[Curve]]], cited: dict[str, None]) ->
     if base and any("baseline" in curves[0].statistics.attrs for _, curves in found):
         text += f" The baseline without learning, {base['name']}, is scored like a layer."
         if base["name"] == "spectrotemporal":
+            text = text.removesuffix(".") + " (after Chi et al. 2005)."
             cited["chi"] = None
     return text
 
@@ -157,8 +188,9 @@ def _statistics(found: list[tuple[Result, list[Curve]]], cited: dict[str, None])
     return (
         "Curves are means over neuroids, within each subject first. Gains count from the first "
         "step of a curve to its last. The half-time is the first step at which a curve has made "
-        "half of its gain, the onset that of a tenth of the gain to its highest score, the plateau "
-        "the mean over the last factor of ten in training steps and its beginning the step at "
+        "half of its gain (Raugel et al. 2025), the onset that of a tenth of the gain to its "
+        "highest score, the plateau the mean over the last factor of ten in training steps and its "
+        "beginning the step at "
         "which nine tenths of the gain to it are made; between two steps a curve is linear in "
         "log(1 + step). The area is the mean gain over log(1 + step). The best layer of a curve is "
         "the one that ends highest; it is chosen on the same data, so its final score is a little "
@@ -174,26 +206,24 @@ def _intervals(found: list[tuple[Result, list[Curve]]], cited: dict[str, None]) 
             "There are no intervals: the results hold no scores on resamples of the stimuli "
             "(`resamples` in the sweep)."
         )
-    numbers = sorted({result.data.sizes["resample"] for result, _ in withs})
-    seeds = sorted({str(result.identity.get("seed", "?")) for result, _ in withs})
-    paired = all(result.data["resample_score"].attrs.get("paired", 0) for result, _ in withs)
-    kind = "complementary halves" if paired else "resamples"
     over = listed(sorted({curve.over for _, curve in withs}))
     cited.update(dict.fromkeys(("fieller", "westfall", "zou", "holm")))
-    if not paired:
-        cited["shao"] = None
-    with_subjects = (
-        " Where there are three or more subjects, they are resampled as well."
+    alike: dict[str, dict[str, None]] = {}
+    for result, _ in withs:
+        alike.setdefault(_resamples(result, cited), {})[result.metric] = None
+    made = [text.format(label=listed(list(metrics))) for text, metrics in alike.items()]
+    people = (
+        " Where there are three or more subjects, what other people would change is added "
+        "(Satterthwaite)."
         if any("subjects" in curve.over for _, curve in withs)
         else ""
     )
+    if people:
+        cited["satterthwaite"] = None
     return (
-        f"Square brackets hold 95 % intervals over {over}. Every score was computed again, "
-        f"refitted, on {listed([str(n) for n in numbers])} {kind} of the stimuli (seed "
-        f"{listed(seeds)}), the same ones for every step, layer and target, so that differences "
-        f"are paired.{with_subjects} Limits of a step invert tests along the curve: they hold "
-        "every step from the first at which the curve is not significantly below its goal to the "
-        "first at which it is significantly above. Where the gain itself is not significant the "
+        f"Square brackets hold 95 % intervals over {over}. {' '.join(made)}{people} Limits of a "
+        "step invert tests along the curve: they hold every step at which the curve is not "
+        "significantly away from its goal. Where the gain itself is not significant the "
         "interval is open above, [step, ∞), as Fieller's interval of a ratio is; such an onset or "
         "half-time should not be quoted without it. Whether a curve leaves its first level, and "
         "whether it declines after its peak, is tested by the largest contrast over all steps "
@@ -204,10 +234,43 @@ def _intervals(found: list[tuple[Result, list[Curve]]], cited: dict[str, None]) 
     )
 
 
+def _resamples(result: Result, cited: dict[str, None]) -> str:
+    """Say how the resamples of a result were made and what errors are made of them."""
+    attrs, number = result.data["resample_score"].attrs, result.data.sizes["resample"]
+    seed = _safe(str(result.identity.get("seed", "?")))
+    if method := attrs.get("method"):
+        return f"By {{label}}: {number} resamples, {_safe(str(method))} (seed {seed})."
+    if not attrs.get("paired", 0):
+        cited["shao"] = None
+        return (
+            f"Every score by {{label}} was computed again on {number} resamples of the "
+            f"stimuli (seed {seed}), their variance multiplied by {attrs.get('spread', 1):.3g}."
+        )
+    said = (
+        f"Every score by {{label}} was computed again, refitted, on {number} complementary "
+        f"halves of the stimuli (seed {seed}), the same ones for every step, layer and target, so "
+        "that differences are paired. Half of the squared difference of two halves is the variance "
+        "at half of the stimuli, and half of that the variance at all of them"
+    )
+    if attrs.get("correlation", 0):
+        cited["fisher"] = None
+        said += "; errors of correlations r are brought to the full sample's 1 − r² (Fisher)"
+    if attrs.get("spread", 1.0) > 1:
+        said += f" and multiplied by {attrs['spread'] ** 0.5:.2f}"
+    return f"{said}."
+
+
 def _arguments(arguments: Mapping[str, Any] | None, before: str = " with ") -> str:
     if not arguments:
         return ""
     return before + listed([f"{key} = {_plain(value)}" for key, value in arguments.items()])
+
+
+def _choice(value: Any) -> str:
+    """Name an entry of a table, with its arguments where it has any."""
+    if isinstance(value, Mapping) and "name" in value:
+        return f"{value['name']}{_arguments(value.get('arguments'))}"
+    return _plain(value)
 
 
 def _plain(value: Any) -> str:

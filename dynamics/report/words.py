@@ -230,7 +230,8 @@ def _references(found: Mapping, baseline: str) -> str:
                     if null <= LEVEL else
                     f"{'and' if said else 'It ends'} not above shuffled stimuli "
                     f"({p_equals(null)})")  # fmt: skip
-    return " ".join(said) + "." if said else ""
+    text = " ".join(said) + "." if said else ""
+    return f"{text} Chance is {level(found['chance'])}.".strip() if "chance" in found else text
 
 
 def _order(
