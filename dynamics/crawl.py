@@ -29,7 +29,12 @@ UNTRAINED = "untrained:"
 FAULTS = (ValueError, OSError, RuntimeError, KeyError, TypeError, EOFError)
 
 
-def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str, int]:
+def crawl(
+    sweep: Sweep,
+    *,
+    advance: progress.Advance | None = None,
+    stimuli: StimulusSet | None = None,
+) -> dict[str, int]:
     """Extract every layer's activations at every checkpoint that the store lacks.
 
     A run without a step 0 gets an untrained network there; where the sweep wants several
@@ -42,6 +47,8 @@ def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str,
         The sweep.
     advance : callable, optional
         Called after each checkpoint; by default a progress bar is drawn.
+    stimuli : StimulusSet, optional
+        The sweep's sounds, where they have been loaded already.
 
     Returns
     -------
@@ -58,7 +65,7 @@ def crawl(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str,
     models.arguments(sweep.model.name)
     poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
     found = discover(sweep)
-    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    stimuli = stimuli or sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     network = Network(sweep, stimuli)
     with store.lock(sweep.store):
         root = store.begin(sweep.store, run=sweep.run, identity=identify(sweep, stimuli))
@@ -105,9 +112,10 @@ def watch(
     dict of str to int
         What each `crawl` returned; nothing while there is no checkpoint yet.
     """
+    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     while True:
         try:
-            yield crawl(sweep, advance=advance)
+            yield crawl(sweep, advance=advance, stimuli=stimuli)
         except FileNotFoundError as error:
             logger.info("%s: waiting", error)
         time.sleep(every)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from dynamics import models, poolings
 from dynamics.models import Model
 from dynamics.poolings import Pooling
 from dynamics.sounds import StimulusSet
+
+logger = logging.getLogger(__name__)
 
 REVISION = 1
 """Number of the numbers: raised with every change after which `extract` gives others."""
@@ -74,6 +77,9 @@ def batches(
     waveforms = stimuli.waveforms(model.sample_rate)
     lengths = np.array([len(waveform) for waveform in waveforms])
     groups = _groups(model, lengths, batch_size)
+    if len(groups) > -(-len(lengths) // batch_size):
+        why = model.why_not_batchable
+        logger.warning("%d stimuli take %d batches: %s", len(lengths), len(groups), why)
 
     def make(rows: np.ndarray) -> Batch:
         padded = torch.zeros(len(rows), int(lengths[rows].max()))

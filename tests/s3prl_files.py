@@ -153,11 +153,65 @@ def cpc(step):
     return {"config": vars(settings), "weights": network.state_dict(), "step": step}
 
 
+def wav2vec(step, **changes):
+    from s3prl.upstream.utils import merge_with_parent
+    from s3prl.upstream.wav2vec.wav2vec_model import Wav2VecConfig, Wav2VecModel
+
+    settings = {
+        "infonce": True, "conv_feature_layers": "[(16, 10, 5), (16, 8, 4), (16, 4, 8)]",
+        "conv_aggregator_layers": "[(16, 2, 1), (16, 3, 1)]",
+    } | changes  # fmt: skip
+    network = Wav2VecModel(merge_with_parent(Wav2VecConfig, settings))
+    return {
+        "task_cfg": {"normalize": False}, "model_cfg": settings,
+        "model_weight": network.state_dict(), "step": step,
+    }  # fmt: skip
+
+
+def vq_wav2vec(step):
+    return wav2vec(step, vq_type="gumbel", vq_vars=8, vq_groups=2, vq_dim=16)
+
+
+def multires_hubert(step):
+    from s3prl.upstream.multires_hubert import hubert_model
+    from s3prl.upstream.utils import merge_with_parent
+
+    settings = WAVES | {"label_rate": 50.0, "label_rate_ratios": [1, 2], "conv_adapator_kernal": 1}
+    task, symbols = {"normalize": True, "sample_rate": 16000, "label_rate": 50.0}, [["a", "b"]] * 2
+    network = hubert_model.MultiresHubertModel(
+        merge_with_parent(hubert_model.MultiresHubertConfig, settings),
+        merge_with_parent(hubert_model.MultiresHubertPretrainingConfig, task),
+        symbols,
+    )
+    return {
+        "task_cfg": task, "model_cfg": settings, "model_weight": network.state_dict(),
+        "dictionaries_symbols": symbols, "step": step,
+    }  # fmt: skip
+
+
+def mae_ast(step):
+    import dataclasses
+
+    from s3prl.upstream.mae_ast.load_model import MAE_AST_Pretraining_Config
+    from s3prl.upstream.mae_ast.mae_ast import MAE_AST, MAE_AST_Config
+
+    config = MAE_AST_Config(
+        encoder_layers=2, encoder_embed_dim=24, encoder_ffn_embed_dim=32,
+        encoder_attention_heads=3, decoder_layers=1, decoder_embed_dim=24, max_token_length=2000,
+    )  # fmt: skip
+    task = MAE_AST_Pretraining_Config(data="none", feature_type="fbank", feature_dim=32)
+    network = MAE_AST(config, task)
+    settings = {"model": dataclasses.asdict(config), "task": dataclasses.asdict(task)}
+    return {"cfg": settings, "model": network.state_dict(), "step": step}
+
+
 FAMILIES = {
     "tera_local": transformer, "mockingjay_local": transformer, "audio_albert_local": albert,
     "apc_local": apc, "npc_local": npc, "hubert_custom": hubert, "wav2vec2_custom": wav2vec2,
     "wavlm_local": wavlm, "unispeech_sat_local": wavlm, "distiller_local": distiller,
-    "data2vec_custom": data2vec, "cpc_local": cpc,
+    "data2vec_custom": data2vec, "cpc_local": cpc, "wav2vec_custom": wav2vec,
+    "vq_wav2vec_custom": vq_wav2vec, "multires_hubert_custom": multires_hubert,
+    "mae_ast_local": mae_ast,
 }  # fmt: skip
 
 

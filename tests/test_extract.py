@@ -66,13 +66,16 @@ def test_batch_size_and_keeping_change_nothing():
     ("padding", "equal", "sizes"),
     [(True, True, [3, 1]), (False, True, [1, 2, 1]), (False, False, [1, 1, 1, 1])],
 )
-def test_batches_hold_only_what_leaves_the_numbers_alone(padding, equal, sizes):
+def test_batches_hold_only_what_leaves_the_numbers_alone(padding, equal, sizes, caplog):
     stimuli, model = stimuli_of([1.0, 0.3, 2.0, 1.0]), Ramp()
     model.batchable, model.batch_equal_lengths = padding, equal
+    model.why_not_batchable = "" if padding else "it hears the padding"
     made = list(extract.batches(model, stimuli, batch_size=3))
     assert [len(batch.rows) for batch in made] == sizes
     assert sorted(np.concatenate([batch.rows for batch in made])) == [0, 1, 2, 3]
+    assert bool(caplog.text) is not padding
     if not padding:
+        assert f"4 stimuli take {len(sizes)} batches: it hears the padding" in caplog.text
         assert all(len(set(batch.lengths.tolist())) == 1 for batch in made)
 
 

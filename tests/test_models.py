@@ -100,3 +100,24 @@ def test_an_untrained_control_has_the_sizes_of_the_checkpoint_and_other_weights(
     assert not torch.equal(one.state_dict()[weight], other.state_dict()[weight])
     with pytest.raises(ValueError, match="8x1x100 in the checkpoint and 9x1x100"):
         models.untrained("module", tmp_path / "a.pt", options={"width": 9}, **arguments)
+
+
+def test_the_versions_of_an_adapter_name_its_libraries_and_a_factorys_source(tmp_path, monkeypatch):
+    import importlib.metadata
+
+    found = models.versions("s3prl", {"name": "fbank"})
+    assert found["s3prl"] == importlib.metadata.version("s3prl")
+    assert set(found) == {"training-dynamics", "torch", "soxr", "s3prl", "torchaudio"}
+    monkeypatch.syspath_prepend(tmp_path)
+    digests = set()
+    for number in (1, 2):
+        (tmp_path / f"mine{number}.py").write_text(f"def make():\n    return {number}\n")
+        factory = f"mine{number}:make"
+        digests.add(models.versions("module", {"factory": factory, "layers": "x"})[factory])
+    assert len(digests) == 2 and all(len(digest) == 12 for digest in digests)
+
+
+def test_every_adapter_has_a_line_about_it_and_a_revision():
+    for name in models.ADAPTERS:
+        assert 20 < len(models.summary(name)) < 100
+        assert models.revision(name) >= 1
