@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import plots_results
 import pytest
@@ -59,8 +61,8 @@ def test_a_band_baseline_ceiling_and_half_times_are_drawn(results):
     assert len(ax.collections) == len(LAYERS)
     (untrained,) = ax.patches
     first = plots.mean_curve(results).isel(step=0)
-    assert untrained.get_y() == pytest.approx(float(first.min()))
-    assert untrained.get_height() == pytest.approx(float(np.ptp(first.to_numpy())))
+    band = ax.transData.inverted().transform(untrained.get_window_extent())[:, 1]
+    np.testing.assert_allclose(band, [first.min(), first.max()])
     lines = lines_of(ax)
     assert lines["spectrotemporal baseline"].get_ydata()[0] == pytest.approx(0.7)
     assert lines["noise ceiling"].get_ydata()[0] == pytest.approx(0.9)
@@ -312,3 +314,28 @@ def test_a_sweep_gets_probes_and_matrices_of_steps_where_they_are(with_halves):
         "order-ridge-t", "order-ridge-t-neuroids", "probe-digits-ridge-t",
     ]  # fmt: skip
     assert [name for name, _ in plots.figures_of_steps(tree)] == ["steps-cka"]
+
+
+@pytest.mark.parametrize(
+    "low, high, shown", [(1, 1e5, [1, 10, 100, 1000, 1e4, 1e5]), (30, 420, [50, 100, 200])]
+)
+def test_a_colour_bar_of_steps_has_labels_that_do_not_touch(low, high, shown):
+    ax = plots.plot_brain_task(
+        *(
+            each.assign_coords(step=np.geomspace(low, high, 6))
+            for each in (plots_results.results(), plots_results.probe(plots_results.results()))
+        )
+    )
+    bar = ax.figure.axes[1]
+    assert bar.yaxis.get_ticklocs().tolist() == shown
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in bar.get_yticklabels(which="both")]
+    boxes = sorted((box for box in boxes if box.width), key=lambda box: box.y0)
+    assert all(one.y1 < other.y0 for one, other in pairwise(boxes))
+
+
+def test_many_neuroids_are_drawn_by_region():
+    data = plots_results.results(neuroids=16)
+    tree = xr.DataTree.from_dict({"/results/t/ridge": data})
+    names = [name for name, _ in plots.figures_of(tree, "ridge", ["t"])]
+    assert {"emergence-ridge-t-regions", "order-ridge-t-regions"} <= set(names)

@@ -68,7 +68,8 @@ def nh2022_ecog(*, response: str, over_time: str) -> xr.Dataset:
     ----------
     response : {"components", "electrodes"}
         The 15 components, or the 272 electrodes rebuilt from components and weights, R W, with
-        the coordinates ``x``, ``y``, ``z`` (mm, FsAverage), ``vertex`` and ``hemisphere``.
+        the coordinates ``x``, ``y``, ``z`` (mm, on the *inflated* surface of FsAverage, which
+        is no anatomical space), ``vertex`` (of FsAverage, from 1) and ``hemisphere``.
     over_time : {"mean", "keep"}
         Average over the 3 s from sound onset, or keep the time axis (25 Hz).
 

@@ -8,7 +8,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynamics.plots.curves import draw_legend, label_outer, panels, plot_curves
+from dynamics.plots.bands import parts
+from dynamics.plots.curves import draw_legend, facet_curves, label_outer, panels, plot_curves
 from dynamics.plots.heatmaps import plot_heatmap
 from dynamics.plots.layers import plot_best_layer
 from dynamics.plots.order import plot_order
@@ -17,7 +18,7 @@ from dynamics.plots.similarity import facet_similarity
 from dynamics.plots.style import COLUMN, sheet, styled
 
 # Single neuroids are drawn for targets of few (components), not for voxels.
-_MOST_NEUROIDS = 15
+_MOST = 15
 
 
 def figures_of(
@@ -25,9 +26,9 @@ def figures_of(
 ) -> Iterator[tuple[str, Figure]]:
     """Draw what a store has to say about one metric, one figure after the other.
 
-    Emergence curves of all targets; of each target's neuroids where they are few; and for each
-    target the layer x step heat map, the order of emergence of layers and of neuroids, the best
-    layer over training, and brain score against the score of every probe.
+    Emergence curves of all targets; and for each target those of its neuroids where they are few,
+    else of its regions, the layer x step heat map, the best layer over training, the order of
+    emergence of layers and of neuroids or regions, and brain score against every probe's score.
 
     Parameters
     ----------
@@ -49,17 +50,19 @@ def figures_of(
     for target in targets:
         results = results_of(tree, target, metric)
         end = f"{metric}-{target}"
-        few = 1 < results.sizes.get("neuroid", 0) <= _MOST_NEUROIDS
-        if few:
+        by = _units(results)
+        if by == "neuroid":
             yield f"emergence-{end}", figure_of_neuroids(tree, metric, target)
+        elif by == "region":
+            axes = facet_curves(results, facet="region")
+            yield f"emergence-{end}-regions", axes[0].figure
         yield f"heatmap-{end}", _single(plot_heatmap, results, height=55, title=target)
         yield f"best-layer-{end}", _single(plot_best_layer, results, height=60)
         layers = results.sizes.get("layer", 1)
         yield f"order-{end}", _single(plot_order, results, height=24 + 4.2 * layers)
-        if few:
-            height = 24 + 4.2 * results.sizes["neuroid"]
-            name = f"order-{end}-neuroids"
-            yield name, _single(plot_order, results, height=height, by="neuroid")
+        if by:
+            height = 24 + 4.2 * len(parts(results, by))
+            yield f"order-{end}-{by}s", _single(plot_order, results, height=height, by=by)
         for task in probes_of(tree):
             probe = tree[f"results/{task}/probe"].to_dataset()
             yield f"probe-{task}-{end}", _single(plot_brain_task, results, probe, height=66)
@@ -192,6 +195,15 @@ def _figure(found: Sequence[tuple[str, xr.Dataset, str | None]], *, title: str) 
     draw_legend(figure, *axes)
     figure.suptitle(title, fontsize=7.5)
     return figure
+
+
+def _units(results: xr.Dataset) -> str:
+    """What of a target is shown by itself: few neuroids (components), else regions, or nothing."""
+    if 1 < results.sizes.get("neuroid", 0) <= _MOST:
+        return "neuroid"
+    if "region" in results.coords and results["region"].ndim:
+        return "region" if 1 < len(parts(results, "region")) <= _MOST else ""
+    return ""
 
 
 @styled

@@ -6,11 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, LogNorm
 
 from dynamics import emergence
 from dynamics.plots.bands import curve_and_band, curves_by, level, pick_layer
 from dynamics.plots.curves import draw_legend
-from dynamics.plots.steps import step_label, step_norm
+from dynamics.plots.steps import label_steps, step_norm
 from dynamics.plots.style import group_colours, group_markers, panel, score_label, styled
 
 _NAMED = 8
@@ -150,17 +152,12 @@ def _plain(task: xr.Dataset) -> xr.DataArray:
     return score.mean([dim for dim in score.dims if dim != "step"])
 
 
-def _step_bar(ax: Axes, norm) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap
-    from matplotlib.ticker import FuncFormatter, LogLocator
-
+def _step_bar(ax: Axes, norm: LogNorm) -> None:
     shades = ListedColormap(plt.get_cmap("viridis")(np.linspace(0, 0.92, 256)))
     bar = ax.figure.colorbar(
         ScalarMappable(norm, shades), ax=ax, pad=0.02, aspect=25, label="Training step"
     )
-    bar.ax.yaxis.set_major_locator(LogLocator())
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(step_label))
+    label_steps(bar.ax.yaxis, norm)
     bar.outline.set_linewidth(0.4)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import LogNorm
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.path import Path
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 _BREAK = Path([(-0.6, -1), (0.0, 1), (0.0, -1), (0.6, 1)], [1, 2, 1, 2])
 _ZERO = 0.22  # half of the width of step 0's cell, as a part of the first step
-_MISSING = "0.86"
+_GREY = ListedColormap(["0.86"])  # of cells without data
 
 
 def log_step_axis(ax: Axes, steps: np.ndarray, *, which: str = "x", cells: bool = False) -> None:
@@ -55,7 +56,7 @@ def log_step_axis(ax: Axes, steps: np.ndarray, *, which: str = "x", cells: bool 
         minor = [d * k for d in [1, *decades] for k in range(2, 10) if first < d * k < last]
         axis.set_minor_locator(FixedLocator(minor) if minor else NullLocator())
         axis.set_major_formatter(FuncFormatter(step_label))
-        axis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+        axis.set_minor_formatter(NullFormatter())
         if cells:
             edges = step_edges(positive)
             limits(-1.3 * _ZERO * first if zero else edges[0], edges[-1])
@@ -149,7 +150,7 @@ def step_mesh(ax: Axes, values: xr.DataArray, y: np.ndarray, **options) -> QuadM
     grid = np.ma.masked_invalid(values.to_numpy())
     ax.set_ylim(y[0], y[-1])
     for edges, places in step_cells(steps):
-        ax.pcolormesh(edges, y, np.zeros(grid[:, places].shape), cmap=_grey(), rasterized=True)
+        ax.pcolormesh(edges, y, np.zeros(grid[:, places].shape), cmap=_GREY, rasterized=True)
         mesh = ax.pcolormesh(edges, y, grid[:, places], rasterized=True, **options)
     return mesh
 
@@ -174,6 +175,24 @@ def step_norm(steps: np.ndarray) -> LogNorm:
     return LogNorm(low, high if high > low else low * 10)
 
 
+def label_steps(axis: Axis, norm: LogNorm) -> None:
+    """Label the axis of a colour bar of steps: by decades, or by 1, 2, 5 where there are few.
+
+    Parameters
+    ----------
+    axis : matplotlib.axis.Axis
+        The long axis of the bar.
+    norm : matplotlib.colors.LogNorm
+        From `step_norm`.
+    """
+    decades = [10.0**p for p in range(0, 13) if norm.vmin <= 10.0**p <= norm.vmax * 1.0001]
+    finer = [10.0**p * k for p in range(0, 13) for k in (1, 2, 5)]
+    ticks = decades if len(decades) > 2 else [t for t in finer if norm.vmin <= t <= norm.vmax]
+    axis.set_major_locator(FixedLocator(ticks or [norm.vmin, norm.vmax]))
+    axis.set_major_formatter(FuncFormatter(step_label))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def mark_missing(ax: Axes, curve: xr.DataArray) -> None:
     """Mark steps at which no curve has a value, at the foot of the axes.
 
@@ -196,12 +215,6 @@ def mark_missing(ax: Axes, curve: xr.DataArray) -> None:
             color="0.35",
             label="step without data",
         )
-
-
-def _grey():
-    from matplotlib.colors import ListedColormap
-
-    return ListedColormap([_MISSING])
 
 
 def _mark_break(ax: Axes, first: float, which: str) -> None:

@@ -10,11 +10,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import Normalize
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.colors import LogNorm, Normalize
 from scipy.spatial import cKDTree
 
-from dynamics.plots.steps import step_label, step_norm
+from dynamics.plots.steps import label_steps, step_norm
 from dynamics.plots.style import COLUMN, panel, sheet, styled
 
 SIDES = ("left", "right")
@@ -242,7 +241,6 @@ def _bar(ax: Axes, axes, values: xr.DataArray, norm: Normalize) -> None:
         ScalarMappable(norm, "viridis"), ax=axes, location="bottom", shrink=0.6, aspect=25,
         pad=0.03, label=text[:1].upper() + text[1:],
     )  # fmt: skip
-    if attrs.get("units") == "step":
-        bar.ax.xaxis.set_major_locator(LogLocator())
-        bar.ax.xaxis.set_major_formatter(FuncFormatter(step_label))
+    if isinstance(norm, LogNorm):
+        label_steps(bar.ax.xaxis, norm)
     bar.outline.set_linewidth(0.4)
