@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,12 @@ out = Console()
 Config = Annotated[Path, typer.Argument(help="YAML file of the sweep", show_default=False)]
 Scheduler = Annotated[
     str | None, typer.Option(help="address of a running dask scheduler (default: a local cluster)")
+]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format", help="png, svg or pdf, more than once for several (default: png, pdf)"
+    ),
 ]
 
 Store = Annotated[Path, typer.Argument(help="a store, such as store/demo.zarr")]
@@ -86,11 +93,11 @@ def probe(config: Config) -> None:
 
 
 @app.command()
-def plot(config: Config) -> None:
-    """Draw the emergence curves."""
+def plot(config: Config, formats: Formats = None) -> None:
+    """Draw the figures: curves, heat maps, order of emergence, best layer, probes."""
     from dynamics.config import load_config
 
-    _plot(load_config(config))
+    _plot(load_config(config), formats or ["png", "pdf"])
 
 
 @app.command()
@@ -297,10 +304,10 @@ def _probe(sweep) -> int:
     return counts["failed"]
 
 
-def _plot(sweep) -> None:
+def _plot(sweep, formats: Sequence[str] = ("png", "pdf")) -> None:
     from dynamics import sweep as room
 
-    written = room.plot(sweep)
+    written = room.plot(sweep, formats=formats)
     table = Table(title="When each layer has made half of its final gain")
     for name in ("target", "metric", "layer"):
         table.add_column(name)

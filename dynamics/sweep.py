@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,18 +175,20 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
     return store.open(sweep.store)
 
 
-def plot(sweep: Sweep) -> list[Path]:
+def plot(sweep: Sweep, *, formats: Sequence[str] = plots.FORMATS) -> list[Path]:
     """Draw the figures of a sweep; see `dynamics.plots.figures_of`.
 
     Parameters
     ----------
     sweep : Sweep
         The sweep.
+    formats : sequence of str
+        As in `dynamics.plots.save`.
 
     Returns
     -------
     list of Path
-        The figures, PNG and PDF.
+        The figures.
 
     Raises
     ------
@@ -203,12 +206,13 @@ def plot(sweep: Sweep) -> list[Path]:
                 f"store {sweep.store} has no results of {metric.label!r}: run `dynamics analyze`"
             )
         for name, figure in plots.figures_of(tree, metric.label, targets):
-            written += plots.save(figure, sweep.figures / name)
+            written += plots.save(figure, sweep.figures / name, formats=formats)
     for name, figure in plots.figures_of_steps(tree):
-        written += plots.save(figure, sweep.figures / name)
+        written += plots.save(figure, sweep.figures / name, formats=formats)
     if tasks := _probed(sweep, tree):
         figure = plots.figure_of_targets(tree, probes.METRIC, tasks)
-        written += plots.save(figure, sweep.figures / f"emergence-{probes.METRIC}")
+        name = f"emergence-{probes.METRIC}"
+        written += plots.save(figure, sweep.figures / name, formats=formats)
     return written
 
 

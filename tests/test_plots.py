@@ -337,5 +337,10 @@ def test_a_colour_bar_of_steps_has_labels_that_do_not_touch(low, high, shown):
 def test_many_neuroids_are_drawn_by_region():
     data = plots_results.results(neuroids=16)
     tree = xr.DataTree.from_dict({"/results/t/ridge": data})
-    names = [name for name, _ in plots.figures_of(tree, "ridge", ["t"])]
+    tree["results/t/ridge"].attrs["simulated"] = 1
+    found = dict(plots.figures_of(tree, "ridge", ["t"]))
+    names = list(found)
+    for figure in found.values():
+        words = [figure.get_suptitle(), *(ax.get_title() for ax in figure.axes)]
+        assert any("simulated brain" in word for word in words)
     assert {"emergence-ridge-t-regions", "order-ridge-t-regions"} <= set(names)

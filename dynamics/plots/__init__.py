@@ -27,12 +27,13 @@ from dynamics.plots.rdms import plot_rdms
 from dynamics.plots.scatter import plot_brain_task, plot_brain_task_models
 from dynamics.plots.similarity import facet_similarity, plot_similarity
 from dynamics.plots.steps import log_step_axis
-from dynamics.plots.style import AXIS_NAMES, COLUMN, MM, PAGE, STYLE, save
+from dynamics.plots.style import AXIS_NAMES, COLUMN, FORMATS, MM, PAGE, STYLE, save
 from dynamics.plots.surface import facet_surface, plot_surface
 
 __all__ = [
     "AXIS_NAMES",
     "COLUMN",
+    "FORMATS",
     "MM",
     "PAGE",
     "STYLE",

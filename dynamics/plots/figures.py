@@ -49,23 +49,26 @@ def figures_of(
     yield f"emergence-{metric}", figure_of_targets(tree, metric, targets)
     for target in targets:
         results = results_of(tree, target, metric)
-        end = f"{metric}-{target}"
+        end, title = f"{metric}-{target}", f"{_simulated(results)}{target}, {metric}"
         by = _units(results)
         if by == "neuroid":
             yield f"emergence-{end}", figure_of_neuroids(tree, metric, target)
         elif by == "region":
-            axes = facet_curves(results, facet="region")
-            yield f"emergence-{end}-regions", axes[0].figure
-        yield f"heatmap-{end}", _single(plot_heatmap, results, height=55, title=target)
-        yield f"best-layer-{end}", _single(plot_best_layer, results, height=60)
-        layers = results.sizes.get("layer", 1)
-        yield f"order-{end}", _single(plot_order, results, height=24 + 4.2 * layers)
+            figure = facet_curves(results, facet="region")[0].figure
+            figure.suptitle(f"{tree.attrs.get('run', '')}: {title}", fontsize=7.5)
+            yield f"emergence-{end}-regions", figure
+        yield f"heatmap-{end}", _single(plot_heatmap, results, height=58, title=title)
+        yield f"best-layer-{end}", _single(plot_best_layer, results, height=64, title=title)
+        height = 28 + 4.2 * results.sizes.get("layer", 1)
+        yield f"order-{end}", _single(plot_order, results, height=height, title=title)
         if by:
-            height = 24 + 4.2 * len(parts(results, by))
-            yield f"order-{end}-{by}s", _single(plot_order, results, height=height, by=by)
+            height = 28 + 4.2 * len(parts(results, by))
+            figure = _single(plot_order, results, height=height, title=title, by=by)
+            yield f"order-{end}-{by}s", figure
         for task in probes_of(tree):
             probe = tree[f"results/{task}/probe"].to_dataset()
-            yield f"probe-{task}-{end}", _single(plot_brain_task, results, probe, height=66)
+            figure = _single(plot_brain_task, results, probe, height=70, title=f"{title}, {task}")
+            yield f"probe-{task}-{end}", figure
 
 
 def figures_of_steps(tree: xr.DataTree) -> Iterator[tuple[str, Figure]]:
@@ -189,16 +192,20 @@ def _figure(found: Sequence[tuple[str, xr.Dataset, str | None]], *, title: str) 
     figure, axes = panels(len(found))
     for ax, (name, results, neuroid) in zip(axes, found):
         plot_curves(results, ax=ax, neuroid=neuroid)
-        simulated = "simulated brain: " if results.attrs.get("simulated") else ""
-        ax.set_title(simulated + name)
+        ax.set_title(_simulated(results) + name)
     label_outer(axes)
     draw_legend(figure, *axes)
     figure.suptitle(title, fontsize=7.5)
     return figure
 
 
+def _simulated(results: xr.Dataset) -> str:
+    """Return the words without which no figure of a simulated brain may leave the house."""
+    return "simulated brain: " if results.attrs.get("simulated") else ""
+
+
 def _units(results: xr.Dataset) -> str:
-    """What of a target is shown by itself: few neuroids (components), else regions, or nothing."""
+    """Say what is shown by itself: few neuroids (components), else regions, or nothing."""
     if 1 < results.sizes.get("neuroid", 0) <= _MOST:
         return "neuroid"
     if "region" in results.coords and results["region"].ndim:
@@ -208,12 +215,11 @@ def _units(results: xr.Dataset) -> str:
 
 @styled
 def _single(
-    draw: Callable[..., Axes], *results: xr.Dataset, height: float, title: str = "", **options
+    draw: Callable[..., Axes], *results: xr.Dataset, height: float, title: str, **options
 ) -> Figure:
     figure, axes = sheet(1, 1, width=COLUMN, height=height)
     ax = draw(*results, ax=axes[0, 0], **options)
-    if title:
-        ax.set_title(title)
+    figure.suptitle(title, fontsize=7.5)
     if draw is plot_brain_task:
         draw_legend(figure, ax, what="vertical lines")
     return figure

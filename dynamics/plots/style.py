@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,8 +53,19 @@ FORMATS = ("png", "pdf")
 GROUPS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-styled = plt.rc_context(STYLE)
-"""Decorator: whatever the function draws has the style."""
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def styled(draw: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function so that whatever it draws has the style."""
+
+    @functools.wraps(draw)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> T:
+        with plt.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return inner
 
 
 def layer_colours(number: int) -> list[tuple[float, float, float]]:
@@ -192,6 +205,10 @@ def save(figure: Figure, path: Path, *, formats: Sequence[str] = FORMATS) -> lis
         raise ValueError(f"there is no format {unknown[0]!r}: use {', '.join(_METADATA)}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    with plt.rc_context(STYLE):
+        # Axes are laid out once for all formats: it takes longer than drawing them.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     written = []
     for kind in formats:
         final = path.parent / f"{path.name}.{kind}"
