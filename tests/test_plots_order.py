@@ -80,7 +80,7 @@ def test_without_resamples_there_are_points_and_no_claim_of_intervals():
 
 def test_one_step_alone_has_no_half_time_and_says_so():
     ax = plots.plot_order(results().isel(step=[0]))
-    assert [text.get_text() for text in ax.texts] == ["missing"] * 3
+    assert [text.get_text() for text in ax.texts] == ["one step only"] * 3
 
 
 def test_a_statistic_that_is_no_step_is_refused():

@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.collections import PathCollection
 from plots_results import STEPS, probe, results, without
 
 from dynamics import emergence, plots
+
+
+def points_of(ax):
+    return [c.get_offsets() for c in ax.collections if isinstance(c, PathCollection)]
 
 
 def test_brain_against_task_shows_every_step_and_both_correlations():
@@ -12,7 +17,7 @@ def test_brain_against_task_shows_every_step_and_both_correlations():
     ax = plots.plot_brain_task(data, task)
     x = task["score"].sel(layer="layer1")
     y = data["score"].sel(layer="layer1").groupby("subject").mean("neuroid").mean("subject")
-    untrained, trained = (c.get_offsets() for c in ax.collections[:2])
+    untrained, trained = points_of(ax)
     np.testing.assert_allclose(untrained, [[x[0], y[0]]])
     np.testing.assert_allclose(trained, np.column_stack([x[1:], y[1:]]))
     found = emergence.correlate(y, x)
@@ -27,14 +32,14 @@ def test_step_is_the_colour_on_a_logarithmic_scale():
     bar = ax.figure.axes[1]
     assert bar.get_ylabel() == "Training step" and bar.get_yscale() == "log"
     assert bar.get_ylim() == pytest.approx((1, 10000))
-    colours = ax.collections[1].get_facecolors()
+    colours = [c for c in ax.collections if isinstance(c, PathCollection)][1].get_facecolors()
     assert len(np.unique(colours, axis=0)) == len(STEPS) - 1
 
 
 def test_steps_in_common_are_taken_and_three_are_too_few_to_correlate():
     data = results()
     ax = plots.plot_brain_task(data, probe(data).isel(step=[1, 3, 5]))
-    assert len(ax.collections[0].get_offsets()) == 3
+    assert [len(points) for points in points_of(ax)] == [3]
     assert "3 steps: too few" in ax.get_title(loc="left")
     with pytest.raises(ValueError, match="no step in common"):
         plots.plot_brain_task(data.isel(step=[0]), probe(data).isel(step=[1]))
@@ -43,7 +48,7 @@ def test_steps_in_common_are_taken_and_three_are_too_few_to_correlate():
 def test_a_failed_step_is_no_point():
     data = without(results(), 100)
     ax = plots.plot_brain_task(data, probe(results()))
-    heights = ax.collections[1].get_offsets()[:, 1]
+    heights = points_of(ax)[1][:, 1]
     assert np.isnan(np.ma.filled(heights, np.nan)).sum() == 1
 
 

@@ -301,14 +301,14 @@ def units_of(results: xr.Dataset) -> tuple[xr.DataArray, str]:
 
 
 def level(results: xr.Dataset, name: str) -> float:
-    """Mean of the baseline or ceiling, over neuroids as the curves are; NaN where there is none.
+    """Return the mean baseline, ceiling or chance level, averaged as the curves; NaN without one.
 
     Parameters
     ----------
     results : xarray.Dataset
         Results of one target and metric.
     name : str
-        ``"baseline"`` or ``"ceiling"``.
+        ``"baseline"``, ``"ceiling"`` or ``"chance"``.
 
     Returns
     -------

@@ -206,7 +206,9 @@ def label_outer(axes: np.ndarray) -> None:
     columns = axes[0].get_subplotspec().get_gridspec().ncols
     for place, ax in enumerate(axes):
         ax.tick_params(labelleft=place % columns == 0)
-        ax.set_ylabel(ax.get_ylabel() if place % columns == 0 else "")
+        left = axes[place - place % columns].get_ylabel()
+        # Probes of several tasks have scores of several kinds.
+        ax.set_ylabel("" if place % columns and ax.get_ylabel() == left else ax.get_ylabel())
         lowest = place + columns >= len(axes)
         ax.tick_params(labelbottom=lowest)
         ax.set_xlabel(ax.get_xlabel() if lowest else "")
@@ -336,6 +338,7 @@ def _draw_levels_apart(ax: Axes, groups: dict[str, xr.Dataset], colours: Sequenc
 _LEVELS: dict[str, tuple[str, str, str | tuple]] = {
     "baseline": ("spectrotemporal baseline", "0.35", (0, (3, 1.2))),
     "ceiling": ("noise ceiling", "0.1", (0, (1, 1))),
+    "chance": ("chance", "0.35", "-."),
 }
 _LAST = (
     *(text for text, *_ in _LEVELS.values()),

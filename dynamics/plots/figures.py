@@ -221,5 +221,5 @@ def _single(
     ax = draw(*results, ax=axes[0, 0], **options)
     figure.suptitle(title, fontsize=7.5)
     if draw is plot_brain_task:
-        draw_legend(figure, ax, what="vertical lines")
+        draw_legend(figure, ax, what="grey lines")
     return figure

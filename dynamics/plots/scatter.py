@@ -31,7 +31,7 @@ def plot_brain_task(
 
     In the corner is their correlation, raw and with training step partialled out, with limits of
     95 % over stimuli where the brain score has resamples: everything that grows with training
-    correlates with everything else that does. Vertical lines are limits of 95 %; the untrained
+    correlates with everything else that does. Grey lines are limits of 95 %; the untrained
     network is a square.
 
     Parameters
@@ -60,8 +60,10 @@ def plot_brain_task(
     brain, chosen = pick_layer(brain, layer)
     task, _ = pick_layer(task, chosen or None)
     curve, low, high, over = curve_and_band(brain)
-    scores = _plain(task)
-    curve, low, high, scores = xr.align(curve, low, high, scores, join="inner")
+    scores, left, right, _ = curve_and_band(task)
+    curve, low, high, scores, left, right = xr.align(
+        curve, low, high, scores, left, right, join="inner"
+    )
     if not curve.sizes["step"]:
         raise ValueError("brain and task scores have no step in common: analyze the same steps")
     own = ax is None
@@ -71,8 +73,9 @@ def plot_brain_task(
     ax.plot(scores, curve, color="0.75", linewidth=0.6, zorder=1)
     colours = plt.get_cmap("viridis")(0.92 * np.asarray(norm(np.maximum(steps, norm.vmin))))
     colours[steps == 0] = (1, 1, 1, 1)
-    for x, down, up in zip(*(each.to_numpy() for each in (scores, low, high))):
-        ax.plot([x, x], [down, up], color="0.8", linewidth=0.5, zorder=0.8)
+    thin = {"color": "0.8", "linewidth": 0.5, "zorder": 0.8}
+    ax.vlines(scores, low, high, **thin)
+    ax.hlines(curve, left, right, **thin)
     for name, where in {"untrained": steps == 0, "": steps > 0}.items():
         if where.any():
             ax.scatter(
@@ -98,7 +101,7 @@ def plot_brain_task(
     ax.set_ylabel(score_label(brain) + (f", {chosen}" if chosen else ""))
     ax.set_gid(over)
     if own:
-        draw_legend(ax.figure, ax, what="vertical lines")
+        draw_legend(ax.figure, ax, what="grey lines")
     return ax
 
 
@@ -145,11 +148,6 @@ def plot_brain_task_models(
     if own and few:
         draw_legend(ax.figure, ax)
     return ax
-
-
-def _plain(task: xr.Dataset) -> xr.DataArray:
-    score = task["score"]
-    return score.mean([dim for dim in score.dims if dim != "step"])
 
 
 def _step_bar(ax: Axes, norm: LogNorm) -> None:

@@ -171,6 +171,9 @@ def score_label(results: xr.Dataset | xr.DataArray) -> str:
     compare = identity.get("arguments", {}).get("compare", "spearman")
     if metric == "rsa" and compare != "spearman":
         return f"RSA ({compare})"
+    if metric == "probe":
+        task, kind = identity.get("task") or identity.get("target"), results.attrs.get("score")
+        return f"Probe: {kind or 'score'}" + (f" ({task})" if isinstance(task, str) else "")
     if metric in AXIS_NAMES:
         return AXIS_NAMES[metric]
     score = results["score"] if isinstance(results, xr.Dataset) else results
