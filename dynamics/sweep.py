@@ -36,6 +36,12 @@ DEMO: dict[str, Any] = {
     "stimuli": {"name": "synthetic", "arguments": {"seed": 1}},
     "targets": ["simulated"],
     "metrics": ["ridge", "rsa"],
+    "probes": [
+        {
+            "name": "sound-category",
+            "arguments": {"train": 8, "valid": 4, "test": 6, "seconds": 0.5},
+        }
+    ],
     "pretrain": {
         "steps": 250,
         "checkpoints": 9,

@@ -107,6 +107,18 @@ def test_failed_checkpoints_end_with_code_3_and_are_named(tmp_path, good, dynami
     assert store.open(good["store"])["results/mine/rsa"]["step"].to_numpy().tolist() == [0]
 
 
+def test_probes_are_fitted_once_and_a_lost_checkpoint_ends_with_code_3(tmp_path, good, dynamics):
+    size = {"train": 2, "valid": 1, "test": 1, "seconds": 0.15, "mix": False}
+    content = good | {"probes": [{"name": "pitch-class", "arguments": size}]}
+    dynamics(content, "crawl", "CONFIG")
+    assert "probes: 2 new, 0 there already" in dynamics(content, "probe", "CONFIG").out
+    assert "probes: 0 new, 2 there already" in dynamics(content, "probe", "CONFIG").out
+    (tmp_path / "checkpoints" / "epoch=0-step=10.ckpt").unlink()
+    content["probes"][0]["label"] = "again"
+    done = dynamics(content, "probe", "CONFIG", code=3)
+    assert "probes: 1 new, 0 there already, 1 failed" in done.out
+
+
 def test_checkpoints_are_listed_without_loading(tmp_path, good, dynamics):
     done = dynamics(good, "checkpoints", "CONFIG")
     assert "lightning" in done.out and "ok" in done.out
