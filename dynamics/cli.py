@@ -26,7 +26,7 @@ out = Console()
 
 Config = Annotated[Path, typer.Argument(help="YAML file of the sweep", show_default=False)]
 Scheduler = Annotated[
-    str | None, typer.Option(help="address of a running dask scheduler (default: a local cluster)")
+    str | None, typer.Option(help="address of a running dask scheduler (default: this machine)")
 ]
 Formats = Annotated[
     list[str] | None,
@@ -68,11 +68,11 @@ def pretrain(config: Config) -> None:
 
 
 @app.command()
-def crawl(config: Config) -> None:
+def crawl(config: Config, scheduler: Scheduler = None) -> None:
     """Extract every layer's activations at every checkpoint into the store."""
     from dynamics.config import load_config
 
-    _crawl(load_config(config))
+    _crawl(load_config(config), scheduler)
 
 
 @app.command()
@@ -108,7 +108,7 @@ def run(config: Config, scheduler: Scheduler = None) -> None:
 
     sweep = load_config(config)
     check(sweep)
-    failed = _crawl(sweep, stop=False)
+    failed = _crawl(sweep, scheduler, stop=False)
     _analyze(sweep, scheduler)
     if sweep.probes:
         failed += _probe(sweep)
@@ -257,7 +257,7 @@ def demo() -> None:
     sweep = embedded()
     out.print("[bold]Demonstration[/bold]: generated sounds, a simulated listener, no real brain.")
     _pretrain(sweep)
-    _crawl(sweep)
+    _crawl(sweep, None)
     _analyze(sweep, None)
     if sweep.probes:
         _probe(sweep)
@@ -271,11 +271,11 @@ def _pretrain(sweep) -> None:
     out.print(f"checkpoints: {room.pretrain(sweep)}", soft_wrap=True)
 
 
-def _crawl(sweep, *, stop: bool = True) -> int:
+def _crawl(sweep, scheduler: str | None, *, stop: bool = True) -> int:
     from dynamics import crawl as room
     from dynamics import store
 
-    counts = room.crawl(sweep)
+    counts = room.crawl(sweep, scheduler=scheduler)
     out.print(
         f"store: {sweep.store} ({counts['done']} steps, {counts['new']} of them new)",
         soft_wrap=True,

@@ -65,6 +65,7 @@ class Sweep(_Section):
     pooling: NamedChoice = Choice(name="mean")
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     batch_size: int = Field(default=16, ge=1)
+    device: str = "auto"
     workers: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
     resamples: int = Field(default=50, ge=0, multiple_of=2)

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import zarr
 
-from dynamics import checkpoints, extract, models, poolings, progress, sounds, store
+from dynamics import checkpoints, extract, models, poolings, progress, sounds, store, workers
 from dynamics.checkpoints import Checkpoint
+from dynamics.cluster import cluster
 from dynamics.config import Sweep
+from dynamics.network import FAULTS, Extracted, Network, checked, extracted, read_ahead
 from dynamics.sounds import StimulusSet
 
 logger = logging.getLogger(__name__)
 
-Read = tuple[Path, dict[str, torch.Tensor], str]
-"""Where a checkpoint is, its weights, and its content hash."""
-
 UNTRAINED = "untrained:"
-
-# What a broken checkpoint raises while it is read, fitted to the network or run.
-FAULTS = (ValueError, OSError, RuntimeError, KeyError, TypeError, EOFError)
 
 
 def crawl(
     sweep: Sweep,
     *,
+    scheduler: str | None = None,
     advance: progress.Advance | None = None,
     stimuli: StimulusSet | None = None,
 ) -> dict[str, int]:
@@ -45,6 +40,10 @@ def crawl(
     ----------
     sweep : Sweep
         The sweep.
+    scheduler : str, optional
+        Address of a running dask scheduler: its workers, which must see the checkpoints under the
+        same paths, read and run a checkpoint each, and this process writes; by default this
+        process does everything.
     advance : callable, optional
         Called after each checkpoint; by default a progress bar is drawn.
     stimuli : StimulusSet, optional
@@ -63,6 +62,8 @@ def crawl(
         instead.
     """
     models.arguments(sweep.model.name)
+    if scheduler is None:
+        extract.device(sweep.device)
     poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
     found = discover(sweep)
     stimuli = stimuli or sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
@@ -80,11 +81,14 @@ def crawl(
             store.commit(root, step, status=store.PENDING)  # nobody reads what is being replaced
         if seeds:
             _add_untrained(seeds, sweep, network, found[-1])
-        if advance is not None:
-            _extract_all(root, sweep, network, todo, records, advance)
-        elif todo:
-            with progress.bar("crawling", len(todo)) as advance:
-                _extract_all(root, sweep, network, todo, records, advance)
+        with contextlib.ExitStack() as stack:
+            if scheduler is None or not todo:
+                coming = extracted(todo, network)
+            else:
+                coming = workers.extracted(todo, sweep, stack.enter_context(cluster(scheduler)))
+            if advance is None and todo:
+                advance = stack.enter_context(progress.bar("crawling", len(todo)))
+            _commit_all(root, network, coming, records, advance or progress.silent)
         statuses = list(store.statuses(root).values())
     return {
         "done": statuses.count(store.DONE),
@@ -225,73 +229,24 @@ def _add_untrained(
         network.batches = None  # they would hold on to a control's front end
 
 
-def _extract_all(
+def _commit_all(
     root: zarr.Group,
-    sweep: Sweep,
     network: Network,
-    todo: Sequence[Checkpoint],
+    coming: Iterable[Extracted],
     records: Mapping[int, Mapping[str, Any]],
     advance: progress.Advance,
 ) -> None:
+    """Write what comes, a step after the other; a fault becomes a row."""
     outcome = _Outcome(network)
-    for checkpoint, read in read_ahead(todo, sweep):
+    for checkpoint, sha256, layers in coming:
+        outcome.columns = {"uri": checkpoint.uri, "bytes": checkpoint.bytes, "sha256": sha256}
         with outcome:
-            outcome.columns = {"uri": checkpoint.uri, "bytes": checkpoint.bytes}
-            outcome.columns["sha256"] = checked(read)[2]
-            outcome.layers = network.layers(checked(read))
+            outcome.layers = layers()
         outcome.commit(root, checkpoint.step, before=records[checkpoint.step])
         if outcome.error:
             logger.warning("step %d failed: %s", checkpoint.step, outcome.error)
         outcome = _Outcome(network)
         advance(note=f"step {checkpoint.step}")
-
-
-class Network:
-    """The network of a sweep: built once, its weights exchanged, its front end run once.
-
-    Attributes
-    ----------
-    batches : iterable of Batch or None
-        What the front end made of the sounds; None before the first.
-    """
-
-    def __init__(self, sweep: Sweep, stimuli: StimulusSet):
-        self.sweep, self.stimuli = sweep, stimuli
-        self.pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
-        self.batches: Iterable[extract.Batch] | None = None
-        self._model: models.Model | None = None
-
-    def model(self, read: Read) -> models.Model:
-        """Return the network with the weights of a checkpoint, until the next call."""
-        path, weights, _ = read
-        if self._model is None:
-            self._model = models.load(self.sweep.model.name, path, state=weights, **self._settings)
-        else:
-            self._model.load_weights(weights)
-        return self._model
-
-    def fresh_model(self, read: Read, seed: int) -> models.Model:
-        """Return another network of the same architecture with fresh weights."""
-        path, weights, _ = read
-        settings = self._settings | {"seed": seed}
-        return models.untrained(self.sweep.model.name, path, state=weights, **settings)
-
-    def layers(self, read: Read) -> dict[str, np.ndarray]:
-        """Return every layer's pooled activations with the weights of a checkpoint."""
-        return self._pooled(self.model(read))
-
-    def fresh(self, read: Read, seed: int) -> dict[str, np.ndarray]:
-        """Return those of the same architecture with fresh weights."""
-        return self._pooled(self.fresh_model(read, seed))
-
-    @property
-    def _settings(self) -> dict[str, Any]:
-        return {"trust": self.sweep.trust_checkpoints} | self.sweep.model.arguments
-
-    def _pooled(self, model: models.Model) -> dict[str, np.ndarray]:
-        if self.batches is None:
-            self.batches = extract.batches(model, self.stimuli, batch_size=self.sweep.batch_size)
-        return extract.extract(model, self.batches, pooling=self.pooling)
 
 
 class _Outcome:
@@ -376,43 +331,3 @@ def _check_versions(
 
 def _sentence(fault: BaseException) -> str:
     return " ".join(str(fault).split()) or type(fault).__name__
-
-
-def checked(read: Read | Exception) -> Read:
-    """Return what was read of a checkpoint, or raise what stood in the way."""
-    if isinstance(read, Exception):
-        raise read
-    return read
-
-
-def read_ahead(
-    todo: Sequence[Checkpoint], sweep: Sweep
-) -> Iterator[tuple[Checkpoint, Read | Exception]]:
-    """Fetch and read the next checkpoint while this one runs; a fault comes back as a value."""
-    place = sweep.store.parent / f".{sweep.store.name}.fetched"
-
-    def states() -> Iterator[tuple[Checkpoint, Read | Exception]]:
-        # The state that is in use is mapped from a file that counts as well.
-        keep = max(1, sweep.keep - 1)
-        options = {"keep": keep, "storage_options": sweep.storage_options}
-        for checkpoint, path in checkpoints.fetched(todo, place, **options):
-            try:
-                if isinstance(path, Exception):
-                    raise path
-                state = checkpoints.read(path, trust=sweep.trust_checkpoints)
-                yield checkpoint, (path, state, checkpoints.digest(path))
-            except FAULTS as fault:
-                yield checkpoint, fault
-
-    coming, first = states(), True
-    with ThreadPoolExecutor(1) as reader:
-        upcoming = reader.submit(next, coming, None)
-        while (current := upcoming.result()) is not None:
-            if first:
-                # Some adapters build the network from the file itself: it must still be there.
-                first = False
-                yield current
-                upcoming = reader.submit(next, coming, None)
-            else:
-                upcoming = reader.submit(next, coming, None)
-                yield current

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,37 @@ class _Remade:
         return map(self.make, self.groups)
 
 
+def device(name: str = "auto") -> torch.device:
+    """Return where networks run.
+
+    Parameters
+    ----------
+    name : str
+        A name that torch knows, such as ``"cpu"`` or ``"cuda:1"``; ``"auto"`` is the GPU where
+        there is one.
+
+    Returns
+    -------
+    torch.device
+        The device.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(name)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError):
+        raise ValueError(
+            f"device {name!r} is not on this machine: use `cpu`, or `auto` for the GPU if any"
+        ) from None
+    return found
+
+
 def extract(
     model: Model, stimuli: Iterable[Batch], *, pooling: str | Pooling = "mean"
 ) -> dict[str, np.ndarray]:
@@ -126,7 +158,7 @@ def extract(
     Parameters
     ----------
     model : Model
-        Any adapter's model.
+        Any adapter's model; batches go to the device that it is on, one by one.
     stimuli : iterable of Batch
         What `batches` returned for this model.
     pooling : str or Pooling
@@ -147,12 +179,14 @@ def extract(
     pool = poolings.make(pooling) if isinstance(pooling, str) else pooling
     parts: dict[str, list[np.ndarray]] = {layer: [] for layer in model.layers}
     rows = []
+    device = _device_of(model)
     for batch in stimuli:
         rows.append(batch.rows)
         counts = pool.counts(batch.durations)
         samples = 0 if counts is None else int(counts.max())
         with torch.inference_mode():
-            activations = model.forward_prepared(*batch.prepared)
+            prepared = (part.to(device) for part in batch.prepared)
+            activations = model.forward_prepared(*prepared)
             for layer, frames in model.frames(batch.lengths).items():
                 times = None if counts is None else model.frame_times[layer]
                 pooled = pool(activations[layer], frames, frame_times=times, samples=samples)
@@ -163,6 +197,14 @@ def extract(
         layer: np.ascontiguousarray(_joined(part)[order], "float32")
         for layer, part in parts.items()
     }
+
+
+def _device_of(model: Model) -> torch.device:
+    """Where a model's weights are; one without weights runs on the CPU."""
+    if isinstance(model, torch.nn.Module):
+        for weight in chain(model.parameters(), model.buffers()):
+            return weight.device
+    return torch.device("cpu")
 
 
 def distance(

@@ -171,7 +171,7 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
     if not isinstance(sweep, Sweep):
         sweep = load_config(sweep)
     check(sweep)
-    crawl.crawl(sweep)
+    crawl.crawl(sweep, scheduler=scheduler)
     analyze.analyze(sweep, scheduler=scheduler)
     if sweep.probes:
         probes.probe(sweep)

@@ -11,6 +11,7 @@ import torch
 from zarr.storage import LocalStore
 
 from dynamics import crawl, extract, models, sounds, store
+from dynamics.cluster import cluster
 from dynamics.config import validate
 from dynamics.models import encodecmae
 from dynamics.progress import silent
@@ -397,3 +398,28 @@ def test_killed_at_forty_random_moments_and_resumed_the_store_is_the_same(conten
     assert arrays(sweep.store).keys() == arrays(reference.store).keys()
     for layer, values in arrays(reference.store).items():
         np.testing.assert_array_equal(arrays(sweep.store)[layer], values)
+
+
+def test_workers_of_a_cluster_give_the_same_store(content, tmp_path):
+    broken = tmp_path / "checkpoints" / "epoch=0-step=50.ckpt"
+    broken.write_bytes(b"cut off")
+    os.utime(broken, (0, 0))  # long ago: nobody is still writing it
+    alone = sweep_of(content, store=str(tmp_path / "alone.zarr"), untrained=2)
+    crawl.crawl(alone, advance=silent)
+    shared = sweep_of(content, untrained=2)
+    with cluster(None, workers=2) as client:
+        counts = crawl.crawl(shared, scheduler=client.scheduler.address, advance=silent)
+    assert counts == {"done": 4, "failed": 1, "new": 5}
+    expected = arrays(alone.store)
+    for layer, values in arrays(shared.store).items():
+        np.testing.assert_array_equal(values, expected[layer])  # one thread each: to the last bit
+    records = [store.records(store.open_group(s.store)) for s in (alone, shared)]
+    for column in ("uri", "sha256", "status", "error"):
+        assert len({str({k: r[column] for k, r in each.items()}) for each in records}) == 1
+
+
+def test_a_device_that_is_not_there_is_one_sentence(content):
+    sweep = sweep_of(content, device="cuda:7")
+    with pytest.raises(ValueError, match="device 'cuda:7' is not on this machine"):
+        crawl.crawl(sweep, advance=silent)
+    assert not sweep.store.exists()

@@ -13,6 +13,7 @@ import zarr
 from dynamics import crawl, extract, poolings, progress, sounds, store
 from dynamics.config import Choice, Sweep
 from dynamics.models import Model
+from dynamics.network import FAULTS, Network, Read, checked, read_ahead
 from dynamics.probes.fitting import PROBES
 from dynamics.probes.layers import ATTRS, probe_layers
 from dynamics.probes.scoring import chance, chroma_accuracy
@@ -264,7 +265,7 @@ class _Ears:
                     keep_bytes=extract.KEEP_BYTES // len(self.sets),
                 )
             return extract.extract(model, self.batches[key], pooling=self.pooling)
-        except crawl.FAULTS as fault:
+        except FAULTS as fault:
             return fault
 
 
@@ -296,17 +297,17 @@ def _models(
     if not steps:
         return
     found = {checkpoint.step: checkpoint for checkpoint in crawl.discover(sweep)}
-    network = crawl.Network(sweep, sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments))
+    network = Network(sweep, sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments))
     fresh = [step for step in steps if records[step]["uri"].startswith(crawl.UNTRAINED)]
     for step in steps:
         if step not in found and step not in fresh:
             yield step, FileNotFoundError(f"its checkpoint {records[step]['uri']} is gone")
     if fresh:
-        for _, read in crawl.read_ahead([list(found.values())[-1]], sweep):
+        for _, read in read_ahead([list(found.values())[-1]], sweep):
             for step in fresh:
                 yield step, _tried(lambda own: network.fresh_model(own, sweep.seed), read)
     todo = [found[step] for step in steps if step in found and step not in fresh]
-    for checkpoint, read in crawl.read_ahead(todo, sweep):
+    for checkpoint, read in read_ahead(todo, sweep):
         if not isinstance(read, Exception) and read[2] != records[checkpoint.step]["sha256"]:
             read = ValueError(
                 f"{checkpoint.uri} has other content than when it was crawled: run "
@@ -315,8 +316,8 @@ def _models(
         yield checkpoint.step, _tried(network.model, read)
 
 
-def _tried(make: Callable[[crawl.Read], Model], read: crawl.Read | Exception) -> Model | Exception:
+def _tried(make: Callable[[Read], Model], read: Read | Exception) -> Model | Exception:
     try:
-        return make(crawl.checked(read))
-    except crawl.FAULTS as fault:
+        return make(checked(read))
+    except FAULTS as fault:
         return fault

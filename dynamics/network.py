@@ -1,0 +1,130 @@
+"""The network of a sweep: read checkpoints ahead, exchange weights, return activations."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from dynamics import checkpoints, extract, models, poolings
+from dynamics.checkpoints import Checkpoint
+from dynamics.config import Sweep
+from dynamics.sounds import StimulusSet
+
+T = TypeVar("T")
+
+Read = tuple[Path, dict[str, torch.Tensor], str]
+"""Where a checkpoint is, its weights, and its content hash."""
+
+Extracted = tuple[Checkpoint, str, Callable[[], dict[str, np.ndarray]]]
+"""A checkpoint, its content hash, and what gives its activations or raises what is wrong."""
+
+# What a broken checkpoint raises while it is read, fitted to the network or run.
+FAULTS = (ValueError, OSError, RuntimeError, KeyError, TypeError, EOFError)
+
+
+class Network:
+    """The network of a sweep: built once, its weights exchanged, its front end run once.
+
+    Attributes
+    ----------
+    batches : iterable of Batch or None
+        What the front end made of the sounds; None before the first.
+    """
+
+    def __init__(self, sweep: Sweep, stimuli: StimulusSet):
+        self.sweep, self.stimuli = sweep, stimuli
+        self.pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+        self.batches: Iterable[extract.Batch] | None = None
+        self._model: models.Model | None = None
+
+    def model(self, read: Read) -> models.Model:
+        """Return the network with the weights of a checkpoint, until the next call."""
+        path, weights, _ = read
+        if self._model is None:
+            model = models.load(self.sweep.model.name, path, state=weights, **self._settings)
+            self._model = model.to(self.device)
+        else:
+            self._model.load_weights(weights)
+        return self._model
+
+    def fresh_model(self, read: Read, seed: int) -> models.Model:
+        """Return another network of the same architecture with fresh weights."""
+        path, weights, _ = read
+        settings = self._settings | {"seed": seed}
+        model = models.untrained(self.sweep.model.name, path, state=weights, **settings)
+        return model.to(self.device)
+
+    def layers(self, read: Read) -> dict[str, np.ndarray]:
+        """Return every layer's pooled activations with the weights of a checkpoint."""
+        return self._pooled(self.model(read))
+
+    def fresh(self, read: Read, seed: int) -> dict[str, np.ndarray]:
+        """Return those of the same architecture with fresh weights."""
+        return self._pooled(self.fresh_model(read, seed))
+
+    @functools.cached_property
+    def device(self) -> torch.device:
+        """Where it runs; asked for late, as a process that only writes needs none."""
+        return extract.device(self.sweep.device)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {"trust": self.sweep.trust_checkpoints} | self.sweep.model.arguments
+
+    def _pooled(self, model: models.Model) -> dict[str, np.ndarray]:
+        if self.batches is None:
+            self.batches = extract.batches(model, self.stimuli, batch_size=self.sweep.batch_size)
+        return extract.extract(model, self.batches, pooling=self.pooling)
+
+
+def extracted(todo: Sequence[Checkpoint], network: Network) -> Iterator[Extracted]:
+    """Read checkpoints and run them, one after the other; see `dynamics.workers` for many."""
+    for checkpoint, read in read_ahead(todo, network.sweep):
+        sha256 = "" if isinstance(read, Exception) else read[2]
+        yield checkpoint, sha256, lambda: network.layers(checked(read))  # noqa: B023
+
+
+def checked(read: T | Exception) -> T:
+    """Raise what came in place of a result."""
+    if isinstance(read, Exception):
+        raise read
+    return read
+
+
+def read_ahead(
+    todo: Sequence[Checkpoint], sweep: Sweep, *, place: Path | None = None
+) -> Iterator[tuple[Checkpoint, Read | Exception]]:
+    """Fetch and read the next checkpoint while this one runs; a fault comes back as a value."""
+    place = place or sweep.store.parent / f".{sweep.store.name}.fetched"
+
+    def states() -> Iterator[tuple[Checkpoint, Read | Exception]]:
+        # The state that is in use is mapped from a file that counts as well.
+        keep = max(1, sweep.keep - 1)
+        options = {"keep": keep, "storage_options": sweep.storage_options}
+        for checkpoint, path in checkpoints.fetched(todo, place, **options):
+            try:
+                if isinstance(path, Exception):
+                    raise path
+                state = checkpoints.read(path, trust=sweep.trust_checkpoints)
+                yield checkpoint, (path, state, checkpoints.digest(path))
+            except FAULTS as fault:
+                yield checkpoint, fault
+
+    coming, first = states(), True
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = reader.submit(next, coming, None)
+        while (current := upcoming.result()) is not None:
+            if first:
+                # Some adapters build the network from the file itself: it must still be there.
+                first = False
+                yield current
+                upcoming = reader.submit(next, coming, None)
+            else:
+                upcoming = reader.submit(next, coming, None)
+                yield current

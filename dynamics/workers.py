@@ -1,0 +1,89 @@
+"""Extraction on the workers of a cluster: a checkpoint a task, the model built once a worker."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dynamics import sounds
+from dynamics.checkpoints import Checkpoint
+from dynamics.config import Sweep
+from dynamics.network import FAULTS, Extracted, Network, checked, read_ahead
+
+# Tasks under way for each thread of the cluster: one runs, one waits.
+_AHEAD = 2
+
+
+def extracted(todo: Sequence[Checkpoint], sweep: Sweep, client: Any) -> Iterator[Extracted]:
+    """Extract checkpoints on the workers of a cluster, a bounded number of them at a time.
+
+    Parameters
+    ----------
+    todo : sequence of Checkpoint
+        The workers must see them under the same paths or URLs.
+    sweep : Sweep
+        The sweep.
+    client : dask.distributed.Client
+        A connection to the cluster.
+
+    Yields
+    ------
+    checkpoint, sha256, layers : Extracted
+        In the order of `todo`, so that a store does not depend on which worker was quicker.
+    """
+    ahead, waiting = iter(todo), deque()
+    while True:
+        window = _AHEAD * max(1, sum(client.ncores().values()))
+        while len(waiting) < window and (checkpoint := next(ahead, None)) is not None:
+            content = sweep.model_dump_json()
+            waiting.append(
+                (checkpoint, client.submit(extract_one, content, checkpoint, pure=False))
+            )
+        if not waiting:
+            return
+        checkpoint, future = waiting.popleft()
+        sha256, found = future.result()
+        yield checkpoint, sha256, functools.partial(checked, found)
+
+
+def extract_one(
+    content: str, checkpoint: Checkpoint
+) -> tuple[str, dict[str, np.ndarray] | Exception]:
+    """Read and run one checkpoint; what runs on a worker.
+
+    Parameters
+    ----------
+    content : str
+        The sweep as JSON.
+    checkpoint : Checkpoint
+        The checkpoint.
+
+    Returns
+    -------
+    sha256 : str
+        Its content hash; empty if it could not be read.
+    found : dict of str to array, or Exception
+        Pooled activations by layer, or what is wrong with the checkpoint.
+    """
+    network = _network(content)
+    with tempfile.TemporaryDirectory(prefix="dynamics-") as place:
+        for _, read in read_ahead([checkpoint], network.sweep, place=Path(place)):
+            if isinstance(read, Exception):
+                return "", read
+            try:
+                return read[2], network.layers(read)
+            except FAULTS as fault:
+                return read[2], fault
+    raise FileNotFoundError(f"{checkpoint.uri} could not be fetched")
+
+
+@functools.lru_cache(maxsize=1)
+def _network(content: str) -> Network:
+    sweep = Sweep.model_validate_json(content)
+    return Network(sweep, sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments))
