@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import xarray as xr
+from scipy.interpolate import PchipInterpolator
 
 from dynamics import emergence
 from dynamics.metrics.refit import refit_predictions, refit_ridge, rescore
@@ -207,6 +208,38 @@ def coverage(curve, resampled, *, statistic, method="inversion"):
             "error": abs(scale(found["estimate"]) - scale(truth)).median("sim"),
         }
     )
+
+
+def bound(curve, name):
+    """Median error, in decades, of an efficient half-time where the form is known.
+
+    The curves are base + height * m(x - shift) with m the mean curve over simulations and errors
+    of their covariance over simulations: the Cramer-Rao bound of the half-time in that family,
+    as the median of a normal error.
+    """
+    scores = curve.sel(curve=name).to_numpy()
+    x, mean, covariance = np.log10(1 + STEPS), scores.mean(0), np.cov(scores.T)
+    form = PchipInterpolator(x, mean)
+    slope = (mean[-1] - mean[-2]) / (x[-1] - x[-2])
+
+    def model(p):
+        at = x - p[2]
+        inside = form(np.clip(at, x[0], x[-1]))
+        return p[0] + p[1] * (inside + slope * np.maximum(at - x[-1], 0))
+
+    def when(scores):
+        return float(np.log10(1 + emergence.half_time(
+            xr.DataArray(scores, dims="step", coords={"step": STEPS})
+        ).item()))  # fmt: skip
+
+    if np.isnan(when(mean)):
+        return np.nan
+    start, size = np.array([0.0, 1.0, 0.0]), 1e-3
+    sides = [[model(start + sign * size * row) for sign in (1, -1)] for row in np.eye(3)]
+    design = np.stack([(up - down) / (2 * size) for up, down in sides], 1)
+    slopes = np.array([(when(up) - when(down)) / (2 * size) for up, down in sides])
+    information = design.T @ np.linalg.solve(covariance, design)
+    return float(0.6745 * np.sqrt(slopes @ np.linalg.solve(information, slopes)))
 
 
 def difference_coverage(curve, resampled):

@@ -1,10 +1,17 @@
-"""The intervals' promise, on planted curves; the full table is in tests/benchmarks."""
+"""The intervals' promise, on planted curves.
+
+The full table, with 400 simulations and more, is printed by
+``python tests/benchmarks/bench_emergence.py --simulations 400`` (``--neuroids 200``).
+"""
 
 import emergence_simulation as simulation
 import numpy as np
 import pytest
+import xarray as xr
 
 from dynamics import emergence
+from dynamics.metrics.refit import refit_ridge
+from dynamics.metrics.subsets import half_rows
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +37,33 @@ def test_rises_are_found_where_they_were_planted(few):
     assert np.isinf(emergence.interval(curve, resampled)["upper"].sel(curve="flat high")).any()
 
 
+def test_the_quick_scores_of_large_regions_are_those_of_the_refits():
+    K, Y, folds = simulation.plant(np.random.default_rng(0), 2)
+    alphas = 3 * np.trace(K, axis1=1, axis2=2)[:, None] / simulation.N
+    rows = half_rows(folds, 4, seed=0)[0::2]
+    found = simulation._region_scores(K, Y, folds, rows, alphas, 2)
+    expected = refit_ridge(K, Y, folds, rows, alphas)
+    # Single precision.
+    np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-4)
+
+
+def test_an_efficient_estimate_is_the_surer_the_steeper_the_curve():
+    rng = np.random.default_rng(1)
+    x = np.log10(1 + simulation.STEPS)
+    noise = 0.03 * rng.standard_normal((500, len(x)))
+    bounds = []
+    for width in (0.2, 0.8):
+        mean = 0.5 / (1 + np.exp(-(x - 2.5) / width))
+        curve = xr.DataArray(
+            mean + noise, dims=("sim", "step"), coords={"step": simulation.STEPS}
+        ).expand_dims(curve=["one"], axis=2)
+        bounds.append(simulation.bound(curve, "one"))
+        raw = emergence.half_time(curve).isel(curve=0).drop_vars("status")
+        errors = abs(np.log10(1 + raw) - np.log10(1 + emergence.half_time(curve.mean("sim"))))
+        assert bounds[-1] < 1.1 * errors.median().item()
+    assert bounds[0] < 0.5 * bounds[1]
+
+
 @pytest.mark.slow
 def test_intervals_cover_and_flat_curves_stay_flat():
     number = 60
@@ -43,5 +77,16 @@ def test_intervals_cover_and_flat_curves_stay_flat():
         assert table["coverage"][:9].mean() > floor, statistic
     middle = simulation.coverage(curve, resampled, statistic="half_time")
     assert middle["error"].sel(curve="sigmoid middle") < 0.1
-    flat = emergence.onset_test(curve, resampled)["status"][:, 9:] == "reached"
-    assert flat.mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / number / 3)
+    still = simulation.centred(curve).isel(curve=slice(9, 12))
+    limit = 0.05 + 3 * np.sqrt(0.05 * 0.95 / number / 3)
+    parts = still, resampled.isel(curve=slice(9, 12))
+    assert (emergence.onset_test(*parts)["status"] == "reached").mean() < limit
+    assert (emergence.decline_test(*parts)["status"] == "declines").mean() < limit
+    rising = {"curve": [f"{shape} {noise}" for shape in ("sigmoid", "power") for noise in
+                        simulation.NOISES]}  # fmt: skip
+    found = emergence.decline_test(curve.sel(rising), resampled.sel(rising))
+    assert (found["status"] == "declines").mean() < 0.05
+    # What peaks and falls again is seen to, at the middle noise nearly always.
+    transient = {"curve": ["transient low", "transient middle"]}
+    found = emergence.decline_test(curve.sel(transient), resampled.sel(transient))
+    assert (found["status"] == "declines").mean() > 0.95
