@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 
 from dynamics import emergence
+from dynamics.emergence import crossings
 
 STEPS = np.array([0, 1, 10, 100, 1000, 10_000])
 
@@ -26,6 +27,26 @@ def test_why_there_is_no_step_is_said():
     by_peak = emergence.half_time(curves, reference="peak")
     assert by_peak["status"].to_numpy()[3] == "reached"
     assert by_peak[3].item() == pytest.approx(np.expm1((np.log1p(1) + np.log1p(10)) / 2))
+
+
+@pytest.mark.parametrize("reference", ["final", "peak", "plateau"])
+@pytest.mark.parametrize("sustained", [False, True])
+def test_many_curves_at_once_are_what_each_is_alone(reference, sustained):
+    rng = np.random.default_rng(0)
+    scores = rng.standard_normal((20, 15, 6)).cumsum(-1).round(1)
+    scores[rng.random(scores.shape) < 0.05] = np.nan
+    scores[0, 0] = np.nan
+    scores[0, 1] = 0.3
+    level = np.where(rng.random((20, 15)) < 0.5, np.nan, rng.standard_normal((20, 15)))
+    options = {"fraction": 0.5, "reference": reference, "sustained": sustained}
+    found, status = crossings.crossings(STEPS, scores, level, **options)
+    seen = set()
+    for place in np.ndindex(level.shape):
+        one = crossings.crossing(STEPS, scores[place], level[place], **options)
+        np.testing.assert_allclose(found[place], one[0], rtol=1e-12)
+        assert status[place] == one[1]
+        seen.add(one[1])
+    assert {"reached", "no gain", "missing", "from the start"} <= seen
 
 
 def test_a_baseline_above_the_curve_or_below_it_decides():

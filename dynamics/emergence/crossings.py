@@ -1,11 +1,11 @@
-"""Where a curve crosses a level between its steps: plain arrays, one curve at a time.
+"""Where a curve crosses a level between its steps: plain arrays.
 
 Between two steps s and t a curve is linear in log(1 + step), so that step 0 has a place.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -161,3 +161,74 @@ def crossing(
     if sustained and found >= steps[window(steps, decades)[0]]:
         return np.nan, STILL_RISING
     return found, START if found == steps[0] else REACHED
+
+
+def crossings(
+    steps: np.ndarray, scores: np.ndarray, level: np.ndarray, **options: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Do what `crossing` does for many curves at once; those with gaps one by one.
+
+    Parameters
+    ----------
+    steps : array of shape (n_steps,)
+        Steps, ascending.
+    scores : array of shape (..., n_steps)
+        Curves.
+    level : array of shape (...)
+        Baselines; NaN for the first step.
+    **options
+        As in `crossing`.
+
+    Returns
+    -------
+    step : array of shape (...)
+        NaN where there is none.
+    status : array of shape (...), of str
+        As `crossing`.
+    """
+    shape = scores.shape[:-1]
+    rows, level = scores.reshape(-1, len(steps)), np.broadcast_to(level, shape).ravel()
+    found = np.full(len(rows), np.nan)
+    status = np.full(len(rows), MISSING, dtype=object)
+    whole = np.isfinite(rows).all(1) & (len(steps) > 1)
+    for place in np.flatnonzero(~whole):
+        found[place], status[place] = crossing(steps, rows[place], level[place], **options)
+    if whole.any():
+        found[whole], status[whole] = _whole(steps, rows[whole], level[whole], **options)
+    return found.reshape(shape), status.reshape(shape)
+
+
+def _whole(
+    steps: np.ndarray,
+    scores: np.ndarray,
+    level: np.ndarray,
+    *,
+    fraction: float,
+    reference: str = "final",
+    decades: float = 1.0,
+    sustained: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Crossings of curves (m, n_steps) without gaps."""
+    last = window(steps, decades)
+    if reference == "plateau":
+        top = scores[:, last].mean(1)
+    else:
+        top = scores[:, -1] if reference == "final" else scores.max(1)
+    base = np.where(np.isnan(level), scores[:, 0], level)
+    height = fraction * top + (1 - fraction) * base
+    above = scores >= height[:, None]
+    first = above.argmax(1)
+    rows, before = np.arange(len(scores)), np.maximum(first - 1, 0)
+    low, high = scores[rows, before], scores[rows, first]
+    x = np.log1p(steps.astype(float))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = (height - low) / (high - low)
+        found = np.expm1(x[before] + part * (x[first] - x[before]))
+    found = np.where(first == 0, float(steps[0]), found)
+    late = sustained & (found >= steps[last[0]])
+    status = np.select(
+        [~(top > base), ~above.any(1), late, found == steps[0]],
+        [NO_GAIN, NOT_REACHED, STILL_RISING, START],
+        REACHED,
+    ).astype(object)
+    return np.where((status == REACHED) | (status == START), found, np.nan), status

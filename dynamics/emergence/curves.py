@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from dynamics.emergence.crossings import MISSING, crossing, window
+from dynamics.emergence.crossings import MISSING, crossings, window
 
 REFERENCES = ("final", "peak", "plateau")
 DIRECTIONS = {"up": 1, "down": -1}
@@ -71,7 +71,7 @@ def half_time(
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must be above 0 and at most 1, found {fraction}")
-    find = partial(crossing, fraction=fraction, reference=_reference(reference), decades=decades)
+    find = partial(crossings, fraction=fraction, reference=_reference(reference), decades=decades)
     text = f"step at {fraction:g} of the {reference} gain"
     return _steps(find, curve, baseline, direction, text)
 
@@ -134,7 +134,7 @@ def plateau_step(
         As `half_time`, with one more status, "still rising".
     """
     find = partial(
-        crossing, fraction=fraction, reference="plateau", decades=decades, sustained=True
+        crossings, fraction=fraction, reference="plateau", decades=decades, sustained=True
     )
     text = f"step of the plateau: {fraction:g} of the gain to the last {decades:g} decades"
     return _steps(find, curve, baseline, direction, text)
@@ -334,7 +334,7 @@ def _apply(function: Callable, curve: xr.DataArray) -> xr.DataArray:
 
 
 def _steps(
-    find: Callable[..., tuple[float, str]],
+    find: Callable[..., tuple[np.ndarray, np.ndarray]],
     curve: xr.DataArray,
     baseline: xr.DataArray | None,
     direction: str,
@@ -348,8 +348,6 @@ def _steps(
         level,
         input_core_dims=[["step"], []],
         output_core_dims=[[], []],
-        vectorize=True,
-        output_dtypes=[float, object],
         keep_attrs=False,
     )
     if baseline is not None:

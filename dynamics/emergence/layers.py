@@ -38,7 +38,8 @@ def best_layer(
     curve, resampled = aligned(curve, resampled)
     scheme = Scheme.of(resampled)
     number = curve.sizes[dim]
-    index = xr.DataArray(np.arange(number), dims=dim)
+    names = {dim: curve[dim].to_numpy()} if dim in curve.coords else None
+    index = xr.DataArray(np.arange(number), dims=dim, coords=names)
     known = curve.notnull().any(dim)
     best = curve.fillna(-np.inf).argmax(dim).where(known, -1)
     winners = resampled.fillna(-np.inf).argmax(dim)

@@ -53,7 +53,7 @@ def run(folder: Path, number: int, neuroids: int) -> list[dict[str, np.ndarray]]
     return [dict(np.load(path)) for path in paths]
 
 
-def print_tables(simulations: list[dict[str, np.ndarray]]) -> None:
+def print_tables(simulations: list[dict[str, np.ndarray]], *, fixed: bool = True) -> None:
     """Coverage by statistic, method, shape and noise; tests where nothing moves; bounds."""
     n = len(simulations)
     print(f"{n} simulations; Monte-Carlo error at .95: {np.sqrt(0.95 * 0.05 / n):.3f}")
@@ -66,7 +66,11 @@ def print_tables(simulations: list[dict[str, np.ndarray]]) -> None:
         for statistic in ("onset", "half_time", "plateau_step", "gain", "area", "plateau", "final"):
             steps = emergence.STATISTICS[statistic].goal is not None
             for key, method in METHODS:
-                if key not in simulations[0] or not (steps or method == "normal"):
+                if (
+                    key not in simulations[0]
+                    or (key == "fixed" and not fixed)
+                    or not (steps or method == "normal")
+                ):
                     continue
                 given = simulation.gather(simulations, key=key, one=one)
                 table = simulation.coverage(*given, statistic=statistic, method=method)
@@ -114,6 +118,10 @@ def print_order(curve: xr.DataArray, resampled: xr.DataArray) -> None:
         )
 
 
+def _short(name: str) -> str:
+    return " ".join(part[:4] for part in name.split())
+
+
 def _row(name: str, values: Sequence[float], rest: str = "") -> None:
     print(f"{name:27}" + " ".join(f"{x:8.3f}" if x < 100 else f"{x:8.0f}" for x in values) + rest)
 
@@ -141,10 +149,12 @@ if __name__ == "__main__":
     parser.add_argument("--neuroids", type=int, default=6)
     parser.add_argument("--folder", type=Path, default=Path("store/emergence-simulations"))
     parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--halves", action="store_true", help="leave out fixed predictions")
     arguments = parser.parse_args()
     if arguments.cost:
         for number in (6, 200):
             cost(neuroids=number, steps=20 if number == 6 else 4)
     else:
         torch.set_num_threads(1)
-        print_tables(run(arguments.folder, arguments.simulations, arguments.neuroids))
+        found = run(arguments.folder, arguments.simulations, arguments.neuroids)
+        print_tables(found, fixed=not arguments.halves)
