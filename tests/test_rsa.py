@@ -178,3 +178,16 @@ def test_rdms_of_subjects_and_crossnobis_of_repetitions():
     value = rsa(X, repeated, distance="crossnobis", zscore=False)
     expected = rsa(X, Y, distance="sqeuclidean", zscore=False)
     assert value == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("p", [4, 30, 90])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("distance", ["correlation", "cosine", "euclidean"])
+def test_constant_columns_and_copies_of_stimuli_are_as_in_scipy(p, dtype, distance):
+    X = pair(p=p)[0].astype(dtype)
+    X[:, 1], X[4] = 7, X[9]
+    varying = np.delete(X.astype(float), 1, axis=1)
+    Z = np.insert((varying - varying.mean(0)) / varying.std(0), 1, 0.0, axis=1)
+    expected = squareform(pdist(Z, distance))
+    np.testing.assert_allclose(rdm(X, distance=distance), expected, atol=1e-9)
+    assert rdm(X, distance=distance)[4, 9] == pytest.approx(0, abs=1e-12)

@@ -88,8 +88,8 @@ def nested_ridge_features(
 ) -> dict[str, Array]:
     """`nested_ridge` from activations, each layer in its cheaper form.
 
-    A layer with more features than training stimuli is decomposed as an n x n Gram matrix, one
-    with fewer as a p x p matrix; the result is the same.
+    A layer with fewer features than there are stimuli in an inner training split is decomposed as
+    a p x p matrix, one with more as an n x n Gram matrix; the result is the same.
 
     Parameters
     ----------
@@ -115,8 +115,8 @@ def nested_ridge_features(
         tensor = activations(X)
         tensor = tensor - tensor.mean(0)
         variances.append(tensor.square().sum() / len(tensor))
-        inside = len(tensor) * (1 - 1 / len(np.unique(np.asarray(folds))))
-        primal = tensor.shape[1] < inside
+        # Most decompositions are of inner splits, without two folds.
+        primal = tensor.shape[1] < len(tensor) * (1 - 2 / len(np.unique(np.asarray(folds))))
         source = (tensor, Factor.of_features) if primal else (tensor @ tensor.T, Factor.of)
         sources.append(source)
     # The penalties are relative to the summed variance of the features, the mean of diag(K).

@@ -1,6 +1,7 @@
 """What the crawler costs over the bare network, and beside a loop of the old kind.
 
-Run ``python tests/benchmarks/bench_crawl.py``; every ratio is of times taken in this one run.
+Run ``python tests/benchmarks/bench_crawl.py``; ratios are of processor seconds taken in this one
+run, wall seconds stand beside them.
 """
 
 from __future__ import annotations
@@ -9,19 +10,25 @@ import argparse
 import pickle
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import soxr
+import soundfile
 import torch
+import torchaudio
+from goals import goal, interleaved
+from torch.nn import functional
 
 from dynamics import crawl, extract, sounds
 from dynamics.checkpoints import read
 from dynamics.config import validate
 from dynamics.models import encodecmae
+from dynamics.models.mel import DEVIATION, MEAN
 from dynamics.progress import silent
 
 BASE = {"layers": 10, "width": 768, "heads": 12, "feed_forward": 3072, "mels": 256}
@@ -48,42 +55,89 @@ def sweep_of(root: Path, folder: Path, sizes: dict[str, int], stimuli: dict) -> 
     return validate(content, origin="benchmark")
 
 
-def bare(folder: Path, sizes: dict[str, int], stimuli: sounds.StimulusSet) -> float:
-    """Seconds to read every state and to run it on batches that are ready."""
+def bare(folder: Path, sizes: dict[str, int], stimuli: sounds.StimulusSet) -> Callable[[], None]:
+    """Read every state and run it on batches that are ready."""
     model = encodecmae.build(None, **sizes)
     ready = list(extract.batches(model, stimuli))
-    start = time.perf_counter()
-    for path in sorted(folder.glob("*.ckpt")):
-        model.load_state_dict(read(path), strict=False)
-        with torch.inference_mode():
-            for batch in ready:
-                model.forward_prepared(*batch.prepared)
-    return time.perf_counter() - start
+
+    def run() -> None:
+        for path in sorted(folder.glob("*.ckpt")):
+            model.load_state_dict(read(path), strict=False)
+            with torch.inference_mode():
+                for batch in ready:
+                    model.forward_prepared(*batch.prepared)
+
+    return run
 
 
-def old_loop(folder: Path, sizes: dict[str, int], stimuli: sounds.StimulusSet, out: Path) -> float:
-    """One sound at a time, resampled anew for each checkpoint, a batch of one, a pickle a sound."""
-    start = time.perf_counter()
+def plain(model: encodecmae.EnCodecMAE, wave: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Run the published network on one sound as its description reads, op by op."""
+    mel = torchaudio.compliance.kaldi.fbank(
+        wave[None],
+        sample_frequency=model.sample_rate,
+        frame_length=26.56,
+        frame_shift=13.28,
+        num_mel_bins=model.mels,
+        htk_compat=True,
+        window_type="hanning",
+        dither=0.0,
+        use_energy=False,
+    )
+    mel = (mel - MEAN) / DEVIATION
+    x = model.masker["positional_encoder"](model.wav_encoder["post_net"](mel[None]))
+    first = second = x
+    found = {}
+    for name, layer in zip(model.layers, model.visible_encoder.encoder_layers):
+        attention = layer.att_layer
+        q, k, v = (
+            projection(first).unflatten(-1, (attention.dim, attention.heads)).permute(0, 3, 1, 2)
+            for projection in (attention.wq, attention.wk, attention.wv)
+        )
+        weights = functional.softmax(q @ k.transpose(-1, -2) / attention.dim**0.5, dim=-1)
+        mixed = attention.wo((weights @ v).permute(0, 2, 3, 1).flatten(2))
+        first, second = layer.norm1(first + mixed), second + mixed
+        fed = layer.ff_layer(first)
+        first, second = layer.norm2(first + fed), second + fed
+        found[name] = first
+    found[name] = first + model.visible_encoder.final_norm(second)
+    return found
+
+
+def old_loop(
+    folder: Path, sizes: dict[str, int], files: list[Path], out: Path, forward: Callable
+) -> None:
+    """One file at a time, loaded and resampled anew for each checkpoint, a pickle a sound."""
+    import librosa
+
     for path in sorted(folder.glob("*.ckpt")):
         model = encodecmae.build(None, **sizes)
         model.load_state_dict(torch.load(path)["state_dict"], strict=False)
         place = out / path.stem
-        place.mkdir(parents=True)
-        for name, source in zip(stimuli.names, stimuli.sources):
-            samples, rate = source()
-            wave = soxr.resample(samples, rate, model.sample_rate)
+        place.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            wave, _ = librosa.load(file, sr=model.sample_rate)
             with torch.inference_mode():
-                layers = model(torch.tensor(wave)[None])
-            with (place / f"{name}.pkl").open("wb") as file:
-                pickle.dump({key: value[0].mean(0).numpy() for key, value in layers.items()}, file)
-    return time.perf_counter() - start
+                layers = forward(model, torch.tensor(wave))
+            with (place / f"{file.stem}.pkl").open("wb") as pickled:
+                pooled = {key: value[0].mean(0).numpy() for key, value in layers.items()}
+                pickle.dump(pooled, pickled)
 
 
-def crawl_seconds(sweep: object) -> float:
+def crawled(sweep: object) -> list[float]:
+    """Crawl anew; processor seconds at the moments at which each checkpoint was committed."""
     shutil.rmtree(sweep.store, ignore_errors=True)
-    start = time.perf_counter()
-    crawl.crawl(sweep, advance=silent)
-    return time.perf_counter() - start
+    moments: list[float] = []
+    crawl.crawl(sweep, advance=lambda **_: moments.append(time.process_time()))
+    return moments
+
+
+def cost(sweep: object, repeats: int) -> float:
+    """Median processor seconds a checkpoint, from the first commit to the last."""
+    runs = []
+    for _ in range(repeats):
+        moments = crawled(sweep)
+        runs.append((moments[-1] - moments[0]) / (len(moments) - 1))
+    return statistics.median(runs)
 
 
 def peak_memory(root: Path, count: int) -> int:
@@ -98,6 +152,8 @@ def main() -> None:
     parser.add_argument("--crawl", nargs=2, metavar=("FOLDER", "COUNT"), help=argparse.SUPPRESS)
     parser.add_argument("--stimuli", type=int, default=40)
     parser.add_argument("--checkpoints", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=1)
     options = parser.parse_args()
     tiny = {"per_kind": 1, "seconds": 0.5}
     if options.crawl:
@@ -105,27 +161,67 @@ def main() -> None:
         crawl.crawl(sweep_of(root / f"s{count}", root / str(count), TINY, tiny), advance=silent)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         return
+    torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
-        save(root / "base", options.checkpoints, BASE)
-        arguments = {"per_kind": options.stimuli // 10}
-        stimuli = sounds.load("synthetic", **arguments)
-        sweep = sweep_of(root, root / "base", BASE, arguments)
-        crawled, needed = crawl_seconds(sweep), bare(root / "base", BASE, stimuli)
-        old = old_loop(root / "base", BASE, stimuli, root / "old")
-        print(f"{options.checkpoints} checkpoints, 10 layers x 768, {len(stimuli)} sounds of 2 s")
-        print(f"(a) crawl {crawled:.1f} s, bare reading and forward passes {needed:.1f} s: "
-              f"{crawled / needed:.2f} (goal 1.15)")  # fmt: skip
-        print(f"(b) loop of the old kind {old:.1f} s: {old / crawled:.1f} times (goal 3)")
-        costs, memory = {}, {}
-        for count in (10, 300):
-            save(root / str(count), count, TINY)
-            seconds = crawl_seconds(sweep_of(root, root / str(count), TINY, tiny))
-            costs[count], memory[count] = seconds / count, peak_memory(root, count)
-        print(f"(c) {1000 * costs[10]:.1f} and {1000 * costs[300]:.1f} ms a checkpoint at 10 and "
-              f"300: {costs[300] / costs[10] - 1:+.1%} (goal within 5 %)")  # fmt: skip
-        print(f"(d) peak {memory[10] / 1024:.0f} and {memory[300] / 1024:.0f} MiB: "
-              f"{memory[300] / memory[10] - 1:+.1%} (goal within 5 %)")  # fmt: skip
+        against_old(root, options)
+        growth(root, tiny)
+
+
+def against_old(root: Path, options: argparse.Namespace) -> None:
+    save(root / "base", options.checkpoints, BASE)
+    arguments = {"per_kind": options.stimuli // 10}
+    stimuli = sounds.load("synthetic", **arguments)
+    sweep = sweep_of(root, root / "base", BASE, arguments)
+    files = []
+    for name, source in zip(stimuli.names, stimuli.sources):
+        samples, rate = source()
+        files.append(root / f"{name}.wav")
+        soundfile.write(files[-1], samples, rate)
+    model = encodecmae.build(None, **BASE)
+    wave = torch.tensor(stimuli.waveforms(model.sample_rate)[0])
+    ours, theirs = model(wave[None]), plain(model, wave)
+    apart = max(float((ours[name] - theirs[name]).abs().max()) for name in model.layers)
+    goal("largest difference of the old loop's network from ours", apart, most=1e-4)
+    found = interleaved(
+        {
+            "crawl": lambda: crawled(sweep),
+            "bare": bare(root / "base", BASE, stimuli),
+            "old loop, our network": lambda: old_loop(
+                root / "base", BASE, files, root / "old", lambda m, w: m(w[None])
+            ),
+            "old loop, plain network": lambda: old_loop(
+                root / "base", BASE, files, root / "old", plain
+            ),
+        },
+        options.repeats,
+    )
+    print(f"{options.checkpoints} checkpoints, 10 layers x 768, {len(stimuli)} sounds of 2 s, "
+          f"{torch.get_num_threads()} threads")  # fmt: skip
+    for name, (cpu, wall) in found.items():
+        print(f"  {name}: {cpu:.1f} s of processor, {wall:.1f} s")
+    mine = found["crawl"][0]
+    goal("(a) times the bare reading and forward passes", mine / found["bare"][0], most=1.15)
+    for name in ("our network", "plain network"):
+        ratio = found[f"old loop, {name}"][0] / mine
+        goal(f"(b) times as fast as the old loop, {name}", ratio, least=3)
+
+
+def growth(root: Path, tiny: dict) -> None:
+    """Cost and memory at 10 and at 300 checkpoints of a tiny network."""
+    costs, memory = {}, {}
+    for count, repeats in ((10, 5), (300, 1)):
+        save(root / str(count), count, TINY)
+        costs[count] = cost(sweep_of(root, root / str(count), TINY, tiny), repeats)
+        memory[count] = peak_memory(root, count)
+    print(f"{1000 * costs[10]:.1f} and {1000 * costs[300]:.1f} ms a checkpoint at 10 and 300; "
+          f"peak {memory[10] / 1024:.0f} and {memory[300] / 1024:.0f} MiB")  # fmt: skip
+    goal(
+        "(c) cost a checkpoint at 300 over 10, per cent",
+        100 * abs(costs[300] / costs[10] - 1),
+        most=5,
+    )
+    goal("(d) memory at 300 over 10, per cent", 100 * abs(memory[300] / memory[10] - 1), most=5)
 
 
 if __name__ == "__main__":
