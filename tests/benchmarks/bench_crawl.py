@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import librosa
 import soundfile
 import torch
 import torchaudio
@@ -107,8 +108,6 @@ def old_loop(
     folder: Path, sizes: dict[str, int], files: list[Path], out: Path, forward: Callable
 ) -> None:
     """One file at a time, loaded and resampled anew for each checkpoint, a pickle a sound."""
-    import librosa
-
     for path in sorted(folder.glob("*.ckpt")):
         model = encodecmae.build(None, **sizes)
         model.load_state_dict(torch.load(path)["state_dict"], strict=False)
@@ -179,6 +178,8 @@ def against_old(root: Path, options: argparse.Namespace) -> None:
         files.append(root / f"{name}.wav")
         soundfile.write(files[-1], samples, rate)
     model = encodecmae.build(None, **BASE)
+    # Compiles what librosa compiles at its first use, which is no cost of the loop.
+    librosa.load(files[0], sr=model.sample_rate)
     wave = torch.tensor(stimuli.waveforms(model.sample_rate)[0])
     ours, theirs = model(wave[None]), plain(model, wave)
     apart = max(float((ours[name] - theirs[name]).abs().max()) for name in model.layers)
