@@ -10,6 +10,10 @@ STEPS = (0, 10, 100, 1000, 10000)
 LAYERS = ("layer1", "layer2", "layer3")
 PARTS = ("speech", "music", "hum")
 HALVES = emergence.scheme("halves", n=2, kept=1, resamples=2).attrs
+BOOTSTRAP = {
+    "method": "bootstrap of test sounds",
+    **emergence.scheme("bootstrap", n=12, kept=12, resamples=20).attrs,
+}
 IDENTITY = {
     "adapter": "encodecmae",
     "arguments": {"heads": 4},
@@ -117,5 +121,9 @@ def _probe(root, steps):
     store.write_constant(group, "chance", (), np.asarray(0.1), description="chance")
     for step in steps:
         score = np.array([curve_of(0, layer)[STEPS.index(step)] for layer in range(len(LAYERS))])
-        values = {"score": (("layer",), score)}
-        store.write_result(group, step, values, checkpoint=f"{step:064x}")
+        again = score[:, None] + 0.01 * np.random.default_rng(step).standard_normal(
+            (len(LAYERS), 20)
+        )
+        values = {"score": (("layer",), score), "resample_score": (("layer", "resample"), again)}
+        attrs = {"resample_score": BOOTSTRAP}
+        store.write_result(group, step, values, checkpoint=f"{step:064x}", attrs=attrs)

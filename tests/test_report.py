@@ -341,7 +341,13 @@ def test_probes_are_drawn_against_brains_and_never_called_one(tmp_path, no_figur
     assert "cortex by ridge against digits, one point a checkpoint." in captions
     said = text_of(report.render(tree))
     assert "compared with cortex." in said
-    assert "Chance is 0.10." in said
+    assert "By probe, the curve in digits is half-way at step" in said
+    assert "Chance is 0.10." in said and "20 resamples, bootstrap of test sounds" in said
+
+
+def test_figures_stop_before_the_page_grows_too_large(monkeypatch, tree, found):
+    monkeypatch.setattr(figures, "_MOST_TOGETHER", 1000)
+    assert len(figures.pictures(tree, found)) == 1
 
 
 def test_regions_are_shown_where_neuroids_are_many(tmp_path):

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # A vector drawing of many curves at many steps is larger than its picture.
 _MOST_SVG = 600_000
+# All of them together; a page of ten megabytes opens slowly and cannot be mailed.
+_MOST_TOGETHER = 6_000_000
 _MOST_PANELS = 15
 _DOTS = 160
 _FEWEST_STEPS = 4
@@ -74,10 +76,14 @@ def pictures(tree: xr.DataTree, found: list[tuple[Result, list[Curve]]]) -> list
     Returns
     -------
     list of Picture
-        Emergence curves of each metric, of single neuroids, and heat maps.
+        Emergence curves of each metric and of single neuroids first, then what else there is, up
+        to 6 megabytes.
     """
-    drawn = []
+    drawn: list[Picture] = []
     for plan in _plans(tree, found):
+        if sum(len(picture.uri) for picture in drawn) > _MOST_TOGETHER:
+            logger.warning("the report shows %d figures: `dynamics plot` draws all", len(drawn))
+            break
         try:
             drawn.append(_picture(plan, math=True))
         except ValueError:
