@@ -91,7 +91,9 @@ def figures_of_steps(tree: xr.DataTree) -> Iterator[tuple[str, Figure]]:
             metric = path.rpartition("/")[2]
             similarity = tree[path]["similarity"]
             named = similarity.assign_attrs({"metric": metric} | similarity.attrs)
-            yield f"steps-{metric}", facet_similarity(named)[0].figure
+            figure = facet_similarity(named)[0].figure
+            figure.suptitle(f"{tree.attrs.get('run', '')}: steps with each other", fontsize=7.5)
+            yield f"steps-{metric}", figure
 
 
 def probes_of(tree: xr.DataTree) -> list[str]:

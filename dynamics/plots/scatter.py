@@ -87,7 +87,11 @@ def plot_brain_task(
         _step_bar(ax, norm)
     if "chance" in task:
         ax.axvline(
-            float(task["chance"].mean()), color="0.35", linestyle=":", linewidth=0.9, label="chance"
+            float(task["chance"].mean()),
+            color="0.35",
+            linestyle="-.",
+            linewidth=0.9,
+            label="chance",
         )
     if "baseline" in brain and np.isfinite(brain["baseline"]).any():
         ax.axhline(

@@ -46,6 +46,13 @@ AXIS_NAMES = {
     "ridge": "Encoding score (Pearson r)",
     "rsa": "RSA (Spearman ρ)",
     "cka": "Linear CKA (debiased)",
+    "procrustes": "Procrustes similarity",
+    "svcca": "SVCCA",
+    "pwcca": "PWCCA",
+    "banded": "Encoding score (Pearson r)",
+    "encode_timeresolved": "Encoding score (Pearson r)",
+    "mutual_knn": "Shared nearest neighbours",
+    "effective_dimensionality": "Effective dimensionality",
 }
 FORMATS = ("png", "pdf")
 
