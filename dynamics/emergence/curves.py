@@ -34,10 +34,11 @@ def half_time(
     log(1 + step), so that step 0 has a place.
 
     Of a curve that rises over several decades it is uncertain however it is estimated: an error
-    of the score is divided by a small slope. In simulations of a power law with moderate noise the
-    median error was within 15 % of the bound for an estimate that knows the curve's form;
-    neither a monotone fit nor a longer final window came nearer, and monotone fits misplace
-    transients. They are there by `half_time(fit(curve, kind="isotonic"))` and `reference`.
+    of the score is divided by a small slope. In simulations of a power law with moderate noise
+    the median error was .24 decades for 6 neuroids, where an efficient estimate that knows the
+    curve's form would have .22, and .09 for 200 neuroids. Neither a monotone fit nor a longer
+    final window came nearer, and monotone fits misplace transients; they are there by
+    `half_time(fit(curve, kind="isotonic"))` and `reference`.
 
     Parameters
     ----------
