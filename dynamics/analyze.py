@@ -56,6 +56,11 @@ def analyze(
         If a metric or target is unknown, a metric lacks what it needs, or names of stimuli do
         not match.
     """
+    if not sweep.targets and not sweep.self_similarity:
+        raise ValueError(
+            f"run {sweep.run!r} has nothing to be compared with: give it `targets`, or "
+            "`self_similarity` to compare its steps with each other"
+        )
     for choice in sweep.metrics:
         methods.check_choice(choice, [target.label for target in sweep.targets])
     tree = store.open(sweep.store)

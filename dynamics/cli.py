@@ -71,8 +71,11 @@ def pretrain(config: Config) -> None:
 def crawl(config: Config, scheduler: Scheduler = None) -> None:
     """Extract every layer's activations at every checkpoint into the store."""
     from dynamics.config import load_config
+    from dynamics.sweep import check_names
 
-    _crawl(load_config(config), scheduler)
+    sweep = load_config(config)
+    check_names(sweep)
+    _crawl(sweep, scheduler)
 
 
 @app.command()
@@ -109,7 +112,8 @@ def run(config: Config, scheduler: Scheduler = None) -> None:
     sweep = load_config(config)
     check(sweep)
     failed = _crawl(sweep, scheduler, stop=False)
-    _analyze(sweep, scheduler)
+    if sweep.targets or sweep.self_similarity:
+        _analyze(sweep, scheduler)
     if sweep.probes:
         failed += _probe(sweep)
     _plot(sweep)
@@ -126,8 +130,10 @@ def watch(
     """Follow a run that is still training: crawl what appears until stopped."""
     from dynamics.config import load_config
     from dynamics.crawl import watch as follow
+    from dynamics.sweep import check_names
 
     sweep = load_config(config)
+    check_names(sweep)
     out.print(f"watching {sweep.checkpoints}; Ctrl-C stops, the same command goes on")
     for counts in follow(sweep, every=every):
         if counts["new"]:
@@ -317,7 +323,8 @@ def _plot(sweep, formats: Sequence[str] = ("png", "pdf")) -> None:
         when = _when(row.half_time, row.low, row.high)
         levels = (f"{row.untrained:.3f}", f"{row.final:.3f}")
         table.add_row(*map(escape, (row.target, row.metric, row.layer, *levels, when)))
-    out.print(table)
+    if table.row_count:
+        out.print(table)
     out.print(f"store: {sweep.store}", soft_wrap=True)
     for path in written:
         out.print(f"figure: {path}", soft_wrap=True)

@@ -53,7 +53,7 @@ class Sweep(_Section):
     checkpoints: str | dict[int, str] | tuple[str, ...]
     model: NamedChoice
     stimuli: NamedChoice
-    targets: tuple[NamedChoice, ...] = Field(min_length=1)
+    targets: tuple[NamedChoice, ...] = ()
     metrics: tuple[NamedChoice, ...] = Field(
         default=(Choice(name="ridge"), Choice(name="rsa")), min_length=1
     )

@@ -112,6 +112,30 @@ def pretrain(sweep: Sweep, *, advance: progress.Advance | None = None) -> Path:
         return folder
 
 
+def check_names(sweep: Sweep) -> None:
+    """Find what is wrong with the names and arguments in a sweep; no data are looked at.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name of a model, pooling or metric (the message lists what there is), or an
+        argument that a metric does not take or with a value that it cannot use.
+    """
+    for choice in (sweep.model, sweep.baseline):
+        if choice is not None:
+            models.arguments(choice.name)
+    poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+    if sweep.targets:
+        for choice in sweep.metrics:
+            methods.check_choice(choice, [target.label for target in sweep.targets])
+    similarity.check(sweep)
+
+
 def check(sweep: Sweep) -> None:
     """Find what is wrong with a sweep before anything is written.
 
@@ -123,19 +147,12 @@ def check(sweep: Sweep) -> None:
     Raises
     ------
     ValueError, FileNotFoundError
-        For an unknown name of a model, pooling, metric, target, task or stimulus set (the message
-        lists what there is), an argument that a metric does not take or with a value that it
-        cannot use, a target that lacks what a metric needs, a source without checkpoints, a sound
-        that cannot be decoded, a target without any of the stimuli, or a task that cannot be
-        learned.
+        As `check_names`; and for an unknown target, task or stimulus set, a target that lacks what
+        a metric needs, a source without checkpoints, a sound that cannot be decoded, a target
+        without any of the stimuli, or a task that cannot be learned.
     """
-    for choice in (sweep.model, sweep.baseline):
-        if choice is not None:
-            models.arguments(choice.name)
+    check_names(sweep)
     times = poolings.make(sweep.pooling.name, **sweep.pooling.arguments).rate is not None
-    for choice in sweep.metrics:
-        methods.check_choice(choice, [target.label for target in sweep.targets])
-    similarity.check(sweep)
     crawl.discover(sweep)
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     for target in sweep.targets:
@@ -172,7 +189,8 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
         sweep = load_config(sweep)
     check(sweep)
     crawl.crawl(sweep, scheduler=scheduler)
-    analyze.analyze(sweep, scheduler=scheduler)
+    if sweep.targets or sweep.self_similarity:
+        analyze.analyze(sweep, scheduler=scheduler)
     if sweep.probes:
         probes.probe(sweep)
     plot(sweep)
@@ -203,7 +221,7 @@ def plot(sweep: Sweep, *, formats: Sequence[str] = plots.FORMATS) -> list[Path]:
     """
     tree = store.open(sweep.store)
     written = []
-    for metric in sweep.metrics:
+    for metric in sweep.metrics if sweep.targets else ():
         targets = [
             t.label for t in sweep.targets if f"/results/{t.label}/{metric.label}" in tree.groups
         ]

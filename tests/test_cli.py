@@ -85,6 +85,19 @@ def test_run_makes_store_figures_and_table_and_a_second_run_nothing_new(tmp_path
     assert "all sound" in dynamics(good, "verify", good["store"]).out
 
 
+def test_a_sweep_without_targets_is_crawled_and_analyze_says_what_it_lacks(good, dynamics):
+    alone = {key: value for key, value in good.items() if key not in ("targets", "metrics")}
+    assert "2 steps, 2 of them new" in dynamics(alone, "run", "CONFIG").out
+    said = dynamics(alone, "analyze", "CONFIG", code=2).err
+    assert "nothing to be compared with: give it `targets`" in said
+
+
+def test_a_crawl_is_told_at_once_of_a_metric_that_there_is_not(good, dynamics):
+    said = dynamics(good | {"metrics": ["ridg"]}, "crawl", "CONFIG", code=2).err
+    assert "'ridg'" in said and "rsa" in said
+    assert not Path(good["store"]).exists()
+
+
 def test_a_damaged_step_is_found_and_done_again(tmp_path, good, dynamics):
     dynamics(good, "crawl", "CONFIG")
     before = store.open(good["store"])["activations/layer1"]["activation"].to_numpy()

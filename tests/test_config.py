@@ -32,7 +32,7 @@ def test_bare_names_and_mappings_are_both_choices(tmp_path):
         ({"metrcs": ["rsa"]}, ["sweep.yaml, line", "`metrcs`", "did you mean `metrics`"]),
         ({"model": {"name": "x", "argumens": {}}}, ["model.argumens", "`arguments`"]),
         ({"batch_size": "many"}, ["batch_size", "'many'"]),
-        ({"targets": []}, ["targets"]),
+        ({"metrics": []}, ["metrics"]),
         ({"run": "a/b"}, ["plain file name"]),
         ({"targets": ["x", "x"]}, ["'x' twice", "label"]),
     ],
