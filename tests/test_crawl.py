@@ -45,11 +45,9 @@ def sweep_of(content, **changes):
     return validate(content | changes, origin="test")
 
 
-def arrays(path):
-    tree = store.open(path)
-    return {
-        name: tree[f"activations/{name}"]["activation"].to_numpy() for name in tree["activations"]
-    }
+def arrays(path, group=""):
+    layers = store.open(path)[f"{group}activations"]
+    return {name: layers[name]["activation"].to_numpy() for name in layers.children}
 
 
 def test_every_step_and_layer_is_what_the_network_alone_gives(content):
@@ -364,6 +362,8 @@ def _crawl_in_child(content, started):
 
 @pytest.mark.slow
 def test_killed_at_forty_random_moments_and_resumed_the_store_is_the_same(content, tmp_path):
+    (tmp_path / "checkpoints" / "epoch=0-step=0.ckpt").unlink()
+    content["untrained"] = 3  # so that the kills fall on controls as well
     for number in range(60):
         save_checkpoint(tmp_path / "checkpoints", 1000 + number, seed=100 + number)
     reference = sweep_of(content, store=str(tmp_path / "reference.zarr"))
@@ -396,8 +396,11 @@ def test_killed_at_forty_random_moments_and_resumed_the_store_is_the_same(conten
     crawl.crawl(sweep, advance=silent)
     assert len(set(seen)) > 5, f"the kills fell at too few places: {seen}"
     assert arrays(sweep.store).keys() == arrays(reference.store).keys()
-    for layer, values in arrays(reference.store).items():
-        np.testing.assert_array_equal(arrays(sweep.store)[layer], values)
+    for group in ("", "controls/"):
+        expected = arrays(reference.store, group)
+        assert expected and all(len(values) in (3, 64) for values in expected.values())
+        for layer, values in expected.items():
+            np.testing.assert_array_equal(arrays(sweep.store, group)[layer], values)
 
 
 def test_workers_of_a_cluster_give_the_same_store(content, tmp_path):
