@@ -344,3 +344,15 @@ def test_many_neuroids_are_drawn_by_region():
         words = [figure.get_suptitle(), *(ax.get_title() for ax in figure.axes)]
         assert any("simulated brain" in word for word in words)
     assert {"emergence-ridge-t-regions", "order-ridge-t-regions"} <= set(names)
+
+
+def test_of_many_layers_every_one_is_drawn_and_some_are_in_the_legend():
+    data = plots_results.results()
+    many = xr.concat([data] * 8, "layer", data_vars="minimal")
+    many = many.assign_coords(layer=[f"layer{place}" for place in range(24)])
+    ax = plots.plot_curves(many)
+    drawn = [line.get_label() for line in ax.get_lines() if "layer" in line.get_label()]
+    assert [label.strip("_") for label in drawn if "all" not in label] == list(many["layer"].values)
+    (legend,) = ax.figure.legends
+    named = [text.get_text() for text in legend.get_texts() if text.get_text().startswith("layer")]
+    assert named == [f"layer{place}" for place in range(0, 24, 3)]

@@ -24,7 +24,7 @@ from dynamics.plots.style import (
     styled,
 )
 
-_FINE = 200
+_FINE, _MOST_LAYERS, _MOST_MARKERS = 200, 9, 60
 
 
 @styled
@@ -78,6 +78,8 @@ def plot_curves(
     ordered = hue == "layer"
     colours = (layer_colours if ordered else group_colours)(len(names))
     markers = ["o"] * len(names) if ordered else group_markers(len(names))
+    # Colours of layers have an order: of many layers some in the legend tell the others.
+    every = max(1, -(-len(names) // _MOST_LAYERS)) if ordered else 1
     steps = bands["step"].to_numpy()
     if (steps == 0).any():
         _draw_untrained(ax, bands["curve"].sel(step=0).to_numpy(), None if ordered else colours)
@@ -88,14 +90,15 @@ def plot_curves(
         )
         ax.fill_between(steps, low, high, color=colour, alpha=faint, linewidth=0)
         # Matplotlib leaves a gap at NaN, where others would draw a straight line across.
+        label = name if np.isfinite(curve).any() else f"{name} (no data)"
         ax.plot(
             steps,
             curve,
             color=colour,
             marker=markers[place],
-            markersize=2.4,
+            markersize=2.4 if len(steps) <= _MOST_MARKERS else 0.8,
             markeredgewidth=0,
-            label=name if np.isfinite(curve).any() else f"{name} (no data)",
+            label=label if place % every == 0 else f"_{label}",
         )
     if fit is not None:
         _draw_fits(ax, bands["curve"], fit, colours)

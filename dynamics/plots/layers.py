@@ -53,8 +53,8 @@ def plot_best_layer(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         bar.set_ticks([0, 0.25, 0.5, 0.75, 1])
         bar.outline.set_linewidth(0.4)
     ax.plot(
-        steps, best, "o", color="#D55E00", markersize=4, markeredgecolor="white",
-        markeredgewidth=0.5, label="best layer",
+        steps, best, "o", color="#D55E00", markersize=4 if len(steps) <= 60 else 1.5,
+        markeredgecolor="white", markeredgewidth=0.5 if len(steps) <= 60 else 0, label="best layer",
     )  # fmt: skip
     if resampled is not None and len(steps) > 1:
         found = emergence.best_layer(curve, resampled)
