@@ -21,7 +21,7 @@ __all__ = ["brains", "compare_runs", "load_config", "metrics", "models", "open",
 
 __version__ = package_version()
 
-_ROOMS = ("brains", "metrics", "models", "sounds", "emergence", "plots")
+_ROOMS = ("brains", "metrics", "models", "sounds", "emergence", "plots", "probes")
 
 
 def open(path: str | Path) -> xr.DataTree:

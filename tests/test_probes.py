@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
 from dynamics import emergence
-from dynamics.probes import PROBES, fitting, layers, make_task, mixing, scoring
+from dynamics.probes import PROBES, fitting, layers, make_task, mixing, overall, scoring
 from dynamics.probes.fitting import Partition, Settings, fit
 from dynamics.sounds import StimulusSet
 
@@ -261,3 +261,32 @@ def test_probe_curves_have_half_times_with_intervals():
         results["score"].rename("brain"), results["score"], resampled=results["resample_score"]
     )
     np.testing.assert_allclose(together["r"].sel(form="raw", layer="l0"), 1, atol=1e-9)
+
+
+def test_the_overall_score_weighs_tasks_of_any_range_the_same():
+    import xarray as xr
+
+    a = np.array([[0.1, 0.2], [0.3, 0.6]])
+    steps = {"step": [0, 10], "layer": ["l0", "l1"]}
+    dims = ("step", "layer")
+    longer = xr.Dataset(
+        {"score": (dims, np.vstack([[[9.0, 9.0]], 5 + 10 * a]))},
+        {"step": [-1, 0, 10], "layer": ["l0", "l1"]},
+    )
+    data = {
+        "/results/x/probe": xr.Dataset({"score": (dims, a)}, steps),
+        "/results/y/probe": xr.Dataset({"score": (dims, 5 + 10 * a)}, steps),
+        "/results/z/probe": xr.Dataset({"score": (dims, np.full((2, 2), 0.5))}, steps),
+        "/results/long/probe": longer,
+        "/results/x/ridge": xr.Dataset({"score": (dims, -a)}, steps),
+    }
+    tree = xr.DataTree.from_dict(data)
+    z = (a - a.mean()) / a.std(ddof=1)
+    np.testing.assert_allclose(overall(tree, ["x", "y"]), z, atol=1e-12)
+    np.testing.assert_allclose(overall(tree, ["x", "y", "z"]), z * 2 / 3, atol=1e-12)
+    np.testing.assert_allclose(overall(tree), z * 3 / 4, atol=1e-12)
+    assert overall(tree)["step"].to_numpy().tolist() == [0, 10]
+    with pytest.raises(ValueError, match="no probe of 'w': there are long, x"):
+        overall(tree, ["w"])
+    with pytest.raises(ValueError, match="no variable 'layer_mix_score'"):
+        overall(tree, ["x"], variable="layer_mix_score")

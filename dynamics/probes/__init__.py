@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dynamics.probes.fitting import PROBES
 from dynamics.probes.layers import probe_layers
+from dynamics.probes.overall import overall
 from dynamics.probes.run import METRIC, load_tasks, probe
 from dynamics.probes.table import TASKS, load
 from dynamics.probes.task import Task, make_task
@@ -16,6 +17,7 @@ __all__ = [
     "load",
     "load_tasks",
     "make_task",
+    "overall",
     "probe",
     "probe_layers",
 ]

@@ -158,7 +158,7 @@ def _begin(
     have = store.committed(group)
     missing = tuple(s for s in sorted(records) if have.get(s) != records[s]["sha256"])
     if "chance" not in group:
-        group.attrs.update({"description": task.description, "score_name": f"Probe {task.metric}"})
+        group.attrs.update({"description": task.description, "score": task.metric, "probe": kind})
         _write_constants(group, sweep, task, kind)
     return _Job(choice.label, task, kind, mix, group, missing)
 
