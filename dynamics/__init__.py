@@ -14,10 +14,19 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from dynamics import brains, metrics, models, sounds
-    from dynamics.similarity import compare_runs
+    from dynamics.similarity import similarity_of_runs
     from dynamics.sweep import run
 
-__all__ = ["brains", "compare_runs", "load_config", "metrics", "models", "open", "run", "sounds"]
+__all__ = [
+    "brains",
+    "load_config",
+    "metrics",
+    "models",
+    "open",
+    "run",
+    "similarity_of_runs",
+    "sounds",
+]
 
 __version__ = package_version()
 
@@ -50,8 +59,8 @@ def open(path: str | Path) -> xr.DataTree:
 
 def __getattr__(name: str) -> Any:
     # Torch takes seconds to import: whoever only opens a store does not wait for it.
-    if name == "compare_runs":
-        return importlib.import_module("dynamics.similarity").compare_runs
+    if name == "similarity_of_runs":
+        return importlib.import_module("dynamics.similarity").similarity_of_runs
     if name == "run":
         return importlib.import_module("dynamics.sweep").run
     if name in _ROOMS:

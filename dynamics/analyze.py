@@ -165,6 +165,8 @@ def _begin(
     group = store.begin_result(
         root, label, metric.label, identity=identity, coordinates=coordinates
     )
+    if "protocol" not in group:
+        store.write_label(group, "protocol", methods.protocol(metric), "how the scores were made")
     if "score" not in group:
         found = methods.ceilings(metric.name, target, methods.given(metric))
         for name, (dims, values, text) in found.items():

@@ -200,7 +200,7 @@ def _table(spaces: list[np.ndarray], metric: str, arguments: Mapping) -> np.ndar
     return table
 
 
-def compare_runs(
+def similarity_of_runs(
     first: str | Path,
     second: str | Path,
     *,

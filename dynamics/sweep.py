@@ -257,8 +257,9 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns target, metric, layer, untrained, final, half_time (steps; NaN: no gain), low and
-        high (limits of 95 %; infinite: the gain itself is uncertain; NaN: no resamples).
+        Columns target, metric, layer, protocol (how the scores were made), untrained, final,
+        half_time (steps; NaN: no gain), low and high (limits of 95 %; infinite: the gain itself
+        is uncertain; NaN: no resamples).
     """
     tree = store.open(sweep.store)
     pairs = [
@@ -273,6 +274,7 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
         curve, resampled, _ = plots.resampled_curve(results)
         times = emergence.half_time(curve)
         limits = None if resampled is None else emergence.interval(curve, resampled)
+        protocol = str(results["protocol"].item()) if "protocol" in results else ""
         for layer in curve["layer"].to_numpy():
             one = curve.sel(layer=layer)
             rows.append(
@@ -280,6 +282,7 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
                     "target": target,
                     "metric": metric,
                     "layer": str(layer),
+                    "protocol": protocol,
                     "untrained": float(one.isel(step=0)),
                     "final": float(one.isel(step=-1)),
                     "half_time": float(times.sel(layer=layer)),

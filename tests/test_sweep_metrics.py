@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import xarray as xr
+from inprocess import Here
 
-from dynamics import analyze, metrics, references, store, sweep, targets
+from dynamics import analyze, emergence, metrics, references, store, sweep, targets
 from dynamics.config import validate
 from dynamics.progress import silent
 
@@ -47,6 +50,7 @@ def content(tmp_path, monkeypatch):
     monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: None)
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: brain())
     features = np.random.default_rng(9).standard_normal((N, 5))
+    monkeypatch.setattr(analyze, "cluster", lambda *a, **k: contextlib.nullcontext(Here()))
     monkeypatch.setattr(references.extract, "features", lambda *a, **k: {"filters": features})
     return {
         "run": "test",
@@ -113,6 +117,26 @@ def test_other_shuffles_need_another_label(content):
     other = plan.model_copy(update={"permutations": 5})
     with pytest.raises(ValueError, match=r"permutations = 4, this sweep has 5.*another `label`"):
         analyze.analyze(other, advance=silent)
+
+
+def test_two_protocols_in_a_store_are_told_apart_and_not_compared(content):
+    content |= {"targets": ["one"], "baseline": None, "resamples": 4, "metrics": [
+        "ridge", {"name": "ridge", "label": "pepino", "arguments": {"protocol": "pepino"}},
+    ]}  # fmt: skip
+    plan = validate(content, origin="test")
+    analyze.analyze(plan, advance=silent)
+    tree = store.open(plan.store)
+    both = [tree[f"results/one/{label}"].to_dataset() for label in ("ridge", "pepino")]
+    assert [each["protocol"].item() for each in both] == ["ridge", "ridge pepino"]
+    table = sweep.half_times(plan)
+    assert set(zip(table["metric"], table["protocol"])) == {
+        ("ridge", "ridge"), ("pepino", "ridge pepino")
+    }  # fmt: skip
+    curves = [each["score"].sel(layer="layer1") for each in both]
+    mixed = xr.concat(curves, "metric").mean("neuroid")
+    resampled = mixed.expand_dims(resample=4)
+    with pytest.raises(ValueError, match="ridge and ridge pepino: compare curves of one protocol"):
+        emergence.compare(mixed, resampled, dim="metric")
 
 
 @pytest.mark.parametrize(

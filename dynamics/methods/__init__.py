@@ -11,6 +11,7 @@ from dynamics.methods.checks import (
     check_fit,
     check_method,
     given,
+    protocol,
     rehearse,
     summary,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "halves_of",
     "latencies",
     "orders_of",
+    "protocol",
     "rehearse",
     "shuffling",
     "summary",

@@ -47,6 +47,13 @@ def given(choice: Choice) -> dict[str, Any]:
     return {key: value for key, value in choice.arguments.items() if key not in RESERVED}
 
 
+def protocol(choice: Choice) -> str:
+    """Return how a metric's scores were made, in words: its name and what is not by default."""
+    own = {key: value for key, value in given(choice).items() if value is not None}
+    first = [str(own.pop("protocol"))] if "protocol" in own else []
+    return ", ".join([" ".join([choice.name, *first]), *(f"{k}={v}" for k, v in own.items())])
+
+
 def applies(choice: Choice, label: str) -> bool:
     """Whether a metric of a sweep is for the target of this label."""
     return label in choice.arguments.get("targets", [label])

@@ -36,7 +36,13 @@ from dynamics.store.read import (
     statuses,
     steps,
 )
-from dynamics.store.results import begin_result, committed, write_constant, write_result
+from dynamics.store.results import (
+    begin_result,
+    committed,
+    write_constant,
+    write_label,
+    write_result,
+)
 
 __all__ = [
     "DONE",
@@ -67,6 +73,7 @@ __all__ = [
     "verify",
     "write_activations",
     "write_constant",
+    "write_label",
     "write_pairs",
     "write_result",
 ]

@@ -142,3 +142,16 @@ def write_constant(
     )
     array.attrs.update({"description": description, "units": "1"})
     array[...] = values
+
+
+def write_label(group: zarr.Group, name: str, text: str, description: str) -> None:
+    """Write a word about all of a group as a coordinate without dimensions.
+
+    Unlike an attribute it stays with every curve, and becomes one entry a curve where several are
+    put side by side.
+    """
+    array = new_array(group, name, (), str, fill="", dims=(), chunks=())
+    array.attrs["description"] = description
+    array[...] = text
+    known = str(group.attrs.get("coordinates", "")).split()
+    group.attrs["coordinates"] = " ".join(sorted({*known, name}))

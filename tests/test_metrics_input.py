@@ -1,0 +1,146 @@
+"""What metrics say to input that they cannot use: one sentence with what, where and what to do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dynamics import brains, metrics, targets
+
+N = 20
+rng = np.random.default_rng(0)
+X, Y = rng.standard_normal((N, 5)), rng.standard_normal((N, 3))
+
+OF_TWO = {
+    "ridge": metrics.encode,
+    "rsa": metrics.rsa,
+    "cka": metrics.cka,
+    "procrustes": metrics.procrustes,
+    "svcca": lambda X, Y: metrics.svcca(X, Y, folds=np.arange(len(X)) % 5),
+    "pwcca": lambda X, Y: metrics.pwcca(X, Y, folds=np.arange(len(X)) % 5),
+    "mutual_knn": lambda X, Y: metrics.mutual_knn(X, Y, k=3),
+    "banded": lambda X, Y: metrics.banded_ridge(
+        metrics.gram(X)[None], Y, np.arange(N) % 5, candidates=3
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(OF_TWO))
+def test_both_numbers_of_stimuli_are_named(name):
+    with pytest.raises(ValueError, match=r"20 stimuli.* 19|20 stimuli and Y has 19"):
+        OF_TWO[name](X, Y[:-1])
+
+
+@pytest.mark.parametrize("name", sorted(OF_TWO))
+@pytest.mark.parametrize("kind", ["int64", "bool"])
+def test_integers_and_booleans_are_no_activations(name, kind):
+    with pytest.raises(TypeError, match=f"holds {kind} values, not activations"):
+        OF_TWO[name]((X > 0).astype(kind), Y)
+
+
+@pytest.mark.parametrize("name", sorted(OF_TWO))
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_found(name, value):
+    broken = X.copy()
+    broken[4, 2] = value
+    with pytest.raises(ValueError, match="not finite, the first at stimulus 4, feature 2"):
+        OF_TWO[name](broken, Y)
+    gap = Y.copy()
+    gap[3, 1] = value
+    with pytest.raises(ValueError, match=r"not finite.*(neuroid 1|stimulus 3, feature 1)"):
+        OF_TWO[name](X, gap)
+
+
+def test_neuroids_with_gaps_can_be_masked():
+    gap = Y.copy()
+    gap[3, 1] = np.nan
+    with pytest.raises(ValueError, match="neuroid 1"):
+        metrics.encode(X, gap)
+    masked = metrics.encode(X, gap, missing="mask")
+    np.testing.assert_allclose(masked["r"][[0, 2]], metrics.encode(X, Y)["r"][[0, 2]])
+    assert np.isnan(masked["r"][1])
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, np.nan, np.inf])
+def test_penalties_are_positive(alpha):
+    for protocol in metrics.PROTOCOLS:
+        with pytest.raises(ValueError, match="positive and finite"):
+            metrics.encode(X, Y, protocol=protocol, alphas=[1.0, alpha])
+
+
+def test_folds_that_cannot_be_made():
+    with pytest.raises(ValueError, match="4 stimuli cannot be split into 5 folds"):
+        metrics.encode(X[:4], Y[:4])
+    with pytest.raises(ValueError, match=r"category 'b' has 3 stimuli for 5 folds.*merge_small"):
+        metrics.encode(X, Y, categories=["a"] * 17 + ["b"] * 3)
+    with pytest.raises(ValueError, match="at least 3 folds"):
+        metrics.encode(X, Y, folds=2)
+
+
+def test_what_the_data_lack_is_named():
+    with pytest.raises(ValueError, match="crossnobis needs repetitions"):
+        metrics.rsa(X, Y, distance="crossnobis")
+    with pytest.raises(ValueError, match="a noise ceiling needs repetitions"):
+        metrics.noise_ceiling(Y)
+    with pytest.raises(ValueError, match="use time-resolved encoding"):
+        metrics.temporal_score(np.ones((4, 1)), np.zeros(1))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 3e8])
+def test_a_constant_neuroid_has_no_score_and_changes_no_other(value):
+    flat = Y.copy()
+    flat[:, 1] = value
+    folds = np.arange(N) % 5
+    found = metrics.encode(X, flat, folds=folds)
+    for name in ("r", "r2", "layer_r", "layer_r2"):
+        assert np.isnan(found[name][..., 1]).all()
+        np.testing.assert_allclose(
+            found[name][..., [0, 2]], metrics.encode(X, Y, folds=folds)[name][..., [0, 2]]
+        )
+    # The studies' own rules: such a neuroid scores 0.
+    for protocol in ("pepino", "tuckute"):
+        assert metrics.encode(X, flat, protocol=protocol)["r2"][1] == 0
+    banded = metrics.banded_ridge(metrics.gram(X)[None], flat, folds, candidates=3)
+    assert np.isnan(banded["r"][1]) and np.isnan(banded["layer_share"][0, 1])
+
+
+def target(**changes):
+    names = [f"s{i}" for i in range(N)]
+    data = xr.Dataset(
+        {"response": (("stimulus", "neuroid"), Y)},
+        coords={"stimulus": names, "neuroid": ["a1", "a2", "a3"]},
+        attrs={"name": "mine"},
+    )
+    return data.assign(**changes)
+
+
+def test_names_that_differ_are_named():
+    data = target()
+    with pytest.raises(ValueError, match=r"no stimulus of brain target 'mine' \(s0, s1, s2"):
+        brains.join(data, ["x", "y"])
+    names = ["other", *data["stimulus"].to_numpy()[1:]]
+    with pytest.raises(ValueError, match=r"without a sound \(s0\) and 1 sounds.*\(other\)"):
+        brains.join(data, names, partial="error")
+
+
+def test_a_gap_in_a_target_names_the_neuroid():
+    gap = Y.copy()
+    gap[7, 2] = np.nan
+    data = target(response=(("stimulus", "neuroid"), gap))
+    store = xr.Dataset(
+        coords={"stimulus": data["stimulus"].to_numpy(), "category": ("stimulus", ["x"] * N)}
+    )
+    with pytest.raises(ValueError, match=r"missing values in neuroid 'a3' \(1 in all\)"):
+        targets.make_target(data, store, origin="test")
+
+
+def test_small_categories_of_a_sweep_share_folds():
+    data = target()
+    categories = ["x"] * 13 + ["y"] * 4 + ["z"] * 3
+    store = xr.Dataset(
+        coords={"stimulus": data["stimulus"].to_numpy(), "category": ("stimulus", categories)}
+    )
+    folds = targets.make_target(data, store, origin="test").folds
+    others = np.bincount(folds[13:], minlength=5)
+    assert others.min() == 1 and others.max() == 2
