@@ -161,5 +161,6 @@ def _sprite(
     picture = Image.fromarray(shades.reshape(-1, shades.shape[2]), mode="P")
     picture.putpalette((palette * 255).round().astype("uint8").ravel().tolist())
     beside = io.BytesIO()
-    picture.save(beside, format="PNG", optimize=True)
+    # The corner, which is the last colour, shows the page.
+    picture.save(beside, format="PNG", optimize=True, transparency=len(palette) - 1)
     return f"data:image/png;base64,{base64.b64encode(beside.getvalue()).decode()}"

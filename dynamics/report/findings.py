@@ -217,7 +217,7 @@ def _groups(data: xr.Dataset) -> Iterator[tuple[str, str, xr.Dataset]]:
     number = data["score"].sizes[dim]
     subjects = len(np.unique(data["subject"])) if "subject" in data else 1
     over = f"mean over {number} {dim}s" if number > 1 else f"one {dim}"
-    if dim == "subject" and number == 1 and str(data["subject"].item()) == "all":
+    if dim == "subject" and number == 1:
         over = "all neuroids together"
     if dim == "neuroid" and subjects > 1:
         over += f" of {subjects} subjects"
