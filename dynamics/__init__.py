@@ -9,12 +9,13 @@ from dynamics.config import load_config
 from dynamics.store import package_version
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     import xarray as xr
 
     from dynamics import brains, metrics, models, sounds
     from dynamics.similarity import similarity_of_runs
+    from dynamics.store import Where
     from dynamics.sweep import run
 
 __all__ = [
@@ -33,13 +34,16 @@ __version__ = package_version()
 _ROOMS = ("brains", "metrics", "models", "sounds", "emergence", "plots", "probes")
 
 
-def open(path: str | Path) -> xr.DataTree:
+def open(where: Where, *, options: Mapping[str, Any] | None = None) -> xr.DataTree:
     """Open a store; its datasets have the methods of ``dataset.dynamics``.
 
     Parameters
     ----------
-    path : str or Path
-        A store, such as ``store/demo.zarr``.
+    where : str or Path
+        A store, such as ``store/demo.zarr``, ``s3://bucket/run.zarr``, ``run.zip`` or
+        ``icechunk:///data/run``.
+    options : mapping, optional
+        What a URL needs beyond the environment: credentials, endpoint.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def open(path: str | Path) -> xr.DataTree:
     from dynamics import store
 
     importlib.import_module("dynamics.accessor")  # registers `dataset.dynamics`
-    return store.open(path)
+    return store.open(where if options is None else store.Place(str(where), options))
 
 
 def __getattr__(name: str) -> Any:

@@ -63,7 +63,7 @@ def analyze(
         )
     for choice in sweep.metrics:
         methods.check_choice(choice, [target.label for target in sweep.targets])
-    tree = store.open(sweep.store)
+    tree = store.open(sweep.place)
     activations = tree["activations"].to_dataset()
     if activations.sizes.get("step", 0) == 0:
         raise ValueError(
@@ -81,7 +81,7 @@ def analyze(
         for metric in sweep.metrics
         if methods.applies(metric, label)
     ]
-    times = store.read_times(sweep.store) is not None
+    times = store.read_times(sweep.place) is not None
     for label, metric in pairs:
         sizes = {str(dim): size for dim, size in datasets[label]["response"].sizes.items()}
         there = sweep.baseline is not None
@@ -96,8 +96,8 @@ def analyze(
     hashes = dict(zip(table["step"].to_numpy().tolist(), table["sha256"].to_numpy().tolist()))
     steps = activations["step"].to_numpy().tolist()
 
-    with store.lock(sweep.store):
-        root = store.open_group(sweep.store, mode="r+")
+    with store.lock(sweep.place):
+        root = store.open_group(sweep.place, mode="r+")
         jobs = []
         for label, metric in pairs:
             target = targets[label]
@@ -106,7 +106,7 @@ def analyze(
             missing = [step for step in steps if have.get(step) != hashes[step]]
             if "baseline" not in group and references.has_baseline(sweep, metric):
                 references.write_baseline(group, sweep, stimuli, metric, target)
-            references.write_untrained(group, sweep.store / "controls", metric, target)
+            references.write_untrained(group, sweep.place / "controls", metric, target)
             jobs += [(group, metric, label, step) for step in missing]
         alone = similarity.missing(sweep)
         new = len(jobs) + len(alone)
@@ -184,7 +184,7 @@ def _run(
     client: Any,
     advance: progress.Advance,
 ) -> None:
-    path = str(sweep.store.resolve())
+    path = sweep.place.resolved()
     halves = {label: methods.halves_of(target, sweep) for label, target in targets.items()}
     chosen = {(label, metric.label): metric for _, metric, label, _ in jobs}
     orders = {

@@ -35,7 +35,9 @@ Formats = Annotated[
     ),
 ]
 
-Store = Annotated[Path, typer.Argument(help="a store, such as store/demo.zarr")]
+Store = Annotated[
+    str, typer.Argument(help="a store, such as store/demo.zarr, or the YAML file of its sweep")
+]
 
 BAD_INPUT, FAILED_CHECKPOINTS = 2, 3
 
@@ -205,14 +207,21 @@ def status(store: Store) -> None:
     """Say how far a store is."""
     from dynamics import store as room
 
-    found = room.summarise(store)
+    place = _place(store)
+    found = room.summarise(place)
     total = found.done + found.failed + found.pending
     out.print(f"{found.done} of {total} steps done, {found.failed} failed, {found.pending} missing")
     out.print(f"{found.layers} layers, {_size(found.bytes)} in {found.files} files")
+    if found.activation_bytes:
+        whole = _size(found.ratio * found.activation_bytes)
+        out.print(
+            f"activations: {_size(found.activation_bytes)} of {whole} as float32 (ratio "
+            f"{found.ratio:.2f}), {found.files_per_step:.0f} files a step"
+        )
     if found.done:
         left = f"; about {found.seconds_left:.0f} s left" if found.pending else ""
         out.print(f"{found.seconds_per_step:.2f} s a step{left}")
-    for step, error in room.failures(store).items():
+    for step, error in room.failures(place).items():
         out.print(f"failed: step {step}: {error}", soft_wrap=True, markup=False)
 
 
@@ -221,13 +230,13 @@ def verify(store: Store) -> None:
     """Compare every done step with the hash taken when it was written."""
     from dynamics import store as room
 
-    faults = room.verify(store)
+    faults = room.verify(_place(store))
     for step, fault in faults.items():
         out.print(f"step {step} {fault}: mend it with", soft_wrap=True, markup=False)
         out.print(f"  dynamics redo {store} --step {step}", soft_wrap=True, markup=False)
     if faults:
         raise typer.Exit(FAILED_CHECKPOINTS)
-    out.print(f"{room.summarise(store).done} steps verified: all sound")
+    out.print(f"{room.summarise(_place(store)).done} steps verified: all sound")
 
 
 @app.command()
@@ -238,7 +247,7 @@ def redo(
     """Mark steps to be done again by the next crawl."""
     from dynamics import store as room
 
-    room.redo(store, step)
+    room.redo(_place(store), step)
     out.print(f"marked: {', '.join(map(str, step))}; `dynamics crawl CONFIG` does them again")
 
 
@@ -252,7 +261,16 @@ def report(
     """Write one HTML file: what was run, what was found, figures and tables."""
     from dynamics import report as room
 
-    out.print(f"report: {room.write(store, output=output)}", soft_wrap=True, markup=False)
+    out.print(f"report: {room.write(_place(store), output=output)}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def unlock(store: Store) -> None:
+    """Take away the lock of a store in an object store whose writer is gone."""
+    from dynamics import store as room
+
+    holder = room.unlock(_place(store))
+    out.print(f"was held by {holder}" if holder else "nothing to take away", soft_wrap=True)
 
 
 @app.command()
@@ -271,6 +289,16 @@ def demo() -> None:
     _report(sweep)
 
 
+def _place(store: str):
+    """Return where a store is; with the options of its sweep, if that is what is named."""
+    from dynamics import store as room
+    from dynamics.config import load_config
+
+    if store.endswith((".yaml", ".yml")):
+        return load_config(store).place
+    return room.Place(store)
+
+
 def _pretrain(sweep) -> None:
     from dynamics import sweep as room
 
@@ -286,7 +314,7 @@ def _crawl(sweep, scheduler: str | None, *, stop: bool = True) -> int:
         f"store: {sweep.store} ({counts['done']} steps, {counts['new']} of them new)",
         soft_wrap=True,
     )
-    for step, error in store.failures(sweep.store).items():
+    for step, error in store.failures(sweep.place).items():
         out.print(f"failed: step {step}: {error}", soft_wrap=True, markup=False)
     if counts["failed"] and stop:
         raise typer.Exit(FAILED_CHECKPOINTS)
@@ -332,7 +360,7 @@ def _plot(sweep, formats: Sequence[str] = ("png", "pdf")) -> None:
 
 def _report(sweep) -> None:
     if sweep.report:
-        report(sweep.store)
+        report(str(sweep.store))
 
 
 def _when(step: float, low: float, high: float) -> str:

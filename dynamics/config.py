@@ -8,9 +8,18 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 
 from dynamics.pretrain.recipe import Pretraining
+from dynamics.store.place import Place
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -46,6 +55,15 @@ def _named(value: Any) -> Any:
 NamedChoice = Annotated[Choice, BeforeValidator(_named)]
 
 
+def _path_or_url(value: Any) -> Path | str:
+    if not isinstance(value, (str, Path)):
+        raise ValueError("expected a path or URL")
+    return value if isinstance(value, str) and "://" in value else Path(value)
+
+
+StorePlace = Annotated[Path | str, PlainValidator(_path_or_url)]
+
+
 class Sweep(_Section):
     """A checkpoint sweep: which checkpoints, which sounds, which brains, which metrics."""
 
@@ -60,7 +78,8 @@ class Sweep(_Section):
     probes: tuple[NamedChoice, ...] = ()
     self_similarity: tuple[NamedChoice, ...] = ()
     baseline: NamedChoice | None = Choice(name="spectrotemporal")
-    store: Path = Path()
+    store: StorePlace = Path()
+    store_options: dict[str, Any] | None = None
     figures: Path = Path()
     pooling: NamedChoice = Choice(name="mean")
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
@@ -97,8 +116,15 @@ class Sweep(_Section):
         if self.store == Path():
             object.__setattr__(self, "store", Path("store") / f"{self.run}.zarr")
         if self.figures == Path():
-            object.__setattr__(self, "figures", self.store.with_suffix("") / "figures")
+            folder = self.store if isinstance(self.store, Path) else Path("store") / self.run
+            object.__setattr__(self, "figures", folder.with_suffix("") / "figures")
         return self
+
+    @property
+    def place(self) -> Place:
+        """The store with what its library needs: `store_options`, or else `storage_options`."""
+        options = self.storage_options if self.store_options is None else self.store_options
+        return Place(str(self.store), options)
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Sweep:

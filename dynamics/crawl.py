@@ -68,8 +68,8 @@ def crawl(
     found = discover(sweep)
     stimuli = stimuli or sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     network = Network(sweep, stimuli)
-    with store.lock(sweep.store):
-        root = store.begin(sweep.store, run=sweep.run, identity=identify(sweep, stimuli))
+    with store.lock(sweep.place):
+        root = store.begin(sweep.place, run=sweep.run, identity=identify(sweep, stimuli))
         store.plan(root, [(c.step, c.uri, c.bytes) for c in found])
         records = store.records(root)
         todo = [c for c in _complete(found) if _is_due(c, records[c.step])]
@@ -309,7 +309,7 @@ def _check_versions(
     for checkpoint, read in read_ahead(done, sweep):
         if isinstance(read, Exception):
             continue
-        stored = store.read_activations(sweep.store, checkpoint.step)
+        stored = store.read_activations(sweep.place, checkpoint.step)
         rounding = store.PRECISIONS[sweep.dtype].bound
         distance, layer = extract.distance(network.layers(read), stored, rounding=rounding)
         if distance > extract.AGREEMENT:

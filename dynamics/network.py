@@ -101,7 +101,7 @@ def read_ahead(
     todo: Sequence[Checkpoint], sweep: Sweep, *, place: Path | None = None
 ) -> Iterator[tuple[Checkpoint, Read | Exception]]:
     """Fetch and read the next checkpoint while this one runs; a fault comes back as a value."""
-    place = place or sweep.store.parent / f".{sweep.store.name}.fetched"
+    place = place or sweep.place.scratch()
 
     def states() -> Iterator[tuple[Checkpoint, Read | Exception]]:
         # The state that is in use is mapped from a file that counts as well.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import zarr
 
@@ -57,13 +55,13 @@ def write_baseline(
             store.write_constant(group, key, dims[1:], values[0], description=text)
 
 
-def write_untrained(group: zarr.Group, path: Path, metric: Choice, target: Target) -> None:
+def write_untrained(group: zarr.Group, path: store.Place, metric: Choice, target: Target) -> None:
     """Score the untrained networks of a store: the level, and its spread, before any training."""
-    sources = store.controls(path.parent)
+    sources = store.controls(store.Place(path.where, path.options))
     if not sources or group.attrs.get("untrained") == list(sources.values()):
         return
     arguments = methods.given(metric)
-    found = [score_step(str(path), number, target, metric.name, arguments) for number in sources]
+    found = [score_step(path, number, target, metric.name, arguments) for number in sources]
     for name in ("score", "r2"):
         if name in found[0]:
             dims = ("control", *found[0][name][0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from dynamics.targets import Target
 
 
 def score_step(
-    path: str,
+    path: store.Where,
     step: int,
     target: Target,
     metric: str,
@@ -27,7 +26,7 @@ def score_step(
 
     Parameters
     ----------
-    path : str
+    path : str, Path or Place
         The store.
     step : int
         A committed step.
@@ -48,10 +47,10 @@ def score_step(
     dict of str to (dimensions, array)
         Variables of the result, without the step axis.
     """
-    layers = store.read_activations(Path(path), step)
+    layers = store.read_activations(path, step)
     layers = {name: values[target.rows] for name, values in layers.items()}
     if metric in methods.TIMED:
-        times = store.read_times(Path(path))
+        times = store.read_times(path)
         layers = {name: at_times(values, times, target) for name, values in layers.items()}
     else:
         layers = {name: _without_time(values) for name, values in layers.items()}

@@ -75,8 +75,8 @@ def missing(sweep: Sweep) -> list[int]:
     """
     if not sweep.self_similarity:
         return []
-    groups = _begin(store.open_group(sweep.store, mode="r+"), sweep)
-    hashes = _hashes(sweep.store)
+    groups = _begin(store.open_group(sweep.place, mode="r+"), sweep)
+    hashes = _hashes(sweep.place)
     have = [store.committed(group) for group in groups.values()]
     return [s for s in hashes if any(known.get(s) != hashes[s] for known in have)]
 
@@ -93,12 +93,12 @@ def analyze(sweep: Sweep, client: Any, *, advance: progress.Advance) -> None:
     advance : callable
         Called after each step.
     """
-    root = store.open_group(sweep.store, mode="r+")
-    groups, hashes, wanted = _begin(root, sweep), _hashes(sweep.store), missing(sweep)
+    root = store.open_group(sweep.place, mode="r+")
+    groups, hashes, wanted = _begin(root, sweep), _hashes(sweep.place), missing(sweep)
     done = [s for s in hashes if s not in wanted]
     n = root["activations/stimulus"].shape[0]
     block = max(1, min(_MOST_STEPS, _BLOCK_BYTES // (8 * n * n * max(1, len(groups)))))
-    given = (str(Path(sweep.store).resolve()), _specs(sweep, root))
+    given = (sweep.place.resolved(), _specs(sweep, root))
     for some in _cut(wanted, block):
         others = _cut(done, block)
         tables = [client.submit(compare_steps, *given, some, part, pure=False)
@@ -127,13 +127,16 @@ def analyze(sweep: Sweep, client: Any, *, advance: progress.Advance) -> None:
 
 
 def compare_steps(
-    path: str, specs: Sequence[tuple[str, str, Mapping]], first: list[int], second: list[int]
+    path: store.Where,
+    specs: Sequence[tuple[str, str, Mapping]],
+    first: list[int],
+    second: list[int],
 ) -> dict[str, np.ndarray]:
     """Compare blocks of steps layer by layer; what runs on a worker.
 
     Parameters
     ----------
-    path : str
+    path : str, Path or Place
         The store.
     specs : sequence of (label, metric, arguments)
         What to compare them by.
@@ -145,7 +148,7 @@ def compare_steps(
     dict of str to array of shape (n_first, n_second, n_layers)
         Similarities by label.
     """
-    root = store.open_group(Path(path))
+    root = store.open_group(path)
     layers = store.layer_names(root)
     shape = (len(first), len(second), len(layers))
     out = {label: np.empty(shape) for label, _, _ in specs}
@@ -160,7 +163,7 @@ def compare_steps(
 
 
 def compare_layers(
-    path: str, specs: Sequence[tuple[str, str, Mapping]], step: int
+    path: store.Where, specs: Sequence[tuple[str, str, Mapping]], step: int
 ) -> dict[str, np.ndarray]:
     """Compare the layers of one step, and count their dimensions; what runs on a worker.
 
@@ -176,7 +179,7 @@ def compare_layers(
     dict of str to array of shape (n_layers, n_layers)
         Similarities by label; under "effective_dimensionality" an array (n_layers,).
     """
-    root = store.open_group(Path(path))
+    root = store.open_group(path)
     spaces = [_read(root, layer, step) for layer in store.layer_names(root)]
     out = {label: _table(spaces, metric, arguments) for label, metric, arguments in specs}
     out[DIMENSIONALITY] = np.array([metrics.effective_dimensionality(X) for X in spaces])
@@ -239,8 +242,8 @@ def similarity_of_runs(
         metric is unknown.
     """
     find(metric)
-    roots = [store.open_group(Path(path)) for path in (first, second)]
-    steps = [list(_hashes(Path(path))) for path in (first, second)]
+    roots = [store.open_group(path) for path in (first, second)]
+    steps = [list(_hashes(path)) for path in (first, second)]
     names = [[str(name) for name in root["activations/stimulus"][:]] for root in roots]
     shared = [name for name in names[0] if name in set(names[1])]
     if len(shared) < 4:
@@ -311,7 +314,7 @@ def _specs(sweep: Sweep, root: zarr.Group) -> list[tuple[str, str, dict]]:
     ]
 
 
-def _hashes(path: Path) -> dict[int, str]:
+def _hashes(path: store.Where) -> dict[int, str]:
     """Return the complete steps of a store in order, with the hashes of their checkpoints."""
     rows = store.records(store.open_group(path))
     return {

@@ -195,8 +195,8 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
         probes.probe(sweep)
     plot(sweep)
     if sweep.report:
-        report.write(sweep.store)
-    return store.open(sweep.store)
+        report.write(sweep.place)
+    return store.open(sweep.place)
 
 
 def plot(sweep: Sweep, *, formats: Sequence[str] = plots.FORMATS) -> list[Path]:
@@ -219,7 +219,7 @@ def plot(sweep: Sweep, *, formats: Sequence[str] = plots.FORMATS) -> list[Path]:
     ValueError
         If the store has no results of the sweep's targets and metrics.
     """
-    tree = store.open(sweep.store)
+    tree = store.open(sweep.place)
     written = []
     for metric in sweep.metrics if sweep.targets else ():
         targets = [
@@ -261,7 +261,7 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
         half_time (steps; NaN: no gain), low and high (limits of 95 %; infinite: the gain itself
         is uncertain; NaN: no resamples).
     """
-    tree = store.open(sweep.store)
+    tree = store.open(sweep.place)
     pairs = [
         (target.label, metric.label)
         for target in sweep.targets

@@ -240,7 +240,7 @@ def test_a_full_disk_under_the_store_stops_the_crawl_and_blames_no_checkpoint(co
         write(root, step, layers, **names)
 
     monkeypatch.setattr(store, "write_activations", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="no space left"):
         crawl.crawl(sweep, advance=silent)
     assert store.open(sweep.store)["activations"]["step"].to_numpy().tolist() == [0, 9]
     assert store.failures(sweep.store) == {}

@@ -11,8 +11,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
-import fsspec
-
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
 from dynamics.checkpoints.discovery import LAYOUTS
 from dynamics.checkpoints.formats import (
@@ -24,59 +22,12 @@ from dynamics.checkpoints.formats import (
     step_from_name,
 )
 from dynamics.checkpoints.peek import peek
+from dynamics.storage import open_storage
 
 logger = logging.getLogger(__name__)
 
 # Files are looked into side by side, because each look waits for answers.
 LOOKS = 8
-
-# A store that stops answering must not hang a sweep; what the user gives wins.
-PATIENCE = {
-    "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30}},
-    "s3a": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30}},
-}
-
-# The extra of this package that brings the library for a kind of URL.
-EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "hf": "hub", "http": "http",
-          "https": "http"}  # fmt: skip
-
-
-def open_storage(url: str, options: Mapping[str, Any] | None) -> tuple[Any, str]:
-    """Open the store that a URL names.
-
-    Parameters
-    ----------
-    url : str
-        With its protocol.
-    options : mapping, optional
-        For fsspec: credentials, endpoint and the like.
-
-    Returns
-    -------
-    storage : fsspec.AbstractFileSystem
-        The store.
-    path : str
-        The URL's path inside it.
-
-    Raises
-    ------
-    ValueError
-        Where no library for the protocol is installed, or the options are not understood.
-    """
-    protocol = url.partition("://")[0]
-    settings = {**PATIENCE.get(protocol, {}), **(options or {})}
-    try:
-        if protocol.startswith("http"):
-            settings.setdefault("client_kwargs", {}).setdefault("timeout", _http_patience())
-        return fsspec.core.url_to_fs(url, **settings)
-    except ImportError as error:
-        extra = EXTRAS.get(protocol)
-        raise ValueError(
-            f"cannot read {url!r}: {error}"
-            + (f"; install `training-dynamics[{extra}]`" if extra else "")
-        ) from error
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"cannot read {url!r}: {error}") from error
 
 
 def find_remote(
@@ -248,13 +199,6 @@ def _revisions(url: str, options: Mapping[str, Any] | None) -> Iterator[Checkpoi
             found = placed(where, None, step_from_name(ref.name), 0, 0.0, "huggingface", note)
             if found is not None:
                 yield found
-
-
-def _http_patience() -> Any:
-    import aiohttp
-
-    # A large file may take long in all, but not between two pieces of it.
-    return aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 
 
 def _name(path: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 
 from dynamics.checkpoints.checkpoint import Checkpoint, is_remote
 from dynamics.checkpoints.formats import NO_WEIGHTS, SUFFIXES, WEIGHT_FILES
-from dynamics.checkpoints.remote import open_storage
+from dynamics.storage import open_storage
 
 logger = logging.getLogger(__name__)
 

@@ -67,9 +67,9 @@ def probe(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str,
     """
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     tasks = load_tasks(sweep, stimuli)
-    store.open_group(sweep.store)
-    with store.lock(sweep.store):
-        root = store.open_group(sweep.store, mode="r+")
+    store.open_group(sweep.place)
+    with store.lock(sweep.place):
+        root = store.open_group(sweep.place, mode="r+")
         records = {s: r for s, r in store.records(root).items() if r["status"] == store.DONE}
         if not records:
             raise ValueError(
@@ -217,7 +217,7 @@ def _run(
     failed = 0
     for job in jobs:
         for step in job.missing if job.task.stored else ():
-            layers = store.read_activations(sweep.store, step)
+            layers = store.read_activations(sweep.place, step)
             _finish(sweep, job, step, layers, str(records[step]["sha256"]))
             advance(note=f"{job.label} step {step}")
     ahead = [job for job in jobs if job.missing and not job.task.stored]

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 __all__ = ["default_place", "render", "write"]
 
 
-def write(path: str | Path, *, output: str | Path | None = None) -> Path:
+def write(path: store.Where, *, output: str | Path | None = None) -> Path:
     """Write the report of a store.
 
     Parameters
@@ -38,7 +38,6 @@ def write(path: str | Path, *, output: str | Path | None = None) -> Path:
     OSError
         If the file cannot be written.
     """
-    path = Path(path)
     final = default_place(path) if output is None else Path(output)
     if final.is_dir():
         raise IsADirectoryError(
@@ -52,8 +51,9 @@ def write(path: str | Path, *, output: str | Path | None = None) -> Path:
     return final
 
 
-def default_place(path: Path) -> Path:
+def default_place(path: store.Where) -> Path:
     """Where the report of a store goes: beside its figures, ``store/<run>/report.html``."""
-    path = Path(path)
+    place = store.place_of(path)
+    path = place.local or Path("store") / place.where.rstrip("/").rpartition("/")[2]
     folder = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}-report")
     return folder / "report.html"

@@ -7,9 +7,7 @@ Layout of ``<run>.zarr`` (zarr format 3)::
     activations/              step, stimulus, category: coordinates of every layer
     activations/<layer>/      activation (step, stimulus, feature), one chunk a step;
                               (step, stimulus, time, feature) beside `time` where it is kept
-    controls/                 the same for untrained networks, their number in place of a step
     results/<target>/<metric> step, checkpoint, score (step, layer, ...), one chunk a step
-    results/self/<metric>     similarity (step, step_other, layer), layer_similarity
 
 Rows of a step axis stand in order of arrival and are never moved. A row counts once its step is
 committed (its ``status`` is "done", or its ``checkpoint`` hash is set), which is the last thing
@@ -21,14 +19,14 @@ from __future__ import annotations
 from dynamics.store.activations import begin, begin_controls, commit, plan, write_activations
 from dynamics.store.health import Summary, redo, summarise, verify
 from dynamics.store.layout import DONE, FAILED, PENDING, package_version
-from dynamics.store.lock import lock
+from dynamics.store.lock import lock, unlock
 from dynamics.store.pairs import write_pairs
+from dynamics.store.place import Place, Where, place_of
 from dynamics.store.precision import PRECISIONS
 from dynamics.store.read import (
     controls,
     failures,
     layer_names,
-    open,
     open_group,
     read_activations,
     read_times,
@@ -43,13 +41,16 @@ from dynamics.store.results import (
     write_label,
     write_result,
 )
+from dynamics.store.tree import open
 
 __all__ = [
     "DONE",
     "FAILED",
     "PENDING",
     "PRECISIONS",
+    "Place",
     "Summary",
+    "Where",
     "begin",
     "begin_controls",
     "begin_result",
@@ -62,6 +63,7 @@ __all__ = [
     "open",
     "open_group",
     "package_version",
+    "place_of",
     "plan",
     "read_activations",
     "read_times",
@@ -70,6 +72,7 @@ __all__ = [
     "statuses",
     "steps",
     "summarise",
+    "unlock",
     "verify",
     "write_activations",
     "write_constant",

@@ -6,12 +6,12 @@ import datetime
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 
+from dynamics.store import objectlock
 from dynamics.store.layout import (
     COLUMNS,
     DONE,
@@ -23,22 +23,23 @@ from dynamics.store.layout import (
     package_version,
     resize,
 )
+from dynamics.store.place import Where, name_of, open_zarr, place_of, writing
 from dynamics.store.precision import record_errors, round_layers
 from dynamics.store.read import layer_names, steps
+from dynamics.store.repository import save
 
 # What stores that were made before there was a choice have.
 DEFAULTS = {"dtype": "float32", "revision": "1.1"}
 
-# Attribute of a store that is being made; gone when it is.
-_BEGUN = "begun"
+_ROOMS = ("activations", "results")
 
 
-def begin(path: Path, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
+def begin(where: Where, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
     """Open a store for writing, making it where there is none.
 
     Parameters
     ----------
-    path : Path
+    where : str, Path or Place
         The store.
     run : str
         Name of the run.
@@ -55,16 +56,19 @@ def begin(path: Path, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
     ------
     ValueError
         If the store was made with another identity: both values are named.
+    OSError
+        If it cannot be written.
     """
     identity = json.loads(json.dumps(identity))
-    if (path / "zarr.json").exists():
-        root = zarr.open_group(path, mode="r+")
-        if _BEGUN not in root.attrs:
-            _check_identity(path, root.attrs.asdict(), identity)
-            return root
-    # The mark comes with the group: whatever the moment of a kill, the next call knows the store.
-    root = zarr.open_group(path, mode="w", attributes={_BEGUN: True})
-    _fill(root, run=run, identity=identity)
+    place = place_of(where)
+    with writing(place):
+        store, path = open_zarr(place, write=True)
+        root = zarr.open_group(store, path=path, mode="a")
+        if "schema" not in root.attrs and not set(root.keys()) - {"checkpoints", *_ROOMS}:
+            _make(
+                root, run=run, identity=identity
+            )  # anew, or one that was stopped while it was made
+    _check_identity(str(place), root.attrs.asdict(), identity)
     return root
 
 
@@ -84,30 +88,10 @@ def begin_controls(root: zarr.Group) -> zarr.Group:
     """
     group = root.require_group("controls")
     if "schema" not in group.attrs:
-        _fill(group, run=root.attrs["run"], identity=root.attrs["identity"])
+        _make(group, run=root.attrs["run"], identity=root.attrs["identity"])
         text = "number of the untrained network, whose seed is the sweep's plus this number"
         group["checkpoints/step"].attrs["description"] = text
     return group
-
-
-def _fill(root: zarr.Group, *, run: str, identity: Mapping[str, Any]) -> None:
-    table = root.require_group("checkpoints")
-    for name, (dtype, fill, description, unit) in COLUMNS.items():
-        array = new_array(
-            table, name, (0,), dtype, fill=fill, dims=("step",), chunks=(TABLE_CHUNK,)
-        )
-        array.attrs.update({"description": description} | ({"units": unit} if unit else {}))
-    for name in ("activations", "results"):
-        root.require_group(name)
-    root.attrs.put(
-        {
-            "schema": SCHEMA,
-            "run": run,
-            "identity": identity,
-            "package_version": package_version(),
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        }
-    )
 
 
 def plan(root: zarr.Group, found: Sequence[tuple[int, str, int]]) -> None:
@@ -120,26 +104,27 @@ def plan(root: zarr.Group, found: Sequence[tuple[int, str, int]]) -> None:
     found : sequence of (step, uri, bytes)
         The checkpoints; those that have a row already keep it.
     """
-    known = steps(root)
-    new = [item for item in found if item[0] not in known]
-    table = root["checkpoints"]
-    # Every array but `step` is resized first: only rows that `step` names are looked at.
-    total = len(known) + len(new)
-    for _, layer in root["activations"].groups():
-        if "activation" in layer:
-            resize(layer["activation"], total)
-    if "step" in root["activations"]:
-        every = np.array([*known, *(item[0] for item in new)], dtype="int64")
-        resize(root["activations/step"], total)
-        if not np.array_equal(root["activations/step"][:], every):
-            root["activations/step"][:] = every
-    for name in (*(name for name in COLUMNS if name != "step"), "step"):
-        resize(table[name], total)
-    for column, name in enumerate(("step", "uri", "bytes")):
-        if new:
-            table[name][len(known) :] = np.array(
-                [item[column] for item in new], dtype=object if name == "uri" else "int64"
-            )
+    with writing(root):
+        known = steps(root)
+        new = [item for item in found if item[0] not in known]
+        table = root["checkpoints"]
+        # Every array but `step` is resized first: only rows that `step` names are looked at.
+        total = len(known) + len(new)
+        for _, layer in root["activations"].groups():
+            if "activation" in layer:
+                resize(layer["activation"], total)
+        if "step" in root["activations"]:
+            every = np.array([*known, *(item[0] for item in new)], dtype="int64")
+            resize(root["activations/step"], total)
+            if not np.array_equal(root["activations/step"][:], every):
+                root["activations/step"][:] = every
+        for name in (*(name for name in COLUMNS if name != "step"), "step"):
+            resize(table[name], total)
+        for column, name in enumerate(("step", "uri", "bytes")):
+            if new:
+                table[name][len(known) :] = np.array(
+                    [item[column] for item in new], dtype=object if name == "uri" else "int64"
+                )
 
 
 def write_activations(
@@ -170,42 +155,29 @@ def write_activations(
     ------
     ValueError
         If a layer has another shape than in the steps before, or a value beyond the largest of
-        the store's `dtype`.
+        the store's `dtype`; nothing is written then.
+    OSError
+        If it cannot be written.
     """
-    group, rows = root["activations"], steps(root)
-    row, total = rows[step], len(rows)
-    dims = ("stimulus", "feature") if times is None else ("stimulus", "time", "feature")
+    layers = {name: np.asarray(values) for name, values in layers.items()}
     dtype = root.attrs["identity"].get("dtype", "float32")
     rounded = round_layers(layers, dtype)
-    for number, (layer, values) in enumerate(rounded.items()):
-        if layer not in group:
-            child = group.create_group(layer)
-            child.attrs.update({"layer": layer, "order": number})
-            array = new_array(
-                child,
-                "activation",
-                (total, *values.shape),
-                values.dtype,
-                fill=np.nan,
-                dims=("step", *dims),
-                chunks=(1, *values.shape),
-            )
-            array.attrs.update({"description": "pooled activation", "units": "arbitrary"})
-        array = group[f"{layer}/activation"]
-        if array.shape[1:] != values.shape:
-            raise ValueError(
-                f"layer {layer} of step {step} has shape {values.shape}, the store has "
-                f"{array.shape[1:]}: it belongs to another architecture"
-            )
-        array[row] = values
-        record_errors(array, layers[layer], values, dtype)
-    if "stimulus" not in group:
-        new_coordinate(group, "category", "stimulus", categories, "category of the stimulus")
-        new_coordinate(group, "step", "step", root["checkpoints/step"][:], "training step")
-        if times is not None:
-            new_coordinate(group, "time", "time", times, "centre of the sample in the stimulus")
-            group["time"].attrs["units"] = "s"
-        new_coordinate(group, "stimulus", "stimulus", stimuli, "name of the stimulus")
+    with writing(root):
+        group, row, total = root["activations"], steps(root)[step], len(steps(root))
+        _check_shapes(group, step, rounded)
+        for number, (layer, values) in enumerate(rounded.items()):
+            if f"{layer}/activation" not in group:
+                _new_layer(group, layer, number, (total, *values.shape))
+            array = group[f"{layer}/activation"]
+            array[row] = values
+            record_errors(array, layers[layer], values, dtype)
+        if "stimulus" not in group:
+            new_coordinate(group, "category", "stimulus", categories, "category of the stimulus")
+            new_coordinate(group, "step", "step", root["checkpoints/step"][:], "training step")
+            if times is not None:
+                new_coordinate(group, "time", "time", times, "centre of the sample in the stimulus")
+                group["time"].attrs["units"] = "s"
+            new_coordinate(group, "stimulus", "stimulus", stimuli, "name of the stimulus")
 
 
 def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -> None:
@@ -222,11 +194,14 @@ def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -
     **columns
         Values of the other columns (uri, sha256, bytes, error, seconds).
     """
-    row = steps(root)[step]
-    if status == DONE:
-        columns["content"] = content_hash(root, row)
-    for name, value in (*columns.items(), ("status", status)):
-        root[f"checkpoints/{name}"][row] = value
+    objectlock.check(name_of(root))
+    with writing(root):
+        row = steps(root)[step]
+        if status == DONE:
+            columns["content"] = content_hash(root, row)
+        for name, value in (*columns.items(), ("status", status)):
+            root[f"checkpoints/{name}"][row] = value
+        save(root, f"step {step}" if status == DONE else f"step {step}: {status}")
 
 
 def content_hash(root: zarr.Group, row: int) -> str:
@@ -251,7 +226,60 @@ def content_hash(root: zarr.Group, row: int) -> str:
     return total.hexdigest()
 
 
-def _check_identity(path: Path, attrs: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+def _check_shapes(group: zarr.Group, step: int, layers: Mapping[str, np.ndarray]) -> None:
+    for layer, values in layers.items():
+        name = f"{layer}/activation"
+        if name in group and group[name].shape[1:] != values.shape:
+            raise ValueError(
+                f"layer {layer} of step {step} has shape {values.shape}, the store has "
+                f"{group[name].shape[1:]}: it belongs to another architecture"
+            )
+
+
+def _new_layer(group: zarr.Group, layer: str, number: int, shape: tuple[int, ...]) -> None:
+    if layer not in group:
+        group.create_group(layer, attributes={"layer": layer, "order": number})
+    dims = ("stimulus", "feature") if len(shape) == 3 else ("stimulus", "time", "feature")
+    new_array(
+        group[layer],
+        "activation",
+        shape,
+        "float32",
+        fill=np.nan,
+        dims=("step", *dims),
+        chunks=(1, *shape[1:]),
+        attrs={"description": "pooled activation", "units": "arbitrary"},
+    )
+
+
+def _make(root: zarr.Group, *, run: str, identity: Mapping[str, Any]) -> None:
+    table = root.require_group("checkpoints")
+    for name, (dtype, fill, description, unit) in COLUMNS.items():
+        new_array(
+            table,
+            name,
+            (0,),
+            dtype,
+            fill=fill,
+            dims=("step",),
+            chunks=(TABLE_CHUNK,),
+            attrs={"description": description} | ({"units": unit} if unit else {}),
+        )
+    for room in _ROOMS:
+        root.require_group(room)
+    root.update_attributes(
+        {
+            "schema": SCHEMA,
+            "run": run,
+            "identity": identity,
+            "package_version": package_version(),
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+    )
+    save(root, f"begin {run}")
+
+
+def _check_identity(path: str, attrs: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     if attrs.get("schema") != SCHEMA:
         raise ValueError(
             f"{path} is not a store of this schema (found {attrs.get('schema')}, expected "

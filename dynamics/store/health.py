@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from dynamics.store.activations import content_hash
 from dynamics.store.layout import DONE, FAILED, PENDING
 from dynamics.store.lock import lock
+from dynamics.store.place import Where, reading, sizes_of, writing
 from dynamics.store.read import layer_names, open_group, statuses, steps
+from dynamics.store.repository import save
+
+_CHUNK = re.compile(r"(^|/)activations/[^/]+/activation/c/")
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,15 @@ class Summary:
     layers : int
         Number of layers.
     bytes : int
-        Size on disk.
+        Size of all files.
     files : int
-        Number of files.
+        Number of files (objects, in an object store).
+    activation_bytes : int
+        Size of the activations, compressed.
+    ratio : float
+        Bytes of the activations as float32 over `activation_bytes`; NaN where there are none.
+    files_per_step : float
+        Files of activations per step that has some.
     seconds_per_step : float
         Median time of a done step; NaN where there is none.
     seconds_left : float
@@ -40,16 +50,19 @@ class Summary:
     layers: int
     bytes: int
     files: int
+    activation_bytes: int
+    ratio: float
+    files_per_step: float
     seconds_per_step: float
     seconds_left: float
 
 
-def summarise(path: str | Path) -> Summary:
+def summarise(where: Where) -> Summary:
     """Say how far a store is.
 
     Parameters
     ----------
-    path : str or Path
+    where : str, Path or Place
         A store.
 
     Returns
@@ -57,30 +70,43 @@ def summarise(path: str | Path) -> Summary:
     Summary
         Counts, size and estimates.
     """
-    root = open_group(path)
+    root = open_group(where)
     found = list(statuses(root).values())
     seconds = root["checkpoints/seconds"][:][np.array(found, dtype=object) == DONE]
     rate = float(np.median(seconds)) if len(seconds) else float("nan")
-    sizes = [file.stat().st_size for file in Path(path).rglob("*") if file.is_file()]
+    with reading(where):
+        sizes = sizes_of(root)
+    layers = layer_names(root)
+    chunks = {key: size for key, size in sizes.items() if _CHUNK.search(key)}
+    written = {key.split("/c/", 1)[1].partition("/")[0] for key in chunks}
+    whole = sum(
+        4
+        * int(np.prod(root[f"activations/{layer}/activation"].shape[1:]))
+        * sum(f"activations/{layer}/activation/c/" in key for key in chunks)
+        for layer in layers
+    )
     pending = found.count(PENDING)
     return Summary(
         done=found.count(DONE),
         failed=found.count(FAILED),
         pending=pending,
-        layers=len(layer_names(root)),
-        bytes=sum(sizes),
+        layers=len(layers),
+        bytes=sum(sizes.values()),
         files=len(sizes),
+        activation_bytes=sum(chunks.values()),
+        ratio=whole / sum(chunks.values()) if chunks else float("nan"),
+        files_per_step=len(chunks) / len(written) if written else float("nan"),
         seconds_per_step=rate,
         seconds_left=rate * pending if pending else 0.0,
     )
 
 
-def verify(path: str | Path) -> dict[int, str]:
+def verify(where: Where) -> dict[int, str]:
     """Read every done step and compare it with the hash that was taken when it was committed.
 
     Parameters
     ----------
-    path : str or Path
+    where : str, Path or Place
         A store.
 
     Returns
@@ -88,7 +114,7 @@ def verify(path: str | Path) -> dict[int, str]:
     dict of int to str
         What is wrong with each bad step; empty for a sound store.
     """
-    root = open_group(path)
+    root = open_group(where)
     hashes = root["checkpoints/content"][:]
     faults, status = {}, statuses(root)
     for step, row in sorted(steps(root).items()):
@@ -97,12 +123,12 @@ def verify(path: str | Path) -> dict[int, str]:
     return faults
 
 
-def redo(path: str | Path, chosen: Sequence[int]) -> None:
+def redo(where: Where, chosen: Sequence[int]) -> None:
     """Mark steps as pending, so that the next crawl does them again.
 
     Parameters
     ----------
-    path : str or Path
+    where : str, Path or Place
         A store.
     chosen : sequence of int
         Training steps.
@@ -112,13 +138,17 @@ def redo(path: str | Path, chosen: Sequence[int]) -> None:
     ValueError
         If a step is not in the store; none is marked then.
     """
-    with lock(Path(path)):
-        root = open_group(path, mode="r+")
+    with lock(where):
+        root = open_group(where, mode="r+")
         rows = steps(root)
         if unknown := [step for step in chosen if step not in rows]:
-            raise ValueError(f"store {path} has no step {unknown[0]}: it has {_some(sorted(rows))}")
-        for step in chosen:
-            root["checkpoints/status"][rows[step]] = PENDING
+            raise ValueError(
+                f"store {where} has no step {unknown[0]}: it has {_some(sorted(rows))}"
+            )
+        with writing(root):
+            for step in chosen:
+                root["checkpoints/status"][rows[step]] = PENDING
+            save(root, f"redo {', '.join(map(str, chosen))}")
 
 
 def _fault(root, row: int, expected: str) -> str:

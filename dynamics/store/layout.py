@@ -75,6 +75,7 @@ def new_array(
     fill: Any,
     dims: Sequence[str],
     chunks: tuple[int, ...],
+    attrs: Mapping[str, Any] | None = None,
 ) -> zarr.Array:
     """Make an array with named dimensions in a group, in place of one that is there."""
     return group.create_array(
@@ -85,6 +86,7 @@ def new_array(
         dimension_names=list(dims),
         chunks=tuple(max(1, size) for size in chunks),
         compressors=CODECS,
+        attributes=dict(attrs or {}),
         overwrite=True,
     )
 
@@ -95,8 +97,16 @@ def new_coordinate(group: zarr.Group, name: str, dim: str, values: Sequence, tex
     kind: Any = str if values.dtype.kind in "UOT" else values.dtype
     fill: Any = "" if kind is str else 0
     chunks = (TABLE_CHUNK,) if name == "step" else values.shape
-    array = new_array(group, name, values.shape, kind, fill=fill, dims=(dim,), chunks=chunks)
-    array.attrs["description"] = text
+    array = new_array(
+        group,
+        name,
+        values.shape,
+        kind,
+        fill=fill,
+        dims=(dim,),
+        chunks=chunks,
+        attrs={"description": text},
+    )
     if name != dim:
         # How xarray knows a coordinate that is not called after its dimension.
         known = str(group.attrs.get("coordinates", "")).split()

@@ -101,7 +101,7 @@ def record_errors(array: zarr.Array, values: np.ndarray, rounded: np.ndarray, dt
         "rms_relative_error": max(rms, float(known.get("rms_relative_error", 0.0))),
     }
     if any(known.get(key) != value for key, value in found.items()):
-        array.attrs.update(found)
+        array.update_attributes(found)
 
 
 def rounding_errors(values: np.ndarray, rounded: np.ndarray) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from dynamics.store import objectlock
 from dynamics.store.layout import (
     TABLE_CHUNK,
     difference,
@@ -17,6 +18,11 @@ from dynamics.store.layout import (
     package_version,
     resize,
 )
+from dynamics.store.place import name_of, writing
+from dynamics.store.repository import save
+
+# Bytes and steps of a chunk of results: what is read and written again for every step added.
+_CHUNK_BYTES, _MOST_STEPS = 2**18, 64
 
 
 def begin_result(
@@ -61,16 +67,24 @@ def begin_result(
                 f"{expected!r}: give the target or metric another `label`"
             )
         return group
-    group = root.require_group(name)
-    for array in list(group.array_keys()):
-        del group[array]
-    for key, (dim, values) in coordinates.items():
-        new_coordinate(group, key, dim, values, key)
-    new_array(group, "step", (0,), "int64", fill=-1, dims=("step",), chunks=(TABLE_CHUNK,))
-    new_array(group, "checkpoint", (0,), str, fill="", dims=("step",), chunks=(TABLE_CHUNK,))
-    group["checkpoint"].attrs["description"] = "content hash of the checkpoint, set last"
-    group.attrs["package_version"] = package_version()
-    group.attrs["identity"] = identity
+    with writing(root):
+        group = root.require_group(name)
+        for array in list(group.array_keys()):
+            del group[array]
+        for key, (dim, values) in coordinates.items():
+            new_coordinate(group, key, dim, values, key)
+        new_array(group, "step", (0,), "int64", fill=-1, dims=("step",), chunks=(TABLE_CHUNK,))
+        new_array(
+            group,
+            "checkpoint",
+            (0,),
+            str,
+            fill="",
+            dims=("step",),
+            chunks=(TABLE_CHUNK,),
+            attrs={"description": "content hash of the checkpoint, set last"},
+        )
+        group.update_attributes({"package_version": package_version(), "identity": identity})
     return group
 
 
@@ -102,32 +116,40 @@ def write_result(
         Content hash of the checkpoint that they come from.
     attrs : mapping of name to mapping, optional
         Description and units of the variables.
+
+    Raises
+    ------
+    OSError
+        If they cannot be written.
     """
-    rows = {int(s): row for row, s in enumerate(group["step"][:])}
-    row = rows.get(step, len(rows))
-    total = max(len(rows), row + 1)
-    if row < len(rows):
-        group["checkpoint"][row] = ""
-    for name, (dims, array) in values.items():
-        array = np.asarray(array)
-        if name not in group:
-            new = new_array(
-                group,
-                name,
-                (total, *array.shape),
-                array.dtype,
-                fill=np.nan if array.dtype.kind == "f" else 0,
-                dims=("step", *dims),
-                chunks=(1, *array.shape),
-            )
-            new.attrs.update((attrs or {}).get(name, {}))
-        resize(group[name], total)
-        group[name][row] = array
-    resize(group["checkpoint"], total)
-    if row == len(rows):
-        resize(group["step"], total)
-        group["step"][row] = step
-    group["checkpoint"][row] = checkpoint
+    objectlock.check(name_of(group))
+    with writing(group):
+        rows = {int(s): row for row, s in enumerate(group["step"][:])}
+        row = rows.get(step, len(rows))
+        total = max(len(rows), row + 1)
+        if row < len(rows):
+            group["checkpoint"][row] = ""
+        for name, (dims, array) in values.items():
+            array = np.asarray(array)
+            if name not in group:
+                new_array(
+                    group,
+                    name,
+                    (total, *array.shape),
+                    array.dtype,
+                    fill=np.nan if array.dtype.kind == "f" else 0,
+                    dims=("step", *dims),
+                    chunks=(_steps_a_chunk(array.nbytes), *array.shape),
+                    attrs=(attrs or {}).get(name, {}),
+                )
+            resize(group[name], total)
+            group[name][row] = array
+        resize(group["checkpoint"], total)
+        if row == len(rows):
+            resize(group["step"], total)
+            group["step"][row] = step
+        group["checkpoint"][row] = checkpoint
+        save(group, f"{group.path} step {step}")
 
 
 def write_constant(
@@ -135,13 +157,22 @@ def write_constant(
 ) -> None:
     """Write a variable without a step axis (baseline, noise ceiling) into a group of results."""
     values = np.asarray(values)
-    if name in group:
-        del group[name]
-    array = new_array(
-        group, name, values.shape, values.dtype, fill=np.nan, dims=dims, chunks=values.shape
-    )
-    array.attrs.update({"description": description, "units": "1"})
-    array[...] = values
+    objectlock.check(name_of(group))
+    with writing(group):
+        if name in group:
+            del group[name]
+        array = new_array(
+            group,
+            name,
+            values.shape,
+            values.dtype,
+            fill=np.nan,
+            dims=dims,
+            chunks=values.shape,
+            attrs={"description": description, "units": "1"},
+        )
+        array[...] = values
+        save(group, f"{group.path} {name}")
 
 
 def write_label(group: zarr.Group, name: str, text: str, description: str) -> None:
@@ -150,8 +181,18 @@ def write_label(group: zarr.Group, name: str, text: str, description: str) -> No
     Unlike an attribute it stays with every curve, and becomes one entry a curve where several are
     put side by side.
     """
-    array = new_array(group, name, (), str, fill="", dims=(), chunks=())
-    array.attrs["description"] = description
-    array[...] = text
-    known = str(group.attrs.get("coordinates", "")).split()
-    group.attrs["coordinates"] = " ".join(sorted({*known, name}))
+    with writing(group):
+        attrs = {"description": description}
+        array = new_array(group, name, (), str, fill="", dims=(), chunks=(), attrs=attrs)
+        array[...] = text
+        known = str(group.attrs.get("coordinates", "")).split()
+        group.attrs["coordinates"] = " ".join(sorted({*known, name}))
+
+
+def _steps_a_chunk(size: int) -> int:
+    """Choose how many steps of so many bytes each stand in one chunk.
+
+    One process writes all of them, so a chunk may be shared: it is replaced as a whole, by a
+    rename or a single request, and never half-written. A curve of 1,000 steps is then a few reads.
+    """
+    return max(1, min(_MOST_STEPS, _CHUNK_BYTES // max(1, size)))
