@@ -356,3 +356,9 @@ def test_of_many_layers_every_one_is_drawn_and_some_are_in_the_legend():
     (legend,) = ax.figure.legends
     named = [text.get_text() for text in legend.get_texts() if text.get_text().startswith("layer")]
     assert named == [f"layer{place}" for place in range(0, 24, 3)]
+
+
+def test_a_dollar_in_a_name_begins_no_formula(tmp_path, results):
+    named = results.assign_coords(neuroid=["a$\\frac{$", *map(str, range(7))])
+    plots.save(plots.plot_curves(named, neuroid="a$\\frac{$").figure, tmp_path / "curve")
+    assert (tmp_path / "curve.png").stat().st_size > 2000

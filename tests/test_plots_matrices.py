@@ -109,7 +109,7 @@ def test_dissimilarities_are_sorted_by_category(activations):
 def test_four_steps_are_chosen_along_the_log_axis(activations):
     axes = plots.plot_rdms(activations)
     titles = [ax.get_title() for ax in axes]
-    assert titles[0] == "step 0 (untrained)" and titles[-1] == "step $10^{4}$" and len(titles) == 4
+    assert titles[0] == "step 0 (untrained)" and titles[-1] == "step 10⁴" and len(titles) == 4
 
 
 def test_mismatched_categories_and_steps_are_refused(activations):

@@ -330,7 +330,7 @@ def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is(tmp_path, monkeypatc
 def test_a_drawing_of_too_many_points_is_a_picture(monkeypatch, tree, found):
     monkeypatch.setattr(figures, "_MOST_SVG", 1000)
     (first, *_) = figures._plans(tree, found)
-    picture = figures._picture(first, math=True)
+    picture = figures._picture(first)
     assert picture.uri.startswith("data:image/png;base64,")
 
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 
 _BREAK = Path([(-0.6, -1), (0.0, 1), (0.0, -1), (0.6, 1)], [1, 2, 1, 2])
 _ZERO = 0.22  # half of the width of step 0's cell, as a part of the first step
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _GREY = ListedColormap(["0.86"])  # of cells without data
 
 
@@ -73,7 +74,7 @@ def step_label(step: float, _: int | None = None) -> str:
     if step == 0:
         return "0"
     if step >= 10000 and np.isclose(np.log10(step), round(np.log10(step))):
-        return f"$10^{{{round(np.log10(step))}}}$"
+        return "10" + str(round(np.log10(step))).translate(_SUPERSCRIPTS)
     return f"{step:,.0f}"
 
 

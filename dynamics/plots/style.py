@@ -38,6 +38,8 @@ STYLE = {
     "figure.dpi": 150,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
+    # Names are users' words: a dollar in one begins no formula.
+    "text.parse_math": False,
     "svg.hashsalt": "dynamics",
     "savefig.dpi": 300,
 }

@@ -85,15 +85,14 @@ def pictures(tree: xr.DataTree, found: list[tuple[Result, list[Curve]]]) -> list
             logger.warning("the report shows %d figures: `dynamics plot` draws all", len(drawn))
             break
         try:
-            drawn.append(_picture(plan, math=True))
-        except ValueError:
-            # A name that looks like a formula and is none: then nothing is read as a formula.
-            drawn += _without_math(plan)
+            drawn.append(_picture(plan))
+        except (ValueError, RuntimeError, KeyError) as fault:
+            logger.warning("the figure %r is left out: %s", plan.caption, fault)
     return drawn
 
 
-def _picture(plan: Plan, *, math: bool) -> Picture:
-    style: dict[Any, Any] = {**plots.STYLE, "svg.hashsalt": "dynamics", "text.parse_math": math}
+def _picture(plan: Plan) -> Picture:
+    style: dict[Any, Any] = {**plots.STYLE, "svg.hashsalt": "dynamics"}
     try:
         with plt.rc_context(style):
             made = plan.draw()
@@ -101,14 +100,6 @@ def _picture(plan: Plan, *, math: bool) -> Picture:
             return Picture(data_uri(figure), *plan[1:])
     finally:
         plt.close("all")
-
-
-def _without_math(plan: Plan) -> list[Picture]:
-    try:
-        return [_picture(plan, math=False)]
-    except (ValueError, RuntimeError, KeyError) as fault:
-        logger.warning("the figure %r is left out: %s", plan.caption, fault)
-        return []
 
 
 def data_uri(figure: Figure) -> str:
