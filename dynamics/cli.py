@@ -359,8 +359,11 @@ def _plot(sweep, formats: Sequence[str] = ("png", "pdf")) -> None:
 
 
 def _report(sweep) -> None:
+    from dynamics import report as room
+
     if sweep.report:
-        report(str(sweep.store))
+        path = room.write(sweep.place)
+        out.print(f"report: {path}", soft_wrap=True, markup=False)
 
 
 def _when(step: float, low: float, high: float) -> str:
