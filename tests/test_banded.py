@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from dynamics.metrics import banded_ridge, gram, nested_ridge, stratified_folds, variance_partition
-from dynamics.metrics.banded import simplex
+from dynamics.metrics.banded import refit_banded, refit_partition, simplex
 
 
 def example(n=80, v=3):
@@ -108,3 +108,50 @@ def test_shares_of_layers_are_those_of_himalaya_and_add_up():
     left = ((Y - Y.mean(0) - parts.sum(0)) ** 2).sum(0)
     explained = 1 - left / ((Y - Y.mean(0)) ** 2).sum(0)
     np.testing.assert_allclose(result["layer_share"].sum(0), explained, atol=1e-6)
+
+
+def test_on_all_stimuli_the_refit_is_the_score_itself():
+    A, B, Y, folds = example()
+    everyone = np.arange(80)
+    half = np.sort(np.concatenate([np.flatnonzero(folds == f)[::2] for f in range(4)]))
+    rows = [everyone, np.append(half, -1), np.random.default_rng(0).permutation(80)]
+    K = np.stack([gram(A), gram(B)])
+    whole = banded_ridge(K, Y, folds, candidates=12)
+    again = refit_banded(K, Y, folds, whole["weights"], rows)
+    parts = variance_partition(gram(A), gram(B), Y, folds)
+    unique = refit_partition(gram(A), gram(B), Y, folds, parts["weights"], rows)
+    # Other orders of the stimuli change sums in their last digits.
+    for k in (0, 2):
+        np.testing.assert_allclose(again["layer_share"][:, k], whole["layer_share"], atol=1e-9)
+        np.testing.assert_allclose(again["r"][k], whole["r"], atol=1e-9)
+        np.testing.assert_allclose(unique[k], parts["unique_first"], atol=1e-9)
+    assert (np.abs(unique[1] - parts["unique_first"]) > 1e-4).any()
+
+
+def test_on_a_half_alpha_is_chosen_and_the_model_fitted_anew_with_the_weights_of_all_stimuli():
+    A, B, Y, folds = example()
+    half = np.sort(np.concatenate([np.flatnonzero(folds == f)[::2] for f in range(4)]))
+    K, grid = np.stack([gram(A), gram(B)]), np.logspace(-5, 4.5, 20)
+    weights = banded_ridge(K, Y, folds, candidates=12)["weights"]
+    again = refit_banded(K, Y, folds, weights, [half])
+    inside = folds[half]
+    for j in range(3):
+        prediction = np.zeros(len(half))
+        for f in range(4):
+            scale = np.sqrt(weights[f, j])
+            X = np.hstack([a * unit(X) for a, X in zip(scale, (A, B))])[half]
+            # With these weights alone the choice of alpha is that of nested ridge.
+            alone = nested_ridge(X @ X.T, Y[half, j : j + 1], inside, grid)
+            prediction[inside == f] = alone["prediction"][inside == f, 0]
+        expected = np.corrcoef(prediction, Y[half, j])[0, 1]
+        assert again["r"][0, j] == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [([[0, 80]], "row 80 of 80"), ([[-1]], "row -1"), ([[0, 1, 2]], "in at least 3 folds")],
+)
+def test_rows_out_of_range_are_one_sentence(rows, message):
+    A, _, Y, folds = example()
+    with pytest.raises(ValueError, match=message):
+        refit_banded(gram(A)[None], Y, folds, np.ones((4, 3, 1)), rows)

@@ -183,6 +183,38 @@ def test_halves_of_gram_metrics_are_the_metric_on_each_half(name):
     assert again[1, 0, 1] == pytest.approx(alone, abs=1e-9)
 
 
+@pytest.mark.parametrize("name", ["banded", "variance_partition"])
+def test_halves_of_parts_are_the_first_ones_of_the_sweep(name):
+    layers, target = example()
+    halves = methods.halves_of(target, sweep(resamples=8))
+    few = {"candidates": 5}
+    found = METHODS[name](layers, target, halves=halves, resamples=4, **few)
+    dims, again = found["resample_score"]
+    assert dims == ("layer", "resample", "neuroid") and again.shape == (2, 4, 12)
+    # Another step: the same halves whatever the layers, so the first layer scores the same.
+    half = METHODS[name]({"a": layers["a"]}, target, halves=halves, resamples=2, **few)
+    if name == "variance_partition":
+        np.testing.assert_array_equal(half["resample_score"][1][0], again[0, :2])
+    everyone = np.stack([np.arange(N)] * 2)
+    same = METHODS[name](layers, target, halves=everyone, **few)
+    np.testing.assert_allclose(same["resample_score"][1][:, 1], found["score"][1], atol=1e-9)
+    assert "resample_score" not in METHODS[name](layers, target, halves=halves, resamples=0, **few)
+    with pytest.raises(ValueError, match="in pairs: give an even number of resamples, not 3"):
+        METHODS[name](layers, target, resamples=3, **few)
+
+
+def test_the_null_of_banded_ridge_may_search_less():
+    layers, target = example()
+    orders = metrics.permutations(N, 2, seed=1)
+    given = dict(orders=orders, candidates=9)
+    found = METHODS["banded"](layers, target, null_candidates=4, **given)
+    usual = METHODS["banded"](layers, target, candidates=4, orders=orders)
+    np.testing.assert_allclose(found["null_score"][1], usual["null_score"][1], atol=1e-9)
+    whole = METHODS["banded"](layers, target, **given)
+    np.testing.assert_allclose(found["score"][1], whole["score"][1], atol=1e-9)
+    assert np.abs(found["null_score"][1] - whole["null_score"][1]).max() > 1e-6
+
+
 def test_variance_partition_says_what_a_layer_adds_to_the_baseline():
     layers, target = example()
     found = {

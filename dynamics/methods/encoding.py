@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dynamics import metrics
-from dynamics.methods.variables import Variables
+from dynamics.methods.variables import Variables, first_halves
 from dynamics.metrics import refit
+from dynamics.metrics.banded import refit_banded, refit_partition
 from dynamics.metrics.null import columns_null
 from dynamics.targets import Target
 
 Layers = Mapping[str, np.ndarray]
+
+# Shuffled neuroids side by side; the decompositions of all weightings are done once for them.
+_COLUMNS = 2**14
 
 _RIDGE = {
     "layer_r": ("score", ("layer", "neuroid")),
@@ -91,6 +95,8 @@ def banded(
     *,
     candidates: int = 100,
     seed: int = 0,
+    resamples: int = 20,
+    null_candidates: int | None = None,
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
@@ -104,8 +110,16 @@ def banded(
         The brain target.
     candidates, seed
         As for `dynamics.metrics.banded_ridge`.
+    resamples : int
+        How many of the sweep's halves of the stimuli to use, the first ones: an even number, as
+        halves come in pairs. On each the model is fitted again with the weights of the layers
+        chosen on all stimuli, see `dynamics.metrics.banded.refit_banded`.
+    null_candidates : int, optional
+        Weight vectors tried for shuffled responses, by default as many as `candidates`. With
+        fewer (at least layers + 1) a null of many neuroids takes that much less time, but is the
+        null of this smaller search: it may choose worse weights than the score's own search.
     halves, orders
-        Resamples (not used) and shuffles.
+        Resamples and shuffles.
 
     Returns
     -------
@@ -119,18 +133,30 @@ def banded(
         As for `dynamics.metrics.banded_ridge`.
     """
     K = metrics.grams(dict(layers))[1]
-    fit = partial(metrics.banded_ridge, K, folds=target.folds, candidates=candidates, seed=seed)
-    found = fit(target.mean_response)
-    values: Variables = {
-        "score": (("layer", "neuroid"), np.asarray(found["layer_share"])),
-        "total_score": (("neuroid",), np.asarray(found["r"])),
-        "total_r2": (("neuroid",), np.asarray(found["r2"])),
-        "weight": (("layer", "split", "neuroid"), np.asarray(found["weights"]).transpose(2, 0, 1)),
-    }
-    if orders is not None:
-        null = columns_null(
-            lambda Y: fit(Y.numpy()), target.mean_response, orders, ("layer_share", "r")
+    rows = first_halves(halves, resamples)
+    own = null_candidates not in (None, candidates)
+
+    def fit(Y: np.ndarray, many: int = candidates) -> dict[str, np.ndarray]:
+        found = metrics.banded_ridge(K, Y, target.folds, candidates=many, seed=seed)
+        return found | {"weights": found["weights"].transpose(2, 0, 1)}
+
+    names = ("layer_share", "r", "r2", "weights")
+    found, null = _with_shuffles(fit, target.mean_response, None if own else orders, names)
+    if own and orders is not None:
+        _, null = _with_shuffles(
+            partial(fit, many=null_candidates), target.mean_response, orders, names
         )
+    values: Variables = {
+        "score": (("layer", "neuroid"), found["layer_share"]),
+        "total_score": (("neuroid",), found["r"]),
+        "total_r2": (("neuroid",), found["r2"]),
+        "weight": (("layer", "split", "neuroid"), found["weights"]),
+    }
+    if rows is not None:
+        weights = found["weights"].transpose(1, 2, 0)
+        again = refit_banded(K, target.mean_response, target.folds, weights, rows)
+        values["resample_score"] = (("layer", "resample", "neuroid"), again["layer_share"])
+    if orders is not None:
         values |= _null(null["layer_share"], null["r"])
         values["null_total_score"] = values.pop("null_best_score")
     return values
@@ -142,6 +168,7 @@ def variance_partition(
     *,
     candidates: int = 30,
     seed: int = 0,
+    resamples: int = 20,
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
@@ -155,8 +182,11 @@ def variance_partition(
         The brain target, with the features of the baseline.
     candidates, seed
         As for `dynamics.metrics.variance_partition`.
+    resamples : int
+        How many of the sweep's halves of the stimuli to use, the first ones: an even number, as
+        halves come in pairs.
     halves, orders
-        Resamples (not used) and shuffles.
+        Resamples and shuffles.
 
     Returns
     -------
@@ -175,9 +205,7 @@ def variance_partition(
             "variance_partition needs a baseline model to compare with: add the key `baseline`"
         )
     L = metrics.gram(target.baseline, name="baseline")
-    fit = partial(metrics.variance_partition, folds=target.folds, candidates=candidates, seed=seed)
-    grams = [metrics.gram(X, name=name) for name, X in layers.items()]
-    found = [fit(K, L, target.mean_response) for K in grams]
+    rows, Y = first_halves(halves, resamples), target.mean_response
     parts = {
         "score": "unique_first",
         "unique_r2": "unique_first",
@@ -185,25 +213,50 @@ def variance_partition(
         "shared_r2": "shared",
         "total_r2": "both",
         "layer_r2": "first",
+        "baseline_r2": "second",
     }
+    found, null, again = [], [], []
+    for name, X in layers.items():
+        K = metrics.gram(X, name=name)
+
+        def fit(Y: np.ndarray, K=K) -> dict[str, np.ndarray]:
+            parts = metrics.variance_partition(
+                K, L, Y, target.folds, candidates=candidates, seed=seed
+            )
+            return parts | {"weights": parts["weights"].transpose(2, 0, 1)}
+
+        one, shuffled = _with_shuffles(fit, Y, orders, [*parts.values(), "weights"])
+        found.append(one)
+        null.append(shuffled["unique_first"])
+        if rows is not None:
+            weights = one["weights"].transpose(1, 2, 0)
+            again.append(refit_partition(K, L, Y, target.folds, weights, rows))
     axes = ("layer", "neuroid")
     values: Variables = {
         name: (axes, np.stack([each[key] for each in found])) for name, key in parts.items()
     }
-    values["baseline_r2"] = (("neuroid",), np.asarray(found[0]["second"]))
+    values["baseline_r2"] = (("neuroid",), found[0]["second"])
+    if rows is not None:
+        values["resample_score"] = (("layer", "resample", "neuroid"), np.stack(again))
     if orders is not None:
-        null = []
-        for K in grams:
-            score = partial(fit, K, L)
-            shuffled = columns_null(
-                lambda Y, score=score: score(Y.numpy()),
-                target.mean_response,
-                orders,
-                ("unique_first",),
-            )
-            null.append(shuffled["unique_first"].numpy())
         values["null_score"] = (("layer", "permutation", "neuroid"), np.stack(null))
     return values
+
+
+def _with_shuffles(
+    fit: Callable[[np.ndarray], Mapping[str, np.ndarray]],
+    Y: np.ndarray,
+    orders: np.ndarray | None,
+    names: Sequence[str],
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Fit responses (n, v) and their shuffles side by side: the arrays named, and their nulls."""
+    itself = np.arange(len(Y))[None]
+    every = itself if orders is None else np.concatenate([itself, orders])
+    found = columns_null(lambda Y: fit(Y.numpy()), Y, every, names, columns=_COLUMNS)
+    arrays = {name: value.numpy() for name, value in found.items()}
+    return {k: value[0] for k, value in arrays.items()}, {
+        k: value[1:] for k, value in arrays.items()
+    }
 
 
 def _null(by_layer, best) -> Variables:

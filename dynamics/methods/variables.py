@@ -50,3 +50,30 @@ ATTRS: dict[str, dict[str, Any]] = {
     "similarity": _about("similarity of a layer at two steps"),
     "layer_similarity": _about("similarity of two layers at one step"),
 }
+
+
+def first_halves(halves: np.ndarray | None, resamples: int) -> np.ndarray | None:
+    """Return the first of a sweep's halves, for metrics that cannot afford all.
+
+    Parameters
+    ----------
+    halves : array of shape (resamples, kept) or None
+        Complementary halves, two by two.
+    resamples : int
+        How many to keep, an even number; 0 for none.
+
+    Returns
+    -------
+    array of shape (at most `resamples`, kept) or None
+        None where there are none.
+
+    Raises
+    ------
+    ValueError
+        If the number is odd or negative.
+    """
+    if not isinstance(resamples, int) or resamples < 0 or resamples % 2:
+        raise ValueError(
+            f"halves come in pairs: give an even number of resamples, not {resamples!r}"
+        )
+    return None if halves is None or resamples == 0 else halves[:resamples]

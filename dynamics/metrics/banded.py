@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, centre, like, responses, same_rows
-from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas, clipped_square, nested_layers
-from dynamics.metrics.splits import Factor
+from dynamics.metrics.ridge import (
+    RELATIVE_ALPHAS,
+    check_alphas,
+    clipped_square,
+    default_alphas,
+    nested_layers,
+    pooled_r,
+    standardise,
+)
+from dynamics.metrics.search import Responses, best_alphas
+from dynamics.metrics.splits import Factor, Splits, centred_split
 
 
 def banded_ridge(
@@ -59,24 +69,65 @@ def banded_ridge(
     ValueError
         If shapes do not fit or an alpha is not positive.
     """
-    gram = as_tensor(centre(K))
-    same_rows(gram[0], Y, names=("K", "Y"))
-    variance = torch.diagonal(gram, dim1=-2, dim2=-1).mean(-1)
-    if not (variance > 0).all():
-        layer = int((variance <= 0).nonzero()[0])
-        raise ValueError(f"layer {layer} does not vary over stimuli: leave it out")
-    unit = gram / variance[:, None, None]
-    weights = torch.as_tensor(simplex(len(gram), candidates, seed=seed), device=gram.device)
-    grid = check_alphas(RELATIVE_ALPHAS if alphas is None else alphas, weights)
-    result = nested_layers([(w, partial(_combined, unit)) for w in weights], Y, folds, grid)
-    out = {name: result[name] for name in ("r", "r2", "prediction", "alpha", "alpha_edge")}
-    out["weights"], out["candidates"] = weights[result["layer"]], weights
-    target = responses(Y).to(gram.device)
-    parts = _parts(unit, target, check_folds(folds, len(target)), weights, result)
-    centred = target - target.mean(0)
-    power = centred.square().sum(0)
-    explained = (parts * (2 * centred - parts.sum(0))).sum(1)
-    out["layer_share"] = torch.where(result["r"].isnan(), torch.nan, explained / power)
+    unit = _unit(K, Y)
+    weights = torch.as_tensor(simplex(len(unit), candidates, seed=seed), device=unit.device)
+    grid = check_alphas(RELATIVE_ALPHAS if alphas is None else alphas, weights[:1])[0]
+    y = responses(Y).to(unit.device)
+    found = _search(unit, y, check_folds(folds, len(y)), weights, grid)
+    out = found._asdict()
+    out["weights"], out["candidates"] = weights[out.pop("choice")], weights
+    out["r2"] = clipped_square(found.r)
+    return {name: like(value, K) for name, value in out.items()}
+
+
+def refit_banded(
+    K: Array,
+    Y: Array,
+    folds: Array,
+    weights: Array,
+    rows: Array | Sequence[Array],
+    alphas: Array | None = None,
+) -> dict[str, Array]:
+    """Fit `banded_ridge` again on every resample of the stimuli, with the layers' weights given.
+
+    The weights stay those chosen on all stimuli for an outer fold and neuroid; alpha is chosen
+    and the model is fitted anew. So the spread over resamples leaves out what another choice of
+    weights would change, and with it the search over weights, which is what takes the time.
+
+    Parameters
+    ----------
+    K, Y, folds, alphas
+        As for `banded_ridge`, of all stimuli.
+    weights : array of shape (folds, v, layers)
+        From `banded_ridge`.
+    rows : array of shape (resamples, kept) or sequence of arrays
+        Row numbers of each resample, from a function in `RESAMPLERS`; -1 is skipped.
+
+    Returns
+    -------
+    dict of arrays
+        ``r`` (resamples, v) and ``layer_share`` (layers, resamples, v).
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, row numbers are out of range, or a resample has no stimulus of a
+        fold.
+    """
+    unit = _unit(K, Y)
+    different, choice = (
+        as_tensor(weights).to(unit.device).flatten(0, 1).unique(dim=0, return_inverse=True)
+    )
+    choice = choice.reshape(np.shape(weights)[:2])
+    grid = check_alphas(RELATIVE_ALPHAS if alphas is None else alphas, unit[:1])[0]
+    y, again = responses(Y).to(unit.device), []
+    fold = check_folds(folds, len(y))
+    for some in _resamples(rows, len(y)):
+        index = torch.as_tensor(some, device=unit.device)
+        part = unit[:, index][:, :, index]
+        again.append(_search(part, y[index], fold[some], different, grid, choice))
+    out = {"r": torch.stack([each.r for each in again])}
+    out["layer_share"] = torch.stack([each.layer_share for each in again], 1)
     return {name: like(value, K) for name, value in out.items()}
 
 
@@ -133,53 +184,164 @@ def variance_partition(
 
     Returns
     -------
-    dict of arrays of shape (v,)
-        ``both``, ``first``, ``second`` (r^2), ``unique_first``, ``unique_second``, ``shared``.
+    dict of arrays
+        (v,): ``both``, ``first``, ``second`` (r^2), ``unique_first``, ``unique_second``,
+        ``shared``. ``weights`` (folds, v, 2) of the banded ridge.
 
     Raises
     ------
     ValueError
         As for `banded_ridge`.
     """
-    same_rows(K, L, names=("K", "L"))
-    stack = torch.stack([as_tensor(K), as_tensor(L).to(as_tensor(K).device)])
-    both = banded_ridge(stack, Y, folds, candidates=candidates, seed=seed)["r2"]
-    variance = torch.diagonal(as_tensor(centre(stack)), dim1=-2, dim2=-1).mean(-1)
-    grid = variance[:, None] * torch.as_tensor(RELATIVE_ALPHAS, device=stack.device)
+    stack, grid = _pair(K, L)
+    banded = banded_ridge(stack, Y, folds, candidates=candidates, seed=seed)
     alone = nested_layers([(matrix, Factor.of) for matrix in stack], Y, folds, grid)
-    first, second = clipped_square(alone["layer_r"])
-    out = {"both": both, "first": first, "second": second}
+    both, (first, second) = banded["r2"], clipped_square(alone["layer_r"])
+    out = {"both": both, "first": first, "second": second, "weights": banded["weights"]}
     out |= {"unique_first": both - second, "unique_second": both - first}
     out["shared"] = first + second - both
     return {name: like(value, K, L) for name, value in out.items()}
 
 
-def _parts(
+def refit_partition(
+    K: Array, L: Array, Y: Array, folds: Array, weights: Array, rows: Array | Sequence[Array]
+) -> Array:
+    """Compute ``unique_first`` of `variance_partition` again on every resample of the stimuli.
+
+    Parameters
+    ----------
+    K, L, Y, folds
+        As for `variance_partition`, of all stimuli.
+    weights : array of shape (folds, v, 2)
+        From `variance_partition`.
+    rows : array of shape (resamples, kept) or sequence of arrays
+        As for `refit_banded`, which also says what is fitted anew.
+
+    Returns
+    -------
+    array of shape (resamples, v)
+        r^2 of both less that of L.
+
+    Raises
+    ------
+    ValueError
+        As for `refit_banded`.
+    """
+    stack, grid = _pair(K, L)
+    both = clipped_square(as_tensor(refit_banded(stack, Y, folds, weights, rows)["r"]))
+    y, fold, r = responses(Y).to(stack.device), check_folds(folds, len(stack[0])), []
+    for some in _resamples(rows, len(y)):
+        index = torch.as_tensor(some, device=stack.device)
+        source = (stack[1][index][:, index], Factor.of)
+        r.append(nested_layers([source], y[index], fold[some], grid[1:])["layer_r"][0])
+    return like(both - clipped_square(torch.stack(r)), K, L)
+
+
+def _pair(K: Array, L: Array) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stack two Gram matrices, and the default penalties of each alone."""
+    same_rows(K, L, names=("K", "L"))
+    stack = torch.stack([as_tensor(K), as_tensor(L).to(as_tensor(K).device)])
+    return stack, as_tensor(default_alphas(stack))
+
+
+def _unit(K: Array, Y: Array) -> torch.Tensor:
+    """Centred Gram matrices (layers, n, n) of unit variance."""
+    gram = as_tensor(centre(K))
+    same_rows(gram[0], Y, names=("K", "Y"))
+    variance = torch.diagonal(gram, dim1=-2, dim2=-1).mean(-1)
+    if not (variance > 0).all():
+        layer = int((variance <= 0).nonzero()[0])
+        raise ValueError(f"layer {layer} does not vary over stimuli: leave it out")
+    return gram / variance[:, None, None]
+
+
+class _Found(NamedTuple):
+    """What `_search` finds: `choice` (folds, v) counts the weight vectors."""
+
+    r: torch.Tensor
+    prediction: torch.Tensor
+    choice: torch.Tensor
+    alpha: torch.Tensor
+    alpha_edge: torch.Tensor
+    layer_share: torch.Tensor
+
+
+def _search(
     unit: torch.Tensor,
-    y: torch.Tensor,
+    Y: torch.Tensor,
     fold: np.ndarray,
     weights: torch.Tensor,
-    result: dict[str, torch.Tensor],
+    grid: torch.Tensor,
+    given: torch.Tensor | None = None,
+) -> _Found:
+    """Choose weights and alpha for each outer fold and neuroid, or alpha alone for weights given.
+
+    Every weight vector is decomposed once for all columns of Y; of the winner so far the dual
+    coefficients are kept, from which the parts of the layers follow.
+    """
+    y, constant = standardise(Y)
+    v, count = y.shape[1], int(fold.max()) + 1
+    rows = [torch.as_tensor(np.flatnonzero(fold == f), device=y.device) for f in range(count)]
+    if count < 3 or min(map(len, rows)) == 0:
+        raise ValueError("nested cross-validation needs stimuli in at least 3 folds, and in each")
+    everyone = torch.arange(v, device=y.device)
+    summary = Responses.of(y, rows)
+    best, alpha = (y.new_full((count, v), -torch.inf) for _ in range(2))
+    choice = torch.zeros(count, v, dtype=torch.int64, device=y.device)
+    rising, searched = y.new_zeros(()), 0
+    dual = [y.new_zeros(len(y) - len(test), v) for test in rows]
+    prediction = torch.zeros_like(y)
+    for number, w in enumerate(weights):
+        who = everyone
+        if given is not None:
+            who = (given == number).any(0).nonzero().ravel()
+            if len(who) == 0:
+                continue
+        part = summary if given is None else Responses.of(y[:, who], rows)
+        splits = Splits.of(torch.tensordot(w, unit, 1), rows)
+        score, place, edges = best_alphas(splits, part, grid)
+        rising, searched = rising + edges.sum(), searched + edges.numel()
+        better = score > best[:, who] if given is None else given[:, who] == number
+        for f, factor in enumerate(splits.outer):
+            won = better[f].nonzero().ravel()
+            some, penalty = who[won], grid[place[f, won]]
+            known = y[factor.train][:, some]
+            spectral = (factor.P @ known) / (factor.spectrum[:, None] + penalty)
+            dual[f][:, some] = factor.P.T @ spectral
+            prediction[rows[f][:, None], some] = known.mean(0) + factor.A @ spectral
+            best[f, some], choice[f, some], alpha[f, some] = score[f, won], number, penalty
+    r = pooled_r(prediction, y, rows)
+    share = _shares(unit, y, rows, weights[choice], dual)
+    r[constant] = share[:, constant] = torch.nan
+    spread = torch.where(constant, 0.0, Y.std(0, correction=0))
+    edge = rising / max(1, searched)
+    return _Found(r, prediction * spread + Y.mean(0), choice, alpha, edge, share)
+
+
+def _shares(
+    unit: torch.Tensor,
+    y: torch.Tensor,
+    rows: list[torch.Tensor],
+    weights: torch.Tensor,
+    dual: list[torch.Tensor],
 ) -> torch.Tensor:
-    """Split the predictions into layers, (layers, n, v), without the training means."""
-    parts = y.new_zeros(len(unit), *y.shape)
-    numbers = torch.as_tensor(fold, device=y.device)
-    for f, choice in enumerate(result["layer"]):
-        test, train = (numbers == f).nonzero().ravel(), (numbers != f).nonzero().ravel()
-        inside, across = unit[:, train][:, :, train], unit[:, test][:, :, train]
-        means = inside.mean(1, keepdim=True)
-        across = across - means - across.mean(2, keepdim=True) + means.mean(2, keepdim=True)
-        for number in choice.unique().tolist():
-            who, w = (choice == number).nonzero().ravel(), weights[number]
-            spectrum, Q = torch.linalg.eigh(centre(torch.tensordot(w, inside, 1)))
-            known = y[train][:, who] - y[train][:, who].mean(0)
-            shrunk = spectrum.clamp(min=0)[:, None] + result["alpha"][f, who]
-            dual = Q @ ((Q.T @ known) / shrunk)
-            for layer in w.nonzero().ravel().tolist():
-                part = w[layer] * (across[layer] @ dual)
-                parts[layer, test[:, None], who] = part
-    return parts
+    """Part (layers, v) of the variance that each layer's part of the prediction explains."""
+    explained = y.new_zeros(len(unit), y.shape[1])
+    for f, test in enumerate(rows):
+        train = torch.cat([each for g, each in enumerate(rows) if g != f])
+        parts = [centred_split(K, train, test)[1] @ dual[f] * w for K, w in zip(unit, weights[f].T)]
+        rest = 2 * y[test] - torch.stack(parts).sum(0)
+        explained += torch.stack([(part * rest).sum(0) for part in parts])
+    return explained / y.square().sum(0)
 
 
-def _combined(unit: torch.Tensor, weights: torch.Tensor, train, test) -> Factor:
-    return Factor.of(torch.tensordot(weights, unit, 1), train, test)
+def _resamples(rows: Array | Sequence[Array], n: int) -> Iterator[np.ndarray]:
+    for each in rows:
+        some = np.asarray(each)
+        some = some[some >= 0]
+        if len(some) == 0 or some.max() >= n:
+            raise ValueError(
+                f"a resample names row {some.max(initial=-1)} of {n}: make resamples for these "
+                "stimuli"
+            )
+        yield some
