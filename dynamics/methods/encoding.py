@@ -168,7 +168,7 @@ def variance_partition(
     *,
     candidates: int = 30,
     seed: int = 0,
-    resamples: int = 20,
+    resamples: int = 10,
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
