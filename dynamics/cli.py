@@ -346,7 +346,7 @@ def _plot(sweep, formats: Sequence[str] = ("png", "pdf")) -> None:
     for name in ("target", "metric", "layer"):
         table.add_column(name)
     for name in ("untrained", "final", "half-time [95 %]"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in room.half_times(sweep).itertuples():
         when = _when(row.half_time, row.low, row.high)
         levels = (f"{row.untrained:.3f}", f"{row.final:.3f}")
@@ -354,8 +354,8 @@ def _plot(sweep, formats: Sequence[str] = ("png", "pdf")) -> None:
     if table.row_count:
         out.print(table)
     out.print(f"store: {sweep.store}", soft_wrap=True)
-    for path in written:
-        out.print(f"figure: {path}", soft_wrap=True)
+    if written:
+        out.print(f"figures: {sweep.figures} ({len(written)} files)", soft_wrap=True)
 
 
 def _report(sweep) -> None:

@@ -71,9 +71,11 @@ def test_run_makes_store_figures_and_table_and_a_second_run_nothing_new(tmp_path
     done = dynamics(good | {"report": True}, "run", "CONFIG")
     assert "2 steps, 2 of them new" in done.out
     assert "half-time" in done.out
-    figures = re.findall(r"figure: (\S+)", done.out)
-    assert {Path(f).suffix for f in figures} == {".png", ".pdf"}
-    assert all((tmp_path / f).stat().st_size > 5000 for f in figures)
+    place, number = re.findall(r"figures: (\S+) \((\d+) files\)", done.out)[0]
+    figures = list((tmp_path / place).iterdir())
+    assert len(figures) == int(number)
+    assert {figure.suffix for figure in figures} == {".png", ".pdf"}
+    assert all(figure.stat().st_size > 5000 for figure in figures)
     (page,) = re.findall(r"report: (\S+)", done.out)
     assert Path(page) == tmp_path / "out" / "tiny" / "report.html" and Path(page).is_file()
     assert "Warning" not in done.err
