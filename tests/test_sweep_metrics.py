@@ -210,6 +210,7 @@ def timed(content, tmp_path, monkeypatch):
 
 def test_responses_over_time_are_predicted_from_activations_over_time(timed):
     windows = [[0, 0], [0, 0.2]]
+    timed["resamples"] = 6
     timed["metrics"] = [
         {"name": "encode_timeresolved", "label": "timeresolved",
          "arguments": {"windows": windows, "permutations": 2}},
@@ -228,6 +229,11 @@ def test_responses_over_time_are_predicted_from_activations_over_time(timed):
     assert float(found["score"].sel(step=0).max()) < 0.5
     assert found["null_score"].shape == (2, 2, 2, 4) and float(found["null_score"].max()) < 0.5
     assert found["window_end"].to_numpy().tolist() == [0, 0.2]
+    # The first four of the sweep's six halves.
+    again = found["resample_score"]
+    assert again.dims == ("step", "layer", "resample", "neuroid") and again.sizes["resample"] == 4
+    assert float(again.sel(step=10, layer="layer1").min()) > 0.8
+    assert found["baseline_resample_score"].shape == (4, 4)
     assert found["time_score"].sizes["time"] == 15 and found["baseline"].dims == ("neuroid",)
 
     # What the store has at 20 Hz is averaged to the target's 10 Hz, and is missing at the end.

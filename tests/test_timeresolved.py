@@ -155,3 +155,40 @@ def test_bad_input_is_one_sentence(change, message):
 def test_integers_are_no_activations():
     with pytest.raises(TypeError, match="x holds int64 values"):
         encode_timeresolved({"x": np.ones((20, 30, 3), int)}, np.ones((20, 30, 2)), rate=RATE)
+
+
+def test_resamples_are_the_metric_on_these_stimuli_and_all_stimuli_the_score_itself():
+    X, other, Y = example()
+    folds = np.arange(20) % 4
+    half = np.flatnonzero(np.arange(20) // 4 % 2 == 0)
+    rest = np.setdiff1d(np.arange(20), half)
+    rows = [np.append(half, -1), rest, np.arange(20), rest]
+    windows = ((0, 0), (0.05, 0.2))
+    given = dict(rate=RATE, windows=windows, components=None, alphas=[0.1, 10.0, 1000.0])
+    result = encode_timeresolved({"o": other, "x": X}, Y, folds=folds, rows=rows, **given)
+    assert result["resample_r"].shape == (2, 4, 2)
+    np.testing.assert_allclose(result["resample_r"][:, 2], result["best_window_r"], atol=1e-12)
+    # What stands before the onset is the mean over all stimuli, not over the half.
+    centred = [Z - Z.mean((0, 1)) for Z in (other, X)]
+    for k, some in ((0, half), (1, rest)):
+        sources = [
+            delay(torch.as_tensor(Z[some]), range(a, b)).flatten(0, 1)
+            for Z in centred
+            for a, b in ((0, 1), (1, 5))
+        ]
+        y, fold = Y[some].reshape(-1, 2), np.repeat(folds[some], 30)
+        for layer in range(2):
+            two = sources[2 * layer : 2 * layer + 2]
+            peer = nested_ridge_features(
+                two, y, fold, [0.1, 10.0, 1000.0], search_dtype=torch.float64
+            )
+            np.testing.assert_allclose(result["resample_r"][layer, k], peer["r"], atol=1e-7)
+    # The other half from a difference of sums is that half from its own.
+    np.testing.assert_allclose(result["resample_r"][:, 1], result["resample_r"][:, 3], atol=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "message"), [([[0, 20]], "row 20 of 20"), ([[0]], "no stimulus")])
+def test_bad_resamples_are_one_sentence(rows, message):
+    X, _, Y = example()
+    with pytest.raises(ValueError, match=message):
+        encode_timeresolved(X, Y, rate=RATE, rows=rows, alphas=[1.0])

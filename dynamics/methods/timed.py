@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dynamics import metrics
-from dynamics.methods.variables import Variables
+from dynamics.methods.variables import Variables, first_halves
 from dynamics.metrics.null import columns_null
 from dynamics.metrics.timeresolved import WINDOWS
 from dynamics.targets import Target
@@ -25,6 +25,7 @@ def encode_timeresolved(
     windows: Sequence[Sequence[float]] = WINDOWS,
     components: int | None = 32,
     alphas: Sequence[float] | None = None,
+    resamples: int = 4,
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
@@ -38,8 +39,12 @@ def encode_timeresolved(
         With responses over time.
     windows, components, alphas
         As for `dynamics.metrics.encode_timeresolved`.
+    resamples : int
+        How many of the sweep's halves of the stimuli to use, the first ones: an even number, as
+        halves come in pairs. Each takes about as long as the score, hence few by default; two
+        pairs say roughly how uncertain a curve is, 20 or more make intervals of it.
     halves, orders
-        Resamples (not used) and shuffles.
+        Resamples and shuffles.
 
     Returns
     -------
@@ -66,7 +71,7 @@ def encode_timeresolved(
     if alphas is not None:
         given["alphas"] = np.asarray(alphas, float)
     fit = partial(metrics.encode_timeresolved, dict(layers), **given)
-    found = fit(target.course)
+    found = fit(target.course, rows=first_halves(halves, resamples))
     latency_r = np.asarray(found["latency_r"])
     mean = np.nanmean(latency_r, axis=2)
     several = len(found["latencies"]) > 1
@@ -83,6 +88,8 @@ def encode_timeresolved(
         "best_latency": (("layer", "neuroid"), _best(latency_r, found["latencies"])),
         "temporal_score": ((), np.asarray(order)),
     }
+    if "resample_r" in found:
+        values["resample_score"] = (("layer", "resample", "neuroid"), found["resample_r"])
     if orders is not None:
         n, t, _ = target.course.shape
         null = columns_null(

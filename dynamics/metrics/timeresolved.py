@@ -36,6 +36,7 @@ def encode_timeresolved(
     seed: int = 0,
     categories: Sequence | None = None,
     groups: Sequence | None = None,
+    rows: Array | Sequence[Array] | None = None,
 ) -> dict[str, Array]:
     """Predict responses over time from activations over time through causal delays.
 
@@ -61,6 +62,10 @@ def encode_timeresolved(
         Principal components kept of each layer, found without looking at responses; None for all.
     folds, alphas, seed, categories, groups
         As for `encode`, by stimulus.
+    rows : array of shape (resamples, kept) or sequence of arrays, optional
+        Numbers of the stimuli of each resample, from a function in `RESAMPLERS`; -1 is skipped.
+        On each, window and alpha are chosen and the model is fitted anew from sums of products
+        over its stimuli; components and penalties are those of all. Costs what the windows cost.
 
     Returns
     -------
@@ -71,7 +76,8 @@ def encode_timeresolved(
         from the activations at one delay alone; ``layer``, ``window``, ``alpha`` (folds, v):
         choices; ``alpha_edge``; ``prediction`` (n, t, v); ``folds`` (n,); ``layer_names``;
         ``windows`` (windows, 2) and ``latencies`` (latencies,) in seconds.
-        A constant electrode has NaN.
+        A constant electrode has NaN. With `rows` also ``resample_r`` (layers, resamples, v),
+        ``best_window_r`` on each resample.
 
     Raises
     ------
@@ -79,8 +85,8 @@ def encode_timeresolved(
         If activations are integers or booleans.
     ValueError
         If an array has no time axis, shapes do not fit, a response is not finite, an alpha is not
-        positive, a window is not causal or no shorter than the responses, or there are fewer
-        than 3 folds.
+        positive, a window is not causal or no shorter than the responses, there are fewer than 3
+        folds, or a resample lacks a fold.
     """
     named = check_layers(layers)
     if Y.ndim != 3:
@@ -96,11 +102,12 @@ def encode_timeresolved(
     spans = [_samples(window, rate, t) for window in windows]
     delays = sorted({d for span in spans for d in span})
     fold = make_folds(n, folds=folds, seed=seed, categories=categories, groups=groups)
-    rows = [torch.as_tensor(np.flatnonzero(fold == f)) for f in range(int(fold.max()) + 1)]
-    if len(rows) < 3:
+    members = [torch.as_tensor(np.flatnonzero(fold == f)) for f in range(int(fold.max()) + 1)]
+    again = [] if rows is None else [np.asarray(each) for each in rows]
+    if len(members) < 3:
         raise ValueError("nested cross-validation needs at least 3 folds: give more folds")
 
-    found = _Search(rows, centred)
+    found = _Search(members, centred, _resampled(again, members))
     for name, X in named.items():
         same_rows(X, Y, names=(f"layer {name!r}", "Y"))
         if X.ndim != 3 or X.shape[1] != t:
@@ -120,8 +127,9 @@ def encode_timeresolved(
 class _Search:
     """The search over layers, windows and penalties, layer by layer."""
 
-    def __init__(self, rows: list[torch.Tensor], y: torch.Tensor):
-        self.rows, self.y = rows, y
+    def __init__(self, rows: list[torch.Tensor], y: torch.Tensor, again: list[list[torch.Tensor]]):
+        self.rows, self.y, self.again = rows, y, again
+        self.resample_r: list[torch.Tensor] = []
         self.windows: list[Nested] = []
         self.latency_r: list[torch.Tensor] = []
         self.prediction = torch.zeros_like(y)
@@ -136,12 +144,7 @@ class _Search:
     ) -> None:
         """Fit one layer's components (n, t, p) with every window and every delay alone."""
         p = X.shape[2]
-        self.moments = Moments.of(
-            [
-                (delay(X[some], delays).flatten(0, 1), self.y[some].flatten(0, 1))
-                for some in self.rows
-            ]
-        )
+        self.moments = self._moments(X, delays, self.rows)
         blocks = {d: torch.arange(i * p, (i + 1) * p) for i, d in enumerate(delays)}
         for span in spans:
             index = torch.cat([blocks[d] for d in span]).to(X.device)
@@ -165,6 +168,37 @@ class _Search:
             part = self.moments.columns(blocks[d].to(X.device))
             alone.append(self._score(nested_moments(part, _grid(part, alphas)).sums))
         self.latency_r.append(torch.stack(alone))
+        if self.again:
+            indices = [torch.cat([blocks[d] for d in span]).to(X.device) for span in spans]
+            self.resample_r.append(self._refit(X, delays, indices, alphas))
+
+    def _moments(self, X: torch.Tensor, delays: list[int], rows: list[torch.Tensor]) -> Moments:
+        return Moments.of(
+            [(delay(X[some], delays).flatten(0, 1), self.y[some].flatten(0, 1)) for some in rows]
+        )
+
+    def _refit(
+        self,
+        X: torch.Tensor,
+        delays: list[int],
+        indices: list[torch.Tensor],
+        alphas: Array | None,
+    ) -> torch.Tensor:
+        """Scores (resamples, v) of one layer, its windows chosen, on each resample."""
+        grids = [_grid(self.moments.columns(index), alphas) for index in indices]
+        scores, last = [], self.moments
+        for number, rows in enumerate(self.again):
+            if number % 2 and _complement(self.again[number - 1], rows, self.rows):
+                # Sums of the one half are those of all stimuli less those of the other.
+                m = Moments(*(a - b for a, b in zip(self.moments, last)))
+            else:
+                m = self._moments(X, delays, rows)
+            last = m
+            fitted = [nested_moments(m.columns(i), grid) for i, grid in zip(indices, grids)]
+            choice = torch.stack([each.inner for each in fitted]).argmax(0)
+            sums = _picked(torch.stack([each.sums for each in fitted]), choice)
+            scores.append(correlation(m, sums.sum(1), range(len(rows))))
+        return torch.stack(scores)
 
     def result(self, mean: torch.Tensor, windows: int) -> dict[str, torch.Tensor]:
         """Choose layer and window for each fold and electrode."""
@@ -179,7 +213,8 @@ class _Search:
             for layer in range(layers)
         ]
         r = self._score(_picked(sums, choice))
-        return {
+        again = {"resample_r": torch.stack(self.resample_r)} if self.again else {}
+        return again | {
             "r": r,
             "r2": clipped_square(r),
             "best_window_r": torch.stack(best),
@@ -197,6 +232,31 @@ class _Search:
     def _score(self, sums: torch.Tensor) -> torch.Tensor:
         """Pooled correlation (v,) from sums (3, folds, v)."""
         return correlation(self.moments, sums.sum(1), range(len(self.rows)))
+
+
+def _resampled(again: list[np.ndarray], rows: list[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Stimuli of each resample in each fold."""
+    n, out = sum(map(len, rows)), []
+    for number, each in enumerate(again):
+        kept = each[each >= 0]
+        if len(kept) and kept.max() >= n:
+            raise ValueError(
+                f"a resample names row {kept.max()} of {n}: make resamples for these stimuli"
+            )
+        out.append([torch.as_tensor(kept[np.isin(kept, some.numpy())]) for some in rows])
+        if min(map(len, out[-1])) == 0:
+            raise ValueError(
+                f"resample {number} has no stimulus of a fold: draw resamples fold by fold"
+            )
+    return out
+
+
+def _complement(
+    one: list[torch.Tensor], other: list[torch.Tensor], rows: list[torch.Tensor]
+) -> bool:
+    return all(
+        torch.equal(torch.cat([a, b]).sort().values, some) for a, b, some in zip(one, other, rows)
+    )
 
 
 def _picked(sums: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
