@@ -213,7 +213,7 @@ def test_responses_over_time_are_predicted_from_activations_over_time(timed):
     timed["resamples"] = 6
     timed["metrics"] = [
         {"name": "encode_timeresolved", "label": "timeresolved",
-         "arguments": {"windows": windows, "permutations": 2}},
+         "arguments": {"windows": windows, "permutations": 2, "resamples": 4}},
         {"name": "ridge", "arguments": {"permutations": 0}},
     ]  # fmt: skip
     plan = validate(timed, origin="test")

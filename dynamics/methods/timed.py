@@ -25,7 +25,7 @@ def encode_timeresolved(
     windows: Sequence[Sequence[float]] = WINDOWS,
     components: int | None = 32,
     alphas: Sequence[float] | None = None,
-    resamples: int = 4,
+    resamples: int = 10,
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
@@ -41,8 +41,8 @@ def encode_timeresolved(
         As for `dynamics.metrics.encode_timeresolved`.
     resamples : int
         How many of the sweep's halves of the stimuli to use, the first ones: an even number, as
-        halves come in pairs. Each takes about as long as the score, hence few by default; two
-        pairs say roughly how uncertain a curve is, 20 or more make intervals of it.
+        halves come in pairs. Each takes about half as long as the score, hence few by default:
+        five pairs know the standard error of a score to about a third.
     halves, orders
         Resamples and shuffles.
 
