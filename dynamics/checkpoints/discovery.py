@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from dynamics.checkpoints.checkpoint import Checkpoint, arrange, is_remote, placed
 from dynamics.checkpoints.formats import (
+    LAYOUTS,
     NO_WEIGHTS,
     SUFFIXES,
     recognise,
@@ -23,9 +24,6 @@ from dynamics.checkpoints.peek import peek
 from dynamics.checkpoints.reading import foreign_classes, inspect, weight_parts
 
 logger = logging.getLogger(__name__)
-
-# Where training loops put their checkpoints below the folder that people name.
-LAYOUTS = ("checkpoints", "ckpts", "ckpt", "save", "lightning_logs/version_*/checkpoints")
 
 
 def find(

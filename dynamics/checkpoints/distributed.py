@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 
-from dynamics.checkpoints.formats import step_inside
-from dynamics.checkpoints.harmless import harmless
+from dynamics.checkpoints.formats import WRAPPERS, step_inside
+from dynamics.checkpoints.harmless import harmless, torch_allows
 from dynamics.checkpoints.peek import STEP_KEYS, classes_of, peek
-from dynamics.checkpoints.reading import WRAPPERS, torch_allows
 
 # What the index of such a folder is made of; every one of these only holds data.
 _INDEX = {

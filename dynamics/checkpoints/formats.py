@@ -14,6 +14,13 @@ from dynamics.checkpoints.peek import STEP_KEYS, Contents, TensorSpec, peek, ten
 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".th", ".tar", ".model", ".chkpt")
 
+# Where training loops put their checkpoints below the folder that people name.
+LAYOUTS = ("checkpoints", "ckpts", "ckpt", "save", "lightning_logs/version_*/checkpoints")
+
+# Wrappers around the state dict, the one that training loops mean by "the model" first.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "model_weight", "net", "network",
+             "weights", "params")  # fmt: skip
+
 # Weights of a model folder, the ones that need no pickle first.
 WEIGHT_FILES = (
     "model.safetensors",

@@ -98,3 +98,10 @@ def harmless() -> dict[str, Any]:
         except (ImportError, AttributeError):
             continue
     return table
+
+
+def torch_allows() -> set[str]:
+    """Return the names that torch's own restricted unpickler accepts without being told."""
+    from torch import _weights_only_unpickler
+
+    return set(_weights_only_unpickler._get_allowed_globals())

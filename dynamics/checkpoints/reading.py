@@ -11,15 +11,11 @@ from typing import Any
 
 import torch
 
-from dynamics.checkpoints.formats import NO_WEIGHTS, SUFFIXES, WEIGHT_FILES
-from dynamics.checkpoints.harmless import harmless
+from dynamics.checkpoints.formats import NO_WEIGHTS, SUFFIXES, WEIGHT_FILES, WRAPPERS
+from dynamics.checkpoints.harmless import harmless, torch_allows
 from dynamics.checkpoints.peek import Contents, peek
 
 logger = logging.getLogger(__name__)
-
-# Wrappers around the state dict, the one that training loops mean by "the model" first.
-WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "model_weight", "net", "network",
-             "weights", "params")  # fmt: skip
 
 
 def read(path: str | Path, *, trust: bool = False) -> dict[str, torch.Tensor]:
@@ -228,10 +224,3 @@ def _load(path: Path, mmap: bool, *, weights_only: bool) -> Any:
 def _unreadable(path: Path, error: Exception) -> ValueError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ValueError(f"cannot read {str(path)!r}: {reason[:300]}")
-
-
-def torch_allows() -> set[str]:
-    """Return the names that torch's own restricted unpickler accepts without being told."""
-    from torch import _weights_only_unpickler
-
-    return set(_weights_only_unpickler._get_allowed_globals())

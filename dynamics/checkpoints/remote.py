@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
-from dynamics.checkpoints.discovery import LAYOUTS
 from dynamics.checkpoints.formats import (
+    LAYOUTS,
     NO_WEIGHTS,
     SUFFIXES,
     recognise,
