@@ -142,7 +142,7 @@ def test_at_most_keep_are_on_disk_and_the_next_is_already_there(store, tmp_path,
     for checkpoint, path in checkpoints.fetched(
         find(store), disk, keep=keep, storage_options=store.options
     ):
-        deadline = time.time() + 5
+        deadline = time.time() + 60
         expected = min(keep, 6 - len(seen))
         while len(list(disk.iterdir())) < expected and time.time() < deadline:
             time.sleep(0.01)
