@@ -1,0 +1,142 @@
+"""What one look at a store has seen: all metadata and every small coordinate.
+
+What says which rows count is read before anything else of its group. A writer sets it last, so
+whatever a counted row needs was there before the rest is read, also while another process writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.abc.store import Store
+from zarr.core.array import AsyncArray
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import LocalStore, StorePath
+
+
+@dataclass
+class Snapshot:
+    """A look at a store.
+
+    Attributes
+    ----------
+    store : zarr.abc.store.Store
+        The store.
+    top : str
+        Path of its root group.
+    nodes : dict of str to dict
+        Metadata of every group and array by its path.
+    values : dict of str to array
+        Values of the coordinates and of what says which rows count, by path.
+    """
+
+    store: Store
+    top: str
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+
+    async def take(self) -> None:
+        """Read the store."""
+        rooms = ("", "controls/")
+        await asyncio.gather(*(self._read_marker(f"{room}checkpoints/status") for room in rooms))
+        await self._walk("")
+
+    def groups(self) -> list[str]:
+        """Return the paths of all groups."""
+        return [path for path, node in self.nodes.items() if node["node_type"] == "group"]
+
+    def arrays(self, group: str) -> dict[str, str]:
+        """Return the paths of a group's arrays by their names, in order of name."""
+        found = (path.rpartition("/") for path in sorted(self.nodes))
+        return {
+            name: f"{parent}{slash}{name}"
+            for parent, slash, name in found
+            if parent == group and self.nodes[f"{parent}{slash}{name}"]["node_type"] == "array"
+        }
+
+    def array(self, path: str) -> zarr.Array:
+        """Return an array as it was seen."""
+        return zarr.Array(self._array(path))
+
+    def shortest(self, arrays: list[str]) -> int:
+        """Return how many rows all of some arrays have along their axes of steps."""
+        sizes = [
+            size
+            for path in arrays
+            for name, size in zip(
+                self.nodes[path].get("dimension_names") or (), self.nodes[path]["shape"]
+            )
+            if name in ("step", "step_other")
+        ]
+        sizes += [len(self.values[path]) for path in arrays if _is_along_steps(self, path)]
+        return min(sizes, default=0)
+
+    def rank(self, path: str) -> tuple[int, int, str]:
+        """Sort parents before children, layers from input to output, everything else by name."""
+        depth = path.count("/") + bool(path)
+        return depth, int(self.nodes[path]["attributes"].get("order", -1)), path
+
+    async def _walk(self, path: str) -> None:
+        """Read a node and, if it is a group, all below side by side."""
+        if path.count("/") == 2 and path.startswith("results/"):
+            await self._read_marker(f"{path}/checkpoint")
+        if not await self._read_node(path):
+            return
+        if self.nodes[path]["node_type"] == "array":
+            if path not in self.values and self._is_small(path):
+                await self._read_values(path)
+            return
+        names = {name.rstrip("/") async for name in self.store.list_dir(self._key(path))}
+        below = [
+            f"{path}/{name}".lstrip("/")
+            for name in names
+            if name != "zarr.json" and not name.startswith(".")
+        ]
+        await asyncio.gather(*map(self._walk, below))
+
+    async def _read_marker(self, path: str) -> None:
+        if await self._read_node(path):
+            await self._read_values(path)
+
+    async def _read_node(self, path: str) -> bool:
+        key = f"{self._key(path)}/zarr.json".lstrip("/")
+        if isinstance(self.store, LocalStore) and hasattr(self.store, "get_sync"):
+            content = self.store.get_sync(key)  # a small file is read before a thread would start
+        else:
+            content = await self.store.get(key, default_buffer_prototype())
+        if content is None:
+            return False
+        self.nodes[path] = {"attributes": {}, **json.loads(content.to_bytes())}
+        return True
+
+    async def _read_values(self, path: str) -> None:
+        found: Any = np.asarray(await self._array(path).getitem(...))
+        # Few libraries take NumPy's variable-width strings: these have a width.
+        self.values[path] = found if found.dtype.kind in "biufcM" else strings(found)
+
+    def _is_small(self, path: str) -> bool:
+        """Whether an array is a coordinate, by its name or by its group's word."""
+        parent, _, name = path.rpartition("/")
+        dims = tuple(self.nodes[path].get("dimension_names") or ())
+        known = str(self.nodes[parent]["attributes"].get("coordinates", "")).split()
+        return dims == (name,) or (len(dims) <= 1 and name in known)
+
+    def _array(self, path: str) -> AsyncArray:
+        return AsyncArray.from_dict(StorePath(self.store, self._key(path)), self.nodes[path])
+
+    def _key(self, path: str) -> str:
+        return "/".join(filter(None, (self.top, path)))
+
+
+def strings(values: Any) -> np.ndarray:
+    """Return strings of any kind as an array of fixed width."""
+    return np.asarray(values).astype(object).astype(str)
+
+
+def _is_along_steps(seen: Snapshot, path: str) -> bool:
+    return path in seen.values and seen.nodes[path].get("dimension_names") == ["step"]
