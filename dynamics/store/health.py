@@ -12,7 +12,7 @@ from dynamics.store.activations import content_hash
 from dynamics.store.layout import DONE, FAILED, PENDING
 from dynamics.store.lock import lock
 from dynamics.store.place import Where, reading, sizes_of, writing
-from dynamics.store.read import layer_names, open_group, statuses, steps
+from dynamics.store.read import layer_names, open_group, records, steps
 from dynamics.store.repository import save
 
 _CHUNK = re.compile(r"(^|/)activations/[^/]+/activation/c/")
@@ -71,9 +71,10 @@ def summarise(where: Where) -> Summary:
         Counts, size and estimates.
     """
     root = open_group(where)
-    found = list(statuses(root).values())
-    seconds = root["checkpoints/seconds"][:][np.array(found, dtype=object) == DONE]
-    rate = float(np.median(seconds)) if len(seconds) else float("nan")
+    rows = records(root, "status", "seconds").values()
+    found = [row["status"] for row in rows]
+    seconds = [row["seconds"] for row in rows if row["status"] == DONE]
+    rate = float(np.median(seconds)) if seconds else float("nan")
     with reading(where):
         sizes = sizes_of(root)
     layers = layer_names(root)
@@ -83,7 +84,7 @@ def summarise(where: Where) -> Summary:
         4
         * int(np.prod(root[f"activations/{layer}/activation"].shape[1:]))
         * sum(f"activations/{layer}/activation/c/" in key for key in chunks)
-        for layer in layers
+        for layer in {key.split("activations/", 1)[1].partition("/")[0] for key in chunks}
     )
     pending = found.count(PENDING)
     return Summary(
@@ -115,10 +116,11 @@ def verify(where: Where) -> dict[int, str]:
         What is wrong with each bad step; empty for a sound store.
     """
     root = open_group(where)
-    hashes = root["checkpoints/content"][:]
-    faults, status = {}, statuses(root)
-    for step, row in sorted(steps(root).items()):
-        if status[step] == DONE and (fault := _fault(root, row, str(hashes[row]))):
+    found, rows, faults = records(root, "content"), steps(root), {}
+    for step, record in sorted(found.items()):
+        if record["status"] != DONE or not (fault := _fault(root, rows[step], record["content"])):
+            continue
+        if records(root, "content")[step] == record:  # not one that is being done again meanwhile
             faults[step] = fault
     return faults
 

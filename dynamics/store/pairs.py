@@ -9,6 +9,7 @@ import numpy as np
 import zarr
 
 from dynamics.store.layout import new_array
+from dynamics.store.results import row_of
 
 # Entries of a row that lie together: a row of a thousand steps is a handful of small files.
 _WIDTH = 256
@@ -46,11 +47,11 @@ def write_pairs(
     attrs : mapping, optional
         Description and units.
     """
-    rows = {int(s): row for row, s in enumerate(group["step"][:])}
-    row = rows.setdefault(step, len(rows))
+    row, count = row_of(group, step)
+    rows = {int(s): place for place, s in enumerate(group["step"][:])} | {step: row}
     if row < group["checkpoint"].shape[0]:
         group["checkpoint"][row] = ""
-    size, values = len(rows), np.asarray(values, float)
+    size, values = max(count, row + 1), np.asarray(values, float)
     if name not in group:
         array = new_array(
             group,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -142,8 +143,7 @@ def sizes_of(root: zarr.Group) -> dict[str, int]:
     """Return the size of every file of an open store in bytes, by its key."""
     store = root.store
     if isinstance(store, LocalStore):
-        files = (path for path in store.root.rglob("*") if path.is_file())
-        return {path.relative_to(store.root).as_posix(): path.stat().st_size for path in files}
+        return _sizes_of_files(store.root)
     if isinstance(store, FsspecStore):
         found = sync(store.fs._find(store.path, detail=True))
         start = len(store.path.rstrip("/")) + 1
@@ -222,6 +222,18 @@ def reading(where: Where) -> Iterator[None]:
         raise OSError(
             f"cannot read store {where}: {text}; check `store_options` or your environment"
         ) from error
+
+
+def _sizes_of_files(root: Path) -> dict[str, int]:
+    sizes = {}
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            # A writer's file has this name until it is whole, and may be gone when it is asked.
+            if not name.endswith(".partial"):
+                with contextlib.suppress(FileNotFoundError):
+                    sizes[path.relative_to(root).as_posix()] = path.stat().st_size
+    return sizes
 
 
 def _is_remote(error: Exception) -> bool:

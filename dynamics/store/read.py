@@ -11,6 +11,8 @@ from dynamics.store.layout import COLUMNS, DONE, FAILED
 from dynamics.store.place import Where, open_zarr, place_of, reading
 from dynamics.store.tree import check_root
 
+_FIRST = ("status", "step")
+
 
 def open_group(where: Where, *, mode: Literal["r", "r+"] = "r") -> zarr.Group:
     """Open the root group of a store, unsorted and with incomplete steps.
@@ -48,27 +50,31 @@ def open_group(where: Where, *, mode: Literal["r", "r+"] = "r") -> zarr.Group:
 
 def steps(root: zarr.Group) -> dict[int, int]:
     """Return the row of every step in the table of checkpoints."""
-    return {int(step): row for row, step in enumerate(root["checkpoints/step"][:])}
+    found = root["checkpoints/step"][:].tolist()
+    return {step: row for row, step in enumerate(found) if step >= 0}  # -1: not written yet
 
 
 def statuses(root: zarr.Group) -> dict[int, str]:
     """Return the status of every step in the table of checkpoints."""
-    table = root["checkpoints"]
-    return dict(zip(map(int, table["step"][:]), map(str, table["status"][:])))
+    return {step: row["status"] for step, row in records(root, "status").items()}
 
 
 def failures(where: Where) -> dict[int, str]:
     """Return why each failed step of a store failed, in order of step."""
-    table = open_group(where)["checkpoints"]
-    rows = zip(table["step"][:], table["status"][:], table["error"][:])
-    return {int(step): str(error) for step, status, error in sorted(rows) if status == FAILED}
+    rows = records(open_group(where), "status", "error")
+    return {step: row["error"] for step, row in sorted(rows.items()) if row["status"] == FAILED}
 
 
-def records(root: zarr.Group) -> dict[int, dict[str, Any]]:
-    """Return every row of the table of checkpoints by its step; each column is read once."""
-    columns = {name: root[f"checkpoints/{name}"][:].tolist() for name in COLUMNS}
+def records(root: zarr.Group, *names: str) -> dict[int, dict[str, Any]]:
+    """Return every row of the table of checkpoints by its step, in order of arrival.
+
+    Each column is read once, the status first: it is what a writer sets last. All columns but the
+    status and the step are left out where others are named.
+    """
+    wanted = ("status", "step", *(name for name in names or COLUMNS if name not in _FIRST))
+    columns = {name: root[f"checkpoints/{name}"][:].tolist() for name in wanted}
     rows = (dict(zip(columns, values)) for values in zip(*columns.values()))
-    return {row["step"]: row for row in rows}
+    return {row["step"]: row for row in rows if row["step"] >= 0}
 
 
 def controls(where: Where) -> dict[int, str]:

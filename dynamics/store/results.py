@@ -90,8 +90,15 @@ def begin_result(
 
 def committed(group: zarr.Group) -> dict[int, str]:
     """Return the steps whose results are complete, with the content hash of their checkpoint."""
-    pairs = zip(group["step"][:], group["checkpoint"][:])
-    return {int(step): str(source) for step, source in pairs if source}
+    sources = group["checkpoint"][:]  # before the steps: it is what is written last
+    return {int(step): str(source) for step, source in zip(group["step"][:], sources) if source}
+
+
+def row_of(group: zarr.Group, step: int) -> tuple[int, int]:
+    """Return a step's row in a group of results, a new one where it has none, and how many are."""
+    known = group["step"][:].tolist()
+    rows = {step: row for row, step in enumerate(known)}
+    return rows.get(step, len(known)), len(known)
 
 
 def write_result(
@@ -124,10 +131,9 @@ def write_result(
     """
     objectlock.check(name_of(group))
     with writing(group):
-        rows = {int(s): row for row, s in enumerate(group["step"][:])}
-        row = rows.get(step, len(rows))
-        total = max(len(rows), row + 1)
-        if row < len(rows):
+        row, count = row_of(group, step)
+        total = max(count, row + 1)
+        if row < count:
             group["checkpoint"][row] = ""
         for name, (dims, array) in values.items():
             array = np.asarray(array)
@@ -145,7 +151,7 @@ def write_result(
             resize(group[name], total)
             group[name][row] = array
         resize(group["checkpoint"], total)
-        if row == len(rows):
+        if row == count:
             resize(group["step"], total)
             group["step"][row] = step
         group["checkpoint"][row] = checkpoint

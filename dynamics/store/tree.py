@@ -62,14 +62,18 @@ def check_root(where: object, attrs: dict[str, Any] | None) -> None:
 
 
 class _Stored(BackendArray):
-    """A zarr array as xarray reads it piece by piece, its rows chosen and sorted."""
+    """A zarr array as xarray reads it piece by piece, its steps chosen and sorted."""
 
     def __init__(self, seen: Snapshot, path: str, rows: np.ndarray | None):
+        node = seen.nodes[path]
         self.seen, self.path, self.rows = seen, path, rows
-        shape = tuple(seen.nodes[path]["shape"])
-        self.shape = shape if rows is None else (len(rows), *shape[1:])
-        kind = seen.nodes[path]["data_type"]
-        self.dtype = np.dtype(object if kind == "string" else kind)
+        dims = node.get("dimension_names") or ()
+        self.chosen = [rows is not None and dim in ("step", "step_other") for dim in dims]
+        self.shape = tuple(
+            len(rows) if chosen and rows is not None else size
+            for size, chosen in zip(node["shape"], self.chosen)
+        )
+        self.dtype = np.dtype(object if node["data_type"] == "string" else node["data_type"])
 
     def __getitem__(self, key: Any) -> Any:
         return indexing.explicit_indexing_adapter(
@@ -77,8 +81,10 @@ class _Stored(BackendArray):
         )
 
     def _read(self, key: tuple) -> Any:
-        if self.rows is not None and key:
-            key = (_as_slice(self.rows[key[0]]), *key[1:])
+        key = tuple(
+            _as_slice(self.rows[part]) if chosen and self.rows is not None else part
+            for part, chosen in zip(key, self.chosen)
+        )
         array = self.seen.array(self.path)
         simple = all(isinstance(part, (int, np.integer, slice)) for part in key)
         found = array[key] if simple else array.oindex[key]
@@ -107,16 +113,12 @@ def _variable(seen: Snapshot, path: str, rows: np.ndarray | None) -> xr.Variable
     dims = tuple(node.get("dimension_names") or ())  # an array of a single value has none
     chunks = tuple(node["chunk_grid"]["configuration"]["chunk_shape"])
     encoding = {"chunks": chunks, "preferred_chunks": dict(zip(dims, chunks))}
-    chosen = rows if dims[:1] == ("step",) else None
     values: Any = seen.values.get(path)
     if values is None:
-        values = indexing.LazilyIndexedArray(_Stored(seen, path, chosen))
-        if dims[1:2] == ("step_other",) and rows is not None:
-            key = (slice(None), rows, *(slice(None) for _ in dims[2:]))
-            values = values[indexing.OuterIndexer(key)]
-        values = indexing.CopyOnWriteArray(indexing.MemoryCachedArray(values))
-    elif chosen is not None:
-        values = values[chosen]
+        lazy = indexing.LazilyIndexedArray(_Stored(seen, path, rows))
+        values = indexing.CopyOnWriteArray(indexing.MemoryCachedArray(lazy))
+    elif rows is not None and dims == ("step",):
+        values = values[rows]
     return xr.Variable(dims, values, node["attributes"], encoding)
 
 
@@ -128,21 +130,20 @@ def _visible_rows(seen: Snapshot, path: str, arrays: list[str]) -> np.ndarray | 
     if f"{at}/step" not in seen.values:
         return None
     steps = seen.values[f"{at}/step"]
-    counts = steps >= 0  # rows whose step is not written yet hold -1
-    for marker, right in ((f"{start}checkpoints/status", True), (f"{path}/checkpoint", False)):
-        if room == "checkpoints" or marker not in seen.values:
-            continue
-        if right and not (room == "activations" or start):
-            continue
-        found = seen.values[marker]
-        counts[len(found) :] = False
-        counts[: len(found)] &= (
-            (found[: len(steps)] == DONE) if right else found[: len(steps)] != ""
-        )
+    counts = steps >= 0  # a row whose step is not written yet holds -1
+    if room == "activations" or (start and room != "checkpoints"):
+        counts &= _filled(seen.values[f"{start}checkpoints/status"] == DONE, len(steps))
+    elif f"{path}/checkpoint" in seen.values:
+        counts &= _filled(seen.values[f"{path}/checkpoint"] != "", len(steps))
     # While a writer lengthens the arrays one after the other, some are longer than others.
     counts[seen.shortest(arrays) :] = False
     rows = np.flatnonzero(counts)
     return rows[np.argsort(steps[rows], kind="stable")]
+
+
+def _filled(counts: np.ndarray, size: int) -> np.ndarray:
+    """Return what counts with a length of `size`: what is beyond the end does not count."""
+    return np.concatenate([counts, np.zeros(max(0, size - len(counts)), bool)])[:size]
 
 
 def _as_slice(rows: Any) -> Any:
