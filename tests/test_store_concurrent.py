@@ -8,8 +8,8 @@ from dynamics import store
 
 STIMULI, CATEGORIES, NEUROIDS = ["a", "b", "c"], ["x", "x", "y"], 7
 LAYERS = ["first", "second", "third"]
-STEPS = [int(step) for step in np.random.default_rng(0).permutation(150)]
-BATCH = 15  # a crawl that looks for new checkpoints finds so many each time
+STEPS = [int(step) for step in np.random.default_rng(0).permutation(90)]
+BATCH = 6  # a crawl that looks for new checkpoints finds so many each time
 
 
 def activations(step):
@@ -113,12 +113,13 @@ def test_a_reader_beside_a_writer_sees_whole_steps_and_never_an_error(tmp_path):
                 check_activations(tree["controls"], dim="control")
             steps = tree["checkpoints/step"].to_numpy().tolist()
             assert steps == sorted(set(steps)) and set(steps) <= set(STEPS)
-            found = store.summarise(path)
-            assert found.done >= seen[-1][0] and found.failed == 0
-            assert store.verify(path) == {}
+            if len(seen) % 5 == 0:  # slower than opening: not every time
+                found = store.summarise(path)
+                assert found.done >= seen[-1][0] and found.failed == 0
+                assert store.verify(path) == {}
     finally:
         stop.set()
         writer.join(60)
     assert writer.exitcode == 0
     assert seen == sorted(seen)  # what is committed stays
-    assert len(set(seen)) > 5, f"too few states were seen: {seen}"
+    assert len(set(seen)) > 3 and seen[-1][1], f"too few states were seen: {seen}"
