@@ -68,7 +68,7 @@ def check_activations(tree, dim="step"):
 
 
 def check_results(tree):
-    table = tree["results"]
+    table = {node.path.removeprefix("/results/"): node for node in tree["results"].subtree}
     if "brain/ridge" in table and "score" in table["brain/ridge"].data_vars:
         found = table["brain/ridge"].to_dataset()
         steps = found["step"].to_numpy().tolist()
@@ -84,7 +84,7 @@ def check_results(tree):
 
 
 def check_pairs(tree):
-    if "self/cka" not in tree["results"]:
+    if "self" not in tree["results"] or "cka" not in tree["results/self"]:
         return
     found = tree["results/self/cka"].to_dataset()
     if "similarity" not in found:
