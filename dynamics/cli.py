@@ -221,6 +221,8 @@ def status(store: Store) -> None:
     if found.done:
         left = f"; about {found.seconds_left:.0f} s left" if found.pending else ""
         out.print(f"{found.seconds_per_step:.2f} s a step{left}")
+    if controls := room.controls(place):
+        out.print(f"{len(controls)} untrained networks as controls")
     for step, error in room.failures(place).items():
         out.print(f"failed: step {step}: {error}", soft_wrap=True, markup=False)
 
@@ -230,25 +232,37 @@ def verify(store: Store) -> None:
     """Compare every done step with the hash taken when it was written."""
     from dynamics import store as room
 
-    faults = room.verify(_place(store))
-    for step, fault in faults.items():
-        out.print(f"step {step} {fault}: mend it with", soft_wrap=True, markup=False)
-        out.print(f"  dynamics redo {store} --step {step}", soft_wrap=True, markup=False)
-    if faults:
+    place = _place(store)
+    found = {"step": room.verify(place), "control": room.verify_controls(place)}
+    for kind, faults in found.items():
+        for number, fault in faults.items():
+            out.print(f"{kind} {number} {fault}: mend it with", soft_wrap=True, markup=False)
+            out.print(f"  dynamics redo {store} --{kind} {number}", soft_wrap=True, markup=False)
+    if any(found.values()):
         raise typer.Exit(FAILED_CHECKPOINTS)
-    out.print(f"{room.summarise(_place(store)).done} steps verified: all sound")
+    controls = room.controls(place)
+    more = f" and {len(controls)} controls" if controls else ""
+    out.print(f"{room.summarise(place).done} steps{more} verified: all sound")
 
 
 @app.command()
 def redo(
     store: Store,
-    step: Annotated[list[int], typer.Option(help="training step; may be given again")],
+    step: Annotated[
+        list[int] | None, typer.Option(help="training step; may be given again")
+    ] = None,
+    control: Annotated[
+        list[int] | None, typer.Option(help="number of an untrained network; may be given again")
+    ] = None,
 ) -> None:
     """Mark steps to be done again by the next crawl."""
     from dynamics import store as room
 
-    room.redo(_place(store), step)
-    out.print(f"marked: {', '.join(map(str, step))}; `dynamics crawl CONFIG` does them again")
+    if not step and not control:
+        raise ValueError("nothing to do again: give `--step` or `--control`")
+    room.redo(_place(store), step or [], untrained=control or [])
+    marked = ", ".join([*map(str, step or []), *(f"control {number}" for number in control or [])])
+    out.print(f"marked: {marked}; `dynamics crawl CONFIG` does them again")
 
 
 @app.command()

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -426,3 +427,24 @@ def test_a_device_that_is_not_there_is_one_sentence(content):
     with pytest.raises(ValueError, match="device 'cuda:7' is not on this machine"):
         crawl.crawl(sweep, advance=silent)
     assert not sweep.store.exists()
+
+
+def test_a_damaged_control_is_found_and_done_again(content):
+    checkpoint = next(
+        path for path in Path(content["checkpoints"]).iterdir() if "=0.ckpt" in str(path)
+    )
+    checkpoint.unlink()  # a run without a step 0
+    sweep = sweep_of(content, untrained=2)
+    crawl.crawl(sweep, advance=silent)
+    assert store.verify_controls(sweep.store) == {}
+    before = store.read_activations(sweep.place / "controls", 1)
+    group = store.open_group(sweep.store, mode="r+")
+    group["controls/activations/layer1/activation"][1, 0, 0] = 7.0
+    assert store.verify_controls(sweep.store) == {1: "holds other values than were committed"}
+    with pytest.raises(ValueError, match="no untrained network 9: it has 0, 1"):
+        store.redo(sweep.store, [], untrained=[9])
+    store.redo(sweep.store, [], untrained=[1])
+    crawl.crawl(sweep, advance=silent)
+    assert store.verify_controls(sweep.store) == {}
+    again = store.read_activations(sweep.place / "controls", 1)
+    assert all(np.array_equal(again[layer], before[layer]) for layer in before)

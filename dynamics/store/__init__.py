@@ -17,7 +17,7 @@ written for it; `open` drops the others and sorts the rest.
 from __future__ import annotations
 
 from dynamics.store.activations import begin, begin_controls, commit, plan, write_activations
-from dynamics.store.health import Summary, redo, summarise, verify
+from dynamics.store.health import Summary, redo, summarise, verify, verify_controls
 from dynamics.store.layout import DONE, FAILED, PENDING, package_version
 from dynamics.store.lock import lock, unlock
 from dynamics.store.pairs import write_pairs
@@ -74,6 +74,7 @@ __all__ = [
     "summarise",
     "unlock",
     "verify",
+    "verify_controls",
     "write_activations",
     "write_constant",
     "write_label",

@@ -11,8 +11,8 @@ import numpy as np
 from dynamics.store.activations import content_hash
 from dynamics.store.layout import DONE, FAILED, PENDING
 from dynamics.store.lock import lock
-from dynamics.store.place import Where, reading, sizes_of, writing
-from dynamics.store.read import layer_names, open_group, records, steps
+from dynamics.store.place import Where, place_of, reading, sizes_of, writing
+from dynamics.store.read import controls, layer_names, open_group, records, steps
 from dynamics.store.repository import save
 
 _CHUNK = re.compile(r"(^|/)activations/[^/]+/activation/c/")
@@ -125,7 +125,23 @@ def verify(where: Where) -> dict[int, str]:
     return faults
 
 
-def redo(where: Where, chosen: Sequence[int]) -> None:
+def verify_controls(where: Where) -> dict[int, str]:
+    """Do the same for the several untrained networks of a store.
+
+    Parameters
+    ----------
+    where : str, Path or Place
+        A store.
+
+    Returns
+    -------
+    dict of int to str
+        What is wrong with each bad one, by its number.
+    """
+    return verify(place_of(where) / "controls") if controls(where) else {}
+
+
+def redo(where: Where, chosen: Sequence[int], *, untrained: Sequence[int] = ()) -> None:
     """Mark steps as pending, so that the next crawl does them again.
 
     Parameters
@@ -134,23 +150,33 @@ def redo(where: Where, chosen: Sequence[int]) -> None:
         A store.
     chosen : sequence of int
         Training steps.
+    untrained : sequence of int
+        Numbers of untrained networks.
 
     Raises
     ------
     ValueError
-        If a step is not in the store; none is marked then.
+        If a step or network is not in the store; none is marked then.
     """
     with lock(where):
         root = open_group(where, mode="r+")
-        rows = steps(root)
-        if unknown := [step for step in chosen if step not in rows]:
-            raise ValueError(
-                f"store {where} has no step {unknown[0]}: it has {_some(sorted(rows))}"
-            )
+        tables = [(root, "step", chosen)]
+        if untrained:
+            if "controls/checkpoints" not in root:
+                raise ValueError(f"store {where} has no controls: its sweep asks for none")
+            tables.append((root["controls"], "untrained network", untrained))
+        for group, name, numbers in tables:
+            rows = steps(group)
+            if unknown := [number for number in numbers if number not in rows]:
+                raise ValueError(
+                    f"store {where} has no {name} {unknown[0]}: it has {_some(sorted(rows))}"
+                )
         with writing(root):
-            for step in chosen:
-                root["checkpoints/status"][rows[step]] = PENDING
-            save(root, f"redo {', '.join(map(str, chosen))}")
+            for group, _, numbers in tables:
+                rows = steps(group)
+                for number in numbers:
+                    group["checkpoints/status"][rows[number]] = PENDING
+            save(root, f"redo {', '.join(map(str, [*chosen, *untrained]))}")
 
 
 def _fault(root, row: int, expected: str) -> str:
