@@ -34,7 +34,9 @@ __version__ = package_version()
 _ROOMS = ("brains", "metrics", "models", "sounds", "emergence", "plots", "probes")
 
 
-def open(where: Where, *, options: Mapping[str, Any] | None = None) -> xr.DataTree:
+def open(
+    where: Where, *, group: str = "", options: Mapping[str, Any] | None = None
+) -> xr.DataTree:
     """Open a store; its datasets have the methods of ``dataset.dynamics``.
 
     Parameters
@@ -42,6 +44,8 @@ def open(where: Where, *, options: Mapping[str, Any] | None = None) -> xr.DataTr
     where : str or Path
         A store, such as ``store/demo.zarr``, ``s3://bucket/run.zarr``, ``run.zip`` or
         ``icechunk:///data/run``.
+    group : str
+        Look only into this one, such as ``results/<target>/<metric>``; by default into all.
     options : mapping, optional
         What a URL needs beyond the environment: credentials, endpoint.
 
@@ -58,7 +62,8 @@ def open(where: Where, *, options: Mapping[str, Any] | None = None) -> xr.DataTr
     from dynamics import store
 
     importlib.import_module("dynamics.accessor")  # registers `dataset.dynamics`
-    return store.open(where if options is None else store.Place(str(where), options))
+    place = where if options is None else store.Place(str(where), options)
+    return store.open(place, group=group)
 
 
 def __getattr__(name: str) -> Any:

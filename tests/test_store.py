@@ -153,3 +153,25 @@ def test_results_are_sorted_and_a_half_written_one_is_not_seen(tmp_path):
 def test_opening_nothing_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="no store at"):
         store.open(tmp_path / "none.zarr")
+
+
+def test_one_group_alone_is_what_it_is_in_the_whole_store(tmp_path):
+    path = tmp_path / "run.zarr"
+    root = store.begin(path, run="run", identity={})
+    store.plan(root, [(20, "b", 1), (10, "a", 1), (30, "c", 1)])
+    coordinates = {"layer": ("layer", ["one", "two"])}
+    group = store.begin_result(root, "brain", "ridge", identity={}, coordinates=coordinates)
+    for step in (20, 10):
+        values = np.full((3, 4), step, "float32")
+        names = {"stimuli": ["x", "y", "z"], "categories": ["a", "a", "b"]}
+        store.write_activations(root, step, {"one": values, "two": -values}, **names)
+        store.commit(root, step, status=store.DONE)
+        scores = {"score": (("layer",), np.array([step, -step], float))}
+        store.write_result(group, step, scores, checkpoint="hash")
+    whole = store.open(path)
+    for name in ("results/brain/ridge", "activations/two", "activations", "checkpoints"):
+        alone = store.open(path, group=name)
+        assert alone[name].to_dataset().identical(whole[name].to_dataset())
+    assert "checkpoints" not in store.open(path, group="results/brain/ridge")
+    with pytest.raises(KeyError, match="no group 'results/brain/rsa'"):
+        store.open(path, group="results/brain/rsa")

@@ -40,14 +40,19 @@ class Snapshot:
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     values: dict[str, np.ndarray] = field(default_factory=dict)
 
-    async def take(self) -> None:
-        """Read the store."""
+    async def take(self, only: str = "") -> None:
+        """Read the store, or of it one group with what is below and the coordinates above."""
         rooms = ("", "controls/")
         await asyncio.gather(*(self._read_marker(f"{room}checkpoints/status") for room in rooms))
-        await self._walk("")
+        parts = only.split("/")
+        for parent in ("/".join(parts[:depth]) for depth in range(len(parts) if only else 0)):
+            await self._read_node(parent)
+            if parent.endswith("activations"):
+                await self._read_coordinates(parent)
+        await self._walk(only)
 
     def groups(self) -> list[str]:
-        """Return the paths of all groups."""
+        """Return the paths of all groups that were read."""
         return [path for path, node in self.nodes.items() if node["node_type"] == "group"]
 
     def arrays(self, group: str) -> dict[str, str]:
@@ -98,6 +103,11 @@ class Snapshot:
             if name != "zarr.json" and not name.startswith(".")
         ]
         await asyncio.gather(*map(self._walk, below))
+
+    async def _read_coordinates(self, path: str) -> None:
+        known = str(self.nodes[path]["attributes"].get("coordinates", "")).split()
+        for name in {*known, "step", "stimulus", "time"}:
+            await self._read_marker(f"{path}/{name}")
 
     async def _read_marker(self, path: str) -> None:
         if await self._read_node(path):

@@ -20,13 +20,16 @@ from dynamics.store.place import Where, open_zarr, place_of, reading
 from dynamics.store.snapshot import Snapshot, strings
 
 
-def open(where: Where) -> xr.DataTree:
+def open(where: Where, *, group: str = "") -> xr.DataTree:
     """Open a store as a tree of datasets, complete steps only, in order of training.
 
     Parameters
     ----------
     where : str, Path or Place
         A store, such as ``store/demo.zarr``, ``s3://bucket/run.zarr`` or ``run.zip``.
+    group : str
+        Look only into this one, such as ``results/<target>/<metric>``, which is quicker; by
+        default into all.
 
     Returns
     -------
@@ -39,14 +42,18 @@ def open(where: Where) -> xr.DataTree:
     ------
     FileNotFoundError
         If there is no store.
+    KeyError
+        If the store has no such group.
     ValueError
         If what is there is not a store.
     """
-    place = place_of(where)
+    place, group = place_of(where), group.strip("/")
     with reading(place):
         seen = Snapshot(*open_zarr(place))
-        sync(seen.take())
+        sync(seen.take(group))
         check_root(place, seen.nodes[""]["attributes"] if "" in seen.nodes else None)
+        if group not in seen.groups():
+            raise KeyError(f"store {place} has no group {group!r}: open the whole to see which")
         datasets = {
             f"/{path}": _dataset(seen, path) for path in sorted(seen.groups(), key=seen.rank)
         }
