@@ -34,9 +34,7 @@ __version__ = package_version()
 _ROOMS = ("brains", "metrics", "models", "sounds", "emergence", "plots", "probes")
 
 
-def open(
-    where: Where, *, group: str = "", options: Mapping[str, Any] | None = None
-) -> xr.DataTree:
+def open(where: Where, *, group: str = "", options: Mapping[str, Any] | None = None) -> xr.DataTree:
     """Open a store; its datasets have the methods of ``dataset.dynamics``.
 
     Parameters
