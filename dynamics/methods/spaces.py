@@ -161,10 +161,8 @@ def cka(
     orders: np.ndarray | None = None,
 ) -> Variables:
     """Compare spaces by linear centred kernel alignment, debiased by default."""
-    found = partial(metrics.cka_gram, debiased=debiased)
-    values = _from_grams(found, metrics.gram, layers, target, by, halves)
-    return values | _gram_null(
-        metrics.cka_gram, metrics.gram, layers, target, by, orders, debiased=debiased
+    return _from_grams(
+        metrics.cka_gram, metrics.gram, layers, target, by, halves, orders, debiased=debiased
     )
 
 
@@ -177,13 +175,8 @@ def procrustes(
     orders: np.ndarray | None = None,
 ) -> Variables:
     """Compare spaces after the best rotation: cosine of the Procrustes angle."""
-    angle = metrics.procrustes_gram
-    values = _from_grams(lambda K, L: np.cos(angle(K, L)), metrics.gram, layers, target, by, halves)
-    values |= _gram_null(angle, metrics.gram, layers, target, by, orders)
-    if "null_score" in values:
-        dims, null = values["null_score"]
-        values["null_score"] = (dims, np.cos(null))
-    return values
+    values = _from_grams(metrics.procrustes_gram, metrics.gram, layers, target, by, halves, orders)
+    return {name: (axes, np.cos(angle)) for name, (axes, angle) in values.items()}
 
 
 def mutual_knn(
@@ -196,10 +189,7 @@ def mutual_knn(
     orders: np.ndarray | None = None,
 ) -> Variables:
     """Count which part of the k nearest stimuli layer and brain share."""
-    values = _from_grams(
-        partial(metrics.mutual_knn_gram, k=k), _products, layers, target, by, halves
-    )
-    return values | _gram_null(metrics.mutual_knn_gram, _products, layers, target, by, orders, k=k)
+    return _from_grams(metrics.mutual_knn_gram, _products, layers, target, by, halves, orders, k=k)
 
 
 def svcca(
@@ -253,30 +243,27 @@ def _products(X: np.ndarray) -> np.ndarray:
 
 
 def _from_grams(
-    score: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    metric: Callable[..., np.ndarray],
     gram: Callable[[np.ndarray], np.ndarray],
     layers: Layers,
     target: Target,
     by: str,
     halves: np.ndarray | None,
+    orders: np.ndarray | None,
+    **arguments,
 ) -> Variables:
-    """Score Gram matrices of layers and groups of neuroids, and again on halves of the stimuli."""
+    """Compare Gram matrices of layers and groups of neuroids; again on halves, and shuffled."""
     K = np.stack([gram(X) for X in layers.values()])
     L = np.stack([gram(Y) for Y in _responses(target, by)])
-    values: Variables = {"score": (_AXES, np.asarray(score(K, L)))}
+    values: Variables = {"score": (_AXES, np.asarray(metric(K, L, **arguments)))}
     if halves is not None:
         kept = [rows[rows >= 0] for rows in halves]
-        again = [score(K[:, rows][:, :, rows], L[:, rows][:, :, rows]) for rows in kept]
+        again = [metric(K[:, rows][:, :, rows], L[:, rows][:, :, rows], **arguments)
+                 for rows in kept]  # fmt: skip
         values["resample_score"] = (("layer", "resample", "subject"), np.stack(again, 1))
+    if orders is not None:
+        values |= _null([metrics.gram_null(metric, K, each, orders, **arguments) for each in L])
     return values
-
-
-def _gram_null(metric, gram, layers, target, by, orders, **arguments) -> Variables:
-    if orders is None:
-        return {}
-    K = np.stack([gram(X) for X in layers.values()])
-    responses = _responses(target, by)
-    return _null([metrics.gram_null(metric, K, gram(Y), orders, **arguments) for Y in responses])
 
 
 def _canonical(
