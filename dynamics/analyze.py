@@ -1,7 +1,8 @@
 """Store x target x metric -> results, in parallel.
 
-One task is one training step: a worker reads the step's activations from the store, and every
-layer's Gram matrix is made once for all neuroids and alphas. Only this process writes.
+One task is one training step against one target by one metric: a worker reads the step's
+activations from the store, and every layer's Gram matrix is made once for all neuroids and
+alphas. Only this process writes.
 """
 
 from __future__ import annotations
