@@ -249,8 +249,9 @@ class Attention(nn.Module):
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Attend over x (batch, time, width); `mask` (batch, 1, 1, time) is True where valid."""
+        # Dense, without which torch takes a slow way of attending.
         q, k, v = (
-            projection(x).unflatten(-1, (self.dim, self.heads)).permute(0, 3, 1, 2)
+            projection(x).unflatten(-1, (self.dim, self.heads)).permute(0, 3, 1, 2).contiguous()
             for projection in (self.wq, self.wk, self.wv)
         )
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
