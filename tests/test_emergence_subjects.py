@@ -102,3 +102,24 @@ def test_intervals_cover_what_they_speak_of(over, true):
         hits += bool(found["lower"] <= truth <= found["upper"])
     # Three Monte-Carlo errors below .95; above .985 it would be far too wide.
     assert 0.95 - 3 * np.sqrt(0.95 * 0.05 / number) < hits / number <= 0.985, hits / number
+
+
+def test_the_best_layer_is_as_sure_as_the_difference_of_two_layers_is():
+    rng = np.random.default_rng(6)
+    one, again = people(rng, 5, between=0.0, noise=0.01)
+    other, others = people(rng, 5, between=0.0, noise=0.01)
+    # People differ in how much better the second layer is, by more than stimuli do.
+    better = xr.DataArray([0.14, -0.09, 0.12, -0.05, 0.08], dims="subject")
+    layers = xr.DataArray(["a", "b"], dims="layer", name="layer")
+    curve = xr.concat([one, other + better], layers, coords="minimal")
+    halves = xr.concat([again, others + better], layers, combine_attrs="override")
+    both = emergence.with_subjects(curve, halves)
+    stimuli = curve.mean("subject"), halves.mean("subject", keep_attrs=True)
+    for mean, cloud in (stimuli, both):
+        scheme = emergence.Scheme.of(cloud)
+        apart = mean.diff("layer", label="lower").isel(layer=0)
+        error = scheme.error(cloud.diff("layer", label="lower").isel(layer=0))
+        t = stats.t(scheme.freedom(cloud.sizes["resample"]))
+        found = emergence.best_layer(mean, cloud, draws=4000)["support"].sel(layer="b")
+        # 4,000 draws have a Monte-Carlo error of .008, and all steps share them.
+        np.testing.assert_allclose(found, t.cdf(apart / error), atol=0.03)

@@ -7,6 +7,7 @@ most 5 % of flat curves are called rising at any step at all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -69,7 +70,7 @@ def onset_test(
             return noise.largest(scores - scores[0], cloud - cloud[:, :1])
         return noise.largest(scores - start, cloud)
 
-    statistic, p = _each_step(test, way * curve, way * resampled, own)
+    statistic, p = _curve_by_curve(test, way * curve, way * resampled, own, each_step=2)
     return _verdict(statistic, p, curve, level)
 
 
@@ -109,15 +110,7 @@ def decline_test(
         critical, errors = noise.critical(cloud - cloud[:, [last]], 1 - level)
         return np.nanmax(contrast), np.nanmax(contrast - critical * errors), np.nanmin(p)
 
-    decline, lower, p = xr.apply_ufunc(
-        test,
-        way * curve,
-        way * resampled,
-        input_core_dims=[["step"], ["resample", "step"]],
-        output_core_dims=[[], [], []],
-        vectorize=True,
-        output_dtypes=[float] * 3,
-    )
+    decline, lower, p = _curve_by_curve(test, way * curve, way * resampled, single=3)
     status = xr.where(p.isnull(), MISSING, xr.where(p <= level, "declines", "no decline"))
     return xr.Dataset(
         {
@@ -171,15 +164,7 @@ def peak_range(
         ]
         return (steps[may[0]], steps[may[-1]]) if may else (np.nan, np.nan)
 
-    lower, upper = xr.apply_ufunc(
-        limits,
-        way * curve,
-        way * resampled,
-        input_core_dims=[["step"], ["resample", "step"]],
-        output_core_dims=[[], []],
-        vectorize=True,
-        output_dtypes=[float] * 2,
-    )
+    lower, upper = _curve_by_curve(limits, way * curve, way * resampled, single=2)
     estimate = curves.peak(way * curve)["peak_step"]
     return xr.Dataset({"estimate": estimate, "lower": lower, "upper": upper}).assign_attrs(
         statistic="peak_step", confidence=confidence
@@ -231,14 +216,7 @@ def onset_test_subjects(
         p = (largest[:, None] >= statistic - 1e-9).mean(0)
         return statistic, np.where(np.isnan(statistic), np.nan, p)
 
-    statistic, p = xr.apply_ufunc(
-        test,
-        way * curve,
-        input_core_dims=[[dim, "step"]],
-        output_core_dims=[["step"], ["step"]],
-        vectorize=True,
-        output_dtypes=[float, float],
-    )
+    statistic, p = _curve_by_curve(test, way * curve, units=dim, each_step=2)
     return _verdict(statistic, p, curve.mean(dim), level)
 
 
@@ -246,14 +224,9 @@ class _Noise:
     """Draws of what the contrasts would do by chance, the same draws for every curve."""
 
     def __init__(self, resampled: xr.DataArray, draws: int, seed: int):
-        rng = np.random.default_rng(seed)
-        self.scheme = Scheme.of(resampled)
-        self.freedom = self.scheme.freedom(resampled.sizes["resample"])
-        off = resampled.sizes["resample"] // (2 if self.scheme.paired else 1)
-        self.divisor = self.scheme.divisor(resampled.sizes["resample"])
-        self.mix = rng.standard_normal((draws, off)) / np.sqrt(self.divisor)
-        # The errors are estimated from as many deviations: a t distribution, not a normal one.
-        self.scale = np.sqrt(rng.chisquare(self.freedom, size=draws) / self.freedom)
+        self.scheme, number = Scheme.of(resampled), resampled.sizes["resample"]
+        self.divisor = self.scheme.divisor(number)
+        self.mix = self.scheme.mixing(number, draws=draws, seed=seed)
 
     def errors(self, cloud: np.ndarray) -> np.ndarray:
         """Return standard errors (steps,) of contrasts (resamples, steps)."""
@@ -266,7 +239,7 @@ class _Noise:
         if not use.any():
             return np.zeros(len(self.mix))
         standard = self.scheme.deviations(cloud)[:, use] / errors[use]
-        return (self.mix @ standard).max(1) / self.scale
+        return (self.mix @ standard).max(1)
 
     def largest(self, contrast: np.ndarray, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return standardised contrasts and their adjusted p values, (steps,) each."""
@@ -296,16 +269,24 @@ def _t_values(mean: np.ndarray, gains: np.ndarray, number: int) -> np.ndarray:
     return np.divide(mean, errors, out=np.full(len(mean), np.nan), where=errors > 1e-12)
 
 
-def _each_step(test, curve, resampled, own):
+def _curve_by_curve(
+    function: Callable,
+    *arrays: xr.DataArray,
+    units: str = "resample",
+    each_step: int = 0,
+    single: int = 0,
+) -> tuple[xr.DataArray, ...]:
+    """Call a function of single curves (step,) and clouds (units, step).
+
+    It returns so many arrays with a value at each step, or so many single values.
+    """
     return xr.apply_ufunc(
-        test,
-        curve,
-        resampled,
-        own,
-        input_core_dims=[["step"], ["resample", "step"], []],
-        output_core_dims=[["step"], ["step"]],
+        function,
+        *arrays,
+        input_core_dims=[[d for d in (units, "step") if d in each.dims] for each in arrays],
+        output_core_dims=[["step"]] * each_step + [[]] * single,
         vectorize=True,
-        output_dtypes=[float, float],
+        output_dtypes=[float] * (each_step + single),
     )
 
 

@@ -7,11 +7,17 @@ import xarray as xr
 from scipy import stats
 
 from dynamics.emergence.intervals import aligned
-from dynamics.emergence.resamples import Scheme
+from dynamics.emergence.resamples import Scheme, drawn_curves
 
 
 def best_layer(
-    curve: xr.DataArray, resampled: xr.DataArray, *, confidence: float = 0.95, dim: str = "layer"
+    curve: xr.DataArray,
+    resampled: xr.DataArray,
+    *,
+    confidence: float = 0.95,
+    dim: str = "layer",
+    draws: int = 400,
+    seed: int = 0,
 ) -> xr.Dataset:
     """Find the best layer at every step, and whether it moves with training.
 
@@ -27,13 +33,18 @@ def best_layer(
         Coverage of the slope's interval.
     dim : str
         Name of that dimension.
+    draws : int
+        How many sets of curves are drawn for `support`.
+    seed : int
+        Seed of the draws.
 
     Returns
     -------
     xarray.Dataset
         `best` (step): index of the best layer, -1 where nothing is known; `support` (step,
-        layer): part of the resamples in which that layer is best; `centre` (step); `slope` in
-        layers a decade with `lower`, `upper` and `p`.
+        layer): part of what the curves on another sample might have been in which that layer is
+        best (single resamples deviate by more than the full sample does, or by one source of
+        error at a time); `centre` (step); `slope` in layers a decade with `lower`, `upper`, `p`.
     """
     curve, resampled = aligned(curve, resampled)
     scheme = Scheme.of(resampled)
@@ -42,8 +53,8 @@ def best_layer(
     index = xr.DataArray(np.arange(number), dims=dim, coords=names)
     known = curve.notnull().any(dim)
     best = curve.fillna(-np.inf).argmax(dim).where(known, -1)
-    winners = resampled.fillna(-np.inf).argmax(dim)
-    support = (winners == index).mean("resample").where(known)
+    drawn = drawn_curves(curve, resampled, draws=draws, seed=seed)
+    support = (drawn.fillna(-np.inf).argmax(dim) == index).mean("draw").where(known)
     x = xr.DataArray(np.log10(1 + curve["step"].to_numpy()), dims="step")
 
     def centre(scores: xr.DataArray) -> xr.DataArray:

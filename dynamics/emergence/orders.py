@@ -14,7 +14,7 @@ from scipy import stats
 
 from dynamics.emergence.comparisons import check_comparable
 from dynamics.emergence.intervals import STATISTICS, aligned
-from dynamics.emergence.resamples import Scheme
+from dynamics.emergence.resamples import drawn_curves
 
 
 def order(
@@ -75,34 +75,6 @@ def order(
             "before": before.assign_attrs(description="part before the other", units="1"),
         }
     ).assign_attrs(statistic=statistic, confidence=confidence, draws=draws, seed=seed)
-
-
-def drawn_curves(
-    curve: xr.DataArray, resampled: xr.DataArray, *, draws: int = 400, seed: int = 0
-) -> xr.DataArray:
-    """Draw what the curves on another sample might have been.
-
-    Parameters
-    ----------
-    curve, resampled : xarray.DataArray
-        As `dynamics.emergence.intervals.aligned` returns them.
-    draws : int
-        How many.
-    seed : int
-        Seed of the draws.
-
-    Returns
-    -------
-    xarray.DataArray
-        With a dimension `draw`: a multivariate t distribution around the curves.
-    """
-    rng = np.random.default_rng(seed)
-    scheme, number = Scheme.of(resampled), resampled.sizes["resample"]
-    off = xr.DataArray(scheme.deviations(resampled.to_numpy()), dims=resampled.dims)
-    freedom = scheme.freedom(number)
-    mix = rng.standard_normal((draws, off.sizes["resample"])) / np.sqrt(scheme.divisor(number))
-    mix /= np.sqrt(rng.chisquare(freedom, size=(draws, 1)) / freedom)
-    return curve + xr.dot(xr.DataArray(mix, dims=("draw", "resample")), off, dim="resample")
 
 
 def _ranks(values: xr.DataArray, dim: str) -> xr.DataArray:

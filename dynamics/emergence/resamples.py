@@ -100,6 +100,30 @@ class Scheme(NamedTuple):
             return np.sqrt(self.spread) * (values[0::2] - values[1::2]) / 2
         return np.sqrt(self.spread) * (values - values.mean(0))
 
+    def mixing(self, resamples: int, *, draws: int, seed: int) -> np.ndarray:
+        """Draw weights that make chance deviations of those of so many resamples.
+
+        Parameters
+        ----------
+        resamples : int
+            How many resamples there are.
+        draws : int
+            How many deviations to make.
+        seed : int
+            Seed of the weights.
+
+        Returns
+        -------
+        array of shape (draws, resamples or pairs)
+            Weights on `deviations`. As variances are estimated from as many deviations only, the
+            sums have a multivariate t distribution and not a normal one.
+        """
+        rng = np.random.default_rng(seed)
+        number = resamples // 2 if self.paired else resamples
+        mix = rng.standard_normal((draws, number)) / np.sqrt(self.divisor(resamples))
+        freedom = self.freedom(resamples)
+        return mix / np.sqrt(rng.chisquare(freedom, size=(draws, 1)) / freedom)
+
     def of_values(self, values: xr.DataArray) -> xr.DataArray:
         """Deviations as `deviations`, of labelled values; missing ones are left out.
 
@@ -162,6 +186,35 @@ class Scheme(NamedTuple):
         one, other = (values.isel(resample=slice(side, None, 2)) for side in (0, 1))
         never = xr.concat([one.isnull(), other.isnull()], "resample")
         return both.fillna(xr.where(never, np.inf, estimate))
+
+
+def drawn_curves(
+    curve: xr.DataArray, resampled: xr.DataArray, *, draws: int = 400, seed: int = 0
+) -> xr.DataArray:
+    """Draw what the curves on another sample might have been, whole sets of curves at once.
+
+    Parameters
+    ----------
+    curve, resampled : xarray.DataArray
+        As `dynamics.emergence.intervals.aligned` returns them.
+    draws : int
+        How many.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    xarray.DataArray
+        With a dimension `draw`: a multivariate t distribution around the curves. Resamples
+        without a score are left out of that score's deviations; NaN where none has one.
+    """
+    found, number = Scheme.of(resampled), resampled.sizes["resample"]
+    off = xr.DataArray(found.deviations(resampled.to_numpy()), dims=resampled.dims)
+    known = off.notnull().sum("resample")
+    scale = (off.sizes["resample"] / known.where(known > 0)) ** 0.5
+    mix = found.mixing(number, draws=draws, seed=seed)
+    drawn = xr.dot(xr.DataArray(mix, dims=("draw", "resample")), off.fillna(0.0), dim="resample")
+    return curve + drawn * scale
 
 
 def stabilised(curve: xr.DataArray, resampled: xr.DataArray) -> xr.DataArray:

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from dynamics.emergence.curves import (
-    area,
-    ceiling_fraction,
-    gain,
-    half_time,
-    onset,
-    peak,
-    plateau,
-    plateau_step,
-)
+from dynamics.emergence import curves
 
 
 def summarize(
@@ -45,20 +36,20 @@ def summarize(
         arguments allow.
     """
     when = {
-        "onset": onset(curve, decades=decades),
-        "half_time": half_time(curve, decades=decades),
-        "plateau_step": plateau_step(curve, decades=decades),
+        "onset": curves.onset(curve, decades=decades),
+        "half_time": curves.half_time(curve, decades=decades),
+        "plateau_step": curves.plateau_step(curve, decades=decades),
     }
     found = xr.Dataset({name: value.drop_vars("status") for name, value in when.items()})
     for name, value in when.items():
         found[f"{name}_status"] = value["status"].drop_vars("status")
-    top = peak(curve).rename(score="peak")
+    top = curves.peak(curve).rename(score="peak")
     found = found.merge(top, compat="override")
-    found["plateau"] = plateau(curve, decades=decades)
-    found["gain"] = gain(curve)
-    found["area"] = area(curve)
+    found["plateau"] = curves.plateau(curve, decades=decades)
+    found["gain"] = curves.gain(curve)
+    found["area"] = curves.area(curve)
     if baseline is not None:
-        found["gain_over_baseline"] = gain(curve, baseline=baseline)
+        found["gain_over_baseline"] = curves.gain(curve, baseline=baseline)
     if ceiling is not None:
-        found["ceiling_fraction"] = ceiling_fraction(curve, ceiling)
+        found["ceiling_fraction"] = curves.ceiling_fraction(curve, ceiling)
     return found

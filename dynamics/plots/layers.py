@@ -15,9 +15,9 @@ from dynamics.plots.style import panel, styled
 
 @styled
 def plot_best_layer(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
-    """Draw the best layer at every step over how often resamples agree, and the profile's centre.
+    """Draw the best layer at every step over how sure it is, and the centre of the profile.
 
-    Shading is the part of the resamples in which a layer is the best one. The best layer jumps
+    Shading is how often a layer is the best one before other stimuli. The best layer jumps
     between layers that are nearly equal, so the line through the centre of the profile and its
     drift, in layers a decade with an interval of 95 %, say whether the profile moves.
 
@@ -49,7 +49,7 @@ def plot_best_layer(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         bar = ax.figure.colorbar(
             mesh, ax=ax, pad=0.02, aspect=25, boundaries=np.linspace(0, 1, 101)
         )
-        bar.set_label("Part of resamples\nin which it is best")
+        bar.set_label("How often it would\nbe the best layer")
         bar.set_ticks([0, 0.25, 0.5, 0.75, 1])
         bar.outline.set_linewidth(0.4)
     ax.plot(

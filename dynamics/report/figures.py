@@ -172,8 +172,7 @@ def _of_result(tree: xr.DataTree, result: Result, curves: list[Curve]) -> Iterat
         yield Plan(
             partial(plots.plot_best_layer, data),
             f"Chart of the best layer at every step. {said}",
-            "The best layer at every step, how often resamples agree, and the centre of the layer "
-            "profile.",
+            "The best layer at every step, how sure that is, and the centre of the layer profile.",
             name,
         )
         yield Plan(
