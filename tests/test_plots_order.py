@@ -4,6 +4,7 @@ import xarray as xr
 from plots_results import LAYERS, STEPS, results, without
 
 from dynamics import emergence, plots
+from dynamics.averages import average
 
 
 def drawn(ax):
@@ -118,3 +119,24 @@ def test_one_step_and_no_resamples_still_have_a_best_layer():
     assert of_label(plots.plot_best_layer(results().isel(step=[5])), "best layer").get_ydata() == 1
     ax = plots.plot_best_layer(results().drop_vars("resample_score"))
     assert (of_label(ax, "best layer").get_ydata()[3:] == 1).all()
+
+
+@pytest.mark.parametrize("people, over", [(False, "stimuli"), (True, "stimuli and subjects")])
+def test_a_forest_and_a_drift_say_what_their_intervals_are_over(people, over):
+    data = results() if people else results().drop_vars("subject")
+    assert f"(lines: 95 % over {over})" in plots.plot_order(data).get_xlabel()
+    assert f"(95 % over {over})" in plots.plot_best_layer(data).get_title()
+    by_region = plots.plot_order(data, by="region", confidence=0.9)
+    assert f"(lines: 90 % over {over})" in by_region.get_xlabel()
+    # The limits are those of the resamples that the words name.
+    pair = [average(data[name], by="subject" if people else None).assign_attrs(data[name].attrs)
+            for name in ("score", "resample_score")]  # fmt: skip
+    found = emergence.interval(*(emergence.with_subjects(*pair) if people else pair))
+    spans = drawn(plots.plot_order(data))[1]
+    np.testing.assert_allclose(sorted(low for low, _ in spans.values()), np.sort(found["lower"]))
+
+
+def test_groups_of_too_few_subjects_are_compared_over_stimuli_alone():
+    data = results()
+    few = data.assign_coords(region=("neuroid", ["core"] * 6 + ["belt"] * 2))
+    assert "(lines: 95 % over stimuli)" in plots.plot_order(few, by="region").get_xlabel()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.collections import PathCollection
-from plots_results import STEPS, probe, results, without
+from plots_results import STEPS, of_one_subject, probe, results, without
 
 from dynamics import emergence, plots
 
@@ -118,3 +118,32 @@ def test_models_without_scores_or_steps_are_refused():
         plots.plot_models({"a": data}, step=7)
     with pytest.raises(ValueError, match="model 'a' has no scores"):
         plots.plot_models({"a": without(data, *STEPS)})
+
+
+def legend_title(figure):
+    (legend,) = figure.legends
+    return legend.get_title().get_text()
+
+
+@pytest.mark.parametrize("attrs, over", [({}, "test sounds"), ({"over": "tasks"}, "tasks")])
+def test_limits_of_a_probe_are_over_what_its_resamples_say(attrs, over):
+    data = of_one_subject()
+    scheme = data["resample_score"].attrs
+    again = data["resample_score"].mean("neuroid").assign_attrs(scheme | attrs)
+    task = probe(data).assign(resample_score=again)
+    task.attrs["identity"] = {"metric": "probe", "task": "digits"}
+    assert legend_title(plots.plot_curves(task).figure) == f"bands: 95 % over {over}"
+    assert f"(lines: 95 % over {over})" in plots.plot_order(task).get_xlabel()
+    ax = plots.plot_brain_task(data, task)
+    told = f"grey lines: 95 % over stimuli (vertical), {over} (horizontal)"
+    assert legend_title(ax.figure) == told
+    assert ax.get_title(loc="left").endswith("(95 % over stimuli)")
+
+
+def test_panels_whose_bands_are_over_different_things_each_say_so():
+    people, one = results(), of_one_subject()
+    tree = xr.DataTree.from_dict({"/results/a/ridge": people, "/results/b/ridge": one})
+    figure = plots.figure_of_targets(tree, "ridge", ["a", "b"])
+    titles = [ax.get_title() for ax in figure.axes if ax.get_visible()]
+    assert titles == ["a\n95 % over stimuli and subjects", "b\n95 % over stimuli"]
+    assert legend_title(figure) == ""

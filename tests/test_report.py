@@ -345,6 +345,10 @@ def test_probes_are_drawn_against_brains_and_never_called_one(tmp_path, no_figur
     assert "compared with cortex." in said
     assert "By probe, the curve in digits is half-way at step" in said
     assert "Chance is 0.10." in said and "20 resamples, bootstrap of test sounds" in said
+    assert "95 % intervals over stimuli by ridge and rsa and over test sounds by probe;" in said
+    keys = {each["group"]: profiles.scaled(each)["key"] for each in profiles.series(found)}
+    assert "limits of 95 % over stimuli" in keys["cortex · ridge"]
+    assert "limits of 95 % over test sounds" in keys["digits · probe"]
 
 
 def test_figures_stop_before_the_page_grows_too_large(monkeypatch, tree, found):

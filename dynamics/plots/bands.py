@@ -67,7 +67,8 @@ def curves_by(
     curve : xarray.DataArray
         Dimensions step and `by`.
     resampled : xarray.DataArray or None
-        With `resample` besides; None where the results have no ``resample_score``.
+        With `resample` besides, and the attribute `over`: what the resamples vary; None where the
+        results have no ``resample_score``.
     layer : str
         The layer that was chosen; empty where there was nothing to choose.
     """
@@ -245,16 +246,22 @@ def resampled_curve(
     resampled : xarray.DataArray or None
         With `resample` besides; None where the results have no ``resample_score``.
     over : str
-        What the resamples vary.
+        What the resamples vary: the attribute `over` of ``resample_score``, by default "test
+        sounds" for probes and else "stimuli"; "and subjects" where they are resampled as well.
     """
     if "resample_score" not in results:
         return mean_curve(results), None, ""
+    is_probe = results.attrs.get("identity", {}).get("metric") == "probe"
+    default = "test sounds" if is_probe else "stimuli"
+    over = str(results["resample_score"].attrs.get("over", default))
     curve, resampled = by_subject(results["score"]), by_subject(results["resample_score"].load())
     if subjects and "subject" in curve.dims:
         there = curve.notnull().any("step").sum("subject")
         if int(there.where(there > 0).min().fillna(0)) > 2:
-            return (*emergence.with_subjects(curve, resampled), "stimuli and subjects")
-    return average(curve), average(resampled), "stimuli"
+            over = f"{over} and subjects"
+            curve, resampled = emergence.with_subjects(curve, resampled)
+            return curve, resampled.assign_attrs(over=over), over
+    return average(curve), average(resampled).assign_attrs(over=over), over
 
 
 def mean_curve(results: xr.Dataset) -> xr.DataArray:

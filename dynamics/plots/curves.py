@@ -225,7 +225,8 @@ def draw_legend(figure: Figure, *axes: Axes, what: str = "bands") -> None:
     figure : matplotlib.figure.Figure
         The figure.
     *axes : matplotlib.axes.Axes
-        Whose labels to gather; a label that comes twice is shown once.
+        Whose labels to gather; a label that comes twice is shown once. Where limits are not over
+        the same in all of them, each says in its title over what.
     what : str
         What shows the limits.
     """
@@ -234,10 +235,14 @@ def draw_legend(figure: Figure, *axes: Axes, what: str = "bands") -> None:
         for handle, label in zip(*ax.get_legend_handles_labels()):
             entries.setdefault(label, handle)
     entries = dict(sorted(entries.items(), key=lambda entry: entry[0] in _LAST))
-    over = sorted({str(ax.get_gid()) for ax in axes if ax.get_gid()})
+    limits = [f"95 % over {ax.get_gid()}" if ax.get_gid() else "" for ax in axes]
+    if len(set(limits)) > 1:
+        for ax, told in zip(axes, limits):
+            ax.set_title("\n".join(part for part in (ax.get_title(), told) if part))
+        limits = [""]
     options = {
         "loc": "outside lower center",
-        "title": f"{what}: 95 % over {', '.join(over)}" if over else None,
+        "title": f"{what}: {limits[0]}" if limits[0] else None,
         "handlelength": 1.8,
         "columnspacing": 1.2,
     }

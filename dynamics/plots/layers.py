@@ -17,9 +17,10 @@ from dynamics.plots.style import panel, styled
 def plot_best_layer(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """Draw the best layer at every step over how sure it is, and the centre of the profile.
 
-    Shading is how often a layer is the best one before other stimuli. The best layer jumps
-    between layers that are nearly equal, so the line through the centre of the profile and its
-    drift, in layers a decade with an interval of 95 %, say whether the profile moves.
+    Shading is how often a layer is the best one before other stimuli, or what else the resamples
+    vary. The best layer jumps between layers that are nearly equal, so the line through the
+    centre of the profile and its drift, in layers a decade with an interval of 95 %, say whether
+    the profile moves.
 
     Parameters
     ----------
@@ -34,34 +35,33 @@ def plot_best_layer(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         The axes.
     """
     ax = panel(ax, height=60)
-    curve, resampled, _ = resampled_curve(results)
+    curve, resampled, over = resampled_curve(results)
     layers = curve["layer"].to_numpy()
     rows = np.arange(len(layers) + 1) - 0.5
     steps = curve["step"].to_numpy()
     known = curve.notnull().any("layer")
     best = curve.fillna(-np.inf).argmax("layer").where(known)
-    if resampled is None:
-        shade = xr.zeros_like(curve).where(known)
-    else:
-        shade = emergence.best_layer(curve, resampled)["support"]
+    found = None if resampled is None else emergence.best_layer(curve, resampled)
+    shade = xr.zeros_like(curve).where(known) if found is None else found["support"]
     mesh = step_mesh(ax, shade.transpose("layer", "step"), rows, cmap="Greys", vmin=0, vmax=1.25)
-    if resampled is not None:
+    if found is not None:
         bar = ax.figure.colorbar(
             mesh, ax=ax, pad=0.02, aspect=25, boundaries=np.linspace(0, 1, 101)
         )
-        bar.set_label("How often it would\nbe the best layer")
+        bar.set_label(f"How often it would be best\nbefore other {over}")
         bar.set_ticks([0, 0.25, 0.5, 0.75, 1])
         bar.outline.set_linewidth(0.4)
     ax.plot(
         steps, best, "o", color="#D55E00", markersize=4 if len(steps) <= 60 else 1.5,
         markeredgecolor="white", markeredgewidth=0.5 if len(steps) <= 60 else 0, label="best layer",
     )  # fmt: skip
-    if resampled is not None and len(steps) > 1:
-        found = emergence.best_layer(curve, resampled)
+    if found is not None and len(steps) > 1:
         ax.plot(steps, found["centre"], color="#0072B2", label="centre of the profile")
         slope, low, high = (float(found[name]) for name in ("slope", "lower", "upper"))
         if np.isfinite([slope, low, high]).all():
-            ax.set_title(f"drift {slope:+.2f} [{low:+.2f}, {high:+.2f}] layers a decade")
+            ax.set_title(
+                f"drift {slope:+.2f} [{low:+.2f}, {high:+.2f}] layers a decade (95 % over {over})"
+            )
     mark_missing(ax, curve)
     layer_axis(ax, layers)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, handlelength=1.5)

@@ -68,7 +68,7 @@ def plot_order(
     else:
         found = emergence.interval(
             curve, resampled, statistic=statistic, confidence=confidence, **arguments
-        )
+        ).assign_attrs(over=resampled.attrs["over"])
     ax = plot_intervals(found, steps=curve["step"].to_numpy(), ax=ax)
     if chosen:
         ax.set_title(", ".join(word for word in (ax.get_title(), chosen) if word))
@@ -88,7 +88,8 @@ def plot_intervals(found: xr.Dataset, *, steps: np.ndarray, ax: Axes | None = No
     ----------
     found : xarray.Dataset
         From `dynamics.emergence.interval`, along one dimension: `estimate` with the coordinate
-        `status`, and `lower` and `upper` where there are resamples.
+        `status`, and `lower` and `upper` where there are resamples; the attributes `statistic`,
+        `confidence` and `over` (what the intervals are over) are written beside them.
     steps : array of shape (n_steps,)
         Steps of the curves, for the axis.
     ax : matplotlib.axes.Axes, optional
@@ -128,12 +129,17 @@ def plot_intervals(found: xr.Dataset, *, steps: np.ndarray, ax: Axes | None = No
     ax.set_xlim(limits)
     statistic = str(found.attrs.get("statistic", ""))
     kind = NAMES.get(statistic, "Step")
-    confidence = found.attrs.get("confidence")
-    told = f" (lines: {100 * confidence:g} % intervals)" if confidence and "lower" in found else ""
+    confidence = found.attrs.get("confidence", 0.95)
+    told = f" (lines: {100 * confidence:g} %{_over(found)})" if "lower" in found else ""
     ax.set_xlabel(f"{kind}{told}\n{ax.get_xlabel()}" if own else ax.get_xlabel())
     if not own:
         ax.set_title(kind + told)
     return ax
+
+
+def _over(found: xr.Dataset) -> str:
+    over = found.attrs.get("over")
+    return f" over {over}" if over else ""
 
 
 def _lower(found: xr.Dataset) -> np.ndarray:

@@ -30,9 +30,9 @@ def plot_brain_task(
     """Draw brain score against task score over checkpoints, with the step as colour.
 
     In the corner is their correlation, raw and with training step partialled out, with limits of
-    95 % over stimuli where the brain score has resamples: everything that grows with training
-    correlates with everything else that does. Grey lines are limits of 95 %; the untrained
-    network is a square.
+    95 % where the brain score has resamples: everything that grows with training correlates with
+    everything else that does. Grey lines are limits of 95 %, of the brain score upwards and of
+    the task score across; the untrained network is a square.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def plot_brain_task(
     brain, chosen = pick_layer(brain, layer)
     task, _ = pick_layer(task, chosen or None)
     curve, low, high, over = curve_and_band(brain)
-    scores, left, right, _ = curve_and_band(task)
+    scores, left, right, across = curve_and_band(task)
     curve, low, high, scores, left, right = xr.align(
         curve, low, high, scores, left, right, join="inner"
     )
@@ -103,7 +103,10 @@ def plot_brain_task(
     _tell(ax, curve, scores, dim="step", kind=kind, resampled=one)
     ax.set_xlabel(score_label(task))
     ax.set_ylabel(score_label(brain) + (f", {chosen}" if chosen else ""))
-    ax.set_gid(over)
+    each = {"vertical": over, "horizontal": across}
+    ax.set_gid(
+        over if over == across else ", ".join(f"{o} ({way})" for way, o in each.items() if o)
+    )
     if own:
         draw_legend(ax.figure, ax, what="grey lines")
     return ax
@@ -178,5 +181,7 @@ def _tell(ax: Axes, brain, task, *, dim: str, kind: str, resampled) -> None:
             if "lower" in one:
                 text += f" [{float(one['lower']):.2f}, {float(one['upper']):.2f}]"
             lines.append(text)
+        if "lower" in found:
+            lines[-1] += f" (95 % over {resampled.attrs['over']})"
         text = "\n".join(lines)
     ax.set_title(text, loc="left", fontsize=6.5)

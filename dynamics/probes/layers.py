@@ -22,6 +22,7 @@ _BOOTSTRAP = emergence.scheme("bootstrap", n=1, kept=1, resamples=1)
 _RESAMPLED: dict[str, Any] = {
     "units": "1",
     "method": "bootstrap of test sounds within every test set, probes held fixed",
+    "over": "test sounds",
     **_BOOTSTRAP.attrs,
 }
 ATTRS: dict[str, dict[str, Any]] = {

@@ -52,7 +52,7 @@ class Curve(NamedTuple):
     resampled : xarray.DataArray or None
         The scores on resamples: with `resample` besides.
     over : str
-        What the resamples vary.
+        What the limits are over, and the resamples vary; empty without limits.
     statistics : xarray.Dataset
         See `statistics`; dimension layer.
     """
@@ -119,8 +119,8 @@ def curves_of(result: Result) -> list[Curve]:
     """
     found = []
     for name, what, data in _groups(result.data):
-        score, resampled, over = plots.resampled_curve(data)
-        _, low, high, _ = plots.curve_and_band(data)
+        score, resampled, _ = plots.resampled_curve(data)
+        _, low, high, over = plots.curve_and_band(data)
         score = score.transpose("step", "layer").load()
         levels = {key: _level(data, key) for key in ("baseline", "chance", *_CEILINGS)}
         table = statistics(score, resampled, **levels)

@@ -143,14 +143,25 @@ def _findings(found: Found) -> dict[str, Any]:
                 "orders": [" ".join(sentences) for sentences in orders if sentences],
             }
         )
-    bracketed = any(curves[0].resampled is not None for _, curves in found)
-    hint = (
-        "Square brackets hold 95 % intervals; one that ends in ∞) is open above, because the gain "
-        "itself is not certain."
-        if bracketed
-        else "There are no intervals, as the results hold no resamples."
+    return {"findings": said, "glance": tables.glance(found), "bracket_hint": _bracket_hint(found)}
+
+
+def _bracket_hint(found: Found) -> str:
+    """Say what the intervals are over: of every metric where that differs."""
+    metrics: dict[str, dict[str, None]] = {}
+    for result, (mean, *_) in found:
+        if mean.resampled is not None:
+            metrics.setdefault(mean.over, {})[result.metric] = None
+    if not metrics:
+        return "There are no intervals, as the results hold no resamples."
+    over = [
+        f"over {what}" + (f" by {listed(list(named))}" if len(metrics) > 1 else "")
+        for what, named in metrics.items()
+    ]
+    return (
+        f"Square brackets hold 95 % intervals {listed(over)}; one that ends in ∞) is open above, "
+        "because the gain itself is not certain."
     )
-    return {"findings": said, "glance": tables.glance(found), "bracket_hint": hint}
 
 
 def _stepwise(tree: xr.DataTree, found: Found) -> dict[str, Any]:

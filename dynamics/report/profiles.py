@@ -29,7 +29,8 @@ def series(found: list[tuple[Result, list[Curve]]]) -> list[dict[str, Any]]:
     list of dict
         `group`, `name`; `steps` (at most 60, spread over log steps), `layers` from input to
         output; `score`, `low`, `high` as lists of steps of lists of layers, None where nothing
-        is known; `baseline`, `ceiling`: numbers or None. Scores are rounded to four digits.
+        is known; `over`: what the limits are over; `baseline`, `ceiling`: numbers or None. Scores
+        are rounded to four digits.
     """
     profiles: list[dict[str, Any]] = []
     for result, curves in found:
@@ -43,6 +44,7 @@ def series(found: list[tuple[Result, list[Curve]]]) -> list[dict[str, Any]]:
                     "name": curve.name if curve.name != MEAN else curve.what or MEAN,
                     "steps": [int(step) for step in steps[kept]],
                     "layers": [str(name) for name in curve.score["layer"].to_numpy()],
+                    "over": curve.over,
                     "score": _rows(curve.score, kept),
                     "low": _rows(curve.low, kept),
                     "high": _rows(curve.high, kept),
@@ -62,7 +64,7 @@ def scaled(one: dict[str, Any]) -> dict[str, Any]:
     top = top if top > bottom else bottom + 1.0
     said = ["Bars are scores"]
     if any(x is not None for row in one["low"] for x in row):
-        said.append("thin lines limits of 95 %")
+        said.append(f"thin lines limits of 95 % over {one['over']}")
     if one["baseline"] is not None:
         said.append(f"the dashed line the baseline ({level(one['baseline'])})")
     if one["ceiling"] is not None:
