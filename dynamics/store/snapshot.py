@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from zarr.abc.store import Store
 from zarr.core.array import AsyncArray
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, StorePath
+
+from dynamics.store.columns import read_column
 
 
 @dataclass
@@ -39,6 +43,12 @@ class Snapshot:
     top: str
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     values: dict[str, np.ndarray] = field(default_factory=dict)
+    _arrays: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the files are, if here: a small one is read before a thread would start."""
+        return self.store.root if isinstance(self.store, LocalStore) else None
 
     async def take(self, only: str = "") -> None:
         """Read the store, or of it one group with what is below and the coordinates above."""
@@ -50,6 +60,8 @@ class Snapshot:
             if parent.endswith("activations"):
                 await self._read_coordinates(parent)
         await self._walk(only)
+        small = [path for path in self.nodes if path not in self.values and self._is_small(path)]
+        await asyncio.gather(*map(self._read_values, small))
 
     def groups(self) -> list[str]:
         """Return the paths of all groups that were read."""
@@ -57,12 +69,12 @@ class Snapshot:
 
     def arrays(self, group: str) -> dict[str, str]:
         """Return the paths of a group's arrays by their names, in order of name."""
-        found = (path.rpartition("/") for path in sorted(self.nodes))
-        return {
-            name: f"{parent}{slash}{name}"
-            for parent, slash, name in found
-            if parent == group and self.nodes[f"{parent}{slash}{name}"]["node_type"] == "array"
-        }
+        if not self._arrays:
+            for path in sorted(self.nodes):
+                if self.nodes[path]["node_type"] == "array":
+                    parent, _, name = path.rpartition("/")
+                    self._arrays.setdefault(parent, {})[name] = path
+        return self._arrays.get(group, {})
 
     def array(self, path: str) -> zarr.Array:
         """Return an array as it was seen."""
@@ -93,16 +105,24 @@ class Snapshot:
         if not await self._read_node(path):
             return
         if self.nodes[path]["node_type"] == "array":
-            if path not in self.values and self._is_small(path):
-                await self._read_values(path)
             return
-        names = {name.rstrip("/") async for name in self.store.list_dir(self._key(path))}
-        below = [
-            f"{path}/{name}".lstrip("/")
-            for name in names
-            if name != "zarr.json" and not name.startswith(".")
-        ]
-        await asyncio.gather(*map(self._walk, below))
+        below = [f"{path}/{name}".lstrip("/") for name in await self._names(path)]
+        if self.folder:
+            for each in below:  # nothing to wait for: tasks would cost more than the files
+                await self._walk(each)
+        else:
+            await asyncio.gather(*map(self._walk, below))
+
+    async def _names(self, path: str) -> set[str]:
+        """List what is in a group."""
+        if self.folder:
+            try:
+                names = set(os.listdir(self.folder / self._key(path)))
+            except FileNotFoundError:  # taken away meanwhile
+                return set()
+        else:
+            names = {name.rstrip("/") async for name in self.store.list_dir(self._key(path))}
+        return {name for name in names if name != "zarr.json" and not name.startswith(".")}
 
     async def _read_coordinates(self, path: str) -> None:
         known = str(self.nodes[path]["attributes"].get("coordinates", "")).split()
@@ -115,17 +135,25 @@ class Snapshot:
 
     async def _read_node(self, path: str) -> bool:
         key = f"{self._key(path)}/zarr.json".lstrip("/")
-        if isinstance(self.store, LocalStore) and hasattr(self.store, "get_sync"):
-            content = self.store.get_sync(key)  # a small file is read before a thread would start
+        if self.folder:
+            try:
+                content = (self.folder / key).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return False
         else:
-            content = await self.store.get(key, default_buffer_prototype())
-        if content is None:
-            return False
-        self.nodes[path] = {"attributes": {}, **json.loads(content.to_bytes())}
+            found = await self.store.get(key, default_buffer_prototype())
+            if found is None:
+                return False
+            content = found.to_bytes()
+        self.nodes[path] = {"attributes": {}, **json.loads(content)}
         return True
 
     async def _read_values(self, path: str) -> None:
-        found: Any = np.asarray(await self._array(path).getitem(...))
+        found: Any = None
+        if self.folder:
+            found = read_column(self.folder / self._key(path), self.nodes[path])
+        if found is None:
+            found = np.asarray(await self._array(path).getitem(...))
         # Few libraries take NumPy's variable-width strings: these have a width.
         self.values[path] = found if found.dtype.kind in "biufcM" else strings(found)
 
@@ -145,7 +173,10 @@ class Snapshot:
 
 def strings(values: Any) -> np.ndarray:
     """Return strings of any kind as an array of fixed width."""
-    return np.asarray(values).astype(object).astype(str)
+    values = np.asarray(values)
+    if values.dtype.kind == "T":
+        return values.astype(f"U{np.strings.str_len(values).max(initial=1)}")
+    return values.astype(object).astype(str)
 
 
 def _is_along_steps(seen: Snapshot, path: str) -> bool:

@@ -54,10 +54,7 @@ def open(where: Where, *, group: str = "") -> xr.DataTree:
         check_root(place, seen.nodes[""]["attributes"] if "" in seen.nodes else None)
         if group not in seen.groups():
             raise KeyError(f"store {place} has no group {group!r}: open the whole to see which")
-        datasets = {
-            f"/{path}": _dataset(seen, path) for path in sorted(seen.groups(), key=seen.rank)
-        }
-    return xr.DataTree.from_dict(datasets, name=PurePosixPath(place.where).stem)
+        return _tree(seen, PurePosixPath(place.where).stem)
 
 
 def check_root(where: object, attrs: dict[str, Any] | None) -> None:
@@ -96,6 +93,24 @@ class _Stored(BackendArray):
         simple = all(isinstance(part, (int, np.integer, slice)) for part in key)
         found = array[key] if simple else array.oindex[key]
         return strings(found).astype(object) if self.dtype == object else found
+
+
+def _tree(seen: Snapshot, name: str) -> xr.DataTree:
+    """Return all groups as a tree.
+
+    Children are given to a node that hangs in the tree already: `DataTree.from_dict` copies and
+    aligns every node twice.
+    """
+    children: dict[str, list[str]] = {}
+    for path in sorted(seen.groups(), key=seen.rank):
+        if path:
+            children.setdefault(path.rpartition("/")[0], []).append(path)
+    nodes = {"": xr.DataTree(_dataset(seen, ""), name=name)}
+    for parent, paths in children.items():
+        below = {path: xr.DataTree(_dataset(seen, path)) for path in paths}
+        nodes[parent].children = {path.rpartition("/")[2]: node for path, node in below.items()}
+        nodes |= below
+    return nodes[""]
 
 
 def _dataset(seen: Snapshot, path: str) -> xr.Dataset:
