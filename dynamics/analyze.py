@@ -107,7 +107,7 @@ def analyze(
             missing = [step for step in steps if have.get(step) != hashes[step]]
             if "baseline" not in group and references.has_baseline(sweep, metric):
                 references.write_baseline(group, sweep, stimuli, metric, target)
-            references.write_untrained(group, sweep.place / "controls", metric, target)
+            references.write_untrained(group, sweep, metric, target)
             jobs += [(group, metric, label, step) for step in missing]
         alone = similarity.missing(sweep)
         new = len(jobs) + len(alone)

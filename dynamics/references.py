@@ -55,14 +55,20 @@ def write_baseline(
             store.write_constant(group, key, dims[1:], values[0], description=text)
 
 
-def write_untrained(group: zarr.Group, path: store.Place, metric: Choice, target: Target) -> None:
+def write_untrained(group: zarr.Group, sweep: Sweep, metric: Choice, target: Target) -> None:
     """Score the untrained networks of a store: the level, and its spread, before any training."""
+    path = sweep.place / "controls"
     sources = store.controls(store.Place(path.where, path.options))
-    if not sources or group.attrs.get("untrained") == list(sources.values()):
+    lacking = "resample_score" in group and "untrained_resample_score" not in group
+    if not sources or (group.attrs.get("untrained") == list(sources.values()) and not lacking):
         return
-    arguments = methods.given(metric)
-    found = [score_step(path, number, target, metric.name, arguments) for number in sources]
-    for name in ("score", "r2"):
+    # On the same halves as the layers, so that what those have in common cancels in the gain.
+    halves, arguments = methods.halves_of(target, sweep), methods.given(metric)
+    found = [
+        score_step(path, number, target, metric.name, arguments, halves=halves)
+        for number in sources
+    ]
+    for name in ("score", "r2", "resample_score"):
         if name in found[0]:
             dims = ("control", *found[0][name][0])
             values = np.stack([one[name][1] for one in found])

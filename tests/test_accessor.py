@@ -212,6 +212,46 @@ def test_untrained_controls_stand_in_for_a_missing_step_0():
     late = {"layer": "late", "region": "B"}
     assert when["estimate"].sel(late).item() == pytest.approx(whole.sel(late).item(), rel=1e-6)
     assert (found.dynamics.onset()["p"] < 0.05).all()
+    table = found.dynamics.summarize(by="region")
+    for name in ("half_time", "gain", "onset"):
+        one = getattr(found.dynamics, name)(by="region")
+        for place, side in (("", "estimate"), ("_lower", "lower"), ("_upper", "upper")):
+            np.testing.assert_array_equal(table[f"{name}{place}"], one[side])
+
+
+def test_the_gain_over_untrained_controls_has_the_error_of_the_difference():
+    found = results()
+    level, again = (found[n].isel(step=0, drop=True) for n in ("score", "resample_score"))
+    shift = xr.DataArray([-0.02, 0.01, 0.01], dims="control")
+    exact = found.isel(step=slice(2, None)).assign(untrained_score=level + shift)
+    known = exact.assign(untrained_resample_score=again + 2 * shift)
+    gain = known.dynamics.gain(by="neuroid")
+    last = found["score"].isel(step=-1, drop=True)
+    np.testing.assert_allclose(gain["estimate"], last - level, atol=1e-12)
+    # Controls that score exactly what step 0 does give what a curve with its step 0 has.
+    whole = found.dynamics.gain(by="neuroid")
+    np.testing.assert_allclose(gain["lower"], whole["lower"], atol=1e-12)
+
+    # By hand: deviations of both, at the full sample's 1 - r^2, differ pair by pair.
+    def scaled(score, halves):
+        mean = halves.mean("resample")
+        return (halves - mean) * (1 - score**2) / (1 - mean**2)
+
+    off = scaled(last, found["resample_score"].isel(step=-1, drop=True)) - scaled(level, again)
+    off = off.transpose("resample", ...).to_numpy()
+    error = np.sqrt(HALVES["spread"] * np.mean((off[0::2] - off[1::2]) ** 2, axis=0) / 4)
+    np.testing.assert_allclose(gain["error"].transpose(*last.dims), error, rtol=1e-9)
+    assert "exact" not in gain.attrs["baseline"]
+    other = exact.dynamics.gain(by="neuroid")
+    assert other.attrs["baseline"].endswith("taken as exact")
+    assert not np.allclose(other["error"], gain["error"], rtol=0.01)
+    # The onset is tested against the same level, whose own error makes it less certain.
+    high = {"untrained_score": 0.492, "untrained_resample_score": 0.492}
+    high = {name: known[name] + up for name, up in high.items()}
+    found = [each.assign({n: high[n] for n in names}).dynamics.onset()["p"].sel(layer="late")
+             for each, names in ((known, list(high)), (exact, ["untrained_score"]))]  # fmt: skip
+    assert 0.001 < float(found[1]) < float(found[0]) < 1
+    assert known.dynamics.gain(over="subjects").attrs["baseline"].endswith("networks")
 
 
 def test_failed_steps_in_the_middle_are_bridged():

@@ -83,6 +83,12 @@ def test_untrained_networks_are_scored_like_a_step(sweep, brain, monkeypatch):
         # the same layers through the same function; two of three controls are complete
         np.testing.assert_allclose(found[:][1], expected, rtol=1e-12)
         assert found.shape[0] == 2
+        # on the halves of the stimuli that the steps are scored on as well
+        halves = methods.halves_of(target, sweep)
+        again = analyze.score_step(str(sweep.store), 10, target, metric, {}, halves=halves)
+        found = results["untrained_resample_score"]
+        np.testing.assert_allclose(found[:][1], again["resample_score"][1], rtol=1e-12)
+        assert found.metadata.dimension_names[:3] == ("control", "layer", "resample")
     store.commit(controls, 2, sha256="untrained-2")
     analyze.analyze(sweep, advance=silent)
     again = store.open_group(sweep.store)["results/brain/rsa/untrained_score"]

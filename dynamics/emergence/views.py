@@ -72,21 +72,22 @@ def statistic(
     results: xr.Dataset, name: str, by: str | None, over: str, **arguments: Any
 ) -> xr.Dataset:
     """Return a statistic in `STATISTICS`, with limits where there are resamples."""
-    return _finished(results, over, name, pair(results, by, over), **arguments)
+    if name not in _FROM_BASELINE:
+        return _finished(results, over, name, pair(results, by, over), **arguments)
+    both, arguments, text = _counted(results, by, over, arguments)
+    return _finished(results, over, name, both, **arguments).assign_attrs(baseline=text)
 
 
 def onset(results: xr.Dataset, by: str | None, over: str, **arguments: Any) -> xr.Dataset:
     """Return onset, with the test of it where there are resamples."""
-    curve, resampled = pair(results, by, over)
+    (curve, resampled), arguments, text = _counted(results, by, over, arguments)
     found = _finished(results, over, "onset", (curve, resampled), **arguments)
+    found = found.assign_attrs(baseline=text)
     if resampled is None:
         return found
     known: dict[str, Any] = {
         name: arguments[name] for name in ("baseline", "direction") if name in arguments
     }
-    level = _untrained(results, curve)
-    if level is not None:
-        known = {"baseline": level} | known
     test = changes.onset_test(curve, resampled, **known)
     return found.assign(detected=test["detected"], p=test["detected_p"])
 
@@ -96,7 +97,7 @@ def plateau(results: xr.Dataset, by: str | None, over: str, **arguments: Any) ->
     both = pair(results, by, over)
     rest = {k: v for k, v in arguments.items() if k in ("decades", "confidence")}
     level = _finished(results, over, "plateau", both, **rest)
-    step = _finished(results, over, "plateau_step", both, **arguments)
+    step = statistic(results, "plateau_step", by, over, **arguments)
     names = {"estimate": "step", "lower": "step_lower", "upper": "step_upper"}
     step = step[[name for name in names if name in step]].rename_vars(
         {name: new for name, new in names.items() if name in step}
@@ -136,7 +137,8 @@ def gain(
     if above != "baseline":
         raise ValueError(f"above must be 'untrained' or 'baseline', found {above!r}")
     variable(results, "baseline")
-    found = _finished(results, over, "final", pair(_above(results), by, over), **arguments)
+    level = results["baseline"], results.get("baseline_resample_score")
+    found = _finished(results, over, "final", pair(_less(results, *level), by, over), **arguments)
     exact = "resample_score" in results and "baseline_resample_score" not in results
     return found.assign_attrs(
         baseline="score of the baseline model" + (", taken as exact" if exact else "")
@@ -204,51 +206,69 @@ def summarize(
     results: xr.Dataset, by: str | None, over: str, *, confidence: float = 0.95
 ) -> xr.Dataset:
     """Return every statistic in one table, with limits and tests where there are resamples."""
-    both = pair(results, by, over)
+    curve, resampled = pair(results, by, over)
+    (started, again), known, text = _counted(results, by, over, {})
     baseline = average(results["baseline"], by=by) if "baseline" in results else None
     ceiling, _ = _ceiling(results, by, "lower")
-    table = tabulate(both[0], baseline=baseline, ceiling=ceiling)
-    if both[1] is not None:
-        for name in ("onset", "half_time", "plateau_step", "plateau", "gain", "area"):
-            found = interval(both[0], both[1], statistic=name, confidence=confidence)
+    table = tabulate(curve, baseline=baseline, ceiling=ceiling)
+    for name in _FROM_BASELINE if known else ():
+        value = STATISTICS[name].function(started, **known)
+        table[name] = value.drop_vars("status", errors="ignore")
+        if "status" in value.coords:
+            table[f"{name}_status"] = value["status"].drop_vars("status")
+    if resampled is not None and again is not None:
+        limits = {
+            name: interval(started, again, statistic=name, confidence=confidence, **known)
+            for name in _FROM_BASELINE
+        }
+        limits["plateau"] = interval(curve, resampled, statistic="plateau", confidence=confidence)
+        for name, found in limits.items():
             for side in ("lower", "upper"):
                 table[f"{name}_{side}"] = found[side].drop_vars("status", errors="ignore")
-        table["onset_p"] = changes.onset_test(both[0], both[1])["detected_p"]
-        table["decline_p"] = changes.decline_test(both[0], both[1])["p"]
+        table["onset_p"] = changes.onset_test(started, again, **known)["detected_p"]
+        table["decline_p"] = changes.decline_test(curve, resampled)["p"]
     if baseline is not None:
         above = gain(results, "baseline", by, over, confidence=confidence)
         for side in ("lower", "upper"):
             if side in above:
                 table[f"gain_over_baseline_{side}"] = above[side]
-    return _said(table.assign_attrs(confidence=confidence), results, both[0], over)
+    table = _said(table.assign_attrs(confidence=confidence), results, curve, over)
+    return table.assign_attrs(baseline=text)
 
 
 def _finished(
     results: xr.Dataset, over: str, name: str, both: Pair, **arguments: Any
 ) -> xr.Dataset:
     curve, resampled = both
-    text = curves.baseline_text(curve["step"].to_numpy(), arguments.get("baseline"))
-    if name in _FROM_BASELINE and "baseline" not in arguments:
-        level = _untrained(results, curve)
-        if level is not None:
-            arguments = arguments | {"baseline": level}
-            text = f"mean score of {results.sizes['control']} untrained networks, taken as exact"
     if resampled is None:
         known = {k: v for k, v in arguments.items() if k not in ("method", "confidence")}
         found = xr.Dataset({"estimate": STATISTICS[name].function(curve, **known)})
     else:
         found = interval(curve, resampled, statistic=name, **arguments)
-    return _said(found, results, curve, over).assign_attrs(baseline=text)
+    return _said(found, results, curve, over)
 
 
-def _untrained(results: xr.Dataset, curve: xr.DataArray) -> xr.DataArray | None:
-    """Level of the untrained controls, averaged like the curve, where the run has no step 0."""
-    steps = curve["step"].to_numpy()
-    if "untrained_score" not in results or not len(steps) or steps[0] == 0:
-        return None
+def _counted(
+    results: xr.Dataset, by: str | None, over: str, arguments: dict[str, Any]
+) -> tuple[Pair, dict[str, Any], str]:
+    """Return curves, arguments, and in words the level from which gains count.
+
+    Untrained controls stand in for a missing step 0: their mean is taken off the curves, on all
+    stimuli and resample by resample, and gains count from zero.
+    """
+    steps = results["step"].to_numpy() if "step" in results.coords else np.zeros(0)
+    own = "untrained_score" in results and len(steps) and steps[0] > 0
+    if "baseline" in arguments or not own:
+        text = curves.baseline_text(steps, arguments.get("baseline"))
+        return pair(results, by, over), arguments, text
     level = results["untrained_score"].mean("control")
-    by = next((dim for dim in curve.dims if dim not in ("step", "layer")), None)
-    return average(level, by=None if by is None else str(by))
+    again = results.get("untrained_resample_score")
+    again = None if again is None else again.mean("control")
+    text = f"mean score of {results.sizes['control']} untrained networks"
+    if over != "subjects" and "resample_score" in results and again is None:
+        text += ", taken as exact"
+    both = pair(_less(results, level, again), by, over)
+    return both, arguments | {"baseline": xr.DataArray(0.0)}, text
 
 
 def _said(
@@ -295,16 +315,15 @@ def _of_subjects(score: xr.DataArray, by: str | None) -> xr.DataArray:
     )
 
 
-def _above(results: xr.Dataset) -> xr.Dataset:
-    """Take the baseline off, on all stimuli and resample by resample."""
-    score, base = results["score"], results["baseline"]
-    out = results.assign(score=score - base)
+def _less(results: xr.Dataset, level: xr.DataArray, resampled: xr.DataArray | None) -> xr.Dataset:
+    """Take a level off the scores, on all stimuli and, where it was resampled, on each resample."""
+    score = variable(results, "score")
+    out = results.assign(score=score - level)
     if "resample_score" in results:
         again = stabilised(score, results["resample_score"])
-        if "baseline_resample_score" in results:
-            own = results["baseline_resample_score"].assign_attrs(results["resample_score"].attrs)
-            base = stabilised(base, own)
-        out["resample_score"] = (again - base).assign_attrs(again.attrs)
+        if resampled is not None:
+            level = stabilised(level, resampled.assign_attrs(results["resample_score"].attrs))
+        out["resample_score"] = (again - level).assign_attrs(again.attrs)
     return out
 
 
