@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 import zarr
 
@@ -133,7 +134,7 @@ def _begin(
 ) -> zarr.Group:
     """Open the group of a target and metric, with the target's coordinates and ceiling."""
     layers = store.layer_names(root)
-    coordinates: dict[str, tuple[str, Sequence]] = {"layer": ("layer", layers)}
+    coordinates: dict[str, tuple[str, npt.ArrayLike]] = {"layer": ("layer", layers)}
     if metric.name in methods.PER_NEUROID:
         coordinates["split"] = ("split", np.arange(len(set(target.folds.tolist()))))
         for key, values in data.coords.items():
@@ -141,6 +142,7 @@ def _begin(
                 coordinates[str(key)] = ("neuroid", values.to_numpy())
         if metric.name in methods.TIMED:
             windows = metric.arguments.get("windows", methods.arguments(metric.name)["windows"])
+            assert target.times is not None  # `methods.check_fit` has looked
             coordinates["time"] = ("time", target.times)
             coordinates["latency"] = ("latency", methods.latencies(target, windows))
             coordinates["window_start"] = ("window", [start for start, _ in windows])

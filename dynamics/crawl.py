@@ -17,6 +17,7 @@ from dynamics.cluster import cluster
 from dynamics.config import Sweep
 from dynamics.network import FAULTS, Extracted, Network, checked, extracted, read_ahead
 from dynamics.sounds import StimulusSet
+from dynamics.store import nodes
 
 logger = logging.getLogger(__name__)
 
@@ -299,7 +300,8 @@ def _check_versions(
     root: zarr.Group, sweep: Sweep, network: Network, done: Sequence[Checkpoint]
 ) -> None:
     """Extract a done step again where the code or a library is another than when it was done."""
-    recorded = root.attrs.get("versions", {})
+    attrs = nodes.attributes(root)
+    recorded = attrs.get("versions", {})
     current = models.versions(sweep.model.name, sweep.model.arguments)
     if recorded == current:
         return
@@ -325,7 +327,7 @@ def _check_versions(
         if done:
             logger.warning("%s: no checkpoint of a done step can be read to compare", names)
     if recorded:
-        root.attrs["earlier_versions"] = [*root.attrs.get("earlier_versions", []), recorded]
+        root.attrs["earlier_versions"] = [*attrs.get("earlier_versions", []), recorded]
     root.attrs["versions"] = current
 
 

@@ -106,8 +106,8 @@ def read_ahead(
     def states() -> Iterator[tuple[Checkpoint, Read | Exception]]:
         # The state that is in use is mapped from a file that counts as well.
         keep = max(1, sweep.keep - 1)
-        options = {"keep": keep, "storage_options": sweep.storage_options}
-        for checkpoint, path in checkpoints.fetched(todo, place, **options):
+        coming = checkpoints.fetched(todo, place, keep=keep, storage_options=sweep.storage_options)
+        for checkpoint, path in coming:
             try:
                 if isinstance(path, Exception):
                     raise path

@@ -77,7 +77,9 @@ class Pooling:
             Seconds after a stimulus's beginning, up to the end of the longest.
         """
         counts = self.counts(durations)
-        return None if counts is None else (np.arange(counts.max()) + 0.5) / self.rate
+        if counts is None or self.rate is None:
+            return None
+        return (np.arange(counts.max()) + 0.5) / self.rate
 
     def __call__(
         self,

@@ -23,6 +23,7 @@ def baseline_features(
     sweep: Sweep, stimuli: StimulusSet, pooling: str | poolings.Pooling = "mean"
 ) -> np.ndarray:
     """Return what the last layer of the baseline model makes of the stimuli."""
+    assert sweep.baseline is not None  # `has_baseline` has looked
     arguments = sweep.baseline.arguments
     layers = extract.features(sweep.baseline.name, stimuli, pooling=pooling, **arguments)
     return layers[list(layers)[-1]]
@@ -39,7 +40,7 @@ def write_baseline(
     if metric.name in methods.TIMED:
         pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
         features = baseline_features(sweep, stimuli, pooling)
-        times = (np.arange(features.shape[1]) + 0.5) / pooling.rate
+        times = pooling.times(stimuli.durations)
         features = at_times(features[target.rows], times, target)
     else:
         features = baseline_features(sweep, stimuli)[target.rows].astype(float)
@@ -47,6 +48,7 @@ def write_baseline(
     halves = methods.halves_of(target, sweep)
     given = methods.given(metric)
     found = METHODS[metric.name]({"baseline": features}, target, halves=halves, **given)
+    assert sweep.baseline is not None
     for name in ("score", "r2", "fold_score", "resample_score"):
         if name in found:
             dims, values = found[name]

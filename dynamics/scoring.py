@@ -53,19 +53,20 @@ def score_step(
         times = store.read_times(path)
         layers = {name: at_times(values, times, target) for name, values in layers.items()}
     else:
-        layers = {name: _without_time(values) for name, values in layers.items()}
+        layers = {name: without_time(values) for name, values in layers.items()}
     found = METHODS[metric](layers, target, halves=halves, orders=orders, **arguments)
     return methods.with_p_value(found)
 
 
-def at_times(values: np.ndarray, times: np.ndarray, target: Target) -> np.ndarray:
+def at_times(values: np.ndarray, times: np.ndarray | None, target: Target) -> np.ndarray:
     """Resample activations (stimulus, time, feature) to the times of a target's responses."""
+    assert times is not None and target.times is not None  # `methods.check_fit` has looked
     (here, there), many = ((t[0], t[1] - t[0]) for t in (times, target.times)), len(target.times)
     if np.array_equal(times, target.times):
         return values.astype(float)
-    return metrics.resample_time(values, here, there, many)
+    return np.asarray(metrics.resample_time(values, here, there, many))
 
 
-def _without_time(values: np.ndarray) -> np.ndarray:
+def without_time(values: np.ndarray) -> np.ndarray:
     """Average (stimulus, time, feature) over the time of each stimulus; NaN is past its end."""
     return (np.nanmean(values, axis=1) if values.ndim == 3 else values).astype(float)

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 import zarr
 
 from dynamics import metrics, progress, store
 from dynamics.config import Choice, Sweep
 from dynamics.metrics.pairwise import find
+from dynamics.scoring import without_time
+from dynamics.store import nodes
 from dynamics.targets import N_FOLDS
 
 DIMENSIONALITY = "effective_dimensionality"
@@ -48,7 +51,7 @@ def check(sweep: Sweep) -> None:
         if choice.name == DIMENSIONALITY:
             continue
         find(choice.name)
-        folds = {"folds": np.arange(60) % 5} if choice.name in _FOLDED else {}
+        folds: dict[str, Any] = {"folds": np.arange(60) % 5} if choice.name in _FOLDED else {}
         try:
             metrics.similarities(spaces, metric=choice.name, **choice.arguments, **folds)
         except (TypeError, ValueError) as error:
@@ -96,7 +99,7 @@ def analyze(sweep: Sweep, client: Any, *, advance: progress.Advance) -> None:
     root = store.open_group(sweep.place, mode="r+")
     groups, hashes, wanted = _begin(root, sweep), _hashes(sweep.place), missing(sweep)
     done = [s for s in hashes if s not in wanted]
-    n = root["activations/stimulus"].shape[0]
+    n = nodes.array(root, "activations/stimulus").shape[0]
     block = max(1, min(_MOST_STEPS, _BLOCK_BYTES // (8 * n * n * max(1, len(groups)))))
     given = (sweep.place.resolved(), _specs(sweep, root))
     for some in _cut(wanted, block):
@@ -111,7 +114,9 @@ def analyze(sweep: Sweep, client: Any, *, advance: progress.Advance) -> None:
         for place, (step, profile) in enumerate(zip(some, client.gather(profiles))):
             known = [*done, *some[: place + 1]]
             for label, group in groups.items():
-                values = {} if label in rows else {"score": (("layer",), profile[label])}
+                values: dict[str, tuple[tuple[str, ...], np.ndarray]] = (
+                    {} if label in rows else {"score": (("layer",), profile[label])}
+                )
                 if label in rows:
                     row = rows[label][place, : len(known)]
                     store.write_pairs(group, step, known, row, attrs=_about("two steps"))
@@ -191,7 +196,7 @@ def _table(spaces: list[np.ndarray], metric: str, arguments: Mapping) -> np.ndar
     n = len(spaces[0])
     size = max(1, _BLOCK_BYTES // (8 * n * n))
     cuts = [range(k, min(k + size, len(spaces))) for k in range(0, len(spaces), size)]
-    table = np.empty((len(spaces), len(spaces)))
+    table: np.ndarray = np.empty((len(spaces), len(spaces)))
     for a in cuts:
         for b in cuts:
             if b.start > a.start:
@@ -244,7 +249,7 @@ def similarity_of_runs(
     find(metric)
     roots = [store.open_group(path) for path in (first, second)]
     steps = [list(_hashes(path)) for path in (first, second)]
-    names = [[str(name) for name in root["activations/stimulus"][:]] for root in roots]
+    names = [nodes.strings(nodes.values(root, "activations/stimulus")).tolist() for root in roots]
     shared = [name for name in names[0] if name in set(names[1])]
     if len(shared) < 4:
         raise ValueError(
@@ -264,7 +269,7 @@ def similarity_of_runs(
         arguments = {"folds": folds} | arguments
     pairs = [(a, a) for a in same] if layers == "same" else [(a, b) for a in own[0] for b in own[1]]
     block = max(1, min(_MOST_STEPS, _BLOCK_BYTES // (16 * len(shared) ** 2)))
-    table = np.empty((len(steps[0]), len(steps[1]), len(pairs)))
+    table: np.ndarray = np.empty((len(steps[0]), len(steps[1]), len(pairs)))
     for number, pair in enumerate(pairs):
         for some in _cut(range(len(steps[0])), block):
             a = [_read(roots[0], pair[0], steps[0][k])[rows[0]] for k in some]
@@ -294,7 +299,7 @@ def _begin(root: zarr.Group, sweep: Sweep) -> dict[str, zarr.Group]:
     groups = {}
     for choice in [*choices, Choice(name=DIMENSIONALITY)]:
         identity = {"metric": choice.name, "arguments": choice.arguments, "seed": sweep.seed}
-        coordinates: dict[str, tuple[str, Sequence]] = {"layer": ("layer", layers)}
+        coordinates: dict[str, tuple[str, npt.ArrayLike]] = {"layer": ("layer", layers)}
         if choice.name != DIMENSIONALITY:
             coordinates["layer_other"] = ("layer_other", layers)
         groups[choice.label] = store.begin_result(
@@ -304,7 +309,7 @@ def _begin(root: zarr.Group, sweep: Sweep) -> dict[str, zarr.Group]:
 
 
 def _specs(sweep: Sweep, root: zarr.Group) -> list[tuple[str, str, dict]]:
-    categories = np.array([str(name) for name in root["activations/category"][:]])
+    categories = nodes.strings(nodes.values(root, "activations/category"))
     merged = metrics.merge_small(categories, N_FOLDS)
     folds = {"folds": metrics.stratified_folds(merged, N_FOLDS, sweep.seed)}
     return [
@@ -324,8 +329,8 @@ def _hashes(path: store.Where) -> dict[int, str]:
 
 def _read(root: zarr.Group, layer: str, step: int) -> np.ndarray:
     """Read one layer of one step, (n, p), averaged over time."""
-    values = root[f"activations/{layer}/activation"][store.steps(root)[step]]
-    return (np.nanmean(values, axis=1) if values.ndim == 3 else values).astype(float)
+    row = store.steps(root)[step]
+    return without_time(nodes.values(root, f"activations/{layer}/activation", row))
 
 
 def _cut(values: Sequence[int], size: int) -> list[list[int]]:

@@ -37,7 +37,8 @@ def extracted(todo: Sequence[Checkpoint], sweep: Sweep, client: Any) -> Iterator
     checkpoint, sha256, layers : Extracted
         In the order of `todo`, so that a store does not depend on which worker was quicker.
     """
-    ahead, waiting = iter(todo), deque()
+    ahead = iter(todo)
+    waiting: deque[tuple[Checkpoint, Any]] = deque()
     while True:
         window = _AHEAD * max(1, sum(client.ncores().values()))
         while len(waiting) < window and (checkpoint := next(ahead, None)) is not None:

@@ -7,7 +7,7 @@ import zarr
 
 from dynamics.store import layout
 from dynamics.store.columns import read_column
-from dynamics.store.snapshot import strings
+from dynamics.store.nodes import strings
 
 COLUMNS = {
     "words": np.array(["", "speech", "tête-à-tête", "音"] * 3, dtype=object),

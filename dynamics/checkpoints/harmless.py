@@ -80,7 +80,7 @@ def harmless() -> dict[str, Any]:
         Standard-library containers, paths, dates, numpy scalars and arrays, omegaconf containers
         (where omegaconf is installed) and Lightning's mappings.
     """
-    table = dict(_PLAIN)
+    table: dict[str, Any] = dict(_PLAIN)
     scalar = np.float64(0).__reduce__()[0]
     reconstruct = np.zeros(1).__reduce__()[0]
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):

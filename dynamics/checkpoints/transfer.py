@@ -109,7 +109,11 @@ def fetched(
         _remove(leftover)
     coming: deque[tuple[Checkpoint, Future]] = deque()
     remaining = iter(checkpoints)
-    options = {"storage_options": storage_options, "attempts": attempts, "wait": wait}
+    options: dict[str, Any] = {
+        "storage_options": storage_options,
+        "attempts": attempts,
+        "wait": wait,
+    }
     with ThreadPoolExecutor(1) as pool:
 
         def order() -> None:
@@ -123,13 +127,17 @@ def fetched(
         try:
             while coming:
                 checkpoint, future = coming[0]
-                fault = future.exception()
+                found: Path | Exception
                 try:
-                    yield checkpoint, fault if fault is not None else future.result()
+                    found = future.result()
+                except Exception as fault:
+                    found = fault
+                try:
+                    yield checkpoint, found
                 finally:
                     coming.popleft()
-                    if fault is None and is_remote(checkpoint.uri):
-                        _remove(future.result())
+                    if isinstance(found, Path) and is_remote(checkpoint.uri):
+                        _remove(found)
                 order()
         finally:
             for checkpoint, future in coming:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from dynamics.models import load_strictly
 from dynamics.models.waveform import WaveformModel, decide_batchable, measure_frame_times
+from dynamics.models.weights import load_strictly
 
 INPUTS = {
     "batch samples": lambda waveforms: waveforms,

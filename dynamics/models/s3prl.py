@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 
-from dynamics.models import check_finite, load_strictly
 from dynamics.models.waveform import WaveformModel, decide_batchable
+from dynamics.models.weights import check_finite, load_strictly
 
 logger = logging.getLogger(__name__)
 
@@ -321,7 +321,8 @@ def _replaced(tree: Any, names: Mapping[int, str], state: Mapping[str, torch.Ten
     if isinstance(tree, torch.Tensor):
         return state[names[id(tree)]] if id(tree) in names else tree
     if isinstance(tree, Mapping):
-        return type(tree)((key, _replaced(value, names, state)) for key, value in tree.items())
+        kind: Any = type(tree)
+        return kind((key, _replaced(value, names, state)) for key, value in tree.items())
     return tree
 
 

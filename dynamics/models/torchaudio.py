@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from dynamics.models import load_strictly
 from dynamics.models.waveform import WaveformModel, decide_batchable, normalised
+from dynamics.models.weights import load_strictly
 
 LIBRARIES = ("torchaudio",)
 
@@ -79,7 +79,7 @@ def build(
 class TorchaudioModel(WaveformModel):
     """A `torchaudio.models.Wav2Vec2Model` behind the common face."""
 
-    def __init__(self, network: torch.nn.Module, name: str, *, normalise: bool):
+    def __init__(self, network: Any, name: str, *, normalise: bool):
         super().__init__()
         self.network = network
         self.name = name
@@ -130,7 +130,7 @@ def _under(name: str, pattern: str) -> bool:
     return name.startswith(pattern.rstrip("*"))
 
 
-def _reason(network: torch.nn.Module) -> str:
+def _reason(network: Any) -> str:
     first = network.feature_extractor.conv_layers[0]
     if isinstance(first.layer_norm, torch.nn.GroupNorm):
         return "its first layer normalises over the whole input, padding included"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Self
 
 import torch
 
@@ -77,7 +78,7 @@ class WaveformModel(torch.nn.Module):
             for layer in self.layers
         }
 
-    def settle(self) -> WaveformModel:
+    def settle(self) -> Self:
         """Put into evaluation mode without gradients, for good."""
         self.requires_grad_(False)
         return self.eval()

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dynamics.models.encodecmae import Encoder, Positions, fresh_state
+from dynamics.models.encodecmae import fresh_state
+from dynamics.models.residual import Encoder, Positions
 
 
 class MaskedPredictor(nn.Module):
@@ -74,7 +75,7 @@ class MaskedPredictor(nn.Module):
         """
         covered = torch.zeros(tokens.shape[:2], dtype=torch.bool).scatter(1, hidden, True)
         x = self.wav_encoder["post_net"](tokens)
-        x = torch.where(covered[..., None], self.masker.mask_token, x)
+        x = torch.where(covered[..., None], self.masker.get_parameter("mask_token"), x)
         x = self.visible_encoder(self.masker["positional_encoder"](x))[-1]
         x = x.gather(1, hidden[..., None].expand(-1, -1, x.shape[-1]))
         return self.head["layer"](x).unflatten(-1, (self.codebooks, self.codes))
@@ -113,8 +114,8 @@ class RandomQuantiser:
         for window in self.windows:
             inputs = window * sample.shape[-1]
             projection = _float(rng.normal(0, inputs**-0.5, (inputs, dimension)))
-            table = rng.normal(0, 1, (dimension, codes))
-            table = _float(table / np.linalg.norm(table, axis=0))
+            directions = rng.normal(0, 1, (dimension, codes))
+            table = _float(directions / np.linalg.norm(directions, axis=0))
             self._books.append(
                 (projection, *_moments(_widen(standard, window) @ projection), table)
             )

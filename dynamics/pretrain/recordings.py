@@ -55,7 +55,8 @@ class Recordings:
     ):
         paths = _audio_files(Path(folder).expanduser(), leave_out)
         durations = [_duration(path) for path in paths]
-        chosen, seconds = [], 0.0
+        chosen: list[int] = []
+        seconds = 0.0
         for i in np.random.default_rng(seed).permutation(len(paths)):
             if chosen and seconds + durations[i] > hours * 3600:
                 continue

@@ -107,9 +107,9 @@ def pretrain(
 
 
 def _open(source: Source, settings: Pretraining) -> Recordings | Synthesised:
-    if source.synthetic:
+    if kinds := tuple(KINDS) if source.synthetic is True else source.synthetic:
         return Synthesised(
-            tuple(KINDS) if source.synthetic is True else source.synthetic,
+            kinds,
             sounds=source.sounds,
             seconds=settings.clip_seconds,
             seed=settings.seed,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dynamics.store import objectlock
+from dynamics.store import nodes, objectlock
 from dynamics.store.layout import (
     COLUMNS,
     DONE,
@@ -68,7 +68,7 @@ def begin(where: Where, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
             _make(
                 root, run=run, identity=identity
             )  # anew, or one that was stopped while it was made
-    _check_identity(str(place), root.attrs.asdict(), identity)
+    _check_identity(str(place), nodes.attributes(root), identity)
     return root
 
 
@@ -88,9 +88,10 @@ def begin_controls(root: zarr.Group) -> zarr.Group:
     """
     group = root.require_group("controls")
     if "schema" not in group.attrs:
-        _make(group, run=root.attrs["run"], identity=root.attrs["identity"])
+        known = nodes.attributes(root)
+        _make(group, run=known["run"], identity=known["identity"])
         text = "number of the untrained network, whose seed is the sweep's plus this number"
-        group["checkpoints/step"].attrs["description"] = text
+        nodes.array(group, "checkpoints/step").attrs["description"] = text
     return group
 
 
@@ -107,24 +108,24 @@ def plan(root: zarr.Group, found: Sequence[tuple[int, str, int]]) -> None:
     with writing(root):
         known = steps(root)
         new = [item for item in found if item[0] not in known]
-        table = root["checkpoints"]
         # Every array but `step` is resized first: only rows that `step` names are looked at.
         total = len(known) + len(new)
-        for _, layer in root["activations"].groups():
+        for _, layer in nodes.group(root, "activations").groups():
             if "activation" in layer:
-                resize(layer["activation"], total)
-        if "step" in root["activations"]:
+                resize(nodes.array(layer, "activation"), total)
+        if "activations/step" in root:
             every = np.array([*known, *(item[0] for item in new)], dtype="int64")
-            resize(root["activations/step"], total)
-            if not np.array_equal(root["activations/step"][:], every):
-                root["activations/step"][:] = every
+            axis = nodes.array(root, "activations/step")
+            resize(axis, total)
+            if not np.array_equal(axis[:], every):
+                axis[:] = every
         for name in (*(name for name in COLUMNS if name != "step"), "step"):
-            resize(table[name], total)
+            resize(nodes.array(root, f"checkpoints/{name}"), total)
         for column, name in enumerate(("step", "uri", "bytes")):
             if new:
-                table[name][len(known) :] = np.array(
-                    [item[column] for item in new], dtype=object if name == "uri" else "int64"
-                )
+                kind = object if name == "uri" else "int64"
+                values = np.array([item[column] for item in new], dtype=kind)
+                nodes.array(root, f"checkpoints/{name}")[len(known) :] = values
 
 
 def write_activations(
@@ -160,23 +161,26 @@ def write_activations(
         If it cannot be written.
     """
     layers = {name: np.asarray(values) for name, values in layers.items()}
-    dtype = root.attrs["identity"].get("dtype", "float32")
+    dtype = nodes.attributes(root)["identity"].get("dtype", "float32")
     rounded = round_layers(layers, dtype)
     with writing(root):
-        group, row, total = root["activations"], steps(root)[step], len(steps(root))
+        group = nodes.group(root, "activations")
+        row, total = steps(root)[step], len(steps(root))
         _check_shapes(group, step, rounded)
         for number, (layer, values) in enumerate(rounded.items()):
             if f"{layer}/activation" not in group:
                 _new_layer(group, layer, number, (total, *values.shape))
-            array = group[f"{layer}/activation"]
+            array = nodes.array(group, f"{layer}/activation")
             array[row] = values
             record_errors(array, layers[layer], values, dtype)
         if "stimulus" not in group:
             new_coordinate(group, "category", "stimulus", categories, "category of the stimulus")
-            new_coordinate(group, "step", "step", root["checkpoints/step"][:], "training step")
+            new_coordinate(
+                group, "step", "step", nodes.values(root, "checkpoints/step"), "training step"
+            )
             if times is not None:
                 new_coordinate(group, "time", "time", times, "centre of the sample in the stimulus")
-                group["time"].attrs["units"] = "s"
+                nodes.array(group, "time").attrs["units"] = "s"
             new_coordinate(group, "stimulus", "stimulus", stimuli, "name of the stimulus")
 
 
@@ -200,7 +204,7 @@ def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -
         if status == DONE:
             columns["content"] = content_hash(root, row)
         for name, value in (*columns.items(), ("status", status)):
-            root[f"checkpoints/{name}"][row] = value
+            nodes.array(root, f"checkpoints/{name}")[row] = value
         save(root, f"step {step}" if status == DONE else f"step {step}: {status}")
 
 
@@ -222,17 +226,18 @@ def content_hash(root: zarr.Group, row: int) -> str:
     total = hashlib.sha256()
     for layer in layer_names(root):
         total.update(layer.encode() + b"\0")
-        total.update(np.ascontiguousarray(root[f"activations/{layer}/activation"][row]).tobytes())
+        values = nodes.values(root, f"activations/{layer}/activation", row)
+        total.update(np.ascontiguousarray(values).tobytes())
     return total.hexdigest()
 
 
 def _check_shapes(group: zarr.Group, step: int, layers: Mapping[str, np.ndarray]) -> None:
     for layer, values in layers.items():
         name = f"{layer}/activation"
-        if name in group and group[name].shape[1:] != values.shape:
+        if name in group and (known := nodes.array(group, name).shape[1:]) != values.shape:
             raise ValueError(
                 f"layer {layer} of step {step} has shape {values.shape}, the store has "
-                f"{group[name].shape[1:]}: it belongs to another architecture"
+                f"{known}: it belongs to another architecture"
             )
 
 
@@ -241,7 +246,7 @@ def _new_layer(group: zarr.Group, layer: str, number: int, shape: tuple[int, ...
         group.create_group(layer, attributes={"layer": layer, "order": number})
     dims = ("stimulus", "feature") if len(shape) == 3 else ("stimulus", "time", "feature")
     new_array(
-        group[layer],
+        nodes.group(group, layer),
         "activation",
         shape,
         "float32",
@@ -285,7 +290,7 @@ def _check_identity(path: str, attrs: Mapping[str, Any], identity: Mapping[str, 
             f"{path} is not a store of this schema (found {attrs.get('schema')}, expected "
             f"{SCHEMA}): choose another `store`"
         )
-    if differs := difference(DEFAULTS | attrs["identity"], DEFAULTS | identity):
+    if differs := difference(DEFAULTS | dict(attrs["identity"]), DEFAULTS | dict(identity)):
         key, found, expected = differs
         raise ValueError(
             f"store {path} was made with {key} = {found!r}, this sweep has {expected!r}: "

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import zarr
 
+from dynamics.store import nodes
 from dynamics.store.activations import content_hash
 from dynamics.store.layout import DONE, FAILED, PENDING
 from dynamics.store.lock import lock
@@ -82,7 +84,7 @@ def summarise(where: Where) -> Summary:
     written = {key.split("/c/", 1)[1].partition("/")[0] for key in chunks}
     whole = sum(
         4
-        * int(np.prod(root[f"activations/{layer}/activation"].shape[1:]))
+        * int(np.prod(nodes.array(root, f"activations/{layer}/activation").shape[1:]))
         * sum(f"activations/{layer}/activation/c/" in key for key in chunks)
         for layer in {key.split("activations/", 1)[1].partition("/")[0] for key in chunks}
     )
@@ -126,18 +128,7 @@ def verify(where: Where) -> dict[int, str]:
 
 
 def verify_controls(where: Where) -> dict[int, str]:
-    """Do the same for the several untrained networks of a store.
-
-    Parameters
-    ----------
-    where : str, Path or Place
-        A store.
-
-    Returns
-    -------
-    dict of int to str
-        What is wrong with each bad one, by its number.
-    """
+    """Return what `verify` finds in the several untrained networks of a store, by their number."""
     return verify(place_of(where) / "controls") if controls(where) else {}
 
 
@@ -164,7 +155,7 @@ def redo(where: Where, chosen: Sequence[int], *, untrained: Sequence[int] = ()) 
         if untrained:
             if "controls/checkpoints" not in root:
                 raise ValueError(f"store {where} has no controls: its sweep asks for none")
-            tables.append((root["controls"], "untrained network", untrained))
+            tables.append((nodes.group(root, "controls"), "untrained network", untrained))
         for group, name, numbers in tables:
             rows = steps(group)
             if unknown := [number for number in numbers if number not in rows]:
@@ -175,11 +166,11 @@ def redo(where: Where, chosen: Sequence[int], *, untrained: Sequence[int] = ()) 
             for group, _, numbers in tables:
                 rows = steps(group)
                 for number in numbers:
-                    group["checkpoints/status"][rows[number]] = PENDING
+                    nodes.array(group, "checkpoints/status")[rows[number]] = PENDING
             save(root, f"redo {', '.join(map(str, [*chosen, *untrained]))}")
 
 
-def _fault(root, row: int, expected: str) -> str:
+def _fault(root: zarr.Group, row: int, expected: str) -> str:
     try:
         found = content_hash(root, row)
     except Exception as error:  # whatever the decompressor makes of a damaged chunk
@@ -187,7 +178,7 @@ def _fault(root, row: int, expected: str) -> str:
     if found != expected:
         return "holds other values than were committed"
     for layer in layer_names(root):
-        if not _whole(root[f"activations/{layer}/activation"][row]):
+        if not _whole(nodes.values(root, f"activations/{layer}/activation", row)):
             return f"has values of layer {layer} that are not finite"
     return ""
 

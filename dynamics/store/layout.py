@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
@@ -91,12 +92,14 @@ def new_array(
     )
 
 
-def new_coordinate(group: zarr.Group, name: str, dim: str, values: Sequence, text: str) -> None:
+def new_coordinate(
+    group: zarr.Group, name: str, dim: str, values: npt.ArrayLike, text: str
+) -> None:
     """Write a coordinate variable, so that xarray takes it for one."""
     values = np.asarray(values)
     kind: Any = str if values.dtype.kind in "UOT" else values.dtype
     fill: Any = "" if kind is str else 0
-    chunks = (TABLE_CHUNK,) if name == "step" else values.shape
+    chunks: tuple[int, ...] = (TABLE_CHUNK,) if name == "step" else values.shape
     array = new_array(
         group,
         name,

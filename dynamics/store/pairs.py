@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from dynamics.store import nodes
 from dynamics.store.layout import new_array
 from dynamics.store.results import row_of
 
@@ -48,9 +49,9 @@ def write_pairs(
         Description and units.
     """
     row, count = row_of(group, step)
-    rows = {int(s): place for place, s in enumerate(group["step"][:])} | {step: row}
-    if row < group["checkpoint"].shape[0]:
-        group["checkpoint"][row] = ""
+    rows = {int(s): place for place, s in enumerate(nodes.values(group, "step"))} | {step: row}
+    if row < nodes.array(group, "checkpoint").shape[0]:
+        nodes.array(group, "checkpoint")[row] = ""
     size, values = max(count, row + 1), np.asarray(values, float)
     if name not in group:
         array = new_array(
@@ -63,7 +64,7 @@ def write_pairs(
             chunks=(1, _WIDTH, *values.shape[1:]),
         )
         array.attrs.update(attrs or {})
-    array = group[name]
+    array = nodes.array(group, name)
     if array.shape[0] < size or array.shape[1] < size:
         array.resize((size, size, *array.shape[2:]))
     line = np.full((size, *values.shape[1:]), np.nan)

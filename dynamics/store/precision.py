@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import zarr
+
+from dynamics.store import nodes
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,8 @@ def record_errors(array: zarr.Array, values: np.ndarray, rounded: np.ndarray, dt
     if dtype == "float32":
         return
     largest, rms = rounding_errors(values, rounded)
-    known = array.attrs.asdict()
-    found = {
+    known = nodes.attributes(array)
+    found: dict[str, Any] = {
         "rounded_to": dtype,
         "relative_error_bound": PRECISIONS[dtype].bound,
         "largest_relative_error": max(largest, float(known.get("largest_relative_error", 0.0))),

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 
+from dynamics.store import nodes
 from dynamics.store.layout import COLUMNS, DONE, FAILED
 from dynamics.store.place import Where, open_zarr, place_of, reading
 from dynamics.store.tree import check_root
@@ -50,7 +51,7 @@ def open_group(where: Where, *, mode: Literal["r", "r+"] = "r") -> zarr.Group:
 
 def steps(root: zarr.Group) -> dict[int, int]:
     """Return the row of every step in the table of checkpoints."""
-    found = root["checkpoints/step"][:].tolist()
+    found = nodes.values(root, "checkpoints/step").tolist()
     return {step: row for row, step in enumerate(found) if step >= 0}  # -1: not written yet
 
 
@@ -72,7 +73,7 @@ def records(root: zarr.Group, *names: str) -> dict[int, dict[str, Any]]:
     status and the step are left out where others are named.
     """
     wanted = ("status", "step", *(name for name in names or COLUMNS if name not in _FIRST))
-    columns = {name: root[f"checkpoints/{name}"][:].tolist() for name in wanted}
+    columns = {name: nodes.values(root, f"checkpoints/{name}").tolist() for name in wanted}
     rows = (dict(zip(columns, values)) for values in zip(*columns.values()))
     return {row["step"]: row for row in rows if row["step"] >= 0}
 
@@ -85,13 +86,14 @@ def controls(where: Where) -> dict[int, str]:
     root = open_group(where)
     if "controls/checkpoints" not in root:
         return {}
-    rows = sorted(records(root["controls"]).items())
+    rows = sorted(records(nodes.group(root, "controls")).items())
     return {number: str(row["content"]) for number, row in rows if row["status"] == DONE}
 
 
 def layer_names(root: zarr.Group) -> list[str]:
     """Return the layers of a store, from input to output."""
-    groups = [(child.attrs["order"], name) for name, child in root["activations"].groups()]
+    children = nodes.group(root, "activations").groups()
+    groups = [(nodes.attributes(child)["order"], name) for name, child in children]
     return [name for _, name in sorted(groups)]
 
 
@@ -112,7 +114,10 @@ def read_activations(where: Where, step: int) -> dict[str, np.ndarray]:
     """
     root = open_group(where)
     row = steps(root)[step]
-    return {name: root[f"activations/{name}/activation"][row] for name in layer_names(root)}
+    return {
+        name: nodes.values(root, f"activations/{name}/activation", row)
+        for name in layer_names(root)
+    }
 
 
 def read_times(where: Where) -> np.ndarray | None:
@@ -128,5 +133,5 @@ def read_times(where: Where) -> np.ndarray | None:
     array of shape (n_times,) or None
         Seconds, centres of the samples; None where activations are averaged over time.
     """
-    group = open_group(where)["activations"]
-    return group["time"][:] if "time" in group else None
+    root = open_group(where)
+    return nodes.values(root, "activations/time") if "activations/time" in root else None

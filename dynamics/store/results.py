@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 
-from dynamics.store import objectlock
+from dynamics.store import nodes, objectlock
 from dynamics.store.layout import (
     TABLE_CHUNK,
     difference,
@@ -31,7 +32,7 @@ def begin_result(
     metric: str,
     *,
     identity: Mapping[str, Any],
-    coordinates: Mapping[str, tuple[str, Sequence]],
+    coordinates: Mapping[str, tuple[str, npt.ArrayLike]],
 ) -> zarr.Group:
     """Open the group of one target and metric for writing, making it where there is none.
 
@@ -58,9 +59,9 @@ def begin_result(
     """
     identity = json.loads(json.dumps(identity))
     name = f"results/{target}/{metric}"
-    if name in root and "identity" in root[name].attrs:
-        group = root[name]
-        if differs := difference(group.attrs["identity"], identity):
+    if name in root and "identity" in nodes.group(root, name).attrs:
+        group = nodes.group(root, name)
+        if differs := difference(nodes.attributes(group)["identity"], identity):
             key, found, expected = differs
             raise ValueError(
                 f"{name} in the store was computed with {key} = {found!r}, this sweep has "
@@ -69,8 +70,8 @@ def begin_result(
         return group
     with writing(root):
         group = root.require_group(name)
-        for array in list(group.array_keys()):
-            del group[array]
+        for old in list(group.array_keys()):
+            del group[old]
         for key, (dim, values) in coordinates.items():
             new_coordinate(group, key, dim, values, key)
         new_array(group, "step", (0,), "int64", fill=-1, dims=("step",), chunks=(TABLE_CHUNK,))
@@ -90,13 +91,14 @@ def begin_result(
 
 def committed(group: zarr.Group) -> dict[int, str]:
     """Return the steps whose results are complete, with the content hash of their checkpoint."""
-    sources = group["checkpoint"][:]  # before the steps: it is what is written last
-    return {int(step): str(source) for step, source in zip(group["step"][:], sources) if source}
+    sources = nodes.values(group, "checkpoint")  # before the steps: it is what is written last
+    steps = nodes.values(group, "step").tolist()
+    return {step: str(source) for step, source in zip(steps, sources) if source}
 
 
 def row_of(group: zarr.Group, step: int) -> tuple[int, int]:
     """Return a step's row in a group of results, a new one where it has none, and how many are."""
-    known = group["step"][:].tolist()
+    known = nodes.values(group, "step").tolist()
     rows = {step: row for row, step in enumerate(known)}
     return rows.get(step, len(known)), len(known)
 
@@ -134,7 +136,7 @@ def write_result(
         row, count = row_of(group, step)
         total = max(count, row + 1)
         if row < count:
-            group["checkpoint"][row] = ""
+            nodes.array(group, "checkpoint")[row] = ""
         for name, (dims, array) in values.items():
             array = np.asarray(array)
             if name not in group:
@@ -148,13 +150,13 @@ def write_result(
                     chunks=(_steps_a_chunk(array.nbytes), *array.shape),
                     attrs=(attrs or {}).get(name, {}),
                 )
-            resize(group[name], total)
-            group[name][row] = array
-        resize(group["checkpoint"], total)
+            resize(nodes.array(group, name), total)
+            nodes.array(group, name)[row] = array
+        resize(nodes.array(group, "checkpoint"), total)
         if row == count:
-            resize(group["step"], total)
-            group["step"][row] = step
-        group["checkpoint"][row] = checkpoint
+            resize(nodes.array(group, "step"), total)
+            nodes.array(group, "step")[row] = step
+        nodes.array(group, "checkpoint")[row] = checkpoint
         save(group, f"{group.path} step {step}")
 
 

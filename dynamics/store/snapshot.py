@@ -21,6 +21,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, StorePath
 
 from dynamics.store.columns import read_column
+from dynamics.store.nodes import strings
 
 
 @dataclass
@@ -169,14 +170,6 @@ class Snapshot:
 
     def _key(self, path: str) -> str:
         return "/".join(filter(None, (self.top, path)))
-
-
-def strings(values: Any) -> np.ndarray:
-    """Return strings of any kind as an array of fixed width."""
-    values = np.asarray(values)
-    if values.dtype.kind == "T":
-        return values.astype(f"U{np.strings.str_len(values).max(initial=1)}")
-    return values.astype(object).astype(str)
 
 
 def _is_along_steps(seen: Snapshot, path: str) -> bool:

@@ -16,8 +16,9 @@ from xarray.core import indexing
 from zarr.core.sync import sync
 
 from dynamics.store.layout import DONE
+from dynamics.store.nodes import strings
 from dynamics.store.place import Where, open_zarr, place_of, reading
-from dynamics.store.snapshot import Snapshot, strings
+from dynamics.store.snapshot import Snapshot
 
 
 def open(where: Where, *, group: str = "") -> xr.DataTree:
@@ -118,7 +119,8 @@ def _dataset(seen: Snapshot, path: str) -> xr.Dataset:
     known = set(str(attrs.pop("coordinates", "")).split())
     arrays = seen.arrays(path)
     rows = _visible_rows(seen, path, list(arrays.values()))
-    data, coordinates = {}, {}
+    data: dict[str, xr.Variable] = {}
+    coordinates: dict[str, xr.Variable] = {}
     for name, full in arrays.items():
         variable = _variable(seen, full, rows)
         (coordinates if name in known or variable.dims == (name,) else data)[name] = variable
@@ -138,7 +140,8 @@ def _variable(seen: Snapshot, path: str, rows: np.ndarray | None) -> xr.Variable
     values: Any = seen.values.get(path)
     if values is None:
         lazy = indexing.LazilyIndexedArray(_Stored(seen, path, rows))
-        values = indexing.CopyOnWriteArray(indexing.MemoryCachedArray(lazy))
+        cached: Any = indexing.MemoryCachedArray(lazy)
+        values = indexing.CopyOnWriteArray(cached)
     elif rows is not None and dims == ("step",):
         values = values[rows]
     return xr.Variable(dims, values, node["attributes"], encoding)

@@ -9,6 +9,7 @@ two seconds costs about ten milliseconds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.signal import lfilter
@@ -99,7 +100,7 @@ def harmonic(rng: np.random.Generator, sample_rate: int, seconds: float) -> np.n
     t = _times(sample_rate, seconds)
     vibrato = rng.uniform(0, 0.03) * np.sin(2 * np.pi * rng.uniform(3, 8) * t + rng.uniform(0, 6))
     f0 = _log_uniform(rng, 60, 1000) * np.exp(vibrato + rng.normal(0, 0.05) * t / seconds)
-    peaks = _log_uniform(rng, 200, 6000, size=rng.integers(1, 4))
+    peaks = _log_uniform(rng, 200, 6000, size=int(rng.integers(1, 4)))
     lowest = rng.choice([0.0, 0.0, 2.5, 4.5]) * f0.mean()
 
     def gain(f: np.ndarray, _: np.ndarray) -> np.ndarray:
@@ -306,9 +307,8 @@ def _times(sample_rate: int, seconds: float) -> np.ndarray:
     return np.arange(round(sample_rate * seconds)) / sample_rate
 
 
-def _log_uniform(
-    rng: np.random.Generator, low: float, high: float, size: int | None = None
-) -> np.ndarray:
+def _log_uniform(rng: np.random.Generator, low: float, high: float, size: int | None = None) -> Any:
+    """Draw so many numbers, or one."""
     return np.exp(rng.uniform(np.log(low), np.log(high), size))
 
 

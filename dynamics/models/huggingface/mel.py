@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from dynamics.models.huggingface import HuggingFaceModel, preprocessor
+from dynamics.models.huggingface.model import HuggingFaceModel, preprocessor
 
 
 class Whisper(HuggingFaceModel):

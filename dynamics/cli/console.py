@@ -1,0 +1,43 @@
+"""What the commands share: the terminal, arguments, exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from dynamics.store import Place
+
+out = Console()
+
+Config = Annotated[Path, typer.Argument(help="YAML file of the sweep", show_default=False)]
+Scheduler = Annotated[
+    str | None, typer.Option(help="address of a running dask scheduler (default: this machine)")
+]
+Store = Annotated[
+    str, typer.Argument(help="a store, such as store/demo.zarr, or the YAML file of its sweep")
+]
+
+BAD_INPUT, FAILED_CHECKPOINTS = 2, 3
+
+
+def place_of(store: str) -> Place:
+    """Return where a store is; with the options of its sweep, if that is what is named."""
+    from dynamics import store as room
+    from dynamics.config import load_config
+
+    if store.endswith((".yaml", ".yml")):
+        return load_config(store).place
+    return room.Place(store)
+
+
+def size_of(count: float) -> str:
+    """Return a number of bytes as it is printed."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

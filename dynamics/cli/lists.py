@@ -1,0 +1,55 @@
+"""Commands that list what a sweep can name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from dynamics.cli.console import out
+
+
+def models(
+    adapter: Annotated[str, typer.Argument(help="an adapter, for its arguments")] = "",
+) -> None:
+    """List the adapters; or an adapter's arguments, and for s3prl its upstreams."""
+    from dynamics import models as room
+
+    if not adapter:
+        table = Table("adapter", "what it runs", box=None)
+        for name in sorted(room.ADAPTERS):
+            table.add_row(*map(escape, (name, room.summary(name))))
+        out.print(table)
+        return
+    out.print(room.summary(adapter), markup=False, highlight=False)
+    for name, default in room.arguments(adapter).items():
+        out.print(f"{name} (default: {default!r})", markup=False, highlight=False)
+    if adapter == "s3prl":
+        from dynamics.models.s3prl import upstreams
+
+        out.print("upstreams: " + ", ".join(upstreams()), markup=False, highlight=False)
+
+
+def metrics(
+    metric: Annotated[str, typer.Argument(help="a metric, for its arguments")] = "",
+) -> None:
+    """List the metrics that a sweep can name; or a metric's arguments."""
+    from dynamics import methods
+
+    if not metric:
+        table = Table("metric", "what it does", "arguments", box=None)
+        for name in methods.METHODS:
+            taken = ", ".join(methods.arguments(name))
+            table.add_row(*map(escape, (name, methods.summary(name), taken)))
+        out.print(table)
+        return
+    out.print(methods.summary(metric), markup=False)
+    for name, default in methods.arguments(metric).items():
+        out.print(f"{name} (default: {default!r})", markup=False, highlight=False)
+    for name, about in methods.RESERVED.items():
+        out.print(f"{name}: {about}", markup=False, highlight=False)
+
+
+COMMANDS = (models, metrics)

@@ -1,0 +1,93 @@
+"""Commands on a store: how far it is, whether it is sound, what is to be done again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dynamics.cli.console import FAILED_CHECKPOINTS, Store, out, place_of, size_of
+
+
+def status(store: Store) -> None:
+    """Say how far a store is."""
+    from dynamics import store as room
+
+    place = place_of(store)
+    found = room.summarise(place)
+    total = found.done + found.failed + found.pending
+    out.print(f"{found.done} of {total} steps done, {found.failed} failed, {found.pending} missing")
+    out.print(f"{found.layers} layers, {size_of(found.bytes)} in {found.files} files")
+    if found.activation_bytes:
+        whole = size_of(found.ratio * found.activation_bytes)
+        out.print(
+            f"activations: {size_of(found.activation_bytes)} of {whole} as float32 (ratio "
+            f"{found.ratio:.2f}), {found.files_per_step:.0f} files a step"
+        )
+    if found.done:
+        left = f"; about {found.seconds_left:.0f} s left" if found.pending else ""
+        out.print(f"{found.seconds_per_step:.2f} s a step{left}")
+    if controls := room.controls(place):
+        out.print(f"{len(controls)} untrained networks as controls")
+    for step, error in room.failures(place).items():
+        out.print(f"failed: step {step}: {error}", soft_wrap=True, markup=False)
+
+
+def verify(store: Store) -> None:
+    """Compare every done step with the hash taken when it was written."""
+    from dynamics import store as room
+
+    place = place_of(store)
+    found = {"step": room.verify(place), "control": room.verify_controls(place)}
+    for kind, faults in found.items():
+        for number, fault in faults.items():
+            out.print(f"{kind} {number} {fault}: mend it with", soft_wrap=True, markup=False)
+            out.print(f"  dynamics redo {store} --{kind} {number}", soft_wrap=True, markup=False)
+    if any(found.values()):
+        raise typer.Exit(FAILED_CHECKPOINTS)
+    controls = room.controls(place)
+    more = f" and {len(controls)} controls" if controls else ""
+    out.print(f"{room.summarise(place).done} steps{more} verified: all sound")
+
+
+def redo(
+    store: Store,
+    step: Annotated[
+        list[int] | None, typer.Option(help="training step; may be given again")
+    ] = None,
+    control: Annotated[
+        list[int] | None, typer.Option(help="number of an untrained network; may be given again")
+    ] = None,
+) -> None:
+    """Mark steps to be done again by the next crawl."""
+    from dynamics import store as room
+
+    if not step and not control:
+        raise ValueError("nothing to do again: give `--step` or `--control`")
+    room.redo(place_of(store), step or [], untrained=control or [])
+    marked = ", ".join([*map(str, step or []), *(f"control {number}" for number in control or [])])
+    out.print(f"marked: {marked}; `dynamics crawl CONFIG` does them again")
+
+
+def report(
+    store: Store,
+    output: Annotated[
+        Path | None, typer.Option(help="the file (default: store/<run>/report.html)")
+    ] = None,
+) -> None:
+    """Write one HTML file: what was run, what was found, figures and tables."""
+    from dynamics import report as room
+
+    out.print(f"report: {room.write(place_of(store), output=output)}", soft_wrap=True, markup=False)
+
+
+def unlock(store: Store) -> None:
+    """Take away the lock of a store in an object store whose writer is gone."""
+    from dynamics import store as room
+
+    holder = room.unlock(place_of(store))
+    out.print(f"was held by {holder}" if holder else "nothing to take away", soft_wrap=True)
+
+
+COMMANDS = (status, verify, redo, report, unlock)
