@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,14 +193,20 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
         analyze.analyze(sweep, scheduler=scheduler)
     if sweep.probes:
         probes.probe(sweep)
-    plot(sweep)
+    pictures: dict[str, str] | None = {} if sweep.report else None
+    plot(sweep, pictures=pictures)
     if sweep.report:
-        report.write(sweep.place)
+        report.write(sweep.place, pictures=pictures)
     return store.open(sweep.place)
 
 
-def plot(sweep: Sweep, *, formats: Sequence[str] = plots.FORMATS) -> list[Path]:
-    """Draw the figures of a sweep; see `dynamics.plots.figures_of`.
+def plot(
+    sweep: Sweep,
+    *,
+    formats: Sequence[str] = plots.FORMATS,
+    pictures: dict[str, str] | None = None,
+) -> list[Path]:
+    """Draw the figures of a sweep; see `dynamics.plots.figures_of` and `figures_of_steps`.
 
     Parameters
     ----------
@@ -208,6 +214,8 @@ def plot(sweep: Sweep, *, formats: Sequence[str] = plots.FORMATS) -> list[Path]:
         The sweep.
     formats : sequence of str
         As in `dynamics.plots.save`.
+    pictures : dict, optional
+        Is given every figure by name, for `dynamics.report.write`, which need not draw it then.
 
     Returns
     -------
@@ -220,7 +228,17 @@ def plot(sweep: Sweep, *, formats: Sequence[str] = plots.FORMATS) -> list[Path]:
         If the store has no results of the sweep's targets and metrics.
     """
     tree = store.open(sweep.place)
-    written = []
+    written: list[Path] = []
+    for drawing in _drawings(sweep, tree):
+        figure = drawing.draw()
+        written += plots.save(figure, sweep.figures / drawing.name, formats=formats)
+        if pictures is not None:
+            pictures[drawing.name] = report.data_uri(figure)
+    return written
+
+
+def _drawings(sweep: Sweep, tree: xr.DataTree) -> Iterator[plots.Drawing]:
+    """Name the figures of what a sweep asks for."""
     for metric in sweep.metrics if sweep.targets else ():
         targets = [
             t.label for t in sweep.targets if f"/results/{t.label}/{metric.label}" in tree.groups
@@ -229,15 +247,10 @@ def plot(sweep: Sweep, *, formats: Sequence[str] = plots.FORMATS) -> list[Path]:
             raise ValueError(
                 f"store {sweep.store} has no results of {metric.label!r}: run `dynamics analyze`"
             )
-        for name, figure in plots.figures_of(tree, metric.label, targets):
-            written += plots.save(figure, sweep.figures / name, formats=formats)
-    for name, figure in plots.figures_of_steps(tree):
-        written += plots.save(figure, sweep.figures / name, formats=formats)
+        yield from plots.figures_of(tree, metric.label, targets)
     if tasks := _probed(sweep, tree):
-        figure = plots.figure_of_targets(tree, probes.METRIC, tasks)
-        name = f"emergence-{probes.METRIC}"
-        written += plots.save(figure, sweep.figures / name, formats=formats)
-    return written
+        yield from plots.figures_of(tree, probes.METRIC, tasks)
+    yield from plots.figures_of_steps(tree)
 
 
 def _probed(sweep: Sweep, tree: xr.DataTree) -> list[str]:

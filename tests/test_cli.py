@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from report_store import make
 from test_crawl import save_checkpoint
 
 from dynamics import cli, models, store
@@ -67,7 +68,12 @@ def dynamics(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_run_makes_store_figures_and_table_and_a_second_run_nothing_new(tmp_path, good, dynamics):
+def test_run_makes_store_figures_and_table_and_a_second_run_nothing_new(
+    tmp_path, good, dynamics, monkeypatch
+):
+    # The report takes the figures that are drawn for the files.
+    drawn_again = "dynamics.report.figures.data_uri"
+    monkeypatch.setattr(drawn_again, lambda _: pytest.fail("a figure is drawn twice"))
     done = dynamics(good | {"report": True}, "run", "CONFIG")
     assert "2 steps, 2 of them new" in done.out
     assert "half-time" in done.out
@@ -77,7 +83,8 @@ def test_run_makes_store_figures_and_table_and_a_second_run_nothing_new(tmp_path
     assert {figure.suffix for figure in figures} == {".png", ".pdf"}
     assert all(figure.stat().st_size > 5000 for figure in figures)
     (page,) = re.findall(r"report: (\S+)", done.out)
-    assert Path(page) == tmp_path / "out" / "tiny" / "report.html" and Path(page).is_file()
+    assert Path(page) == tmp_path / "out" / "tiny" / "report.html"
+    assert Path(page).read_text().count("data:image/svg") == len(figures) / 2  # PNG and PDF
     assert "Warning" not in done.err
     again = dynamics(good, "run", "CONFIG")
     assert "0 of them new" in again.out and "results: 0 new" in again.out
@@ -85,6 +92,25 @@ def test_run_makes_store_figures_and_table_and_a_second_run_nothing_new(tmp_path
     assert tree["results/mine/ridge"]["score"].shape == (2, 2, 4)
     assert "2 of 2 steps done" in dynamics(good, "status", good["store"]).out
     assert "all sound" in dynamics(good, "verify", good["store"]).out
+
+
+def test_plot_writes_the_formats_that_are_asked_for_and_refuses_others(tmp_path, good, dynamics):
+    path = make(tmp_path / "out" / "tiny.zarr", steps=(0, 10), resamples=0)
+    target = {"name": good["targets"][0]["name"], "label": "cortex"}
+    sweep = good | {"store": str(path), "targets": [target], "metrics": ["rsa"]}
+    begins = {"svg": b"<?xml", "pdf": b"%PDF-", "png": b"\x89PNG"}
+    names = [f"{kind}-rsa-cortex" for kind in ("heatmap", "best-layer", "order")]
+    for kinds in (["svg"], ["pdf", "png"]):
+        folder = tmp_path / "-".join(kinds)
+        options = [word for kind in kinds for word in ("--format", kind)]
+        done = dynamics(sweep | {"figures": str(folder)}, "plot", "CONFIG", *options)
+        assert f"({4 * len(kinds)} files)" in done.out
+        written = sorted(path.name for path in folder.iterdir())
+        assert written == sorted(f"{n}.{kind}" for n in ["emergence-rsa", *names] for kind in kinds)
+        for path in folder.iterdir():
+            assert path.read_bytes().startswith(begins[path.suffix[1:]])
+    said = dynamics(sweep, "plot", "CONFIG", "--format", "png", "--format", "gif", code=2).err
+    assert said.strip() == "dynamics: there is no format 'gif': use png, svg, pdf"
 
 
 def test_a_sweep_without_targets_is_crawled_and_analyze_says_what_it_lacks(good, dynamics):

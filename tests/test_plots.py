@@ -301,19 +301,35 @@ def test_a_sweep_gets_probes_and_matrices_of_steps_where_they_are(with_halves):
         dims=("layer", "step", "step_other"),
         coords={"layer": LAYERS, "step": STEPS, "step_other": STEPS},
     )
+    pairs = xr.DataArray(
+        np.eye(3)[None].repeat(5, 0),
+        dims=("step", "layer", "layer_other"),
+        coords={"layer": LAYERS, "step": STEPS, "layer_other": LAYERS},
+    )
     tree = xr.DataTree.from_dict(
         {
             "/results/t/ridge": with_halves,
             "/results/digits/probe": plots_results.probe(with_halves),
-            "/results/self/cka": near.to_dataset(name="similarity"),
+            "/results/self/cka": xr.Dataset({"similarity": near, "layer_similarity": pairs}),
         }
     )
-    names = [name for name, _ in plots.figures_of(tree, "ridge", ["t"])]
+    names = [drawing.name for drawing in plots.figures_of(tree, "ridge", ["t"])]
     assert names == [
         "emergence-ridge", "emergence-ridge-t", "heatmap-ridge-t", "best-layer-ridge-t",
         "order-ridge-t", "order-ridge-t-neuroids", "probe-digits-ridge-t",
     ]  # fmt: skip
-    assert [name for name, _ in plots.figures_of_steps(tree)] == ["steps-cka"]
+    matrices = list(plots.figures_of_steps(tree))
+    assert [drawing.name for drawing in matrices] == ["steps-cka", "layers-cka"]
+    assert [len(drawing.draw().axes) for drawing in matrices] == [3 + 1, 4 + 1]
+    tasks = [drawing.name for drawing in plots.figures_of(tree, "probe", ["digits"])]
+    assert tasks == [
+        "emergence-probe", "heatmap-probe-digits", "best-layer-probe-digits", "order-probe-digits",
+    ]  # fmt: skip
+    short = xr.DataTree.from_dict(
+        {path: tree[path].to_dataset().isel(step=[0]) for path in ("/results/t/ridge",)}
+    )
+    names = [drawing.name for drawing in plots.figures_of(short, "ridge", ["t"])]
+    assert names == ["emergence-ridge", "emergence-ridge-t"]
 
 
 @pytest.mark.parametrize(
@@ -338,7 +354,7 @@ def test_many_neuroids_are_drawn_by_region():
     data = plots_results.results(neuroids=16)
     tree = xr.DataTree.from_dict({"/results/t/ridge": data})
     tree["results/t/ridge"].attrs["simulated"] = 1
-    found = dict(plots.figures_of(tree, "ridge", ["t"]))
+    found = {drawing.name: drawing.draw() for drawing in plots.figures_of(tree, "ridge", ["t"])}
     names = list(found)
     for figure in found.values():
         words = [figure.get_suptitle(), *(ax.get_title() for ax in figure.axes)]

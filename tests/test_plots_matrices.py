@@ -73,12 +73,60 @@ def test_layers_side_by_side_have_the_same_colours(similarity):
 
 
 def test_what_is_no_matrix_of_steps_is_refused(similarity):
-    with pytest.raises(ValueError, match="step_other missing"):
+    with pytest.raises(ValueError, match="`step_other` is missing"):
         plots.plot_similarity(similarity.isel(step_other=0))
     with pytest.raises(ValueError, match="no layer 'x': there are layer0"):
         plots.plot_similarity(similarity, layer="x")
     with pytest.raises(ValueError, match="`layer` is missing"):
         plots.facet_similarity(similarity.isel(layer=0))
+
+
+@pytest.fixture
+def pairs():
+    near = np.exp(-0.2 * np.abs(np.arange(3)[:, None] - np.arange(3)))
+    near[0, 2] = 0.1  # not symmetric, as no metric is, to tell rows from columns
+    return xr.DataArray(
+        np.stack([near**power for power in range(1, 7)]),
+        dims=("step", "layer", "layer_other"),
+        coords={"step": STEPS, "layer": LAYERS, "layer_other": LAYERS},
+        attrs={"metric": "procrustes"},
+    )
+
+
+def test_layers_are_compared_at_the_last_step_with_the_input_at_the_lower_left(pairs):
+    ax = plots.plot_layer_similarity(pairs)
+    matrix = pairs.isel(step=-1).transpose("layer_other", "layer").to_numpy()
+    np.testing.assert_array_equal(ax.collections[-1].get_array().reshape(3, 3), matrix)
+    for axis in (ax.xaxis, ax.yaxis):
+        assert [text.get_text() for text in axis.get_ticklabels()] == LAYERS
+    assert ax.get_title() == "step 10⁴"
+    assert ax.figure.axes[1].get_ylabel() == "Procrustes similarity"
+    # The diagonal of ones would take up the range of the colours.
+    assert ax.collections[-1].norm.vmax == pytest.approx(np.exp(-0.2) ** 6)
+
+
+def test_layers_along_training_are_in_the_same_colours_from_untrained_to_last(pairs):
+    axes = plots.facet_layer_similarity(pairs)
+    titles = [ax.get_title() for ax in axes]
+    assert titles == ["step 0 (untrained)", "step 10", "step 1,000", "step 10⁴"] or titles == [
+        "step 0 (untrained)", "step 100", "step 1,000", "step 10⁴"
+    ]  # fmt: skip
+    assert len({(ax.collections[-1].norm.vmin, ax.collections[-1].norm.vmax) for ax in axes}) == 1
+    chosen = plots.facet_layer_similarity(pairs, steps=[1, 100])
+    shown = [ax.collections[-1].get_array().ravel() for ax in chosen]
+    expected = pairs.sel(step=[1, 100]).transpose("step", "layer_other", "layer")
+    np.testing.assert_array_equal(shown, expected.to_numpy().reshape(2, 9))
+    (alone,) = plots.facet_layer_similarity(pairs.isel(step=[0]))
+    assert alone.get_title() == "step 0 (untrained)"
+
+
+def test_what_is_no_matrix_of_layers_is_refused(pairs):
+    with pytest.raises(ValueError, match="`layer_other` is missing"):
+        plots.plot_layer_similarity(pairs.isel(layer_other=0))
+    with pytest.raises(ValueError, match="`step` is missing"):
+        plots.facet_layer_similarity(pairs.isel(step=0))
+    with pytest.raises(ValueError, match="no step 7: there are 0, 1"):
+        plots.plot_layer_similarity(pairs, step=7)
 
 
 @pytest.fixture

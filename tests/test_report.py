@@ -13,7 +13,7 @@ from PIL import Image
 from report_store import LAYERS, PARTS, STEPS, curve_of, make
 from scipy.spatial.distance import pdist, squareform
 
-from dynamics import emergence, report, store
+from dynamics import emergence, plots, report, store
 from dynamics.report import (
     dissimilarity,
     figures,
@@ -317,11 +317,46 @@ def test_figures_are_vector_drawings_with_an_alternative_in_words(tree, found):
     assert "speech: the layer that ends highest, layer3, goes from 0.10" in drawn[1].alt
 
 
+def test_a_figure_that_was_saved_is_the_one_that_a_report_draws(tree, found, tmp_path, monkeypatch):
+    plans = figures._plans(tree, found[:1])[:2]
+    monkeypatch.setattr(figures, "_plans", lambda *_: plans)
+    fresh = [picture.uri for picture in figures.pictures(tree, found)]
+    saved = {}
+    for plan in plans:
+        figure = plan.drawing.draw()
+        plots.save(figure, tmp_path / plan.drawing.name, formats=["png"])
+        saved[plan.drawing.name] = report.data_uri(figure)
+    assert list(saved.values()) == fresh
+    monkeypatch.setattr(figures, "data_uri", lambda _: pytest.fail("drawn twice"))
+    assert [picture.uri for picture in figures.pictures(tree, found, saved)] == fresh
+
+
+def test_steps_and_layers_compared_with_each_other_are_on_the_page():
+    near = np.exp(-0.1 * np.abs(np.arange(5)[:, None] - np.arange(5)))
+    matrices = xr.Dataset(
+        {
+            "similarity": (("step", "step_other", "layer"), near[:, :, None].repeat(3, 2)),
+            "layer_similarity": (("step", "layer", "layer_other"), near[None, :3, :3].repeat(5, 0)),
+        },
+        {"step": list(STEPS), "step_other": list(STEPS), "layer": list(LAYERS),
+         "layer_other": list(LAYERS)},
+    )  # fmt: skip
+    compared = xr.DataTree.from_dict({"/results/self/cka": matrices})
+    shown = figures.pictures(compared, [])
+    assert [(one.group, one.wide) for one in shown] == [
+        (figures._COMPARED, True),
+        (figures._COMPARED, False),
+    ]
+    assert shown[1].caption == "Similarity by cka of the layers with each other along training."
+    inside = base64.b64decode(shown[1].uri.split(",")[1]).decode()
+    assert ">step 0 (untrained)</text>" in inside and ">layer3</text>" in inside
+
+
 def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is(tmp_path, monkeypatch):
     path = make(tmp_path / "run.zarr", parts=("a$\\frac{$", "b"), steps=(0, 10), resamples=0)
     tree = store.open(path)
     found = [(result, findings.curves_of(result)) for result in findings.results_of(tree)[0][:1]]
-    of_neuroids = list(figures._plans(tree, found))[1]
+    of_neuroids = figures._plans(tree, found)[1]
     monkeypatch.setattr(figures, "_plans", lambda *_: [of_neuroids])
     (drawn,) = figures.pictures(tree, found)
     assert "a$\\frac{$" in base64.b64decode(drawn.uri.split(",")[1]).decode()
@@ -329,8 +364,8 @@ def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is(tmp_path, monkeypatc
 
 def test_a_drawing_of_too_many_points_is_a_picture(monkeypatch, tree, found):
     monkeypatch.setattr(figures, "_MOST_SVG", 1000)
-    (first, *_) = figures._plans(tree, found)
-    picture = figures._picture(first)
+    monkeypatch.setattr(figures, "_MOST_TOGETHER", 0)
+    (picture,) = figures.pictures(tree, found)
     assert picture.uri.startswith("data:image/png;base64,")
 
 

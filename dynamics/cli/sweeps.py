@@ -59,7 +59,7 @@ def probe(config: Config) -> None:
 
 
 def plot(config: Config, formats: Formats = None) -> None:
-    """Draw the figures: curves, heat maps, order of emergence, best layer, probes."""
+    """Draw the figures: curves, heat maps, order of emergence, probes, steps and layers."""
     from dynamics.config import load_config
 
     _plot(load_config(config), formats or ["png", "pdf"])
@@ -77,8 +77,7 @@ def run(config: Config, scheduler: Scheduler = None) -> None:
         _analyze(sweep, scheduler)
     if sweep.probes:
         failed += _probe(sweep)
-    _plot(sweep)
-    _report(sweep)
+    _report(sweep, _plot(sweep))
     if failed:
         raise typer.Exit(FAILED_CHECKPOINTS)
 
@@ -127,8 +126,7 @@ def demo() -> None:
     _analyze(sweep, None)
     if sweep.probes:
         _probe(sweep)
-    _plot(sweep)
-    _report(sweep)
+    _report(sweep, _plot(sweep))
 
 
 COMMANDS = (pretrain, crawl, analyze, probe, plot, run, watch, checkpoints, demo)
@@ -173,10 +171,11 @@ def _probe(sweep: Sweep) -> int:
     return counts["failed"]
 
 
-def _plot(sweep: Sweep, formats: Sequence[str] = ("png", "pdf")) -> None:
+def _plot(sweep: Sweep, formats: Sequence[str] = ("png", "pdf")) -> dict[str, str]:
     from dynamics import sweep as room
 
-    written = room.plot(sweep, formats=formats)
+    pictures: dict[str, str] = {}
+    written = room.plot(sweep, formats=formats, pictures=pictures)
     table = Table(title="When each layer has made half of its final gain")
     for name in ("target", "metric", "layer"):
         table.add_column(name)
@@ -191,13 +190,14 @@ def _plot(sweep: Sweep, formats: Sequence[str] = ("png", "pdf")) -> None:
     out.print(f"store: {sweep.store}", soft_wrap=True)
     if written:
         out.print(f"figures: {sweep.figures} ({len(written)} files)", soft_wrap=True)
+    return pictures
 
 
-def _report(sweep: Sweep) -> None:
+def _report(sweep: Sweep, pictures: dict[str, str]) -> None:
     from dynamics import report as room
 
     if sweep.report:
-        path = room.write(sweep.place)
+        path = room.write(sweep.place, pictures=pictures)
         out.print(f"report: {path}", soft_wrap=True, markup=False)
 
 

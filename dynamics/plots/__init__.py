@@ -12,6 +12,7 @@ from dynamics.plots.bands import (
 )
 from dynamics.plots.curves import facet_curves, plot_curves
 from dynamics.plots.figures import (
+    Drawing,
     figure_of_neuroids,
     figure_of_targets,
     figures_of,
@@ -25,9 +26,14 @@ from dynamics.plots.models import plot_models
 from dynamics.plots.order import plot_intervals, plot_order
 from dynamics.plots.rdms import plot_rdms
 from dynamics.plots.scatter import plot_brain_task, plot_brain_task_models
-from dynamics.plots.similarity import facet_similarity, plot_similarity
+from dynamics.plots.similarity import (
+    facet_layer_similarity,
+    facet_similarity,
+    plot_layer_similarity,
+    plot_similarity,
+)
 from dynamics.plots.steps import log_step_axis
-from dynamics.plots.style import AXIS_NAMES, COLUMN, FORMATS, MM, PAGE, STYLE, save
+from dynamics.plots.style import AXIS_NAMES, COLUMN, FORMATS, MM, PAGE, STYLE, lay_out, save
 from dynamics.plots.surface import facet_surface, plot_surface
 
 __all__ = [
@@ -37,16 +43,19 @@ __all__ = [
     "MM",
     "PAGE",
     "STYLE",
+    "Drawing",
     "bands_by",
     "curve_and_band",
     "curves_by",
     "facet_curves",
+    "facet_layer_similarity",
     "facet_similarity",
     "facet_surface",
     "figure_of_neuroids",
     "figure_of_targets",
     "figures_of",
     "figures_of_steps",
+    "lay_out",
     "log_step_axis",
     "mean_curve",
     "plot_best_layer",
@@ -55,6 +64,7 @@ __all__ = [
     "plot_curves",
     "plot_heatmap",
     "plot_intervals",
+    "plot_layer_similarity",
     "plot_models",
     "plot_order",
     "plot_rdms",

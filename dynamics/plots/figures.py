@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,21 +17,51 @@ from dynamics.plots.heatmaps import plot_heatmap
 from dynamics.plots.layers import plot_best_layer
 from dynamics.plots.order import plot_order
 from dynamics.plots.scatter import plot_brain_task
-from dynamics.plots.similarity import facet_similarity
+from dynamics.plots.similarity import facet_layer_similarity, facet_similarity
 from dynamics.plots.style import COLUMN, sheet, styled
 
 # Single neuroids are drawn for targets of few (components), not for voxels.
 _MOST = 15
+# Fewer points of a scatter plot cannot be correlated.
+_FEWEST_STEPS = 4
+_PROBE = "probe"
 
 
-def figures_of(
-    tree: xr.DataTree, metric: str, targets: Sequence[str]
-) -> Iterator[tuple[str, Figure]]:
-    """Draw what a store has to say about one metric, one figure after the other.
+class Drawing(NamedTuple):
+    """A figure of a store that is still to be drawn.
+
+    Attributes
+    ----------
+    name : str
+        Such as "heatmap-ridge-cortex", for a file.
+    kind : str
+        "emergence", "neuroids", "regions", "heatmap", "best-layer", "order", "probe", "steps" or
+        "layers".
+    metric : str
+        Label of the metric.
+    targets : tuple of str
+        Labels of the targets that it shows; none for what compares a model with itself.
+    draw : callable
+        Draws it and returns the matplotlib figure.
+    other : str
+        What else tells it apart: by what a forest plot is ordered, or the task of a probe.
+    """
+
+    name: str
+    kind: str
+    metric: str
+    targets: tuple[str, ...]
+    draw: Callable[[], Figure]
+    other: str = ""
+
+
+def figures_of(tree: xr.DataTree, metric: str, targets: Sequence[str]) -> Iterator[Drawing]:
+    """Name the figures of what a store has by one metric.
 
     Emergence curves of all targets; and for each target those of its neuroids where they are few,
-    else of its regions, the layer x step heat map, the best layer over training, the order of
-    emergence of layers and of neuroids or regions, and brain score against every probe's score.
+    else of its regions, and where there are two steps or more the layer x step heat map, the best
+    layer over training, the order of emergence of layers and of neuroids or regions, and brain
+    score against the score of every probe that has four steps in common.
 
     Parameters
     ----------
@@ -41,38 +74,52 @@ def figures_of(
 
     Yields
     ------
-    name : str
-        Such as "emergence-ridge", for a file.
-    figure : matplotlib.figure.Figure
-        The figure.
+    Drawing
+        A figure.
     """
-    yield f"emergence-{metric}", figure_of_targets(tree, metric, targets)
+    draw = partial(figure_of_targets, tree, metric, targets)
+    yield Drawing(f"emergence-{metric}", "emergence", metric, tuple(targets), draw)
     for target in targets:
-        results = results_of(tree, target, metric)
-        end, title = f"{metric}-{target}", f"{_simulated(results)}{target}, {metric}"
-        by = _units(results)
-        if by == "neuroid":
-            yield f"emergence-{end}", figure_of_neuroids(tree, metric, target)
-        elif by == "region":
-            figure = facet_curves(results, facet="region")[0].figure
-            figure.suptitle(f"{tree.attrs.get('run', '')}: {title}", fontsize=7.5)
-            yield f"emergence-{end}-regions", figure
-        yield f"heatmap-{end}", _single(plot_heatmap, results, height=58, title=title)
-        yield f"best-layer-{end}", _single(plot_best_layer, results, height=64, title=title)
-        height = 28 + 4.2 * results.sizes.get("layer", 1)
-        yield f"order-{end}", _single(plot_order, results, height=height, title=title)
-        if by:
-            height = 28 + 4.2 * len(parts(results, by))
-            figure = _single(plot_order, results, height=height, title=title, by=by)
-            yield f"order-{end}-{by}s", figure
-        for task in probes_of(tree):
-            probe = tree[f"results/{task}/probe"].to_dataset()
-            figure = _single(plot_brain_task, results, probe, height=70, title=f"{title}, {task}")
-            yield f"probe-{task}-{end}", figure
+        yield from _of_target(tree, metric, target)
 
 
-def figures_of_steps(tree: xr.DataTree) -> Iterator[tuple[str, Figure]]:
-    """Draw the step x step matrices of a store, one figure a metric.
+def _of_target(tree: xr.DataTree, metric: str, target: str) -> Iterator[Drawing]:
+    results = results_of(tree, target, metric)
+    end, title = f"{metric}-{target}", f"{_simulated(results)}{target}, {metric}"
+    by = _units(results)
+    layers, steps = (results.sizes.get(dim, 1) for dim in ("layer", "step"))
+
+    def one(kind: str, draw: Callable[[], Figure], other: str = "", end: str = end) -> Drawing:
+        start = "emergence" if kind in ("neuroids", "regions") else kind
+        return Drawing(f"{start}-{end}", kind, metric, (target,), draw, other)
+
+    def single(draw: Callable[..., Axes], height: float, **options) -> Callable[[], Figure]:
+        return partial(_single, draw, results, height=height, title=title, **options)
+
+    if by == "neuroid":
+        yield one("neuroids", partial(figure_of_neuroids, tree, metric, target))
+    elif by == "region":
+        facets = partial(facet_curves, facet="region")
+        draw = partial(_facets, facets, results, title=f"{tree.attrs.get('run', '')}: {title}")
+        yield one("regions", draw, end=f"{end}-regions")
+    if layers > 1 and steps > 1:
+        yield one("heatmap", single(plot_heatmap, 58))
+        yield one("best-layer", single(plot_best_layer, 64))
+        yield one("order", single(plot_order, 28 + 4.2 * layers), "layer")
+    if by and steps > 1:
+        height = 28 + 4.2 * len(parts(results, by))
+        yield one("order", single(plot_order, height, by=by), by, end=f"{end}-{by}s")
+    for task in probes_of(tree) if metric != _PROBE else ():
+        probe = results_of(tree, task, _PROBE)
+        if len(np.intersect1d(results["step"], probe["step"])) >= _FEWEST_STEPS:
+            draw = partial(
+                _single, plot_brain_task, results, probe, height=70, title=f"{title}, {task}"
+            )
+            yield one("probe", draw, task, end=f"{task}-{end}")
+
+
+def figures_of_steps(tree: xr.DataTree) -> Iterator[Drawing]:
+    """Name the figures of steps and of layers compared with each other, two a metric.
 
     Parameters
     ----------
@@ -81,19 +128,19 @@ def figures_of_steps(tree: xr.DataTree) -> Iterator[tuple[str, Figure]]:
 
     Yields
     ------
-    name : str
-        Such as "steps-cka", for a file.
-    figure : matplotlib.figure.Figure
-        The figure.
+    Drawing
+        Such as "steps-cka" and "layers-cka".
     """
+    run = str(tree.attrs.get("run", ""))
     for path in tree.groups:
-        if path.startswith("/results/self/") and "similarity" in tree[path].data_vars:
-            metric = path.rpartition("/")[2]
-            similarity = tree[path]["similarity"]
-            named = similarity.assign_attrs({"metric": metric} | similarity.attrs)
-            figure = facet_similarity(named)[0].figure
-            figure.suptitle(f"{tree.attrs.get('run', '')}: steps with each other", fontsize=7.5)
-            yield f"steps-{metric}", figure
+        if not path.startswith("/results/self/"):
+            continue
+        metric, found = path.rpartition("/")[2], tree[path].data_vars
+        for kind, (name, facets, words) in _COMPARED.items():
+            if name in found and found[name].sizes.get("step", 0) > (kind == "steps"):
+                similarity = found[name].assign_attrs({"metric": metric} | found[name].attrs)
+                draw = partial(_facets, facets, similarity, title=f"{run}: {words}")
+                yield Drawing(f"{kind}-{metric}", kind, metric, (), draw)
 
 
 def probes_of(tree: xr.DataTree) -> list[str]:
@@ -113,7 +160,7 @@ def probes_of(tree: xr.DataTree) -> list[str]:
     return [
         part[1]
         for part in parts
-        if len(part) == 3 and part[0] == "results" and part[2] == "probe"
+        if len(part) == 3 and part[0] == "results" and part[2] == _PROBE
         if "score" in tree["/".join(part)].data_vars
     ]
 
@@ -190,6 +237,13 @@ def results_of(tree: xr.DataTree, target: str, metric: str) -> xr.Dataset:
 
 
 @styled
+def _facets(draw: Callable[..., np.ndarray], *results: Any, title: str) -> Figure:
+    figure = draw(*results)[0].figure
+    figure.suptitle(title, fontsize=7.5)
+    return figure
+
+
+@styled
 def _figure(found: Sequence[tuple[str, xr.Dataset, str | None]], *, title: str) -> Figure:
     figure, axes = panels(len(found))
     for ax, (name, results, neuroid) in zip(axes, found):
@@ -225,3 +279,9 @@ def _single(
     if draw is plot_brain_task:
         draw_legend(figure, ax, what="grey lines")
     return figure
+
+
+_COMPARED = {
+    "steps": ("similarity", facet_similarity, "steps with each other"),
+    "layers": ("layer_similarity", facet_layer_similarity, "layers with each other"),
+}

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from dynamics.plots.bands import level, mean_curve
 from dynamics.plots.steps import step_mesh
-from dynamics.plots.style import panel, score_label, styled
+from dynamics.plots.style import colour_bar, panel, score_label, styled
 
 
 @styled
@@ -40,8 +40,7 @@ def plot_heatmap(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         ax, curve, np.arange(curve.sizes["layer"] + 1) - 0.5, cmap="viridis", vmin=low, vmax=high
     )
     layer_axis(ax, curve["layer"].to_numpy())
-    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=25, label=score_label(results))
-    bar.outline.set_linewidth(0.4)
+    bar = colour_bar(mesh, ax, label=score_label(results))
     beyond = []
     for name, (text, line) in _LEVELS.items():
         height = level(results, name)
@@ -55,7 +54,7 @@ def plot_heatmap(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def layer_axis(ax: Axes, layers: np.ndarray) -> None:
+def layer_axis(ax: Axes, layers: np.ndarray, *, which: str = "y", most: int = 16) -> None:
     """Name the rows of an axes by layers from input (bottom) to output, as many as are legible.
 
     Parameters
@@ -64,12 +63,17 @@ def layer_axis(ax: Axes, layers: np.ndarray) -> None:
         Axes whose y axis counts layers from 0.
     layers : array of shape (n_layers,)
         Their names.
+    which : {"y", "x"}
+        Which axis.
+    most : int
+        How many names are legible.
     """
-    every = max(1, -(-len(layers) // 16))
+    every = max(1, -(-len(layers) // most))
     shown = np.arange(0, len(layers), every)
-    ax.set_yticks(shown, [str(layers[place]) for place in shown])
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylabel("Layer")
+    axis = ax.yaxis if which == "y" else ax.xaxis
+    axis.set_ticks(shown, [str(layers[place]) for place in shown])
+    axis.set_tick_params(length=0, labelrotation=90 if which == "x" else 0)
+    axis.set_label_text("Layer")
 
 
 _LEVELS = {"baseline": ("baseline", "--"), "ceiling": ("ceiling", ":")}

@@ -10,7 +10,7 @@ from dynamics import emergence
 from dynamics.plots.bands import resampled_curve
 from dynamics.plots.heatmaps import layer_axis
 from dynamics.plots.steps import mark_missing, step_mesh
-from dynamics.plots.style import panel, styled
+from dynamics.plots.style import colour_bar, panel, styled
 
 
 @styled
@@ -45,12 +45,9 @@ def plot_best_layer(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     shade = xr.zeros_like(curve).where(known) if found is None else found["support"]
     mesh = step_mesh(ax, shade.transpose("layer", "step"), rows, cmap="Greys", vmin=0, vmax=1.25)
     if found is not None:
-        bar = ax.figure.colorbar(
-            mesh, ax=ax, pad=0.02, aspect=25, boundaries=np.linspace(0, 1, 101)
-        )
-        bar.set_label(f"How often it would be best\nbefore other {over}")
+        label = f"How often it would be best\nbefore other {over}"
+        bar = colour_bar(mesh, ax, label=label, boundaries=np.linspace(0, 1, 101))
         bar.set_ticks([0, 0.25, 0.5, 0.75, 1])
-        bar.outline.set_linewidth(0.4)
     ax.plot(
         steps, best, "o", color="#D55E00", markersize=4 if len(steps) <= 60 else 1.5,
         markeredgecolor="white", markeredgewidth=0.5 if len(steps) <= 60 else 0, label="best layer",

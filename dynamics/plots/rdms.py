@@ -11,8 +11,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
 from dynamics import metrics
-from dynamics.plots.steps import step_label
-from dynamics.plots.style import COLUMN, GROUPS, sheet, styled
+from dynamics.plots.steps import step_title, steps_to_show
+from dynamics.plots.style import COLUMN, GROUPS, colour_bar, sheet, styled
 
 # On a bar, unlike as a line, yellow and tints can be seen.
 _FILLS = (*GROUPS, "#F0E442", "#999999", "#7A5195", "#B5E2C4", "#8C6D31", "#D0D0D0")
@@ -61,10 +61,7 @@ def plot_rdms(
     rank = np.array([names.index(label) for label in labels])
     sorting = np.argsort(rank, kind="stable")
     have = activations["step"].to_numpy()
-    chosen = _spread(have) if steps is None else list(steps)
-    lost = [step for step in chosen if step not in have]
-    if lost:
-        raise ValueError(f"no step {lost[0]}: there are {', '.join(map(str, have[:20]))}")
+    chosen = steps_to_show(have, steps)
     matrices = [_rdm(activations.sel(step=step), sorting, distance) for step in chosen]
     low, high = _limits(matrices)
     columns = 2 if len(chosen) > 1 else 1
@@ -78,9 +75,8 @@ def plot_rdms(
     for ax, step, matrix in zip(axes, chosen, matrices):
         image = ax.imshow(matrix, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
         _category_bars(ax, rank[sorting], len(names))
-        ax.set_title(f"step {step_label(step)}" + (" (untrained)" if step == 0 else ""), pad=9)
-    bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=30, label=f"Dissimilarity ({distance})")
-    bar.outline.set_linewidth(0.4)
+        ax.set_title(step_title(step), pad=9)
+    colour_bar(image, axes, label=f"Dissimilarity ({distance})", aspect=30)
     figure.legend(
         handles=[
             Patch(color=_FILLS[place % len(_FILLS)], label=n) for place, n in enumerate(names)
@@ -107,14 +103,6 @@ def _categories(activations: xr.DataArray, categories: Sequence[str] | None) -> 
             "give one each"
         )
     return labels
-
-
-def _spread(steps: np.ndarray) -> list[int]:
-    """Four steps at most, even on log(1 + step), the first and the last among them."""
-    x = np.log1p(steps.astype(float))
-    positive = x[steps > 0] if (steps > 0).any() else x
-    goals = [x[0], *np.linspace(positive[0], x[-1], 4)[1:]] if len(x) > 4 else x
-    return sorted({int(steps[np.abs(x - goal).argmin()]) for goal in goals})
 
 
 def _rdm(activation: xr.DataArray, sorting: np.ndarray, distance: str) -> np.ndarray:

@@ -13,7 +13,14 @@ from dynamics import emergence
 from dynamics.plots.bands import curve_and_band, curves_by, level, pick_layer
 from dynamics.plots.curves import draw_legend
 from dynamics.plots.steps import label_steps, step_norm
-from dynamics.plots.style import group_colours, group_markers, panel, score_label, styled
+from dynamics.plots.style import (
+    colour_bar,
+    group_colours,
+    group_markers,
+    panel,
+    score_label,
+    styled,
+)
 
 _NAMED = 8
 
@@ -159,11 +166,8 @@ def plot_brain_task_models(
 
 def _step_bar(ax: Axes, norm: LogNorm) -> None:
     shades = ListedColormap(plt.get_cmap("viridis")(np.linspace(0, 0.92, 256)))
-    bar = ax.figure.colorbar(
-        ScalarMappable(norm, shades), ax=ax, pad=0.02, aspect=25, label="Training step"
-    )
+    bar = colour_bar(ScalarMappable(norm, shades), ax, label="Training step")
     label_steps(bar.ax.yaxis, norm)
-    bar.outline.set_linewidth(0.4)
 
 
 def _tell(ax: Axes, brain, task, *, dim: str, kind: str, resampled) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -76,6 +78,64 @@ def step_label(step: float, _: int | None = None) -> str:
     if step >= 10000 and np.isclose(np.log10(step), round(np.log10(step))):
         return "10" + str(round(np.log10(step))).translate(_SUPERSCRIPTS)
     return f"{step:,.0f}"
+
+
+def spread_steps(steps: np.ndarray, most: int) -> np.ndarray:
+    """Choose places of steps, the first and last among them, evenly on the logarithmic axis.
+
+    Parameters
+    ----------
+    steps : array of shape (n_steps,)
+        Ascending.
+    most : int
+        How many at most; 2 or more.
+
+    Returns
+    -------
+    array of shape (n_chosen,), int
+        Ascending places.
+    """
+    if len(steps) <= most:
+        return np.arange(len(steps))
+    x = np.log1p(np.asarray(steps, float))
+    # Step 0 stands apart, so the others are spread from the first one after it.
+    start = 1 if steps[0] == 0 else 0
+    goals = np.linspace(x[start], x[-1], most)[start:]
+    return np.unique([0, *(int(np.abs(x - goal).argmin()) for goal in goals)])
+
+
+def steps_to_show(have: np.ndarray, steps: Sequence[int] | None, *, most: int = 4) -> list[int]:
+    """Return the steps that are asked for, or a few that are spread over the training.
+
+    Parameters
+    ----------
+    have : array of shape (n_steps,)
+        Steps that there are, ascending.
+    steps : sequence of int or None
+        Steps that are asked for.
+    most : int
+        How many, where none is asked for.
+
+    Returns
+    -------
+    list of int
+        Steps.
+
+    Raises
+    ------
+    ValueError
+        If a step is not there.
+    """
+    if steps is None:
+        return [int(step) for step in have[spread_steps(have, most)]]
+    if lost := [step for step in steps if step not in have]:
+        raise ValueError(f"no step {lost[0]}: there are {', '.join(map(str, have[:20]))}")
+    return list(steps)
+
+
+def step_title(step: int) -> str:
+    """Write a step above a panel, and that it is the untrained network's where it is."""
+    return f"step {step_label(step)}" + (" (untrained)" if step == 0 else "")
 
 
 def step_edges(positive: np.ndarray) -> np.ndarray:

@@ -6,19 +6,21 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
 MM = 1 / 25.4
 COLUMN, PAGE = 85 * MM, 180 * MM
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 7,
     "axes.labelsize": 7,
@@ -42,6 +44,8 @@ STYLE = {
     "text.parse_math": False,
     "svg.hashsalt": "dynamics",
     "savefig.dpi": 300,
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
 }
 
 AXIS_NAMES = {
@@ -162,6 +166,31 @@ def sheet(rows: int, columns: int, *, width: float, height: float, **options) ->
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def colour_bar(mappable: ScalarMappable, axes: Any, *, label: str, **options: Any) -> Colorbar:
+    """Draw a colour bar beside axes.
+
+    Parameters
+    ----------
+    mappable : matplotlib.cm.ScalarMappable
+        What has the colours.
+    axes : matplotlib.axes.Axes or array of them
+        Whose room it takes a part of.
+    label : str
+        What the colours stand for.
+    **options
+        As in `matplotlib.figure.Figure.colorbar`.
+
+    Returns
+    -------
+    matplotlib.colorbar.Colorbar
+        The bar.
+    """
+    figure = np.ravel(axes)[0].figure
+    bar = figure.colorbar(mappable, ax=axes, label=label, **{"pad": 0.02, "aspect": 25} | options)
+    bar.outline.set_linewidth(0.4)
+    return bar
+
+
 def score_label(results: xr.Dataset | xr.DataArray) -> str:
     """Name the axis of scores, from the results' attributes.
 
@@ -188,6 +217,16 @@ def score_label(results: xr.Dataset | xr.DataArray) -> str:
     score = results["score"] if isinstance(results, xr.Dataset) else results
     known = [results.attrs.get("score_name"), score.attrs.get("long_name"), metric]
     return next((str(name).replace("_", " ") for name in known if name), "Score")
+
+
+def lay_out(figure: Figure) -> None:
+    """Place what is in a figure once for all formats: it takes longer than drawing one of them."""
+    if figure.get_layout_engine() is None:
+        return
+    with plt.rc_context(STYLE):
+        figure.draw_without_rendering()
+        # Unlike "none", which after a colour bar leaves an engine that draws everything twice.
+        figure.set_layout_engine(None)
 
 
 def save(figure: Figure, path: Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -217,10 +256,7 @@ def save(figure: Figure, path: Path, *, formats: Sequence[str] = FORMATS) -> lis
         raise ValueError(f"there is no format {unknown[0]!r}: use {', '.join(_METADATA)}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with plt.rc_context(STYLE):
-        # Axes are laid out once for all formats: it takes longer than drawing them.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+    lay_out(figure)
     written = []
     for kind in formats:
         final = path.parent / f"{path.name}.{kind}"

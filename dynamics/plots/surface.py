@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -14,7 +14,7 @@ from matplotlib.colors import LogNorm, Normalize
 from scipy.spatial import cKDTree
 
 from dynamics.plots.steps import label_steps, step_norm
-from dynamics.plots.style import COLUMN, panel, sheet, styled
+from dynamics.plots.style import COLUMN, colour_bar, panel, sheet, styled
 
 SIDES = ("left", "right")
 SURFACES = {"pial": "pial", "white": "white", "inflated": "infl"}
@@ -99,7 +99,7 @@ def plot_surface(
         title = f"{hemisphere} (n = {int(side.sum())}" + (f", {hidden} hidden)" if hidden else ")")
     ax.set_title(title)
     if bar:
-        _bar(ax, [ax], values, norm)
+        _bar(ax, values, norm)
     return ax
 
 
@@ -130,7 +130,7 @@ def facet_surface(values: xr.DataArray, *, surface: str | None = None) -> np.nda
     _, axes = sheet(1, 2, width=COLUMN, height=46)
     for ax, side in zip(axes.flat, SIDES):
         plot_surface(values, hemisphere=side, surface=surface, norm=norm, bar=False, ax=ax)
-    _bar(axes[0, 0], axes, values, norm)
+    _bar(axes, values, norm)
     return axes.ravel()
 
 
@@ -234,13 +234,11 @@ def _norm(values: xr.DataArray) -> Normalize:
     return Normalize(low, high if high > low else low + 1)
 
 
-def _bar(ax: Axes, axes, values: xr.DataArray, norm: Normalize) -> None:
+def _bar(axes: Any, values: xr.DataArray, norm: Normalize) -> None:
     attrs = values.attrs
     text = str(attrs.get("long_name") or attrs.get("description") or values.name or "Value")
-    bar = ax.figure.colorbar(
-        ScalarMappable(norm, "viridis"), ax=axes, location="bottom", shrink=0.6, aspect=25,
-        pad=0.03, label=text[:1].upper() + text[1:],
-    )  # fmt: skip
+    label = text[:1].upper() + text[1:]
+    options = {"location": "bottom", "shrink": 0.6, "pad": 0.03}
+    bar = colour_bar(ScalarMappable(norm, "viridis"), axes, label=label, **options)
     if isinstance(norm, LogNorm):
         label_steps(bar.ax.xaxis, norm)
-    bar.outline.set_linewidth(0.4)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from dynamics import store
+from dynamics.report.figures import data_uri
 from dynamics.report.page import render
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["default_place", "render", "write"]
+__all__ = ["data_uri", "default_place", "render", "write"]
 
 
-def write(path: store.Where, *, output: str | Path | None = None) -> Path:
+def write(
+    path: store.Where,
+    *,
+    output: str | Path | None = None,
+    pictures: Mapping[str, str] | None = None,
+) -> Path:
     """Write the report of a store.
 
     Parameters
@@ -23,6 +30,8 @@ def write(path: store.Where, *, output: str | Path | None = None) -> Path:
         A store, such as ``store/demo.zarr``; it may still be growing.
     output : str or Path, optional
         The file; by default `default_place`.
+    pictures : mapping of str to str, optional
+        Figures that are drawn already, from `dynamics.sweep.plot`; the others are drawn.
 
     Returns
     -------
@@ -43,7 +52,7 @@ def write(path: store.Where, *, output: str | Path | None = None) -> Path:
         raise IsADirectoryError(
             f"{final} is a folder: give the report a file name, say report.html"
         )
-    text = render(store.open(path), place=str(path))
+    text = render(store.open(path), place=str(path), pictures=pictures)
     final.parent.mkdir(parents=True, exist_ok=True)
     beside = final.parent / f".{final.name}.part"
     beside.write_text(text, encoding="utf-8", newline="\n")

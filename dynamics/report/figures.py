@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import logging
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +14,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from dynamics import plots
-from dynamics.report.findings import MEAN, Curve, Result
+from dynamics.report.findings import MEAN, Curve, Found
 from dynamics.report.numbers import level, listed, step
 
 logger = logging.getLogger(__name__)
@@ -24,15 +23,15 @@ logger = logging.getLogger(__name__)
 _MOST_SVG = 600_000
 # All of them together; a page of ten megabytes opens slowly and cannot be mailed.
 _MOST_TOGETHER = 6_000_000
-_MOST_PANELS = 15
 _DOTS = 160
-_FEWEST_STEPS = 4
+_CURVES, _PROBES = "Emergence curves", "Brains and probes"
+_COMPARED = "Steps and layers compared with each other"
 
 
 class Plan(NamedTuple):
-    """What draws a figure (or axes of one), and the text that belongs to it."""
+    """A figure, and the text that belongs to it."""
 
-    draw: Callable[[], Any]
+    drawing: plots.Drawing
     alt: str
     caption: str
     group: str
@@ -63,7 +62,9 @@ class Picture(NamedTuple):
     wide: bool
 
 
-def pictures(tree: xr.DataTree, found: list[tuple[Result, list[Curve]]]) -> list[Picture]:
+def pictures(
+    tree: xr.DataTree, found: Found, drawn: Mapping[str, str] | None = None
+) -> list[Picture]:
     """Draw the figures of a store; one that cannot be drawn is logged and left out.
 
     Parameters
@@ -72,6 +73,8 @@ def pictures(tree: xr.DataTree, found: list[tuple[Result, list[Curve]]]) -> list
         What `dynamics.open` returned.
     found : list of (Result, list of Curve)
         Results with their curves.
+    drawn : mapping of str to str, optional
+        Addresses of figures that are drawn already, as `data_uri` gives them, by name.
 
     Returns
     -------
@@ -79,27 +82,21 @@ def pictures(tree: xr.DataTree, found: list[tuple[Result, list[Curve]]]) -> list
         Emergence curves of each metric and of single neuroids first, then what else there is, up
         to 6 megabytes.
     """
-    drawn: list[Picture] = []
+    done = drawn or {}
+    shown: list[Picture] = []
     for plan in _plans(tree, found):
-        if sum(len(picture.uri) for picture in drawn) > _MOST_TOGETHER:
-            logger.warning("the report shows %d figures: `dynamics plot` draws all", len(drawn))
+        if sum(len(picture.uri) for picture in shown) > _MOST_TOGETHER:
+            logger.warning("the report shows %d figures: `dynamics plot` draws all", len(shown))
             break
         try:
-            drawn.append(_picture(plan))
+            uri = done.get(plan.drawing.name) or data_uri(plan.drawing.draw())
         except (ValueError, RuntimeError, KeyError) as fault:
             logger.warning("the figure %r is left out: %s", plan.caption, fault)
-    return drawn
-
-
-def _picture(plan: Plan) -> Picture:
-    style: dict[Any, Any] = {**plots.STYLE, "svg.hashsalt": "dynamics"}
-    try:
-        with plt.rc_context(style):
-            made = plan.draw()
-            figure = made if isinstance(made, Figure) else made.figure
-            return Picture(data_uri(figure), *plan[1:])
-    finally:
-        plt.close("all")
+        else:
+            shown.append(Picture(uri, *plan[1:]))
+        finally:
+            plt.close("all")
+    return shown
 
 
 def data_uri(figure: Figure) -> str:
@@ -108,125 +105,68 @@ def data_uri(figure: Figure) -> str:
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        The figure.
+        The figure; it is laid out once for all, as by `dynamics.plots.save`.
 
     Returns
     -------
     str
         Address that holds the picture itself.
     """
+    plots.lay_out(figure)
     for kind, options in (
         ("svg", {"metadata": {"Date": None, "Creator": None}}),
         ("png", {"dpi": _DOTS}),
     ):
         beside = io.BytesIO()
-        figure.savefig(beside, format=kind, transparent=True, **options)
+        with plt.rc_context(plots.STYLE):
+            figure.savefig(beside, format=kind, transparent=True, **options)
         if kind == "png" or beside.tell() <= _MOST_SVG:
             break
     media = {"svg": "image/svg+xml", "png": "image/png"}[kind]
     return f"data:{media};base64,{base64.b64encode(beside.getvalue()).decode()}"
 
 
-def _plans(tree: xr.DataTree, found: list[tuple[Result, list[Curve]]]) -> Iterator[Plan]:
-    mean = {(result.target, result.metric): curves[0] for result, curves in found}
-    for metric in dict.fromkeys(result.metric for result, _ in found):
-        targets = [result.target for result, _ in found if result.metric == metric]
-        said = " ".join(_said(target, mean[target, metric]) for target in targets)
-        yield Plan(
-            partial(plots.figure_of_targets, tree, metric, targets),
-            f"Line chart of the {metric} score of every layer against training step. {said}",
-            f"Emergence by {metric}: {listed(targets)}.",
-            "Emergence curves",
-            len(targets) > 1,
-        )
-    for result, curves in found:
-        if 1 < result.data.sizes.get("neuroid", 0) <= _MOST_PANELS:
-            said = " ".join(_said(curve.name, curve) for curve in curves if curve.name != MEAN)
-            yield Plan(
-                partial(plots.figure_of_neuroids, tree, result.metric, result.target),
-                f"Line charts of the {result.metric} score of every layer against training step, "
-                f"one for each neuroid. {said}",
-                f"{result.target} by {result.metric}, one panel a neuroid.",
-                "Emergence curves",
-                True,
-            )
-    for result, curves in found:
-        yield from _of_result(tree, result, curves)
-    yield from _of_probes(tree, found)
-    yield from _of_steps(tree)
+def _plans(tree: xr.DataTree, found: Found) -> list[Plan]:
+    """Plan every figure that `dynamics plot` draws, in the order of the page."""
+    known = {(result.target, result.metric): curves for result, curves in found}
+    targets: dict[str, list[str]] = {}
+    for result, _ in found:
+        targets.setdefault(result.metric, []).append(result.target)
+    drawings = [
+        each for metric in targets for each in plots.figures_of(tree, metric, targets[metric])
+    ]
+    drawings += plots.figures_of_steps(tree)
+    plans = [
+        _plan(each, {target: known[target, each.metric] for target in each.targets})
+        for each in drawings
+    ]
+    groups = [_CURVES, *(_name(*pair) for pair in known), _PROBES, _COMPARED]
+    return sorted(plans, key=lambda plan: groups.index(plan.group))
 
 
-def _of_result(tree: xr.DataTree, result: Result, curves: list[Curve]) -> Iterator[Plan]:
-    """Plan the small figures of one target and metric."""
-    if curves[0].score.sizes["step"] < 2:
-        return
-    data = plots.results_of(tree, result.target, result.metric)
-    name, said = f"{result.target} by {result.metric}", _said(result.target, curves[0])
-    if curves[0].score.sizes["layer"] > 1:
-        yield Plan(
-            partial(plots.plot_heatmap, data),
-            f"Heat map of layers by training steps. {said}",
-            "Every layer at every step.",
-            name,
-        )
-        yield Plan(
-            partial(plots.plot_best_layer, data),
-            f"Chart of the best layer at every step. {said}",
-            "The best layer at every step, how sure that is, and the centre of the layer profile.",
-            name,
-        )
-        yield Plan(
-            partial(plots.plot_order, data),
-            f"Forest plot of the half-times of layers. {_when(curves[0])}",
-            "Half-time of every layer, the earliest on top; open intervals have arrows.",
-            name,
-        )
-    parts = [curve for curve in curves if curve.name != MEAN]
-    if len(parts) > 1:
-        by = "neuroid" if len(parts) == result.data.sizes.get("neuroid", 0) else "region"
-        yield Plan(
-            partial(plots.plot_order, data, by=by),
-            f"Forest plot of the half-times of every {by} in the layer that ends best.",
-            f"Half-time of every {by}, all in the layer that ends best on average.",
-            name,
-        )
+def _plan(drawing: plots.Drawing, curves: Mapping[str, list[Curve]]) -> Plan:
+    """Write what stands beside a figure that shows some targets' curves."""
+    kind, targets = drawing.kind, drawing.targets
+    name = _name(targets[0], drawing.metric) if targets else ""
+    every = [each for own in curves.values() for each in own]
+    values = {
+        "metric": drawing.metric,
+        "targets": listed(list(targets)),
+        "name": name,
+        "other": drawing.other,
+        "said": " ".join(_said(target, own[0]) for target, own in curves.items()),
+        "parts": " ".join(_said(each.name, each) for each in every if each.name != MEAN),
+        "when": _when(every[0]) if every else "",
+    }
+    alt, caption, group = _WORDS["layer-order" if drawing.other == "layer" else kind]
+    wide = len(targets) > 1 or kind in ("neuroids", "regions", "steps")
+    return Plan(
+        drawing, alt.format(**values).strip(), caption.format(**values), group or name, wide
+    )
 
 
-def _of_probes(tree: xr.DataTree, found: list[tuple[Result, list[Curve]]]) -> Iterator[Plan]:
-    """Plan brain score against probe score, for every pair with four steps in common."""
-    for task, _ in found:
-        for brain, _ in found:
-            common = np.intersect1d(task.data["step"], brain.data["step"])
-            if not task.is_probe or brain.is_probe or len(common) < _FEWEST_STEPS:
-                continue
-            name = f"{brain.target} by {brain.metric} against {task.target}"
-            yield Plan(
-                partial(plots.plot_brain_task, brain.data, task.data),
-                f"Scatter plot over checkpoints: {name}, with the training step as colour.",
-                f"{name}, one point a checkpoint.",
-                "Brains and probes",
-            )
-
-
-def _of_steps(tree: xr.DataTree) -> Iterator[Plan]:
-    """Plan the step x step matrices."""
-    for path in tree.groups:
-        if path.startswith("/results/self/") and "similarity" in tree[path].data_vars:
-            metric = path.rpartition("/")[2]
-            similarity = tree[path]["similarity"]
-            if similarity.sizes.get("step", 0) > 1:
-                named = similarity.assign_attrs({"metric": metric} | similarity.attrs)
-                yield Plan(
-                    partial(_first_of, plots.facet_similarity, named),
-                    f"Matrices of the similarity by {metric} of a layer at every pair of steps.",
-                    f"Similarity by {metric} of a layer with itself at other steps.",
-                    "Steps compared with each other",
-                    True,
-                )
-
-
-def _first_of(draw: Callable[..., Any], *arguments: Any) -> Any:
-    return draw(*arguments)[0]
+def _name(target: str, metric: str) -> str:
+    return f"{target} by {metric}"
 
 
 def _when(curve: Curve) -> str:
@@ -244,3 +184,61 @@ def _said(name: str, curve: Curve) -> str:
         f"step {step(float(steps[0]))} to {level(float(best[-1]))} at step "
         f"{step(float(steps[-1]))}."
     )
+
+
+# What each kind of figure shows, for those who do not see it; its caption; its heading, which by
+# default is that of the target and metric.
+_WORDS = {
+    "emergence": (
+        "Line chart of the {metric} score of every layer against training step. {said}",
+        "Emergence by {metric}: {targets}.",
+        _CURVES,
+    ),
+    "neuroids": (
+        "Line charts of the {metric} score of every layer against training step, one for each "
+        "neuroid. {parts}",
+        "{name}, one panel a neuroid.",
+        _CURVES,
+    ),
+    "regions": (
+        "Line charts of the {metric} score of every layer against training step, one for each "
+        "region. {parts}",
+        "{name}, one panel a region.",
+        _CURVES,
+    ),
+    "heatmap": (
+        "Heat map of layers by training steps. {said}",
+        "Every layer at every step.",
+        "",
+    ),
+    "best-layer": (
+        "Chart of the best layer at every step. {said}",
+        "The best layer at every step, how sure that is, and the centre of the layer profile.",
+        "",
+    ),
+    "layer-order": (
+        "Forest plot of the half-times of layers. {when}",
+        "Half-time of every layer, the earliest on top; open intervals have arrows.",
+        "",
+    ),
+    "order": (
+        "Forest plot of the half-times of every {other} in the layer that ends best.",
+        "Half-time of every {other}, all in the layer that ends best on average.",
+        "",
+    ),
+    "probe": (
+        "Scatter plot over checkpoints: {name} against {other}, with the training step as colour.",
+        "{name} against {other}, one point a checkpoint.",
+        _PROBES,
+    ),
+    "steps": (
+        "Matrices of the similarity by {metric} of a layer at every pair of steps.",
+        "Similarity by {metric} of a layer with itself at other steps.",
+        _COMPARED,
+    ),
+    "layers": (
+        "Matrices of the similarity by {metric} of every pair of layers at some steps.",
+        "Similarity by {metric} of the layers with each other along training.",
+        _COMPARED,
+    ),
+}

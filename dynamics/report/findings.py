@@ -73,6 +73,9 @@ class Curve(NamedTuple):
         return str(self.score["layer"].to_numpy()[int(last.argmax("layer"))])
 
 
+Found = list[tuple[Result, list[Curve]]]
+
+
 def results_of(tree: xr.DataTree) -> tuple[list[Result], list[str]]:
     """Find the results of a store that are curves of scores.
 

@@ -77,4 +77,4 @@ def size(count: float) -> str:
 
 def listed(names: list[str]) -> str:
     """Join names as a sentence does."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)

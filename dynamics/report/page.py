@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
@@ -22,14 +23,12 @@ from dynamics.report import (
     tables,
     words,
 )
-from dynamics.report.findings import Curve, Result
+from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import level, listed
 from dynamics.store import FAILED
 
-Found = list[tuple[Result, list[Curve]]]
 
-
-def render(tree: xr.DataTree, *, place: str = "") -> str:
+def render(tree: xr.DataTree, *, place: str = "", pictures: Mapping[str, str] | None = None) -> str:
     """Write the report of a store as HTML.
 
     Parameters
@@ -38,6 +37,8 @@ def render(tree: xr.DataTree, *, place: str = "") -> str:
         What `dynamics.open` returned.
     place : str
         Where the store is, for the last line.
+    pictures : mapping of str to str, optional
+        Figures that are drawn already: addresses of `data_uri` by the name of the figure.
 
     Returns
     -------
@@ -51,7 +52,7 @@ def render(tree: xr.DataTree, *, place: str = "") -> str:
         **_findings(found),
         **_stepwise(tree, found),
         **_tables(found, str(tree.attrs.get("run", "run"))),
-        "pictures": figures.pictures(tree, found),
+        "pictures": figures.pictures(tree, found, pictures or {}),
     }
     content["methods"], content["references"] = protocol.paragraphs(tree, found)
     content["sections"] = [

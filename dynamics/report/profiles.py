@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics.report.findings import MEAN, Curve, Result
+from dynamics.report.findings import MEAN, Found
 from dynamics.report.numbers import level, levels_between, listed
 
 MOST_STEPS = 60
@@ -16,7 +16,7 @@ _MOST_SERIES = 60
 _DIGITS = 4
 
 
-def series(found: list[tuple[Result, list[Curve]]]) -> list[dict[str, Any]]:
+def series(found: Found) -> list[dict[str, Any]]:
     """Return every curve's layer profile at every step, of plain JSON types.
 
     Parameters

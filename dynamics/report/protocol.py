@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from dynamics.report.findings import Curve, Result
+from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import listed
 
 REFERENCES = {
@@ -114,9 +114,7 @@ _RIDGE: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def paragraphs(
-    tree: xr.DataTree, found: list[tuple[Result, list[Curve]]]
-) -> tuple[list[str], list[str]]:
+def paragraphs(tree: xr.DataTree, found: Found) -> tuple[list[str], list[str]]:
     """Write what was done, from the attributes of a store and of its results.
 
     Parameters
@@ -157,7 +155,7 @@ def _activations(tree: xr.DataTree) -> str:
     )
 
 
-def _metrics(found: list[tuple[Result, list[Curve]]], cited: dict[str, None]) -> str:
+def _metrics(found: Found, cited: dict[str, None]) -> str:
     said = {}
     for result, _ in found:
         own = result.identity
@@ -183,7 +181,7 @@ def _metrics(found: list[tuple[Result, list[Curve]]], cited: dict[str, None]) ->
 _FIELDS = ("distance", "compare")
 
 
-def _statistics(found: list[tuple[Result, list[Curve]]], cited: dict[str, None]) -> str:
+def _statistics(found: Found, cited: dict[str, None]) -> str:
     cited["raugel"] = None
     return (
         "Curves are means over neuroids, within each subject first. Gains count from the first "
@@ -199,7 +197,7 @@ def _statistics(found: list[tuple[Result, list[Curve]]], cited: dict[str, None])
     )
 
 
-def _intervals(found: list[tuple[Result, list[Curve]]], cited: dict[str, None]) -> str:
+def _intervals(found: Found, cited: dict[str, None]) -> str:
     withs = [(result, curves[0]) for result, curves in found if curves[0].resampled is not None]
     if not withs:
         return (

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dynamics.report.findings import MEAN, Curve, Result
+from dynamics.report.findings import MEAN, Curve, Found, Result
 from dynamics.report.numbers import (
     NONE,
     level,
@@ -87,7 +87,7 @@ def emergence_table(result: Result, curves: list[Curve]) -> Table:
     return Table(caption, [columns[name] for name in kept], rows)
 
 
-def glance(found: list[tuple[Result, list[Curve]]]) -> list[dict[str, Cell | str]]:
+def glance(found: Found) -> list[dict[str, Cell | str]]:
     """Tabulate the mean curve of every result in the layer that ends highest.
 
     Parameters
@@ -115,7 +115,7 @@ def glance(found: list[tuple[Result, list[Curve]]]) -> list[dict[str, Cell | str
     return rows
 
 
-def as_csv(found: list[tuple[Result, list[Curve]]]) -> str:
+def as_csv(found: Found) -> str:
     """Write every statistic of every curve and layer with all its digits.
 
     Parameters
