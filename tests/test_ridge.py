@@ -14,7 +14,8 @@ from dynamics.metrics import (
     nested_ridge_features,
     stratified_folds,
 )
-from dynamics.metrics.ridge import RELATIVE_ALPHAS, standardise
+from dynamics.metrics.nested import standardise
+from dynamics.metrics.ridge import RELATIVE_ALPHAS
 
 
 def pooled(X, y, folds, alpha):

@@ -10,17 +10,11 @@ import torch
 
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, centre, like, responses, same_rows
-from dynamics.metrics.ridge import (
-    RELATIVE_ALPHAS,
-    check_alphas,
-    clipped_square,
-    default_alphas,
-    nested_layers,
-    pooled_r,
-    standardise,
-)
+from dynamics.metrics.nested import clipped_square, nested_layers, pooled_r, standardise
+from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas, default_alphas
 from dynamics.metrics.search import Responses, best_alphas
 from dynamics.metrics.splits import Factor, Splits, centred_split
+from dynamics.metrics.threads import side_by_side
 
 
 def banded_ridge(
@@ -291,15 +285,17 @@ def _search(
     rising, searched = y.new_zeros(()), 0
     dual = [y.new_zeros(len(y) - len(test), v) for test in rows]
     prediction = torch.zeros_like(y)
-    for number, w in enumerate(weights):
-        who = everyone
+    wanted = range(len(weights)) if given is None else given.unique().tolist()
+
+    def fit(number: int) -> tuple:
+        who, part = everyone, summary
         if given is not None:
             who = (given == number).any(0).nonzero().ravel()
-            if len(who) == 0:
-                continue
-        part = summary if given is None else Responses.of(y[:, who], rows)
-        splits = Splits.of(torch.tensordot(w, unit, 1), rows)
-        score, place, edges = best_alphas(splits, part, grid)
+            part = Responses.of(y[:, who], rows)
+        splits = Splits.of(torch.tensordot(weights[number], unit, 1), rows)
+        return number, who, splits, best_alphas(splits, part, grid)
+
+    for number, who, splits, (score, place, edges) in side_by_side(fit, wanted):
         rising, searched = rising + edges.sum(), searched + edges.numel()
         better = score > best[:, who] if given is None else given[:, who] == number
         for f, factor in enumerate(splits.outer):

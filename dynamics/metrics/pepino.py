@@ -13,7 +13,8 @@ import torch
 
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, like, responses, same_rows
-from dynamics.metrics.ridge import check_alphas, clipped_square
+from dynamics.metrics.nested import clipped_square
+from dynamics.metrics.ridge import check_alphas
 from dynamics.metrics.search import Responses, inner_scores
 from dynamics.metrics.splits import Splits, pearson
 

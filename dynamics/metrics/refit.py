@@ -18,7 +18,8 @@ import torch
 
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, like, responses, same_rows
-from dynamics.metrics.ridge import check_alphas, default_alphas, pooled_r, standardise
+from dynamics.metrics.nested import pooled_r, standardise
+from dynamics.metrics.ridge import check_alphas, default_alphas
 from dynamics.metrics.subsets import counts
 
 _BUDGET = 2**25

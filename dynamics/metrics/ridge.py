@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 
-from dynamics.metrics.folds import check_folds
-from dynamics.metrics.gram import Array, activations, as_tensor, centre, like, responses, same_rows
-from dynamics.metrics.search import TOO_CLOSE, Responses, best_alphas
-from dynamics.metrics.splits import Factor, Splits, pearson
+from dynamics.metrics.gram import Array, activations, as_tensor, centre, like, same_rows
+from dynamics.metrics.nested import BLOCK, nested_layers
+from dynamics.metrics.splits import Factor
 
 RELATIVE_ALPHAS = np.logspace(-5, 4.5, 20)
-FLAT = 1e-24
 
 
 def nested_ridge(
@@ -24,14 +21,14 @@ def nested_ridge(
     alphas: Array | None = None,
     *,
     search_dtype: torch.dtype | None = None,
-    block: int = 2048,
+    block: int = BLOCK,
 ) -> dict[str, Array]:
     """Encode Y from every layer, alpha (and layer) chosen inside the training folds.
 
     For each outer fold, layer and neuroid, alpha is chosen by leave-one-fold-out over the other
     folds: the largest Pearson correlation of pooled out-of-fold predictions with y; of equal
     ones the largest alpha. A search in single precision repeats in double precision what it
-    cannot tell apart (correlations within 5e-6), and what is reported is predicted in double
+    cannot tell apart (correlations within 2e-6), and what is reported is predicted in double
     precision, so the result is that of double precision.
 
     Parameters
@@ -84,7 +81,7 @@ def nested_ridge_features(
     alphas: Array | None = None,
     *,
     search_dtype: torch.dtype | None = None,
-    block: int = 2048,
+    block: int = BLOCK,
 ) -> dict[str, Array]:
     """`nested_ridge` from activations, each layer in its cheaper form.
 
@@ -126,78 +123,6 @@ def nested_ridge_features(
     return {name: like(value, *given) for name, value in result.items()}
 
 
-def nested_layers(
-    sources: list[tuple[torch.Tensor, Callable]],
-    Y: Array,
-    folds: Array,
-    penalties: torch.Tensor,
-    search_dtype: torch.dtype | None = None,
-    block: int = 2048,
-) -> dict[str, torch.Tensor]:
-    """Nested search over layers given as pairs of a matrix and the function that splits it."""
-    device = sources[0][0].device
-    target, constant = standardise(responses(Y).to(device))
-    fold = check_folds(folds, len(target))
-    n_folds = int(fold.max()) + 1
-    if n_folds < 3:
-        raise ValueError("nested cross-validation needs at least 3 folds: give more folds")
-    rows = [torch.as_tensor(np.flatnonzero(fold == f), device=device) for f in range(n_folds)]
-    n_layers, (n, v) = len(sources), target.shape
-    # With few neuroids the decompositions are what costs, and single precision saves nothing.
-    dtype = search_dtype or (torch.float32 if v > n else torch.float64)
-    summary = Responses.of(target, rows, dtype)
-    parts = [slice(start, min(start + block, v)) for start in range(0, v, block)]
-    truths = [Truth.of(target[:, part], rows) for part in parts]
-
-    out = {
-        "layer_r": target.new_empty(n_layers, v),
-        "fold_r": target.new_empty(n_layers, n_folds, v),
-        "layer_alpha": target.new_empty(n_layers, n_folds, v),
-        "layer": torch.zeros(n_folds, v, dtype=torch.int64, device=device),
-        "alpha": target.new_empty(n_folds, v),
-        "r": target.new_empty(v),
-    }
-    chosen = [target.new_empty(len(test), v) for test in rows]
-    best = target.new_full((n_folds, v), -torch.inf)
-    second = best.clone()
-    at_edge = target.new_zeros(())
-    for number, ((matrix, factor), grid) in enumerate(zip(sources, penalties)):
-        splits = Splits.of(matrix, rows, factor)
-        score, choice, rising = best_alphas(splits, summary, grid)
-        at_edge += rising.sum()
-        alpha = out["layer_alpha"][number] = grid[choice]
-        better = score > best
-        second = torch.where(better, best, torch.maximum(second, score))
-        best = torch.where(better, score, best)
-        out["layer"][better] = number
-        out["alpha"] = torch.where(better, alpha, out["alpha"])
-        for part, truth in zip(parts, truths):
-            predictions = [
-                factor.predict(truth.y, alpha[f, part]) for f, factor in enumerate(splits.outer)
-            ]
-            out["layer_r"][number, part], out["fold_r"][number, :, part] = truth.r(predictions)
-            for old, new, won in zip(chosen, predictions, better[:, part]):
-                old[:, part] = torch.where(won, new, old[:, part])
-    for part, truth in zip(parts, truths):
-        out["r"][part] = truth.r([prediction[:, part] for prediction in chosen])[0]
-    out["prediction"] = torch.cat(chosen)[torch.cat(rows).argsort()]
-    out["alpha_edge"] = at_edge / out["layer_alpha"].numel()
-
-    unsure = ((best - second) < TOO_CLOSE).any(0) & ~constant
-    if dtype != torch.float64 and n_layers > 1 and unsure.any():
-        again = nested_layers(sources, target[:, unsure], fold, penalties, torch.float64, block)
-        for name in ("layer", "alpha", "prediction", "r"):
-            out[name][..., unsure] = again[name]
-
-    y = as_tensor(Y).to(device).reshape(target.shape)
-    spread = torch.where(constant, 0.0, y.std(0, correction=0))
-    out["prediction"] = out["prediction"] * spread + y.mean(0)
-    for name in ("r", "layer_r", "fold_r"):
-        out[name][..., constant] = torch.nan
-    out["r2"], out["layer_r2"] = clipped_square(out["r"]), clipped_square(out["layer_r"])
-    return out
-
-
 def default_alphas(K: Array) -> Array:
     """Twenty penalties a layer, half a decade apart, relative to the layer's total variance.
 
@@ -222,75 +147,6 @@ def default_alphas(K: Array) -> Array:
 def _grid(variance: torch.Tensor) -> torch.Tensor:
     variance = torch.where(variance > 0, variance, torch.ones_like(variance))
     return variance * torch.as_tensor(RELATIVE_ALPHAS, device=variance.device)
-
-
-class Truth(NamedTuple):
-    """A block of responses y (n, v) with its folds centred, `mean` and `power` (folds, v).
-
-    What depends on y alone of the correlations with many predictions.
-    """
-
-    y: torch.Tensor
-    centred: list[torch.Tensor]
-    mean: torch.Tensor
-    power: torch.Tensor
-
-    @classmethod
-    def of(cls, y: torch.Tensor, rows: list[torch.Tensor]) -> Truth:
-        """Split y, of deviation 1 over all rows, by the folds' rows."""
-        mean = torch.stack([y[test].mean(0) for test in rows])
-        centred = [y[test] - m for test, m in zip(rows, mean)]
-        power = torch.stack([each.square().sum(0) for each in centred])
-        return cls(y.contiguous(), centred, mean, power)
-
-    def r(self, predictions: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pearson r over all folds (v,) and inside each (folds, v); predictions (test, v).
-
-        0 where the prediction is constant inside every fold, or inside the fold; NaN where y is.
-        """
-        means, powers, products = [], [], []
-        for p, y in zip(predictions, self.centred):
-            means.append(p.mean(0))
-            centred = p - means[-1]
-            products.append((centred * y).sum(0))
-            powers.append(centred.square_().sum(0))
-        mean, power, product = (torch.stack(each) for each in (means, powers, products))
-        inside = _ratio(product, power, self.power)
-        size = mean.new_tensor([len(y) for y in self.centred])
-        mean, mean_y = (each - size @ each / size.sum() for each in (mean, self.mean))
-        flat = (power <= FLAT).all(0)
-        pooled = _ratio(
-            product.sum(0) + size @ (mean * mean_y),
-            torch.where(flat, 0.0, power.sum(0) + size @ mean.square()),
-            self.power.sum(0) + size @ mean_y.square(),
-        )
-        return pooled, inside
-
-
-def _ratio(product: torch.Tensor, power: torch.Tensor, power_y: torch.Tensor) -> torch.Tensor:
-    r = torch.where(power > FLAT, product / (power * power_y).sqrt(), 0.0).clamp(-1, 1)
-    return torch.where(power_y > FLAT, r, torch.nan)
-
-
-def pooled_r(prediction: torch.Tensor, y: torch.Tensor, rows: list[torch.Tensor]) -> torch.Tensor:
-    """Pearson r over all folds; 0 where the prediction is constant inside every fold."""
-    ranges = [prediction[test].amax(0) - prediction[test].amin(0) for test in rows]
-    flat = (torch.stack(ranges) <= 1e-12).all(0)
-    return torch.where(flat, 0.0, pearson(prediction, y))
-
-
-def clipped_square(r: torch.Tensor) -> torch.Tensor:
-    """Squared correlation, 0 where the correlation is negative; NaN stays NaN."""
-    return r.clamp(min=0).square()
-
-
-def standardise(Y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Columns with mean 0 and deviation 1, and which columns are constant (left at 0)."""
-    centred = Y - Y.mean(0)
-    spread = centred.square().mean(0).sqrt()
-    constant = spread <= 1e-12 * Y.abs().amax(0)
-    scaled = centred / torch.where(constant, 1.0, spread)
-    return torch.where(constant, 0.0, scaled), constant
 
 
 def check_alphas(alphas: Array | None, K: torch.Tensor) -> torch.Tensor:

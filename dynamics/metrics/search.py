@@ -21,9 +21,12 @@ import torch
 from dynamics.metrics.splits import Factor, Splits
 
 BLOCK = 512
+# Neuroids scored again at a time, which bounds memory where every alpha is as good.
+FEW = 1024
 RISING = 1e-4
-# What single precision can get wrong in a score; the tests measure it.
-TOO_CLOSE = 5e-6
+# What single precision can get wrong in the difference of two scores, of responses with mean 0 and
+# deviation 1; the tests measure it.
+TOO_CLOSE = 2e-6
 # Relative distance of eigenvalues below which differences of their d lose too many digits.
 NEAR = {torch.float32: 3e-4, torch.float64: 6e-6}
 
@@ -31,14 +34,15 @@ NEAR = {torch.float32: 3e-4, torch.float64: 6e-6}
 class Responses(NamedTuple):
     """Responses with what the scores of all layers need of them; made once a target.
 
-    `Y` (n, v); `blocks` of its columns in the precision of the search; for outer fold f and inner
-    fold g `offset` (f, g, v) is the mean of y without f and g less the mean without f; `sums`
-    (f, 3, v) is what these offsets alone add to the pooled sums of p, p^2 and p y; `mean` and
-    `power` (f, v) are the mean and the centred sum of squares of y without f.
+    `Y` (n, v); `blocks` of its columns in the precision of the search, cut into the rows of each
+    fold; for outer fold f and inner fold g `offset` (f, g, v) is the mean of y without f and g
+    less the mean without f; `sums` (f, 3, v) is what these offsets alone add to the pooled sums
+    of p, p^2 and p y; `mean` and `power` (f, v) are the mean and the centred sum of squares of y
+    without f.
     """
 
     Y: torch.Tensor
-    blocks: list[torch.Tensor]
+    blocks: list[tuple[torch.Tensor, ...]]
     offset: torch.Tensor
     sums: torch.Tensor
     mean: torch.Tensor
@@ -61,7 +65,11 @@ class Responses(NamedTuple):
         offset = (without / (size.sum() - size[:, None] - size) - mean[:, None]) * apart
         parts = size * offset, size * offset.square(), offset * (total - size * mean[:, None])
         sums = torch.stack([part.sum(1) for part in parts], 1)
-        blocks = [block.to(dtype).contiguous() for block in Y.split(BLOCK, 1)]
+        # Sorted by fold, so that most rows of a split lie side by side.
+        order, sizes = torch.cat(rows), [len(r) for r in rows]
+        blocks = [
+            block.to(dtype).index_select(0, order).split(sizes) for block in Y.split(BLOCK, 1)
+        ]
         return cls(Y, blocks, offset.to(dtype), sums, mean, power)
 
 
@@ -70,8 +78,8 @@ def best_alphas(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Choose alpha for every outer fold and neuroid by `inner_scores`.
 
-    Where a search in single precision finds two alphas within 5e-6 of one another, that neuroid
-    and outer fold are searched again in double precision.
+    Where a search in single precision finds several alphas within 2e-6 of the best, these are
+    scored again in double precision, for that neuroid and outer fold.
 
     Parameters
     ----------
@@ -88,18 +96,63 @@ def best_alphas(
     downwards = grid.flip(0)
     found = []
     for f, scores in enumerate(inner_scores(splits, responses, downwards)):
-        choice = _highest(scores)
+        best, place, edge = _highest(scores)
         if scores.dtype != torch.float64 and len(grid) > 1:
-            best, place, _ = choice
-            second = scores.scatter(0, place[None], -2.0).amax(0)
-            who = (best - second < TOO_CLOSE).nonzero().ravel()
-            some = Responses.of(responses.Y[:, who], splits.rows)
-            again = _highest(inner_scores(splits, some, downwards, outers=[f])[0])
-            for old, new in zip(choice, again):
-                old[who] = new
-        found.append(choice)
+            who, again, which = _among_near(splits, responses.Y, downwards, f, scores, best)
+            best[who], place[who] = again, which
+        found.append((best, place, edge))
     best, place, edge = (torch.stack(each) for each in zip(*found))
     return best, len(grid) - 1 - place, edge
+
+
+def _among_near(
+    splits: Splits,
+    Y: torch.Tensor,
+    grid: torch.Tensor,
+    f: int,
+    scores: torch.Tensor,
+    best: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Choose in double precision among alphas that single precision cannot tell apart.
+
+    Returns which neuroids have more than one of them, their best score, and its place in `grid`.
+    """
+    near = scores > (best - TOO_CLOSE)
+    who = (near.sum(0) > 1).nonzero().ravel()
+    again, which = Y.new_empty(len(who)), torch.zeros_like(who)
+    for start in range(0, len(who), FEW):
+        part = slice(start, start + FEW)
+        place, column = near.index_select(1, who[part]).nonzero(as_tuple=True)
+        exact = Y.new_full((len(grid), len(who[part])), -2.0)
+        y = Y.index_select(1, who[part])
+        exact[place, column] = score_at(splits, y, f, column, grid[place])
+        again[part], which[part] = exact.max(0)
+    return who, again, which
+
+
+def score_at(
+    splits: Splits, Y: torch.Tensor, f: int, column: torch.Tensor, alpha: torch.Tensor
+) -> torch.Tensor:
+    """Inner scores (pairs,) of outer fold f of pairs of a column of Y (n, v) and an alpha."""
+    total, squares, products = (Y.new_zeros(len(column)) for _ in range(3))
+    for (first, second), factor in splits.inner.items():
+        if f not in (first, second):
+            continue
+        test = splits.rows[first if f == second else second]
+        A = factor.A[: len(test)] if f == second else factor.A[-len(test) :]
+        known = Y.index_select(0, factor.train)
+        weights = (factor.P @ known).index_select(1, column)
+        p = A @ weights.div_(factor.spectrum[:, None] + alpha)
+        p += known.mean(0)[column]
+        total += p.sum(0)
+        products += (p * Y.index_select(0, test).index_select(1, column)).sum(0)
+        squares += p.square_().sum(0)
+    inside = Y.index_select(0, splits.outer[f].train)
+    mean = inside.mean(0)
+    power = (inside - mean).square_().sum(0).index_select(0, column)
+    variance = (squares - total.square() / len(inside)) * power
+    covariance = products - total * mean[column]
+    return torch.where(variance > 0, covariance / variance.sqrt(), 0.0)
 
 
 def _highest(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -149,12 +202,13 @@ def inner_scores(
         unitless = Factor(factor.A / top, factor.P.to(dtype), factor.spectrum / top, factor.train)
         A = unitless.A.split([len(rows[f]), len(rows[g])])
         sides = [
-            _Side(part, rows[test], responses.offset[outer, test], sums[outers.index(outer)])
+            _Side(part, test, responses.offset[outer, test], sums[outers.index(outer)])
             for outer, test, part in ((g, f, A[0]), (f, g, A[1]))
             if outer in outers
         ]
         if sides:
-            _add(unitless, sides, responses.blocks, grid / top)
+            train = [other for other in range(len(rows)) if other not in (f, g)]
+            _add(unitless, sides, train, responses.blocks, grid / top)
     for f, (total, squares, products) in zip(outers, sums):
         fixed = responses.sums[f].to(dtype)
         products.sub_(total * responses.mean[f].to(dtype)).add_(fixed[2])
@@ -169,41 +223,48 @@ class _Side(NamedTuple):
     """One held-out fold of a split, and the sums (3, a, v) to which its predictions add."""
 
     A: torch.Tensor
-    rows: torch.Tensor
+    fold: int
     offset: torch.Tensor
     sums: torch.Tensor
 
 
 def _add(
-    factor: Factor, sides: list[_Side], blocks: list[torch.Tensor], grid: torch.Tensor
+    factor: Factor,
+    sides: list[_Side],
+    train: list[int],
+    blocks: list[tuple[torch.Tensor, ...]],
+    grid: torch.Tensor,
 ) -> None:
     """Add the moments of one split's held-out folds, in place."""
-    dtype, (k, a) = blocks[0].dtype, (len(factor.spectrum), len(grid))
+    dtype, (k, a) = blocks[0][0].dtype, (len(factor.spectrum), len(grid))
     D = 1 / (factor.spectrum + grid[:, None])
     # b'M b is 0, so d may be taken less that of the largest eigenvalue: no digits are lost then.
-    less = ((1 - factor.spectrum) * D * D[:, -1:]).to(dtype)
+    less = (1 - factor.spectrum) * D * D[:, -1:]
     forms = [_quadratic(side.A, factor.spectrum, dtype) for side in sides]
-    near = [form[1] for form in forms]
-    M = torch.cat([form[0] for form in forms])
-    totals = torch.cat([D * side.A.sum(0) for side in sides]).to(dtype)
-    squares = torch.cat([D.square() * form[2] for form in forms]).to(dtype)
+    # What multiplies b: M of each side, and what sums its predictions.
+    first = torch.cat([form[0] for form in forms] + [(D * s.A.sum(0)).to(dtype) for s in sides])
+    # What multiplies (M b) * b and b * b of a side, which share a buffer.
+    second = [torch.cat([less, D.square() * form[2]], 1).to(dtype) for form in forms]
     across = [side.A.T.to(dtype).contiguous() for side in sides]
     D = D.to(dtype)
+    squares = D.square()
     start = 0
     for block in blocks:
-        part = slice(start, start := start + block.shape[1])
-        b = factor.P @ block.index_select(0, factor.train)
-        mixed = (M @ b).unflatten(0, (len(sides), k)).mul_(b)
-        total = (totals @ b).unflatten(0, (len(sides), a))
-        own = (squares @ b.square()).unflatten(0, (len(sides), a))
+        part = slice(start, start := start + block[0].shape[1])
+        b = factor.P @ torch.cat([block[g] for g in train])
+        mixed = first @ b
+        buffer = b.new_empty(2 * k, b.shape[1])
+        torch.mul(b, b, out=buffer[k:])
         for i, side in enumerate(sides):
             into = side.sums[:, :, part]
-            into[0] += total[i]
-            into[1] += own[i].addmm_(less, mixed[i]).addcmul_(total[i], side.offset[part], value=2)
-            close = near[i]
+            total = mixed[len(sides) * k + i * a :][:a]
+            torch.mul(mixed[i * k : (i + 1) * k], b, out=buffer[:k])
+            into[0] += total
+            into[1].addmm_(second[i], buffer).addcmul_(total, side.offset[part], value=2)
+            close = forms[i][1]
             if close is not None:
-                into[1] += D.square() @ (close @ b).mul_(b)
-            into[2] += D @ (across[i] @ block.index_select(0, side.rows)).mul_(b)
+                into[1].addmm_(squares, (close @ b).mul_(b))
+            into[2].addmm_(D, (across[i] @ block[side.fold]).mul_(b))
 
 
 def _quadratic(

@@ -18,7 +18,8 @@ from dynamics.metrics.gram import (
     same_rows,
 )
 from dynamics.metrics.moments import Moments, Nested, correlation, nested_moments
-from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas, clipped_square
+from dynamics.metrics.nested import clipped_square
+from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas
 from dynamics.metrics.splits import pearson
 
 WINDOWS = ((0.0, 0.0), (0.0, 0.1), (0.0, 0.2), (0.0, 0.4))

@@ -1,0 +1,248 @@
+"""The nested search itself: alpha for every neuroid and layer, then the layer, then scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dynamics.metrics.folds import check_folds
+from dynamics.metrics.gram import Array, as_tensor, responses
+from dynamics.metrics.search import TOO_CLOSE, Responses, best_alphas, score_at
+from dynamics.metrics.splits import Splits, pearson
+from dynamics.metrics.threads import side_by_side
+
+FLAT = 1e-24
+BLOCK = 512
+
+Source = tuple[torch.Tensor, Callable]
+"""A matrix of one layer, and the function of `Factor` that splits it."""
+
+# Decompositions that are kept for the end rather than made again, in bytes for all layers.
+_KEPT = 2**28
+
+
+def nested_layers(
+    sources: list[Source],
+    Y: Array,
+    folds: Array,
+    penalties: torch.Tensor,
+    search_dtype: torch.dtype | None = None,
+    block: int = BLOCK,
+) -> dict[str, torch.Tensor]:
+    """Nested search over layers given as sources, side by side; see `nested_ridge`.
+
+    Parameters
+    ----------
+    sources : list of (tensor, callable)
+        A Gram matrix with `Factor.of`, or activations with `Factor.of_features`, of each layer.
+    Y, folds, search_dtype, block
+        As for `nested_ridge`.
+    penalties : tensor of shape (layers, a)
+        Ascending.
+
+    Returns
+    -------
+    dict of tensors
+        As for `nested_ridge`.
+
+    Raises
+    ------
+    ValueError
+        If Y has a value that is not finite or there are fewer than 3 folds.
+    """
+    device = sources[0][0].device
+    target, constant = standardise(responses(Y).to(device))
+    fold = check_folds(folds, len(target))
+    n_folds = int(fold.max()) + 1
+    if n_folds < 3:
+        raise ValueError("nested cross-validation needs at least 3 folds: give more folds")
+    rows = [torch.as_tensor(np.flatnonzero(fold == f), device=device) for f in range(n_folds)]
+    n_layers, (n, v) = len(sources), target.shape
+    # With few neuroids the decompositions are what costs, and single precision saves nothing.
+    dtype = search_dtype or (torch.float32 if v > n else torch.float64)
+    problem = _Problem.of(target, rows, dtype, block)
+    keep = n_layers * 8 * n_folds**2 * max(matrix.numel() for matrix, _ in sources) <= _KEPT
+
+    score = target.new_empty(n_layers, n_folds, v)
+    out = {
+        "layer_r": target.new_empty(n_layers, v),
+        "fold_r": target.new_empty(n_layers, n_folds, v),
+        "layer_alpha": target.new_empty(n_layers, n_folds, v),
+        "layer": torch.zeros(n_folds, v, dtype=torch.int64, device=device),
+        "alpha_edge": target.new_zeros(()),
+    }
+    chosen = [target.new_empty(len(test), v) for test in rows]
+    best = target.new_full((n_folds, v), -torch.inf)
+    kept: list[Splits | None] = []
+    work = list(zip(sources, penalties))
+    for number, found in enumerate(side_by_side(lambda each: _fit(problem, *each), work)):
+        score[number], out["layer_alpha"][number] = found.score, found.alpha
+        out["layer_r"][number], out["fold_r"][number] = found.r, found.fold_r
+        out["alpha_edge"] += found.rising.double().mean() / n_layers
+        better = found.score > best
+        best = torch.where(better, found.score, best)
+        out["layer"][better] = number
+        for old, new, won in zip(chosen, found.predictions, better):
+            torch.where(won, new, old, out=old)
+        kept.append(found.splits if keep else None)
+    if dtype != torch.float64 and n_layers > 1:
+        _settle(problem, sources, kept, score, out["layer_alpha"], out["layer"], chosen)
+    out["alpha"] = out["layer_alpha"].gather(0, out["layer"][None])[0]
+    out["r"] = torch.cat(
+        [truth.r([each[:, part] for each in chosen])[0] for part, truth in problem.parts]
+    )
+    out["prediction"] = torch.cat(chosen)[torch.cat(rows).argsort()]
+
+    y = as_tensor(Y).to(device).reshape(target.shape)
+    spread = torch.where(constant, 0.0, y.std(0, correction=0))
+    out["prediction"] = out["prediction"] * spread + y.mean(0)
+    for name in ("r", "layer_r", "fold_r"):
+        out[name][..., constant] = torch.nan
+    out["r2"], out["layer_r2"] = clipped_square(out["r"]), clipped_square(out["layer_r"])
+    return out
+
+
+class _Problem(NamedTuple):
+    """What all layers share: responses y (n, v), rows of each fold, summaries, blocks of y."""
+
+    y: torch.Tensor
+    rows: list[torch.Tensor]
+    summary: Responses
+    parts: list[tuple[slice, Truth]]
+
+    @classmethod
+    def of(
+        cls, y: torch.Tensor, rows: list[torch.Tensor], dtype: torch.dtype, block: int
+    ) -> _Problem:
+        slices = [slice(i, min(i + block, y.shape[1])) for i in range(0, y.shape[1], block)]
+        parts = [(part, Truth.of(y[:, part], rows)) for part in slices]
+        return cls(y, rows, Responses.of(y, rows, dtype), parts)
+
+
+class _Fit(NamedTuple):
+    """One layer: `score`, `alpha`, `rising`, `fold_r` (folds, v), `r` (v,), `predictions`."""
+
+    splits: Splits
+    score: torch.Tensor
+    alpha: torch.Tensor
+    rising: torch.Tensor
+    r: torch.Tensor
+    fold_r: torch.Tensor
+    predictions: list[torch.Tensor]
+
+
+def _fit(problem: _Problem, source: Source, grid: torch.Tensor) -> _Fit:
+    """Choose alpha inside each outer fold, and predict the fold with it."""
+    splits = Splits.of(source[0], problem.rows, source[1])
+    score, choice, rising = best_alphas(splits, problem.summary, grid)
+    alpha, v = grid[choice], problem.y.shape[1]
+    r, fold_r = problem.y.new_empty(v), problem.y.new_empty(len(problem.rows), v)
+    predictions = [problem.y.new_empty(len(test), v) for test in problem.rows]
+    for part, truth in problem.parts:
+        some = [factor.predict(truth.y, alpha[f, part]) for f, factor in enumerate(splits.outer)]
+        r[part], fold_r[:, part] = truth.r(some)
+        for whole, piece in zip(predictions, some):
+            whole[:, part] = piece
+    return _Fit(splits, score, alpha, rising, r, fold_r, predictions)
+
+
+def _settle(
+    problem: _Problem,
+    sources: list[Source],
+    kept: list[Splits | None],
+    score: torch.Tensor,
+    alpha: torch.Tensor,
+    layer: torch.Tensor,
+    chosen: list[torch.Tensor],
+) -> None:
+    """Choose in double precision among layers that single precision cannot tell apart.
+
+    Changes `layer` (folds, v) and the predictions `chosen` in place.
+    """
+    near = score > score.amax(0) - TOO_CLOSE
+    near &= near.sum(0) > 1
+    best = torch.full_like(score[0], -torch.inf)
+    for number, (matrix, factor) in enumerate(sources):
+        if not near[number].any():
+            continue
+        splits = kept[number] or Splits.of(matrix, problem.rows, factor)
+        for f, which in enumerate(near[number]):
+            who = which.nonzero().ravel()
+            y, penalty = problem.y[:, who], alpha[number, f, who]
+            exact = score_at(splits, y, f, torch.arange(len(who), device=y.device), penalty)
+            won = exact > best[f, who]
+            some = who[won]
+            best[f, some], layer[f, some] = exact[won], number
+            chosen[f][:, some] = splits.outer[f].predict(y[:, won], penalty[won])
+
+
+class Truth(NamedTuple):
+    """A block of responses y (n, v) with its folds centred, `mean` and `power` (folds, v).
+
+    What depends on y alone of the correlations with many predictions.
+    """
+
+    y: torch.Tensor
+    centred: list[torch.Tensor]
+    mean: torch.Tensor
+    power: torch.Tensor
+
+    @classmethod
+    def of(cls, y: torch.Tensor, rows: list[torch.Tensor]) -> Truth:
+        """Split y, of deviation 1 over all rows, by the folds' rows."""
+        mean = torch.stack([y[test].mean(0) for test in rows])
+        centred = [y[test] - m for test, m in zip(rows, mean)]
+        power = torch.stack([each.square().sum(0) for each in centred])
+        return cls(y.contiguous(), centred, mean, power)
+
+    def r(self, predictions: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pearson r over all folds (v,) and inside each (folds, v); predictions (test, v).
+
+        0 where the prediction is constant inside every fold, or inside the fold; NaN where y is.
+        """
+        means, powers, products = [], [], []
+        for p, y in zip(predictions, self.centred):
+            means.append(p.mean(0))
+            centred = p - means[-1]
+            products.append((centred * y).sum(0))
+            powers.append(centred.square_().sum(0))
+        mean, power, product = (torch.stack(each) for each in (means, powers, products))
+        inside = _ratio(product, power, self.power)
+        size = mean.new_tensor([len(y) for y in self.centred])
+        mean, mean_y = (each - size @ each / size.sum() for each in (mean, self.mean))
+        flat = (power <= FLAT).all(0)
+        pooled = _ratio(
+            product.sum(0) + size @ (mean * mean_y),
+            torch.where(flat, 0.0, power.sum(0) + size @ mean.square()),
+            self.power.sum(0) + size @ mean_y.square(),
+        )
+        return pooled, inside
+
+
+def _ratio(product: torch.Tensor, power: torch.Tensor, power_y: torch.Tensor) -> torch.Tensor:
+    r = torch.where(power > FLAT, product / (power * power_y).sqrt(), 0.0).clamp(-1, 1)
+    return torch.where(power_y > FLAT, r, torch.nan)
+
+
+def pooled_r(prediction: torch.Tensor, y: torch.Tensor, rows: list[torch.Tensor]) -> torch.Tensor:
+    """Pearson r over all folds; 0 where the prediction is constant inside every fold."""
+    ranges = [prediction[test].amax(0) - prediction[test].amin(0) for test in rows]
+    flat = (torch.stack(ranges) <= 1e-12).all(0)
+    return torch.where(flat, 0.0, pearson(prediction, y))
+
+
+def clipped_square(r: torch.Tensor) -> torch.Tensor:
+    """Squared correlation, 0 where the correlation is negative; NaN stays NaN."""
+    return r.clamp(min=0).square()
+
+
+def standardise(Y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Columns with mean 0 and deviation 1, and which columns are constant (left at 0)."""
+    centred = Y - Y.mean(0)
+    spread = centred.square().mean(0).sqrt()
+    constant = spread <= 1e-12 * Y.abs().amax(0)
+    scaled = centred / torch.where(constant, 1.0, spread)
+    return torch.where(constant, 0.0, scaled), constant

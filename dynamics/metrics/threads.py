@@ -1,0 +1,60 @@
+"""Independent pieces of work on the cores of one machine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+
+Piece = TypeVar("Piece")
+
+# Each piece under way holds memory of its own.
+_MOST = 8
+
+
+def side_by_side(function: Callable[[Any], Piece], items: Sequence) -> Iterator[Piece]:
+    """Call a function of small torch products on every item, one a thread of torch.
+
+    Products of a few hundred rows gain nothing from several threads each, so every item gets a
+    thread of its own that computes alone. Results do not depend on their number. With one thread,
+    as in a worker of a cluster, this is `map`. The caller's number of threads is 1 until the last
+    result is taken or the iterator is closed, and what it was from then on.
+
+    Parameters
+    ----------
+    function : callable
+        Of one item; must not change anything that calls share.
+    items : sequence
+        What it is called on.
+
+    Yields
+    ------
+    Piece
+        Results in the order of the items; no more are under way than there are threads, and one
+        more may wait.
+    """
+    before = torch.get_num_threads()
+    threads = min(before, len(items), _MOST)
+    if threads < 2:
+        yield from map(function, items)
+        return
+    # The setting counts for the thread that makes it and for threads that start later.
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            pending: deque = deque()
+            try:
+                for item in items:
+                    pending.append(pool.submit(function, item))
+                    if len(pending) > threads:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
+    finally:
+        torch.set_num_threads(before)
