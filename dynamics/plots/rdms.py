@@ -126,8 +126,8 @@ def _category_bars(ax: Axes, rank: np.ndarray, number: int) -> None:
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
     for box, strip in (
-        ([0, 1.015, 1, 0.045], rank[None, :]),
-        ([-0.06, 0, 0.045, 1], rank[:, None]),
+        ([0, 1 + 1 / 48, 1, 1 / 24], rank[None, :]),
+        ([-1 / 16, 0, 1 / 24, 1], rank[:, None]),
     ):
         side = ax.inset_axes(box)
         side.imshow(strip, interpolation="nearest", **options)
