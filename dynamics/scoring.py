@@ -53,7 +53,7 @@ def score_step(
         times = store.read_times(path)
         layers = {name: at_times(values, times, target) for name, values in layers.items()}
     else:
-        layers = {name: without_time(values) for name, values in layers.items()}
+        layers = {name: without_time(values).astype(float) for name, values in layers.items()}
     found = METHODS[metric](layers, target, halves=halves, orders=orders, **arguments)
     return methods.with_p_value(found)
 
@@ -69,4 +69,4 @@ def at_times(values: np.ndarray, times: np.ndarray | None, target: Target) -> np
 
 def without_time(values: np.ndarray) -> np.ndarray:
     """Average (stimulus, time, feature) over the time of each stimulus; NaN is past its end."""
-    return (np.nanmean(values, axis=1) if values.ndim == 3 else values).astype(float)
+    return np.nanmean(values, axis=1) if values.ndim == 3 else values

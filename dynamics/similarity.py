@@ -330,7 +330,8 @@ def _hashes(path: store.Where) -> dict[int, str]:
 def _read(root: zarr.Group, layer: str, step: int) -> np.ndarray:
     """Read one layer of one step, (n, p), averaged over time."""
     row = store.steps(root)[step]
-    return without_time(nodes.values(root, f"activations/{layer}/activation", row))
+    X = nodes.values(root, f"activations/{layer}/activation", row)
+    return without_time(X).astype(float)
 
 
 def _cut(values: Sequence[int], size: int) -> list[list[int]]:

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import torch
+from scipy import stats
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
-from dynamics import emergence
-from dynamics.probes import PROBES, fitting, layers, make_task, mixing, overall, scoring
+from dynamics import emergence, plots
+from dynamics.probes import PROBES, fitting, layers, make_task, mixing, overall, resampling, scoring
 from dynamics.probes.fitting import Partition, Settings, fit
 from dynamics.sounds import StimulusSet
 
@@ -215,19 +216,112 @@ def test_scores_of_folds_are_means_over_folds_and_resamples_are_paired():
     task = make_task("t", silent_set(N), [str(c) for c in y], [f"fold{i % 4}" for i in range(N)])
     noise = np.random.default_rng(3).standard_normal(X.shape)
     spaces = {"good": X, "same": X.copy(), "noise": noise}
-    values = layers.probe_layers(spaces, task, resamples=400, seed=1)
+    values = layers.probe_layers(spaces, task, resamples=4, seed=1)
     score, folds = values["score"][1], values["fold_score"][1]
     assert folds.shape == (3, 4)
     np.testing.assert_allclose(score, folds.mean(1))
     assert score[0] > 0.6 and abs(score[2] - 0.25) < 0.13
     again = values["resample_score"][1]
     np.testing.assert_array_equal(again[0], again[1])
-    # Accuracy is a mean: its bootstrap has the deviation of a proportion, within 400 draws' 10 %.
-    expected = np.sqrt(np.mean(folds[0] * (1 - folds[0]) / 30) / 4)
-    np.testing.assert_allclose(again[0].std(), expected, rtol=0.15)
-    one = layers.probe_layers(spaces, task, resamples=400, seed=1, workers=1)
+    one = layers.probe_layers(spaces, task, resamples=4, seed=1, workers=1)
     for name, (_, array) in one.items():
         np.testing.assert_array_equal(array, values[name][1])
+
+
+def test_halves_share_no_sound_and_have_half_of_every_split_and_class():
+    y, _ = classes_and_space(strength=0.5)
+    splits = np.array(["train", "train", "valid", "test"] * (N // 4))
+    task = make_task("t", silent_set(N), [str(c) for c in y], splits)
+    drawn = resampling.draw(task, "ridge", 6, seed=1)
+    assert drawn.method == "halves" and drawn.attrs["paired"] == 1
+    np.testing.assert_array_equal(drawn.counts[0::2] + drawn.counts[1::2], np.ones((3, N)))
+    for half in drawn.counts > 0:
+        for split in set(splits):
+            inside = (splits == split) & half
+            assert abs(2 * inside.sum() - (splits == split).sum()) <= 1
+            for c in range(4):
+                one = (splits == split) & (y == c)
+                assert abs(2 * (one & half).sum() - one.sum()) <= 1
+    assert not np.array_equal(drawn.counts[0], drawn.counts[2])
+    np.testing.assert_array_equal(resampling.draw(task, "ridge", 6, seed=1).counts, drawn.counts)
+    for odd in (3, -2, 1.5, "many"):
+        with pytest.raises(ValueError, match="an even number or 0"):
+            resampling.draw(task, "ridge", odd)
+
+
+def test_on_halves_the_probe_is_fitted_again_and_its_penalty_chosen_again():
+    y, X = classes_and_space(strength=0.3)
+    task = make_task("t", silent_set(N), [str(c) for c in y], ["train", "valid", "test"] * (N // 3))
+    found = layers.probe_layers({"a": X}, task, resamples=6)["resample_score"][1][0]
+    (part,) = task.partitions
+    halves = resampling.draw(task, "ridge", 6).counts > 0
+    for half, score in zip(halves, found, strict=True):
+        (train, valid), test = part.choices[0], part.test[half[part.test]]
+        train, valid = train[half[train]], valid[half[valid]]
+
+        def right(alpha, known, asked):
+            scaler = StandardScaler().fit(X[known])
+            model = RidgeClassifier(alpha).fit(scaler.transform(X[known]), y[known])
+            return (model.predict(scaler.transform(X[asked])) == y[asked]).mean()
+
+        alphas = PROBES["ridge"].values
+        best = alphas[int(np.argmax([right(alpha, train, valid) for alpha in alphas]))]
+        assert score == right(best, np.concatenate([train, valid]), test)
+    # Logistic regression keeps the penalty chosen on all sounds.
+    values = layers.probe_layers({"a": X}, task, kind="logistic", resamples=2)
+    drawn = resampling.draw(task, "logistic", 2)
+    half, (strength,) = drawn.counts[0] > 0, values["hyperparameter"][1][0]
+    known, asked = (rows[half[rows]] for rows in (part.train, part.test))
+    scaler = StandardScaler().fit(X[known])
+    model = LogisticRegression(C=strength, max_iter=300).fit(scaler.transform(X[known]), y[known])
+    expected = (model.predict(scaler.transform(X[asked])) == y[asked]).mean()
+    assert values["resample_score"][1][0, 0] == expected
+    assert drawn.method == "halves, penalty held"
+
+
+def test_networks_and_tasks_of_few_sounds_get_a_bootstrap_of_the_test_sounds_and_say_so():
+    y, X = classes_and_space(strength=0.5)
+    labels = [str(c) for c in y]
+    task = make_task("t", silent_set(N), labels, [f"fold{i % 4}" for i in range(N)])
+    drawn = resampling.draw(task, "mlp", 400, seed=1)
+    assert drawn.attrs["over"] == "test sounds" and drawn.attrs["paired"] == 0
+    fits = [fit(X, task.labels, part) for part in task.partitions]
+    again = resampling.rescore([X] * 4, task, fits, drawn, Settings())
+    # Accuracy is a mean: its bootstrap has the deviation of a proportion, within 400 draws' 10 %.
+    folds = layers.probe_layers({"a": X}, task, resamples=0)["fold_score"][1][0]
+    expected = np.sqrt(np.mean(folds * (1 - folds) / 30) / 4)
+    np.testing.assert_allclose(again.std(), expected, rtol=0.15)
+    few = make_task(
+        "t", silent_set(6), list("ababab"), ["train"] * 2 + ["valid"] * 2 + ["test"] * 2
+    )
+    assert resampling.draw(few, "ridge", 2).method == "bootstrap"
+
+
+def test_refitted_intervals_cover_a_planted_score_and_those_of_test_sounds_alone_do_not():
+    n, k, p = (48, 16, 400), 4, 40
+    y = np.concatenate([np.arange(each) % k for each in n])
+    splits = np.repeat(["train", "valid", "test"], n).tolist()
+    task = make_task("t", silent_set(sum(n)), [str(c) for c in y], splits)
+    means = 0.3 * np.random.default_rng(99).standard_normal((k, p))
+    rng, refitted, redrawn = np.random.default_rng(0), [], []
+    for seed in range(100):
+        X = means[y] + rng.standard_normal((len(y), p))
+        own = fit(X, task.labels, task.partitions[0])
+        for kind, found in (("ridge", refitted), ("mlp", redrawn)):
+            drawn = resampling.draw(task, kind, 20, seed=seed)
+            again = resampling.rescore([X], task, [own], drawn, Settings())
+            scheme = emergence.Scheme(paired=drawn.halves)
+            ones = np.ones((1, n[2]))
+            score = scoring.accuracy(own.decision, task.labels[task.partitions[0].test], ones)[0]
+            off = scheme.deviations(again)
+            error = np.sqrt((off**2).sum() / scheme.divisor(20))
+            found.append((score, error, stats.t.ppf(0.975, scheme.freedom(20))))
+    truth = np.mean([score for score, *_ in refitted])
+    covered = [np.mean([abs(s - truth) <= t * e for s, e, t in found])
+               for found in (refitted, redrawn)]  # fmt: skip
+    # A hundred simulations have a Monte-Carlo error of .02 to .04.
+    assert covered[0] >= 0.9
+    assert covered[1] <= 0.82
 
 
 def test_probe_curves_have_half_times_with_intervals():
@@ -252,8 +346,11 @@ def test_probe_curves_have_half_times_with_intervals():
         },
         coords={"step": steps, "layer": ["l0", "l1"]},
     )
-    results["resample_score"].attrs.update(layers.ATTRS["resample_score"])
+    described = layers.attrs(resampling.draw(task, "ridge"))
+    results["resample_score"].attrs.update(described["resample_score"])
     found = results.dynamics.half_time()
+    assert found.attrs["over"] == "sounds (probe refitted)"
+    assert plots.resampled_curve(results)[2] == found.attrs["over"]
     assert 5 < found["estimate"].sel(layer="l0") < 300
     assert found["lower"].sel(layer="l0") <= found["estimate"].sel(layer="l0")
     assert np.isnan(found["estimate"].sel(layer="l1"))

@@ -58,7 +58,10 @@ def test_scores_are_those_of_the_network_and_task_alone(content):
     assert float(results["chance"]) == pytest.approx(1 / 12)
     assert 0 <= float(results["baseline"]) <= 1
     assert results["class_train_count"].to_numpy().tolist() == [3.0] * 12
-    assert results["resample_score"].attrs["paired"] == 0
+    again = results["resample_score"]
+    assert again.sizes["resample"] == 4 and again.attrs["paired"] == 1
+    assert again.attrs["over"] == "sounds (probe refitted)"
+    assert results.attrs["identity"]["resampling"] == "halves"
     assert results.attrs["identity"]["metric"] == "probe"
     # The network and the task by hand: float32 batching moves no answer of so few sounds far.
     task = probes.load("pitch-class", **SMALL)
@@ -74,6 +77,20 @@ def test_scores_are_those_of_the_network_and_task_alone(content):
     found = results.sel(step=100)
     np.testing.assert_allclose(found["score"], expected["score"][1], atol=0.09)
     np.testing.assert_allclose(found["validation_score"], expected["validation_score"][1], atol=0.1)
+
+
+def test_how_many_resamples_is_a_key_of_the_task(content):
+    choices = [
+        {"name": "pitch-class", "label": str(number), "arguments": SMALL | {"resamples": number}}
+        for number in (0, 2)
+    ]
+    made = sweep_of(content, probes=choices, select=[10])
+    crawl.crawl(made, advance=silent)
+    probes.probe(made, advance=silent)
+    tree = store.open(made.store)
+    assert not any("resample" in name for name in tree["results/0/probe"].data_vars)
+    assert tree["results/2/probe"].sizes["resample"] == 2
+    assert tree["results/2/probe"].attrs["identity"]["resamples"] == 2
 
 
 def test_stimuli_categories_are_probed_from_the_store(content):

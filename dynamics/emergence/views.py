@@ -283,6 +283,8 @@ def _said(
     lost = 0
     if "neuroid" in score.dims:
         lost = int(score.isnull().all([d for d in score.dims if d != "neuroid"]).sum())
+    if over == "stimuli" and "resample_score" in results:
+        over = results["resample_score"].attrs.get("over", over)
     return found.assign_attrs(
         over=over,
         baseline=curves.baseline_text(steps),

@@ -207,9 +207,10 @@ def curve_and_band(
     -------
     curve, low, high : xarray.DataArray
         Dimensions step and, where there is one, layer. The limits are from Student's t: with
-        ``resample_score`` over stimuli by complementary halves, and over subjects as well where
-        there are three or more; else over subjects, or over test folds (then the curve is their
-        mean). NaN where there is nothing to tell them from.
+        ``resample_score`` over stimuli by complementary halves (of probes over what its attribute
+        `over` says), and over subjects as well where there are three or more; else over subjects,
+        or over test folds (then the curve is their mean). NaN where there is nothing to tell them
+        from.
     over : str
         What the limits are over; empty where there are none.
     """

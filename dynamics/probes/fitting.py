@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
-from sklearn.preprocessing import StandardScaler
 
 from dynamics.probes.scoring import METRICS
 
 _NEVER = -1e300
+# So many systems are solved in less time than one decomposition takes.
+_FEW = 5
 
 
 Answers = Callable[[Sequence[float], np.ndarray, np.ndarray, np.ndarray, "Settings"], np.ndarray]
@@ -49,7 +51,7 @@ def ridge_answers(
     unknown: np.ndarray,
     settings: Settings,
 ) -> np.ndarray:
-    """Train ridge regressions on labels of +1 and -1, all penalties from one decomposition.
+    """Train ridge regressions on labels of +1 and -1, many penalties from one decomposition.
 
     The same as scikit-learn's `RidgeClassifier` for each penalty, one class against the others.
 
@@ -70,15 +72,25 @@ def ridge_answers(
     X, Y = known, np.where(labels, 1.0, -1.0)
     mean = Y.mean(0)
     if len(X) <= X.shape[1]:
-        s, U = np.linalg.eigh(X @ X.T)
-        A, M = U.T @ (Y - mean), unknown @ (X.T @ U)
+        K, A, M = X @ X.T, Y - mean, unknown @ X.T
     else:
-        s, V = np.linalg.eigh(X.T @ X)
-        A, M = V.T @ (X.T @ (Y - mean)), unknown @ V
-    s = np.maximum(s, 0)
-    found = np.stack([M @ (A / (s + alpha)[:, None]) + mean for alpha in values])
+        K, A, M = X.T @ X, X.T @ (Y - mean), unknown
+    if len(values) <= _FEW:
+        solved = [_solve(K, A, alpha) for alpha in values]
+    else:
+        s, V = np.linalg.eigh(K)
+        s, A, M = np.maximum(s, 0), V.T @ A, M @ V
+        solved = [A / (s + alpha)[:, None] for alpha in values]
+    found = np.stack([M @ each + mean for each in solved])
     found[..., ~labels.any(0)] = _NEVER
     return found
+
+
+def _solve(K: np.ndarray, A: np.ndarray, alpha: float) -> np.ndarray:
+    """Solve (K + alpha I) B = A; K is symmetric, and nowhere negative but for rounding."""
+    shifted = K.copy()
+    shifted.flat[:: len(K) + 1] += alpha
+    return linalg.solve(shifted, A, assume_a="pos", overwrite_a=True, check_finite=False)
 
 
 def _one_by_one(make: Callable[[float, Settings], Any]) -> Answers:
@@ -271,6 +283,9 @@ def decide(
 def _standardised(
     X: np.ndarray, train: np.ndarray, other: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    scaler = StandardScaler().fit(X[train].astype(float))
-    known, unknown = (scaler.transform(X[rows].astype(float)) for rows in (train, other))
-    return known, unknown
+    known, unknown = X[train].astype(float), X[other].astype(float)
+    mean, variance = known.mean(0), known.var(0)
+    # What does not vary but for rounding is left at its scale.
+    least = (len(known) * np.finfo(float).eps * mean) ** 2
+    scale = np.sqrt(np.where(variance > least, variance, 1.0))
+    return (known - mean) / scale, (unknown - mean) / scale

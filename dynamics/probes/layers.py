@@ -10,21 +10,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dynamics import emergence
 from dynamics.probes.fitting import Fit, Settings, fit
-from dynamics.probes.mixing import fit_mix, mixed_layers
-from dynamics.probes.scoring import METRICS, bootstrap_counts, chroma_accuracy, class_scores
+from dynamics.probes.mixing import fit_mix, mixed, mixed_layers
+from dynamics.probes.resampling import DEFAULT, Resamples, draw, rescore
+from dynamics.probes.scoring import METRICS, chroma_accuracy, class_scores
 from dynamics.probes.task import Task
 
 Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
 
-_BOOTSTRAP = emergence.scheme("bootstrap", n=1, kept=1, resamples=1)
-_RESAMPLED: dict[str, Any] = {
-    "units": "1",
-    "method": "bootstrap of test sounds within every test set, probes held fixed",
-    "over": "test sounds",
-    **_BOOTSTRAP.attrs,
-}
 ATTRS: dict[str, dict[str, Any]] = {
     "score": {"description": "score of a probe of the layer on test sounds", "units": "1"},
     "validation_score": {"description": "the same on validation sounds", "units": "1"},
@@ -35,14 +28,14 @@ ATTRS: dict[str, dict[str, Any]] = {
     },
     "chroma_score": {"description": "accuracy that forgives octave errors", "units": "1"},
     "hyperparameter": {"description": "penalty chosen on validation sounds", "units": "1"},
-    "resample_score": {"description": "score on resampled test sounds", **_RESAMPLED},
+    "resample_score": {"description": "score on resampled sounds", "units": "1"},
     "layer_mix_score": {
         "description": "score of a probe of a learned, softmax-weighted mix of layers",
         "units": "1",
     },
     "layer_mix_resample_score": {
-        "description": "score of the mix on resampled test sounds",
-        **_RESAMPLED,
+        "description": "score of the mix on resampled sounds, weights of the layers held fixed",
+        "units": "1",
     },
     "layer_weight": {
         "description": "weight of the layer in the mix, mean over folds; NaN: of another width",
@@ -51,13 +44,30 @@ ATTRS: dict[str, dict[str, Any]] = {
 }
 
 
+def attrs(resamples: Resamples) -> dict[str, dict[str, Any]]:
+    """Describe the variables of `probe_layers`, and what its resamples are.
+
+    Parameters
+    ----------
+    resamples : Resamples
+        What `dynamics.probes.resampling.draw` returned.
+
+    Returns
+    -------
+    dict of str to dict
+        Attributes by name of the variable.
+    """
+    again = ("resample_score", "layer_mix_resample_score")
+    return ATTRS | {name: ATTRS[name] | resamples.attrs for name in again}
+
+
 def probe_layers(
     layers: Mapping[str, np.ndarray],
     task: Task,
     *,
     kind: str = "ridge",
     mix: bool = True,
-    resamples: int = 50,
+    resamples: int = DEFAULT,
     seed: int = 0,
     workers: int = 0,
 ) -> Variables:
@@ -74,7 +84,8 @@ def probe_layers(
     mix : bool
         Whether to learn a mix of the layers as well.
     resamples : int
-        Bootstrap resamples of the test sounds; 0 for none.
+        On how many resamples of the sounds scores are computed again, see
+        `dynamics.probes.resampling.draw`; 0 for none.
     seed : int
         Seed of the resamples, and of the initial weights of ``"mlp"``.
     workers : int
@@ -87,8 +98,7 @@ def probe_layers(
     """
     settings = Settings(kind, task.metric, task.multilabel, seed)
     parts = task.partitions
-    counts = bootstrap_counts([p.test for p in parts], n=len(task.splits), resamples=resamples,
-                              seed=seed)  # fmt: skip
+    again = draw(task, kind, resamples, seed=seed)
     jobs = [(X, part) for X in layers.values() for part in parts]
     # A thread a layer, and one for each product of matrices: more would wait for each other.
     with (
@@ -96,8 +106,17 @@ def probe_layers(
         ThreadPoolExecutor(workers or os.cpu_count()) as pool,
     ):
         fits = list(pool.map(lambda job: fit(job[0], task.labels, job[1], settings), jobs))
-        mixes, weights = _mixes(layers, task, settings) if mix and len(layers) > 1 else ([], None)
-    each = [fits[start : start + len(parts)] for start in range(0, len(fits), len(parts))]
+        each = [fits[start : start + len(parts)] for start in range(0, len(fits), len(parts))]
+        mixes: list[Fit] = []
+        spaces: list[np.ndarray] = []
+        weights = None
+        if mix and len(layers) > 1:
+            mixes, spaces, weights = _mixes(layers, task, settings)
+        probed = [([X] * len(parts), own) for X, own in zip(layers.values(), each, strict=True)]
+        probed += [(spaces, mixes)] if mixes else []
+        resampled = list(
+            pool.map(lambda job: rescore(job[0], task, job[1], again, settings), probed)
+        )
     values: Variables = {
         "score": (("layer",), np.array([_folds(task, own).mean() for own in each])),
         "validation_score": (("layer",), np.array([_mean_validation(own) for own in each])),
@@ -109,43 +128,43 @@ def probe_layers(
     if task.chroma is not None:
         values["chroma_score"] = (("layer",), np.array([_chroma(task, own) for own in each]))
     if resamples:
-        again = np.array([_resampled(task, own, counts) for own in each])
-        values["resample_score"] = (("layer", "resample"), again)
+        values["resample_score"] = (("layer", "resample"), np.array(resampled[: len(layers)]))
     if mixes:
         values["layer_mix_score"] = ((), np.array(_folds(task, mixes).mean()))
         values["layer_weight"] = (("layer",), np.asarray(weights))
         if resamples:
-            values["layer_mix_resample_score"] = (("resample",), _resampled(task, mixes, counts))
+            values["layer_mix_resample_score"] = (("resample",), resampled[-1])
     return values
 
 
 def _mixes(
     layers: Mapping[str, np.ndarray], task: Task, settings: Settings
-) -> tuple[list[Fit], np.ndarray | None]:
+) -> tuple[list[Fit], list[np.ndarray], np.ndarray | None]:
+    """Fit a probe of the mix for every partition: the probes, what they see, and mean weights."""
     names = list(layers)
     places = mixed_layers([X.shape[1] for X in layers.values()])
     if len(places) < 2:
-        return [], None
+        return [], [], None
     chosen = [layers[names[place]] for place in places]
     found = [fit_mix(chosen, task.labels, part, settings) for part in task.partitions]
+    spaces = [
+        mixed(chosen, part.train, own)
+        for part, (_, own) in zip(task.partitions, found, strict=True)
+    ]
     weights = np.full(len(names), np.nan)
     weights[places] = np.mean([own for _, own in found], axis=0)
-    return [own for own, _ in found], weights
+    return [own for own, _ in found], spaces, weights
 
 
 def _folds(task: Task, fits: Sequence[Fit]) -> np.ndarray:
     """Score every test set, (n_parts,)."""
-    ones = np.ones((1, len(task.splits)))
-    return np.array([_metric(task, own, part.test, ones)[0] for own, part in _pairs(task, fits)])
-
-
-def _resampled(task: Task, fits: Sequence[Fit], counts: np.ndarray) -> np.ndarray:
-    """Score resamples of the test sounds, (n_resamples,)."""
-    return np.mean([_metric(task, own, part.test, counts) for own, part in _pairs(task, fits)], 0)
-
-
-def _metric(task: Task, own: Fit, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return METRICS[task.metric](own.decision, task.labels[rows], weights[:, rows])
+    metric = METRICS[task.metric]
+    return np.array(
+        [
+            metric(own.decision, task.labels[part.test], np.ones((1, len(part.test))))[0]
+            for own, part in _pairs(task, fits)
+        ]
+    )
 
 
 def _chroma(task: Task, fits: Sequence[Fit]) -> float:

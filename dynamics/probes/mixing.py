@@ -86,6 +86,27 @@ def fit_mix(
     return Fit(decide(X, labels, part, value, settings), value, float(table.max())), weights
 
 
+def mixed(layers: Sequence[np.ndarray], train: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mix layers, each standardised by the training sounds.
+
+    Parameters
+    ----------
+    layers : sequence of array of shape (n, p)
+        Activations of layers of one width.
+    train : array of int
+        Rows of the training sounds.
+    weights : array of shape (n_layers,)
+        What the layers are mixed with.
+
+    Returns
+    -------
+    array of shape (n, p), float32
+        What `fit_mix` fits its probe on.
+    """
+    Z = torch.stack([_standardised(X, train) for X in layers])
+    return torch.tensordot(torch.as_tensor(weights, dtype=Z.dtype), Z, dims=1).numpy()
+
+
 def _mix(
     layers: Sequence[np.ndarray],
     labels: np.ndarray,

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import zarr
 
-from dynamics import crawl, extract, poolings, progress, sounds, store
+from dynamics import extract, progress, sounds, store
 from dynamics.config import Choice, Sweep
-from dynamics.models import Model
-from dynamics.network import FAULTS, Network, Read, checked, read_ahead
 from dynamics.probes.fitting import PROBES
-from dynamics.probes.layers import ATTRS, probe_layers
+from dynamics.probes.hearing import Ears, networks
+from dynamics.probes.layers import ATTRS, attrs, probe_layers
+from dynamics.probes.resampling import DEFAULT, draw
 from dynamics.probes.scoring import chance, chroma_accuracy
 from dynamics.probes.table import load
 from dynamics.probes.task import Task
+from dynamics.scoring import without_time
 from dynamics.sounds import StimulusSet
 
 logger = logging.getLogger(__name__)
@@ -32,8 +33,8 @@ class _Job:
 
     label: str
     task: Task
-    kind: str
-    mix: bool
+    how: Mapping[str, Any]
+    attrs: Mapping[str, Mapping[str, Any]]
     group: zarr.Group
     missing: tuple[int, ...]
 
@@ -111,18 +112,27 @@ def load_tasks(sweep: Sweep, stimuli: StimulusSet) -> dict[str, Task]:
     """
     tasks = {}
     for choice in sweep.probes:
-        kind, _, arguments = _settings(choice)
-        if kind not in PROBES:
-            raise ValueError(f"unknown probe {kind!r}: there are {', '.join(PROBES)}")
+        how, arguments = _settings(choice, sweep)
+        if how["kind"] not in PROBES:
+            raise ValueError(f"unknown probe {how['kind']!r}: there are {', '.join(PROBES)}")
         tasks[choice.label] = load(choice.name, stimuli=stimuli, **arguments)
     return tasks
 
 
-def _settings(choice: Choice) -> tuple[str, bool, dict[str, Any]]:
-    """Kind of probe, whether layers are mixed, and the arguments of the task itself."""
+def _settings(choice: Choice, sweep: Sweep) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return how `probe_layers` probes a task, and the arguments of the task itself."""
     arguments = dict(choice.arguments)
-    kind, mix = arguments.pop("probe", "ridge"), arguments.pop("mix", True)
-    return str(kind), bool(mix), arguments
+    kind = str(arguments.pop("probe", "ridge"))
+    # Refitting twenty times takes two to three times as long as the score; redrawing, no time.
+    usual = sweep.resamples if kind == "mlp" else min(sweep.resamples, DEFAULT)
+    how = {
+        "kind": kind,
+        "mix": bool(arguments.pop("mix", True)),
+        "resamples": arguments.pop("resamples", usual),
+        "seed": sweep.seed,
+        "workers": sweep.workers,
+    }
+    return how, arguments
 
 
 def _begin(
@@ -132,7 +142,8 @@ def _begin(
     task: Task,
     records: Mapping[int, Mapping[str, Any]],
 ) -> _Job:
-    kind, mix, _ = _settings(choice)
+    how, _ = _settings(choice, sweep)
+    kind, resamples = how["kind"], draw(task, how["kind"], how["resamples"], seed=sweep.seed)
     known: Any = root.attrs["identity"]
     identity = {
         "metric": METRIC,
@@ -145,7 +156,8 @@ def _begin(
         "grid": list(PROBES[kind].values),
         "baseline": sweep.baseline.model_dump() if sweep.baseline else None,
         "seed": sweep.seed,
-        "resamples": sweep.resamples,
+        "resamples": how["resamples"],
+        "resampling": resamples.method,
     }
     coordinates: dict[str, tuple[str, Sequence]] = {
         "layer": ("layer", store.layer_names(root)),
@@ -159,11 +171,11 @@ def _begin(
     missing = tuple(s for s in sorted(records) if have.get(s) != records[s]["sha256"])
     if "chance" not in group:
         group.attrs.update({"description": task.description, "score": task.metric, "probe": kind})
-        _write_constants(group, sweep, task, kind)
-    return _Job(choice.label, task, kind, mix, group, missing)
+        _write_constants(group, sweep, task, how)
+    return _Job(choice.label, task, how, attrs(resamples), group, missing)
 
 
-def _write_constants(group: zarr.Group, sweep: Sweep, task: Task, kind: str) -> None:
+def _write_constants(group: zarr.Group, sweep: Sweep, task: Task, how: Mapping[str, Any]) -> None:
     """Write counts, the baseline's score and, last because it is looked for, the chance level."""
     parts, labels = task.partitions, task.labels
     tested = np.unique(np.concatenate([part.test for part in parts]))
@@ -176,15 +188,7 @@ def _write_constants(group: zarr.Group, sweep: Sweep, task: Task, kind: str) -> 
     if sweep.baseline is not None:
         layers = extract.features(sweep.baseline.name, task.stimuli, **sweep.baseline.arguments)
         last = list(layers)[-1]
-        found = probe_layers(
-            {last: layers[last]},
-            task,
-            kind=kind,
-            mix=False,
-            resamples=sweep.resamples,
-            seed=sweep.seed,
-            workers=sweep.workers,
-        )
+        found = probe_layers({last: layers[last]}, task, **{**how, "mix": False})
         for name, (dims, values) in found.items():
             if name in ("score", "chroma_score", "fold_score", "resample_score"):
                 key = "baseline" if name == "score" else f"baseline_{name}"
@@ -218,13 +222,13 @@ def _run(
     for job in jobs:
         for step in job.missing if job.task.stored else ():
             layers = store.read_activations(sweep.place, step)
-            _finish(sweep, job, step, layers, str(records[step]["sha256"]))
+            _finish(job, step, layers, str(records[step]["sha256"]))
             advance(note=f"{job.label} step {step}")
     ahead = [job for job in jobs if job.missing and not job.task.stored]
     due = sorted({step for job in ahead for step in job.missing})
     sets = {job.task.stimuli.digest: job.task.stimuli for job in ahead}
-    ears = _Ears(sweep, sets)
-    for step, model in _models(sweep, records, due):
+    ears = Ears(sweep, sets)
+    for step, model in networks(sweep, records, due):
         found: dict[str, Mapping[str, np.ndarray] | Exception] = {}
         for job in ahead:
             if step not in job.missing:
@@ -237,87 +241,12 @@ def _run(
                 failed += 1
                 logger.warning("no probe of %s at step %d: %s", job.label, step, heard)
             else:
-                _finish(sweep, job, step, heard, str(records[step]["sha256"]))
+                _finish(job, step, heard, str(records[step]["sha256"]))
             advance(note=f"{job.label} step {step}")
     return failed
 
 
-class _Ears:
-    """Passes stimulus sets through networks; each set's front end is run once."""
-
-    def __init__(self, sweep: Sweep, sets: Mapping[str, StimulusSet]):
-        self.sweep, self.sets = sweep, sets
-        self.batches: dict[str, Iterable[extract.Batch]] = {}
-        pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
-        # A probe has one row a sound.
-        self.pooling = pooling if pooling.rate is None else poolings.make("mean")
-
-    def hear(self, model: Model | Exception, key: str) -> Mapping[str, np.ndarray] | Exception:
-        """Return the activations of all layers, or what stood in the way."""
-        try:
-            if isinstance(model, Exception):
-                raise model
-            if key not in self.batches:
-                self.batches[key] = extract.batches(
-                    model,
-                    self.sets[key],
-                    batch_size=self.sweep.batch_size,
-                    keep_bytes=extract.KEEP_BYTES // len(self.sets),
-                )
-            return extract.extract(model, self.batches[key], pooling=self.pooling)
-        except FAULTS as fault:
-            return fault
-
-
-def _finish(
-    sweep: Sweep, job: _Job, step: int, layers: Mapping[str, np.ndarray], source: str
-) -> None:
-    flat = {name: _without_time(X) for name, X in layers.items()}
-    values = probe_layers(
-        flat,
-        job.task,
-        kind=job.kind,
-        mix=job.mix,
-        resamples=sweep.resamples,
-        seed=sweep.seed,
-        workers=sweep.workers,
-    )
-    store.write_result(job.group, step, values, checkpoint=source, attrs=ATTRS)
-
-
-def _without_time(values: np.ndarray) -> np.ndarray:
-    """Average (stimulus, time, feature) over the time of each stimulus; NaN is past its end."""
-    return np.nanmean(values, axis=1) if values.ndim == 3 else values
-
-
-def _models(
-    sweep: Sweep, records: Mapping[int, Mapping[str, Any]], steps: Sequence[int]
-) -> Iterator[tuple[int, Model | Exception]]:
-    """Yield the network of each step, with the weights that the store's activations came from."""
-    if not steps:
-        return
-    found = {checkpoint.step: checkpoint for checkpoint in crawl.discover(sweep)}
-    network = Network(sweep, sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments))
-    fresh = [step for step in steps if records[step]["uri"].startswith(crawl.UNTRAINED)]
-    for step in steps:
-        if step not in found and step not in fresh:
-            yield step, FileNotFoundError(f"its checkpoint {records[step]['uri']} is gone")
-    if fresh:
-        for _, read in read_ahead([list(found.values())[-1]], sweep):
-            for step in fresh:
-                yield step, _tried(lambda own: network.fresh_model(own, sweep.seed), read)
-    todo = [found[step] for step in steps if step in found and step not in fresh]
-    for checkpoint, read in read_ahead(todo, sweep):
-        if not isinstance(read, Exception) and read[2] != records[checkpoint.step]["sha256"]:
-            read = ValueError(
-                f"{checkpoint.uri} has other content than when it was crawled: run "
-                "`dynamics crawl` first"
-            )
-        yield checkpoint.step, _tried(network.model, read)
-
-
-def _tried(make: Callable[[Read], Model], read: Read | Exception) -> Model | Exception:
-    try:
-        return make(checked(read))
-    except FAULTS as fault:
-        return fault
+def _finish(job: _Job, step: int, layers: Mapping[str, np.ndarray], source: str) -> None:
+    flat = {name: without_time(X) for name, X in layers.items()}
+    values = probe_layers(flat, job.task, **job.how)
+    store.write_result(job.group, step, values, checkpoint=source, attrs=job.attrs)

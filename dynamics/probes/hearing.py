@@ -1,0 +1,74 @@
+"""Networks of a store's checkpoints, and what they make of sounds that the store has not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dynamics import crawl, extract, poolings, sounds
+from dynamics.config import Sweep
+from dynamics.models import Model
+from dynamics.network import FAULTS, Network, Read, checked, read_ahead
+from dynamics.sounds import StimulusSet
+
+
+class Ears:
+    """Passes stimulus sets through networks; each set's front end is run once."""
+
+    def __init__(self, sweep: Sweep, sets: Mapping[str, StimulusSet]):
+        self.sweep, self.sets = sweep, sets
+        self.batches: dict[str, Iterable[extract.Batch]] = {}
+        pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+        # A probe has one row a sound.
+        self.pooling = pooling if pooling.rate is None else poolings.make("mean")
+
+    def hear(self, model: Model | Exception, key: str) -> Mapping[str, np.ndarray] | Exception:
+        """Return the activations of all layers, or what stood in the way."""
+        try:
+            if isinstance(model, Exception):
+                raise model
+            if key not in self.batches:
+                self.batches[key] = extract.batches(
+                    model,
+                    self.sets[key],
+                    batch_size=self.sweep.batch_size,
+                    keep_bytes=extract.KEEP_BYTES // len(self.sets),
+                )
+            return extract.extract(model, self.batches[key], pooling=self.pooling)
+        except FAULTS as fault:
+            return fault
+
+
+def networks(
+    sweep: Sweep, records: Mapping[int, Mapping[str, Any]], steps: Sequence[int]
+) -> Iterator[tuple[int, Model | Exception]]:
+    """Yield the network of each step, with the weights that the store's activations came from."""
+    if not steps:
+        return
+    found = {checkpoint.step: checkpoint for checkpoint in crawl.discover(sweep)}
+    network = Network(sweep, sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments))
+    fresh = [step for step in steps if records[step]["uri"].startswith(crawl.UNTRAINED)]
+    for step in steps:
+        if step not in found and step not in fresh:
+            yield step, FileNotFoundError(f"its checkpoint {records[step]['uri']} is gone")
+    if fresh:
+        for _, read in read_ahead([list(found.values())[-1]], sweep):
+            for step in fresh:
+                yield step, _tried(lambda own: network.fresh_model(own, sweep.seed), read)
+    todo = [found[step] for step in steps if step in found and step not in fresh]
+    for checkpoint, read in read_ahead(todo, sweep):
+        if not isinstance(read, Exception) and read[2] != records[checkpoint.step]["sha256"]:
+            read = ValueError(
+                f"{checkpoint.uri} has other content than when it was crawled: run "
+                "`dynamics crawl` first"
+            )
+        yield checkpoint.step, _tried(network.model, read)
+
+
+def _tried(make: Callable[[Read], Model], read: Read | Exception) -> Model | Exception:
+    try:
+        return make(checked(read))
+    except FAULTS as fault:
+        return fault
