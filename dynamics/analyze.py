@@ -24,7 +24,7 @@ from dynamics.cluster import cluster
 from dynamics.config import Choice, Sweep
 from dynamics.methods import ATTRS
 from dynamics.scoring import score_step
-from dynamics.targets import Target, checksums, load_brain, make_target
+from dynamics.targets import Target, checksums, gaps, load_brain, make_target
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,8 @@ def analyze(
     for label, metric in pairs:
         sizes = {str(dim): size for dim, size in datasets[label]["response"].sizes.items()}
         there = sweep.baseline is not None
-        methods.check_fit(metric, label, sizes, baseline=there, times=times)
+        where = gaps(datasets[label]) if np.isnan(targets[label].response).any() else ""
+        methods.check_fit(metric, label, sizes, baseline=there, times=times, gaps=where)
     if any(metric.name in methods.WITH_BASELINE for _, metric in pairs):
         features = references.baseline_features(sweep, stimuli)
         targets = {

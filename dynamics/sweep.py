@@ -27,7 +27,7 @@ from dynamics import (
     store,
 )
 from dynamics.config import Sweep, load_config, validate
-from dynamics.targets import load_brain
+from dynamics.targets import gaps, load_brain
 
 DEMO: dict[str, Any] = {
     "run": "demo",
@@ -162,7 +162,9 @@ def check(sweep: Sweep) -> None:
         for choice in sweep.metrics:
             if methods.applies(choice, target.label):
                 baseline = sweep.baseline is not None
-                methods.check_fit(choice, target.label, sizes, baseline=baseline, times=times)
+                methods.check_fit(
+                    choice, target.label, sizes, baseline=baseline, times=times, gaps=gaps(joined)
+                )
                 methods.shuffling(choice, sweep)
                 methods.rehearse(choice, sizes["stimulus"], sizes)
     _ = stimuli.digest  # decodes every sound

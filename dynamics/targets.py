@@ -26,7 +26,7 @@ class Target:
     rows : array of shape (n_joined,)
         Places of the target's stimuli among those of the store.
     response : array of shape (n_joined, n_neuroids[, n_repetitions])
-        Brain responses; averaged over time where there is a time axis.
+        Brain responses, NaN where there is none; averaged over time where there is a time axis.
     folds : array of shape (n_joined,)
         Cross-validation fold of every stimulus.
     subjects : array of shape (n_neuroids,)
@@ -155,7 +155,8 @@ def make_target(data: xr.Dataset, activations: xr.Dataset, *, origin: str, seed:
             f"target {title!r} has dimensions {response.dims}: give (stimulus[, time], "
             "neuroid[, repetition])"
         )
-    _check_finite(response, title)
+    if np.isinf(response.to_numpy()).any():
+        raise ValueError(f"target {title!r} has infinite responses: leave these neuroids out")
     values = response.transpose(*(dim for dim in wanted if dim in response.dims)).astype(float)
     course = values.to_numpy() if "time" in values.dims else None
     if course is not None and course.ndim == 4:
@@ -163,7 +164,7 @@ def make_target(data: xr.Dataset, activations: xr.Dataset, *, origin: str, seed:
     subjects = _labels(data, "subject")
     return Target(
         rows,
-        (values if course is None else values.mean("time")).to_numpy(),
+        (values if course is None else values.mean("time", skipna=False)).to_numpy(),
         folds,
         np.full(data.sizes["neuroid"], "all") if subjects is None else subjects,
         regions=_labels(data, "region"),
@@ -171,6 +172,25 @@ def make_target(data: xr.Dataset, activations: xr.Dataset, *, origin: str, seed:
         course=course,
         times=None if course is None else _times(data, title),
     )
+
+
+def gaps(data: xr.Dataset) -> str:
+    """Say which neuroid is the first that lacks a response, and how many do; empty if none.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        A target as `dynamics.brains.load` returns it.
+
+    Returns
+    -------
+    str
+        Such as ``"neuroid 'n4' (3 in all)"``.
+    """
+    response = data["response"]
+    there = response.notnull().all([dim for dim in response.dims if dim != "neuroid"]).to_numpy()
+    lacking = response["neuroid"].to_numpy()[~there]
+    return f"neuroid '{lacking[0]}' ({len(lacking)} in all)" if len(lacking) else ""
 
 
 def checksums(target: Target) -> list[float]:
@@ -194,6 +214,9 @@ def checksums(target: Target) -> list[float]:
     found = []
     for number, array in enumerate((target.response, target.rows + 1, target.folds + 1)):
         values = np.asarray(array, float).ravel()
+        if np.isnan(values).any():
+            # Where the gaps are counts as well.
+            values = np.concatenate([np.nan_to_num(values), np.isnan(values)])
         weights = np.random.default_rng(number).standard_normal(values.size)
         found.append(float(weights @ values / max(np.linalg.norm(values), np.finfo(float).tiny)))
     return found
@@ -211,14 +234,3 @@ def _times(data: xr.Dataset, title: str) -> np.ndarray:
     if len(steps) == 0 or not (steps > 0).all() or np.ptp(steps) > 0.01 * steps.mean():
         raise ValueError(f"target {title!r} needs times in even steps, in seconds: resample it")
     return times
-
-
-def _check_finite(response: xr.DataArray, title: str) -> None:
-    finite = np.isfinite(response.transpose("neuroid", ...).to_numpy().astype(float))
-    finite = finite.reshape(len(finite), -1).all(1)
-    if not finite.all():
-        bad = response["neuroid"].to_numpy()[~finite]
-        raise ValueError(
-            f"target {title!r} has missing values in neuroid '{bad[0]}' ({len(bad)} in all): leave "
-            "these neuroids out or fill the gaps"
-        )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -242,14 +244,18 @@ def test_a_target_checksum_forgives_the_last_bit_and_nothing_else():
     assert np.allclose(base, targets.checksums(same), rtol=0, atol=1e-10)
     assert not np.allclose(base, targets.checksums(other), rtol=1e-6, atol=1e-6)
     assert not np.allclose(base, targets.checksums(rotated), rtol=1e-6, atol=1e-6)
+    gap, zero = target.response.copy(), target.response.copy()
+    gap[3, 7], zero[3, 7] = np.nan, 0.0
+    gaps, zeros = (targets.checksums(replace(target, response=Y)) for Y in (gap, zero))
+    assert np.isfinite(gaps).all() and not np.allclose(gaps, zeros, rtol=1e-6, atol=1e-6)
 
 
-def test_missing_values_and_uneven_times_are_refused(brain):
+def test_infinite_values_and_uneven_times_are_refused(brain):
     activations = xr.Dataset(coords={"stimulus": NAMES, "category": ("stimulus", CATEGORIES)})
-    gap = brain.copy(deep=True)
-    gap["response"][2, 4] = np.nan
-    with pytest.raises(ValueError, match="missing values in neuroid 'n4'"):
-        targets.make_target(gap, activations, origin="test")
+    endless = brain.copy(deep=True)
+    endless["response"][2, 4] = np.inf
+    with pytest.raises(ValueError, match="infinite responses"):
+        targets.make_target(endless, activations, origin="test")
     uneven = brain.expand_dims(time=[0.0, 0.1, 0.3])
     with pytest.raises(ValueError, match="times in even steps"):
         targets.make_target(uneven, activations, origin="test")

@@ -238,7 +238,10 @@ def test_an_npz_file_may_have_a_time_axis(tmp_path):
         ({"stimulus": ["a", "b"]}, "'response' is missing"),
         ({"response": np.ones(2), "stimulus": ["a", "b"]}, "shape"),
         ({"response": np.ones((2, 3)), "stimulus": ["a", "a.wav"]}, "one stimulus name"),
-        ({"response": np.full((2, 3), np.nan), "stimulus": ["a", "b"]}, "missing or infinite"),
+        (
+            {"response": np.full((2, 3), np.nan), "stimulus": ["a", "b"]},
+            "infinite responses, or none",
+        ),
         ({"response": np.ones((2, 3)), "stimulus": ["a", "b", "c"]}, "cannot be read"),
         ({"response": np.array([[{}]]), "stimulus": ["a"]}, "cannot be read"),
     ],

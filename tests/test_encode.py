@@ -109,8 +109,17 @@ def test_missing_neuroid_is_named_or_masked():
     with pytest.raises(ValueError, match="neuroid 1"):
         encode(X, Y)
     masked, alone = encode(X, Y, missing="mask"), encode(X, Y[:, [0, 2]])
-    np.testing.assert_allclose(masked["r2"], [alone["r2"][0], np.nan, alone["r2"][1]])
-    assert masked["layer"][:, 1].tolist() == [-1] * 5
+    np.testing.assert_allclose(masked["r2"][[0, 2]], alone["r2"], atol=1e-9)
+    some = np.arange(len(Y)) != 3
+    one = encode(X[some], Y[some, 1], folds=masked["folds"][some])
+    np.testing.assert_allclose(masked["r2"][1], one["r2"][0])
     assert masked["fold_r"].shape == (1, 5, 3)
+    assert np.isnan(masked["prediction"][3]).tolist() == [False, True, False]
+    Y[masked["folds"] == 0, 1] = np.nan
+    nearly = encode(X, Y, missing="mask", folds=masked["folds"])
+    assert np.isnan(nearly["r2"]).tolist() == [False, True, False]
+    assert nearly["layer"][:, 1].tolist() == [-1] * 5
+    with pytest.raises(ValueError, match="no neuroid has 2 stimuli in every fold"):
+        encode(X, np.full_like(Y, np.nan), missing="mask")
     with pytest.raises(ValueError, match="error, mask"):
         encode(X, Y, missing="x")

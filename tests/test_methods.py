@@ -306,6 +306,13 @@ def test_what_a_metric_needs_is_asked_of_the_target():
     with pytest.raises(ValueError, match="needs repetitions, and target 'x' has none"):
         methods.check_fit(crossnobis, "x", {"neuroid": 3}, baseline=True, times=False)
     methods.check_fit(crossnobis, "x", {"repetition": 3}, baseline=True, times=False)
+    gaps = {"baseline": True, "times": False, "gaps": "neuroid 'n4' (1 in all)"}
+    masked = Choice(name="ridge", arguments={"missing": "mask"})
+    methods.check_fit(masked, "x", {"neuroid": 3}, **gaps)
+    methods.check_fit(Choice(name="effective_dimensionality"), "x", {"neuroid": 3}, **gaps)
+    for name, way in (("ridge", "set its argument"), ("rsa", "use ridge with")):
+        with pytest.raises(ValueError, match=f"in neuroid 'n4'.*metric '{name}'.*: {way}"):
+            methods.check_fit(Choice(name=name), "x", {"neuroid": 3}, **gaps)
     with pytest.raises(ValueError, match="needs a baseline model"):
         methods.check_fit(
             Choice(name="variance_partition"), "x", {"neuroid": 3}, baseline=False, times=False

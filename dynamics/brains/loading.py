@@ -101,7 +101,8 @@ def from_file(path: str | Path) -> xr.Dataset:
         file with the arrays ``response`` (stimulus, neuroid), (stimulus, neuroid, repetition),
         or, with an array ``time`` beside it, (stimulus, time, neuroid), and ``stimulus`` (names);
         ``neuroid``, ``subject``, ``region``, ``ceiling``, ``category``, ``fold`` where there
-        are any.
+        are any. Responses that are missing are NaN; only the metric ``ridge`` with its argument
+        ``missing: mask`` takes them.
 
     Returns
     -------
@@ -113,7 +114,7 @@ def from_file(path: str | Path) -> xr.Dataset:
     FileNotFoundError
         Where there is no such file.
     ValueError
-        Where the file does not hold a target, or a response is missing.
+        Where the file does not hold a target, or a response is infinite.
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -136,8 +137,10 @@ def from_file(path: str | Path) -> xr.Dataset:
     names = [without_suffix(str(item)) for item in target["stimulus"].values]
     if len(set(names)) < len(names):
         raise ValueError(f"'{path}' has several rows for one stimulus name: make names unique")
-    if not np.isfinite(target["response"].values).all():
-        raise ValueError(f"'{path}' has responses that are missing or infinite: remove those rows")
+    if np.isinf(target["response"].values).any() or target["response"].isnull().all():
+        raise ValueError(
+            f"'{path}' has infinite responses, or none: write NaN where one is missing"
+        )
     target = target.assign_coords(stimulus=names)
     if "neuroid" not in target.coords:
         target = target.assign_coords(neuroid=np.arange(target.sizes["neuroid"]))
@@ -230,7 +233,10 @@ def ceiling(target: xr.Dataset) -> xr.DataArray:
         )
     Y = target["response"].transpose("repetition", ..., "neuroid").values
     Y = Y.reshape(R, -1, Y.shape[-1])
-    Y = Y - Y.mean(axis=1, keepdims=True)
+    # What one repetition lacks counts in none.
+    there = np.isfinite(Y).all(axis=0)
+    Y = np.where(there, Y, 0)
+    Y = np.where(there, Y - Y.sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=0), 1), 0)
     deviation = np.sqrt((Y**2).sum(axis=1, keepdims=True))
     Z = np.divide(Y, deviation, out=np.zeros_like(Y), where=deviation > 0)
     # The sum over all ordered pairs, without the R repetitions paired with themselves.

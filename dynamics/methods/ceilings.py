@@ -10,6 +10,7 @@ import numpy as np
 from dynamics import metrics
 from dynamics.methods.spaces import group_rdms, stretched
 from dynamics.methods.table import PER_NEUROID, TIMED
+from dynamics.metrics.missing import by_pattern
 from dynamics.targets import Target
 
 Constants = dict[str, tuple[tuple[str, ...], np.ndarray, str]]
@@ -36,7 +37,10 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
     """
     repeated = target.response.ndim == 3 and target.response.shape[2] > 1
     if metric in PER_NEUROID and metric not in TIMED and repeated:
-        values = metrics.noise_ceiling(target.response)["ceiling"]
+        Y = target.response
+        values = by_pattern(
+            lambda rows, members: metrics.noise_ceiling(Y[rows][:, members]), Y, target.folds
+        )["ceiling"]
         text = "noise ceiling (correlation) from repetitions"
         return {"ceiling": (("neuroid",), np.asarray(values), text)}
     by = arguments.get("by", "subject")

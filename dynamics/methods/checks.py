@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dynamics.config import Choice
-from dynamics.methods.table import METHODS, TIMED, WITH_BASELINE
+from dynamics.methods.table import METHODS, TIMED, WITH_BASELINE, WITH_GAPS, WITHOUT_TARGET
 from dynamics.targets import Target
 
 RESERVED = {
@@ -95,7 +95,13 @@ def check_choice(choice: Choice, labels: list[str]) -> None:
 
 
 def check_fit(
-    choice: Choice, label: str, sizes: dict[str, int], *, baseline: bool, times: bool
+    choice: Choice,
+    label: str,
+    sizes: dict[str, int],
+    *,
+    baseline: bool,
+    times: bool,
+    gaps: str = "",
 ) -> None:
     """Find out whether a target and a store have what a metric needs.
 
@@ -111,6 +117,8 @@ def check_fit(
         Whether the sweep has a baseline model.
     times : bool
         Whether activations are kept over time.
+    gaps : str
+        Where responses of the target are missing, from `dynamics.targets.gaps`.
 
     Raises
     ------
@@ -119,6 +127,17 @@ def check_fit(
     """
     name = choice.name
     elsewhere = "or name the metric's `targets` among its arguments"
+    masked = name in WITH_GAPS and choice.arguments.get("missing") == "mask"
+    if gaps and not masked and name not in WITHOUT_TARGET:
+        way = (
+            "set its argument `missing: mask` to score every neuroid on the stimuli that it has"
+            if name in WITH_GAPS
+            else f"use {', '.join(WITH_GAPS)} with its argument `missing: mask`"
+        )
+        raise ValueError(
+            f"target {label!r} has missing values in {gaps}, which metric {choice.label!r} does "
+            f"not take: {way}, {elsewhere}"
+        )
     if choice.arguments.get("distance") == "crossnobis" and sizes.get("repetition", 1) < 2:
         raise ValueError(
             f"metric {choice.label!r} needs repetitions, and target {label!r} has none: use "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from dynamics import metrics
 from dynamics.methods.variables import Variables, first_halves
 from dynamics.metrics import refit
 from dynamics.metrics.banded import refit_banded, refit_partition
+from dynamics.metrics.missing import by_pattern, orders_within, places
 from dynamics.metrics.null import columns_null
 from dynamics.targets import Target
 
@@ -51,7 +53,8 @@ def ridge(
     target : Target
         The brain target.
     protocol, alphas, missing, seed
-        As for `dynamics.metrics.encode`.
+        As for `dynamics.metrics.encode`. With ``missing="mask"`` halves and shuffles are those of
+        all stimuli, less what a neuroid lacks.
     halves, orders
         Resamples and shuffles.
 
@@ -65,6 +68,9 @@ def ridge(
     ValueError
         As for `dynamics.metrics.encode`.
     """
+    if missing == "mask" and not np.isfinite(target.response).all():
+        whole = partial(ridge, protocol=protocol, alphas=alphas, seed=seed)
+        return _with_gaps(whole, layers, target, halves, orders)
     given: dict[str, Any] = {"protocol": protocol, "seed": seed, "missing": missing}
     if alphas is not None:
         given["alphas"] = np.asarray(alphas, float)
@@ -241,6 +247,38 @@ def variance_partition(
     if orders is not None:
         values["null_score"] = (("layer", "permutation", "neuroid"), np.stack(null))
     return values
+
+
+def _with_gaps(
+    score: Callable[..., Variables],
+    layers: Layers,
+    target: Target,
+    halves: np.ndarray | None,
+    orders: np.ndarray | None,
+) -> Variables:
+    """Score every neuroid on the stimuli that it has, on the same halves and shuffles."""
+    dims: dict[str, tuple[str, ...]] = {}
+
+    def fit(rows: np.ndarray, members: np.ndarray) -> dict[str, np.ndarray]:
+        part = replace(
+            target,
+            rows=target.rows[rows],
+            response=target.response[rows][:, members],
+            folds=target.folds[rows],
+            subjects=target.subjects[members],
+        )
+        place = places(rows, len(target.rows))
+        found = score(
+            {name: X[rows] for name, X in layers.items()},
+            part,
+            halves=None if halves is None else np.where(halves < 0, -1, place[halves]),
+            orders=None if orders is None else orders_within(orders, rows),
+        )
+        dims.update({name: axes for name, (axes, _) in found.items()})
+        return {name: values for name, (_, values) in found.items()}
+
+    found = by_pattern(fit, target.response, target.folds)
+    return {name: (dims[name], value.numpy()) for name, value in found.items()}
 
 
 def _with_shuffles(

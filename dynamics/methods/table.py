@@ -30,5 +30,8 @@ TIMED = ("encode_timeresolved",)
 WITH_BASELINE = ("variance_partition",)
 """Need the features of the sweep's baseline model."""
 
+WITH_GAPS = ("ridge",)
+"""Can leave out the responses that are missing, neuroid by neuroid: `missing: mask`."""
+
 WITHOUT_TARGET = ("effective_dimensionality",)
 """Look at the activations alone, and have no baseline to be drawn beside them."""

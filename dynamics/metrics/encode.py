@@ -19,6 +19,7 @@ from dynamics.metrics.gram import (
     responses,
     same_rows,
 )
+from dynamics.metrics.missing import by_pattern
 from dynamics.metrics.pepino import pepino_ridge
 from dynamics.metrics.ridge import nested_ridge_features
 from dynamics.metrics.tuckute import tuckute_ridge
@@ -60,8 +61,10 @@ def encode(
     groups : sequence of length n, optional
         Stimuli of one group never straddle training and test.
     missing : str
-        What to do with neuroids that have a value that is not finite: ``"error"`` names the
-        first, ``"mask"`` leaves them out and gives them NaN (-1 where the result is an index).
+        What to do with responses that are not finite: ``"error"`` names the first neuroid that
+        has one; ``"mask"`` fits and scores every neuroid on the stimuli that it has, those with
+        the same ones together. One with fewer than 2 in a fold gets NaN (-1 where the result is
+        an index).
 
     Returns
     -------
@@ -87,40 +90,47 @@ def encode(
     given = next(iter(named.values()))
     same_rows(given, Y, names=(f"layer {next(iter(named))!r}", "Y"))
     tensors = {name: activations(X, name=name) for name, X in named.items()}
-    target, kept = _finite_neuroids(Y, missing)
-    target = target.to(next(iter(tensors.values())).device)
+    if missing not in ("error", "mask"):
+        raise ValueError(f"missing is {missing!r}: use one of error, mask")
+    target = as_tensor(Y).to(next(iter(tensors.values())).device)
+    target = target[:, None] if target.ndim == 1 else target
+    if missing == "error" or target.ndim not in (2, 3):
+        target = responses(target)
 
     def make() -> np.ndarray:
         return make_folds(len(target), folds=folds, seed=seed, categories=categories, groups=groups)
 
     if protocol == "tuckute" and (folds is not None or groups is not None):
         raise ValueError("the tuckute protocol draws its own splits: give neither folds nor groups")
-    result = PROTOCOLS[protocol](tensors, target, make, alphas, seed)
-    per_neuroid = result.keys() - {"folds", "alpha_edge"}
-    if not kept.all():
-        result |= {name: _spread(result[name], kept) for name in per_neuroid}
+    if torch.isfinite(target).all():
+        result = PROTOCOLS[protocol](tensors, target, make, alphas, seed)
+    else:
+        result = _masked(PROTOCOLS[protocol], tensors, target, make, alphas, seed)
     result = {name: like(value, given, Y) for name, value in result.items()}
     return result | {"layer_names": np.array(list(named))}
 
 
-def _finite_neuroids(Y: Array, missing: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Check responses; return those of the neuroids to use, and which of all these are."""
-    if missing not in ("error", "mask"):
-        raise ValueError(f"missing is {missing!r}: use one of error, mask")
-    tensor = as_tensor(Y)
-    tensor = tensor[:, None] if tensor.ndim == 1 else tensor
-    finite = torch.isfinite(tensor.movedim(1, 0).flatten(1)).all(1)
-    if missing == "mask" and finite.any():
-        return responses(tensor[:, finite]), finite
-    return responses(tensor), torch.ones_like(finite)
+def _masked(protocol: Callable, layers, Y, make, alphas, seed) -> dict:
+    """Every neuroid on the stimuli that it has."""
+    folds = None if protocol is _tuckute else make()
+    edges, n = [], len(Y)
 
+    def fit(rows: np.ndarray, members: np.ndarray) -> dict:
+        some = {name: X[rows] for name, X in layers.items()}
+        part = None if folds is None else folds[rows]
+        found = protocol(some, Y[rows][:, members], lambda: part, alphas, seed)
+        edges.append((len(members), float(found.pop("alpha_edge"))))
+        found.pop("folds", None)
+        if "prediction" in found:
+            whole = Y.new_full((n, len(members)), torch.nan)
+            whole[rows] = found["prediction"]
+            found["prediction"] = whole
+        return found
 
-def _spread(value: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    """Put the last axis' neuroids back among those left out."""
-    fill = torch.nan if value.is_floating_point() else -1
-    full = value.new_full((*value.shape[:-1], len(kept)), fill)
-    full[..., kept.to(value.device)] = value
-    return full
+    out = by_pattern(fit, Y, folds)
+    counts, values = zip(*edges)
+    out["alpha_edge"] = Y.new_tensor(np.average(values, weights=counts))
+    return out if folds is None else out | {"folds": torch.as_tensor(folds)}
 
 
 def _default(layers, Y, make, alphas, seed) -> dict:

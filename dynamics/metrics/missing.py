@@ -1,0 +1,96 @@
+"""Responses with gaps: every neuroid on the stimuli that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from dynamics.metrics.gram import Array, as_tensor
+
+# Stimuli that a neuroid needs in every fold, and where there are no folds.
+FEWEST, FEWEST_IN_ALL = 2, 10
+
+
+def by_pattern(
+    fit: Callable[[np.ndarray, np.ndarray], Mapping[str, Array]], Y: Array, folds: Array | None
+) -> dict[str, torch.Tensor]:
+    """Fit neuroids that have the same stimuli together, and put the results side by side.
+
+    Parameters
+    ----------
+    fit : callable
+        From row numbers of stimuli and numbers of neuroids to arrays with neuroids last.
+    Y : array of shape (n, v) or (n, v, repetitions)
+        Responses. A stimulus is missing where any repetition is not finite.
+    folds : array of shape (n,), optional
+        Fold of each stimulus.
+
+    Returns
+    -------
+    dict of tensors of shape (..., v)
+        What `fit` returns. A neuroid with fewer than 2 stimuli in a fold, or without folds fewer
+        than 10 in all, has NaN (-1 in arrays of integers).
+
+    Raises
+    ------
+    ValueError
+        If no neuroid has enough stimuli.
+    """
+    there = torch.isfinite(as_tensor(Y)).reshape(len(Y), -1, *Y.shape[2:]).cpu()
+    finite = (there.all(2) if there.ndim == 3 else there).numpy()
+    labels = np.zeros(len(Y), int) if folds is None else np.asarray(folds)
+    needed = np.minimum(np.bincount(labels), FEWEST_IN_ALL if folds is None else FEWEST)
+    patterns, which = np.unique(finite.T, axis=0, return_inverse=True)
+    out: dict[str, torch.Tensor] = {}
+    for number, pattern in enumerate(patterns):
+        enough = np.bincount(labels[pattern], minlength=len(needed)) >= needed
+        if not pattern.any() or not enough.all():
+            continue
+        members = np.flatnonzero(which.ravel() == number)
+        for name, value in fit(np.flatnonzero(pattern), members).items():
+            part = torch.as_tensor(value)
+            if name not in out:
+                fill = torch.nan if part.is_floating_point() else -1
+                out[name] = part.new_full((*part.shape[:-1], finite.shape[1]), fill)
+            out[name][..., torch.as_tensor(members, device=part.device)] = part
+    if not out:
+        raise ValueError(
+            f"no neuroid has {FEWEST} stimuli in every fold ({FEWEST_IN_ALL} where there are no "
+            "folds): leave out the stimuli that most lack"
+        )
+    return out
+
+
+def orders_within(orders: Array, rows: Array) -> np.ndarray:
+    """Shuffles of some of the stimuli that follow from shuffles of all.
+
+    Row i takes the response of the first of order[i], order[order[i]], ... that is among `rows`.
+    That is as random as the shuffles, and stays within categories where they do.
+
+    Parameters
+    ----------
+    orders : array of shape (shuffles, n)
+        See `permutations`.
+    rows : array of shape (kept,)
+        Which stimuli, ascending.
+
+    Returns
+    -------
+    array of shape (shuffles, kept), int64
+        Orders of the stimuli kept, counted among themselves.
+    """
+    every = np.asarray(orders)
+    place = places(rows, every.shape[1])
+    found = every[:, rows]
+    while (outside := place[found] < 0).any():
+        found = np.where(outside, np.take_along_axis(every, found, 1), found)
+    return place[found]
+
+
+def places(rows: Array, n: int) -> np.ndarray:
+    """Count every one of n stimuli among `rows`; -1 where it is not one of them."""
+    place = np.full(n, -1)
+    place[rows] = np.arange(len(rows))
+    return place
