@@ -105,7 +105,8 @@ def test_the_best_layer_is_drawn_over_its_support_and_the_drift_is_told():
     np.testing.assert_allclose(of_label(ax, "centre of the profile").get_ydata(), found["centre"])
     shade = ax.collections[-1].get_array().reshape(3, 5)
     np.testing.assert_allclose(shade, found["support"].transpose("layer", "step")[:, 1:])
-    assert f"{float(found['slope']):+.2f} [{float(found['lower']):+.2f}" in ax.get_title()
+    told = f"{float(found['slope']):+.2f} [{float(found['lower']):+.2f}".replace("-", "−")
+    assert told in ax.get_title()
 
 
 def test_a_failed_step_has_no_best_layer_and_is_marked():

@@ -10,7 +10,7 @@ from dynamics import emergence
 from dynamics.plots.bands import resampled_curve
 from dynamics.plots.heatmaps import layer_axis
 from dynamics.plots.steps import mark_missing, step_mesh
-from dynamics.plots.style import colour_bar, panel, styled
+from dynamics.plots.style import colour_bar, panel, signed, styled
 
 
 @styled
@@ -56,9 +56,8 @@ def plot_best_layer(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         ax.plot(steps, found["centre"], color="#0072B2", label="centre of the profile")
         slope, low, high = (float(found[name]) for name in ("slope", "lower", "upper"))
         if np.isfinite([slope, low, high]).all():
-            ax.set_title(
-                f"drift {slope:+.2f} [{low:+.2f}, {high:+.2f}] layers a decade (95 % over {over})"
-            )
+            drift = f"drift {slope:+.2f} [{low:+.2f}, {high:+.2f}] layers a decade"
+            ax.set_title(f"{signed(drift)}\n(95 % over {over})")
     mark_missing(ax, curve)
     layer_axis(ax, layers)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, handlelength=1.5)

@@ -19,6 +19,7 @@ from dynamics.plots.style import (
     group_markers,
     panel,
     score_label,
+    signed,
     styled,
 )
 
@@ -79,16 +80,17 @@ def plot_brain_task(
     norm = step_norm(steps)
     ax.plot(scores, curve, color="0.75", linewidth=0.6, zorder=1)
     colours = plt.get_cmap("viridis")(0.92 * np.asarray(norm(np.maximum(steps, norm.vmin))))
-    colours[steps == 0] = (1, 1, 1, 1)
     thin = {"color": "0.8", "linewidth": 0.5, "zorder": 0.8}
     ax.vlines(scores, low, high, **thin)
     ax.hlines(curve, left, right, **thin)
     for name, where in {"untrained": steps == 0, "": steps > 0}.items():
         if where.any():
+            # The untrained network is a frame, so that what lies beneath it is seen.
             ax.scatter(
-                scores[where], curve[where], c=colours[where], s=16, zorder=3,
-                marker="s" if name else "o", edgecolors="black" if name else "white",
-                linewidths=0.8 if name else 0.4, label=name or None,
+                scores[where], curve[where], s=16, zorder=3.2 if name else 3,
+                marker="s" if name else "o", facecolors="none" if name else colours[where],
+                edgecolors="black" if name else "white", linewidths=0.8 if name else 0.4,
+                label=name or None,
             )  # fmt: skip
     if (steps > 0).any():
         _step_bar(ax, norm)
@@ -181,10 +183,10 @@ def _tell(ax: Axes, brain, task, *, dim: str, kind: str, resampled) -> None:
         lines = []
         for form in found["form"].to_numpy():
             one = found.sel(form=form)
-            text = words[str(form)] + f"{float(one['r']):.2f}"
+            text = f"{float(one['r']):.2f}"
             if "lower" in one:
                 text += f" [{float(one['lower']):.2f}, {float(one['upper']):.2f}]"
-            lines.append(text)
+            lines.append(words[str(form)] + signed(text))
         if "lower" in found:
             lines[-1] += f" (95 % over {resampled.attrs['over']})"
         text = "\n".join(lines)

@@ -219,6 +219,11 @@ def score_label(results: xr.Dataset | xr.DataArray) -> str:
     return next((str(name).replace("_", " ") for name in known if name), "Score")
 
 
+def signed(text: str) -> str:
+    """Write numbers below zero with the minus that the axes have."""
+    return text.replace("-", "−")
+
+
 def lay_out(figure: Figure) -> None:
     """Place what is in a figure once for all formats: it takes longer than drawing one of them."""
     if figure.get_layout_engine() is None:
