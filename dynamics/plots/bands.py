@@ -34,15 +34,12 @@ def bands_by(results: xr.Dataset, *, hue: str = "layer", layer: str | None = Non
     if hue == "layer":
         curve, low, high, over = curve_and_band(results)
     else:
-        found = {name: curve_and_band(part) for name, part in parts(results, hue).items()}
+        each = parts(results, hue)
+        curves, lows, highs, overs = zip(*map(curve_and_band, each.values()))
         curve, low, high = (
-            _side_by_side({name: each[place] for name, each in found.items()}, hue)
-            for place in range(3)
+            _side_by_side(dict(zip(each, some)), hue) for some in (curves, lows, highs)
         )
-        over = (
-            next(iter(found.values()))[3] if len({each[3] for each in found.values()}) == 1 else ""
-        )
-        over = over or " or ".join(sorted({each[3] for each in found.values()} - {""}))
+        over = " or ".join(sorted({*overs} - {""}))
     return xr.Dataset(
         {"curve": curve, "low": low, "high": high}, attrs={"over": over, "layer": chosen}
     )
@@ -84,8 +81,8 @@ def curves_by(
     curve = _side_by_side({name: one for name, (one, _, _) in found.items()}, by)
     if "resample_score" not in results:
         return curve, None, chosen
-    resampled = _side_by_side({name: one for name, (_, one, _) in found.items()}, by)
-    return curve, resampled, chosen
+    again = {name: one for name, (_, one, _) in found.items() if one is not None}
+    return curve, _side_by_side(again, by), chosen
 
 
 def parts(results: xr.Dataset, by: str) -> dict[str, xr.Dataset]:
@@ -117,7 +114,7 @@ def parts(results: xr.Dataset, by: str) -> dict[str, xr.Dataset]:
     if by in score.dims:
         dim, values = by, results[by].to_numpy()
     else:
-        (dim,) = score[by].dims
+        (dim,) = map(str, score[by].dims)
         values = score[by].to_numpy()
     places: dict[str, list[int]] = {}
     for place, value in enumerate(values):
@@ -225,7 +222,7 @@ def curve_and_band(
         error = units.std("unit", ddof=1) / np.sqrt(freedom + 1) if over else curve * np.nan
         half = stats.t.ppf(0.975, max(1, freedom)) * error
         low, high = curve - half, curve + half
-    return (*(_in_order(part) for part in (curve, low, high)), over)
+    return _in_order(curve), _in_order(low), _in_order(high), over
 
 
 def resampled_curve(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,6 +16,7 @@ from dynamics.plots.steps import log_step_axis, mark_missing
 from dynamics.plots.style import (
     COLUMN,
     PAGE,
+    figure_of,
     group_colours,
     group_markers,
     layer_colours,
@@ -114,7 +116,7 @@ def plot_curves(
     ax.set_title(", ".join(map(str, title)))
     ax.set_gid(bands.attrs["over"])
     if own:
-        draw_legend(ax.figure, ax)
+        draw_legend(ax)
     return ax
 
 
@@ -157,12 +159,12 @@ def facet_curves(
         if lost:
             raise ValueError(f"no {facet} {lost[0]!r}: there are {', '.join(list(found)[:10])}")
         found = {value: found[value] for value in values}
-    figure, axes = panels(len(found))
+    _, axes = panels(len(found))
     for ax, (name, part) in zip(axes, found.items()):
         plot_curves(part, ax=ax, hue=hue, layer=layer, fit=fit)
         ax.set_title(", ".join(word for word in (name, ax.get_title()) if word))
     label_outer(axes)
-    draw_legend(figure, *axes)
+    draw_legend(*axes)
     return axes
 
 
@@ -217,20 +219,19 @@ def label_outer(axes: np.ndarray) -> None:
         ax.set_xlabel(ax.get_xlabel() if lowest else "")
 
 
-def draw_legend(figure: Figure, *axes: Axes, what: str = "bands") -> None:
+def draw_legend(*axes: Axes, what: str = "bands") -> None:
     """Draw one legend for several axes below them, and say what the bands are.
 
     Parameters
     ----------
-    figure : matplotlib.figure.Figure
-        The figure.
     *axes : matplotlib.axes.Axes
-        Whose labels to gather; a label that comes twice is shown once. Where limits are not over
-        the same in all of them, each says in its title over what.
+        Of one figure: whose labels to gather; a label that comes twice is shown once. Where
+        limits are not over the same in all of them, each says in its title over what.
     what : str
         What shows the limits.
     """
-    entries: dict[str, object] = {}
+    figure = figure_of(axes[0])
+    entries: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels()):
             entries.setdefault(label, handle)
@@ -240,7 +241,7 @@ def draw_legend(figure: Figure, *axes: Axes, what: str = "bands") -> None:
         for ax, told in zip(axes, limits):
             ax.set_title("\n".join(part for part in (ax.get_title(), told) if part))
         limits = [""]
-    options = {
+    options: dict[str, Any] = {
         "loc": "outside lower center",
         "title": f"{what}: {limits[0]}" if limits[0] else None,
         "handlelength": 1.8,
@@ -297,13 +298,18 @@ def _mark_half_times(ax: Axes, curve: xr.DataArray, colours: Sequence) -> None:
     if curve.sizes["step"] < 2:
         return
     steps = curve["step"].to_numpy()
-    ring = {"marker": "o", "markersize": 5, "markerfacecolor": "none", "markeredgewidth": 1.0}
+    ring: dict[str, Any] = {
+        "marker": "o",
+        "markersize": 5,
+        "markerfacecolor": "none",
+        "markeredgewidth": 1.0,
+    }
     when = emergence.half_time(curve).to_numpy()
     for place in np.flatnonzero(np.isfinite(when)):
         one = curve.isel({curve.dims[1]: place}).to_numpy()
         known = np.isfinite(one)
         height = np.interp(np.log1p(when[place]), np.log1p(steps[known]), one[known])
-        colour = colours[place]
+        colour = colours[int(place)]
         ax.plot(when[place], height, markeredgecolor=colour, label="_half-time", zorder=4, **ring)
     if np.isfinite(when).any():
         ax.plot([], [], color="0.3", linestyle="none", label="half-time", **ring)

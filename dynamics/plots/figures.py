@@ -18,7 +18,7 @@ from dynamics.plots.layers import plot_best_layer
 from dynamics.plots.order import plot_order
 from dynamics.plots.scatter import plot_brain_task
 from dynamics.plots.similarity import facet_layer_similarity, facet_similarity
-from dynamics.plots.style import COLUMN, sheet, styled
+from dynamics.plots.style import COLUMN, figure_of, sheet, styled
 
 # Single neuroids are drawn for targets of few (components), not for voxels.
 _MOST = 15
@@ -238,7 +238,7 @@ def results_of(tree: xr.DataTree, target: str, metric: str) -> xr.Dataset:
 
 @styled
 def _facets(draw: Callable[..., np.ndarray], *results: Any, title: str) -> Figure:
-    figure = draw(*results)[0].figure
+    figure = figure_of(draw(*results)[0])
     figure.suptitle(title, fontsize=7.5)
     return figure
 
@@ -250,7 +250,7 @@ def _figure(found: Sequence[tuple[str, xr.Dataset, str | None]], *, title: str) 
         plot_curves(results, ax=ax, neuroid=neuroid)
         ax.set_title(_simulated(results) + name)
     label_outer(axes)
-    draw_legend(figure, *axes)
+    draw_legend(*axes)
     figure.suptitle(title, fontsize=7.5)
     return figure
 
@@ -277,11 +277,11 @@ def _single(
     ax = draw(*results, ax=axes[0, 0], **options)
     figure.suptitle(title, fontsize=7.5)
     if draw is plot_brain_task:
-        draw_legend(figure, ax, what="grey lines")
+        draw_legend(ax, what="grey lines")
     return figure
 
 
-_COMPARED = {
+_COMPARED: dict[str, tuple[str, Callable[..., np.ndarray], str]] = {
     "steps": ("similarity", facet_similarity, "steps with each other"),
     "layers": ("layer_similarity", facet_layer_similarity, "layers with each other"),
 }

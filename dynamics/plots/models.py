@@ -99,7 +99,7 @@ def plot_models(
     ax.set_ylabel(score_label(next(iter(models.values()))))
     ax.set_gid(" or ".join(sorted(over - {""})))
     if own and labelled:
-        draw_legend(ax.figure, ax, what="vertical lines")
+        draw_legend(ax, what="vertical lines")
     return ax
 
 

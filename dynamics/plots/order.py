@@ -119,10 +119,10 @@ def plot_intervals(found: xr.Dataset, *, steps: np.ndarray, ax: Axes | None = No
     names = found[dim].to_numpy() if dim in found.coords else np.arange(len(rows))
     status = found["status"].to_numpy() if "status" in found.coords else np.full(len(rows), "")
     for row, place in enumerate(rows):
-        ends = tuple(
+        lower, upper = (
             float(found[side][place]) if side in found else np.nan for side in ("lower", "upper")
         )
-        _draw_row(ax, row, float(estimate[place]), ends, str(status[place]), limits)
+        _draw_row(ax, row, float(estimate[place]), (lower, upper), str(status[place]), limits)
     ax.set_yticks(np.arange(len(rows)), [str(names[place]) for place in rows])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(rows) - 0.4, -0.6)

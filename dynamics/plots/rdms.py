@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -95,8 +96,9 @@ def _categories(activations: xr.DataArray, categories: Sequence[str] | None) -> 
             raise ValueError(
                 "the activations have no coordinate `category`: give `categories`, one a stimulus"
             )
-        categories = activations["category"].to_numpy()
-    labels = [str(label) for label in categories]
+        labels = [str(label) for label in activations["category"].to_numpy()]
+    else:
+        labels = [str(label) for label in categories]
     if len(labels) != activations.sizes["stimulus"]:
         raise ValueError(
             f"there are {len(labels)} categories for {activations.sizes['stimulus']} stimuli: "
@@ -109,7 +111,7 @@ def _rdm(activation: xr.DataArray, sorting: np.ndarray, distance: str) -> np.nda
     if "time" in activation.dims:
         activation = activation.mean("time")
     X = activation.transpose("stimulus", "feature").to_numpy().astype(float)
-    return metrics.rdm(X, distance=distance)[np.ix_(sorting, sorting)]
+    return np.asarray(metrics.rdm(X, distance=distance))[np.ix_(sorting, sorting)]
 
 
 def _limits(matrices: list[np.ndarray]) -> tuple[float, float]:
@@ -121,13 +123,18 @@ def _limits(matrices: list[np.ndarray]) -> tuple[float, float]:
 def _category_bars(ax: Axes, rank: np.ndarray, number: int) -> None:
     """Draw each stimulus' category as a colour along the left and the upper side."""
     colours = ListedColormap([_FILLS[place % len(_FILLS)] for place in range(number)])
-    options = {"cmap": colours, "vmin": -0.5, "vmax": number - 0.5, "aspect": "auto"}
+    options: dict[str, Any] = {
+        "cmap": colours,
+        "vmin": -0.5,
+        "vmax": number - 0.5,
+        "aspect": "auto",
+    }
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
     for box, strip in (
-        ([0, 1 + 1 / 48, 1, 1 / 24], rank[None, :]),
-        ([-1 / 16, 0, 1 / 24, 1], rank[:, None]),
+        ((0, 1 + 1 / 48, 1, 1 / 24), rank[None, :]),
+        ((-1 / 16, 0, 1 / 24, 1), rank[:, None]),
     ):
         side = ax.inset_axes(box)
         side.imshow(strip, interpolation="nearest", **options)

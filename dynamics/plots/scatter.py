@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -79,8 +81,10 @@ def plot_brain_task(
     steps = curve["step"].to_numpy()
     norm = step_norm(steps)
     ax.plot(scores, curve, color="0.75", linewidth=0.6, zorder=1)
-    colours = plt.get_cmap("viridis")(0.92 * np.asarray(norm(np.maximum(steps, norm.vmin))))
-    thin = {"color": "0.8", "linewidth": 0.5, "zorder": 0.8}
+    colours = plt.get_cmap("viridis")(
+        0.92 * np.asarray(norm(np.maximum(steps, float(norm.vmin or 1))))
+    )
+    thin: dict[str, Any] = {"color": "0.8", "linewidth": 0.5, "zorder": 0.8}
     ax.vlines(scores, low, high, **thin)
     ax.hlines(curve, left, right, **thin)
     for name, where in {"untrained": steps == 0, "": steps > 0}.items():
@@ -117,7 +121,7 @@ def plot_brain_task(
         over if over == across else ", ".join(f"{o} ({way})" for way, o in each.items() if o)
     )
     if own:
-        draw_legend(ax.figure, ax, what="grey lines")
+        draw_legend(ax, what="grey lines")
     return ax
 
 
@@ -162,7 +166,7 @@ def plot_brain_task_models(
     ax.set_xlabel(score_label(task))
     ax.set_ylabel(score_label(brain))
     if own and few:
-        draw_legend(ax.figure, ax)
+        draw_legend(ax)
     return ax
 
 

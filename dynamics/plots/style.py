@@ -185,10 +185,18 @@ def colour_bar(mappable: ScalarMappable, axes: Any, *, label: str, **options: An
     matplotlib.colorbar.Colorbar
         The bar.
     """
-    figure = np.ravel(axes)[0].figure
+    figure = figure_of(np.ravel(axes)[0])
     bar = figure.colorbar(mappable, ax=axes, label=label, **{"pad": 0.02, "aspect": 25} | options)
     bar.outline.set_linewidth(0.4)
     return bar
+
+
+def figure_of(ax: Axes) -> Figure:
+    """Return the figure of axes, which may be in a figure inside another."""
+    figure = ax.figure
+    while not isinstance(figure, Figure):
+        figure = figure.figure
+    return figure
 
 
 def score_label(results: xr.Dataset | xr.DataArray) -> str:

@@ -14,7 +14,7 @@ from matplotlib.colors import LogNorm, Normalize
 from scipy.spatial import cKDTree
 
 from dynamics.plots.steps import label_steps, step_norm
-from dynamics.plots.style import COLUMN, colour_bar, panel, sheet, styled
+from dynamics.plots.style import COLUMN, colour_bar, figure_of, panel, sheet, styled
 
 SIDES = ("left", "right")
 SURFACES = {"pial": "pial", "white": "white", "inflated": "infl"}
@@ -79,19 +79,19 @@ def plot_surface(
     if side.any():
         vertices = _nearest(places, side, hemisphere, surface)
         spots, front = brain.flat[vertices], brain.front[vertices]
-        width = ax.get_position().width * ax.figure.get_figwidth()
+        width = ax.get_position().width * figure_of(ax).get_figwidth()
         size = float(np.clip(2400 / len(spots), 3, 16)) * min(1.0, width / COLUMN)
         lost = front & ~np.isfinite(shown)
         ax.scatter(
-            *spots[lost].T, s=size * 0.7, facecolors="none", edgecolors="0.25", linewidths=0.5,
-            zorder=3, label="no value",
+            spots[lost, 0], spots[lost, 1], s=size * 0.7, facecolors="none", edgecolors="0.25",
+            linewidths=0.5, zorder=3, label="no value",
         )  # fmt: skip
         seen = front & np.isfinite(shown)
         # The highest on top: a crowd must not hide the value that a reader looks for.
         seen = np.flatnonzero(seen)[np.argsort(shown[seen], kind="stable")]
         ax.scatter(
-            *spots[seen].T, c=shown[seen], norm=norm, cmap="viridis", s=size, zorder=4,
-            edgecolors="black", linewidths=0.25 if size > 5 else 0,
+            spots[seen, 0], spots[seen, 1], c=shown[seen], norm=norm, cmap="viridis", s=size,
+            zorder=4, edgecolors="black", linewidths=0.25 if size > 5 else 0,
         )  # fmt: skip
         if lost.any():
             ax.legend(loc="lower left", borderpad=0, handletextpad=0.1)
