@@ -135,7 +135,7 @@ def test_limits_of_a_probe_are_over_what_its_resamples_say(attrs, over):
     assert legend_title(plots.plot_curves(task).figure) == f"bands: 95 % over {over}"
     assert f"(lines: 95 % over {over})" in plots.plot_order(task).get_xlabel()
     ax = plots.plot_brain_task(data, task)
-    told = f"grey lines: 95 % over stimuli (vertical), {over} (horizontal)"
+    told = f"grey lines: 95 % over stimuli upwards,\n{over} across"
     assert legend_title(ax.figure) == told
     assert ax.get_title(loc="left").endswith("(95 % over stimuli)")
 

@@ -116,10 +116,9 @@ def plot_brain_task(
     _tell(ax, curve, scores, dim="step", kind=kind, resampled=one)
     ax.set_xlabel(score_label(task))
     ax.set_ylabel(score_label(brain) + (f", {chosen}" if chosen else ""))
-    each = {"vertical": over, "horizontal": across}
-    ax.set_gid(
-        over if over == across else ", ".join(f"{o} ({way})" for way, o in each.items() if o)
-    )
+    each = {"upwards": over, "across": across}
+    apart = ",\n".join(f"{what} {way}" for way, what in each.items() if what)
+    ax.set_gid(over if over == across else apart)
     if own:
         draw_legend(ax, what="grey lines")
     return ax
