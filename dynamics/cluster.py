@@ -7,6 +7,9 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+# Seconds that a scheduler has to answer.
+PATIENCE = 10.0
+
 
 @contextlib.contextmanager
 def cluster(address: str | None, *, workers: int = 0) -> Iterator[Any]:
@@ -35,7 +38,7 @@ def cluster(address: str | None, *, workers: int = 0) -> Iterator[Any]:
     logging.getLogger("distributed").setLevel(logging.ERROR)
     if address is not None:
         try:
-            client = Client(address, timeout="10s", set_as_default=False)
+            client = Client(address, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError) as error:
             raise OSError(f"no dask scheduler answers at {address}: {error}") from None
         with client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -19,6 +20,16 @@ def pytest_configure(config):
     """Point the data-set registry at the local copies where they exist."""
     if "DYNAMICS_DATA" not in os.environ and (SHARED / "data").is_dir():
         os.environ["DYNAMICS_DATA"] = str(SHARED / "data")
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Analyze without starting workers, in tests that are not about them."""
+    from inprocess import Here
+
+    from dynamics import analyze
+
+    monkeypatch.setattr(analyze, "cluster", lambda *a, **k: contextlib.nullcontext(Here()))
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ class Flaky:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or a body waits 40 ms for its headers to arrive
 
             def forward(self):
                 outer.forward(self, port, pause)

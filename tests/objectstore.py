@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -42,13 +43,15 @@ def empty_bucket(port: int, name: str = BUCKET) -> None:
 
 
 class FlakyStore(Flaky):
-    """Hands requests on, and refuses writes once `writes_left` of them have passed."""
+    """Hands requests on, and refuses writes once `writes_left` have passed; counts requests."""
 
     def __init__(self, port: int):
         super().__init__(port)
         self.writes_left: int | None = None
+        self.asked: Counter[str] = Counter()
 
     def forward(self, handler: Any, port: int, pause: float) -> None:
+        self.asked[handler.command] += 1
         if handler.command in ("PUT", "POST", "DELETE") and self.writes_left is not None:
             self.writes_left -= 1
             if self.writes_left < 0:

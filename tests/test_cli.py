@@ -9,7 +9,7 @@ import soundfile
 import torch
 import yaml
 from report_store import make
-from test_crawl import save_checkpoint
+from tiny_run import save_checkpoint
 
 from dynamics import cli, models, store
 
@@ -140,6 +140,7 @@ def test_a_damaged_step_is_found_and_done_again(tmp_path, good, dynamics):
     np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_failed_checkpoints_end_with_code_3_and_are_named(tmp_path, good, dynamics):
     path = tmp_path / "checkpoints" / "epoch=0-step=10.ckpt"
     torch.save({"state_dict": {"foreign": torch.ones(3)}, "global_step": 10}, path)

@@ -9,41 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_run import SIZES, save_checkpoint, sweep_in, sweep_of
 from zarr.storage import LocalStore
 
 from dynamics import crawl, extract, models, sounds, store
 from dynamics.cluster import cluster
-from dynamics.config import validate
 from dynamics.models import encodecmae
 from dynamics.progress import silent
-
-SIZES = {"layers": 2, "width": 16, "heads": 2, "feed_forward": 24, "mels": 32}
-
-
-def save_checkpoint(folder, step, *, seed, **sizes):
-    model = encodecmae.build(None, **SIZES | sizes, seed=seed)
-    content = {"state_dict": model.state_dict(), "global_step": step, "epoch": 0}
-    torch.save(content, folder / f"epoch=0-step={step}.ckpt")
 
 
 @pytest.fixture
 def content(tmp_path):
-    folder = tmp_path / "checkpoints"
-    folder.mkdir()
-    for number, step in enumerate((0, 9, 10, 100)):
-        save_checkpoint(folder, step, seed=number)
-    return {
-        "run": "tiny",
-        "store": str(tmp_path / "tiny.zarr"),
-        "checkpoints": str(folder),
-        "model": {"name": "encodecmae", "arguments": {"heads": 2}},
-        "stimuli": {"name": "synthetic", "arguments": {"per_kind": 1, "seconds": 0.4}},
-        "targets": ["simulated"],
-    }
-
-
-def sweep_of(content, **changes):
-    return validate(content | changes, origin="test")
+    return sweep_in(tmp_path, (0, 9, 10, 100))
 
 
 def arrays(path, group=""):

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from test_crawl import SIZES, save_checkpoint
+from tiny_run import SIZES, save_checkpoint, sweep_in, sweep_of
 
 from dynamics import crawl, probes, sounds, store, sweep
-from dynamics.config import validate
 from dynamics.models import encodecmae
 from dynamics.probes import run as room
 from dynamics.progress import silent
@@ -19,25 +18,14 @@ PITCH = {"name": "pitch-class", "arguments": SMALL | {"mix": False}}
 
 @pytest.fixture
 def content(tmp_path):
-    folder = tmp_path / "checkpoints"
-    folder.mkdir()
-    for number, step in enumerate((0, 10, 100)):
-        save_checkpoint(folder, step, seed=number)
-    return {
-        "run": "tiny",
-        "store": str(tmp_path / "tiny.zarr"),
-        "checkpoints": str(folder),
-        "model": {"name": "encodecmae", "arguments": {"heads": 2}},
-        "stimuli": {"name": "synthetic", "arguments": {"per_kind": 3, "seconds": 0.4}},
-        "targets": ["simulated"],
-        "probes": [PITCH, {"name": "stimuli-category", "arguments": {"mix": False}}],
-        "baseline": None,
-        "resamples": 4,
-    }
-
-
-def sweep_of(content, **changes):
-    return validate(content | changes, origin="test")
+    return sweep_in(
+        tmp_path,
+        (0, 10, 100),
+        stimuli={"name": "synthetic", "arguments": {"per_kind": 3, "seconds": 0.4}},
+        probes=[PITCH, {"name": "stimuli-category", "arguments": {"mix": False}}],
+        baseline=None,
+        resamples=4,
+    )
 
 
 def values_of(path, task="pitch-class"):

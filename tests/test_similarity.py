@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -34,14 +32,13 @@ def add(path, steps, *, names=NAMES, layers=layers_at, source="hash"):
 
 
 @pytest.fixture
-def content(tmp_path, monkeypatch):
+def content(tmp_path, monkeypatch, in_this_process):
     data = xr.Dataset(
         {"response": (("stimulus", "neuroid"), np.random.default_rng(0).standard_normal((N, 3)))},
         coords={"stimulus": NAMES, "neuroid": range(3)},
     )
     monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: None)
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: data)
-    monkeypatch.setattr(analyze, "cluster", lambda *a, **k: contextlib.nullcontext(Here()))
     add(tmp_path / "run.zarr", (100, 0))
     return {
         "run": "run",

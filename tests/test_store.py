@@ -3,30 +3,9 @@ import multiprocessing
 import numpy as np
 import pytest
 import xarray as xr
+from tiny_store import CATEGORIES, IDENTITY, STIMULI, activations, fill
 
 from dynamics import store
-
-STIMULI, CATEGORIES = ["a", "b", "c"], ["x", "x", "y"]
-IDENTITY = {"adapter": "test", "pooling": "mean"}
-
-
-def fill(path, steps, *, commit=True, seed=0):
-    root = store.begin(path, run="test", identity=IDENTITY)
-    store.plan(root, [(step, f"file-{step}", 10) for step in steps])
-    for step in steps:
-        layers = activations(step)
-        store.write_activations(root, step, layers, stimuli=STIMULI, categories=CATEGORIES)
-        if commit:
-            store.commit(root, step, sha256=f"hash-{step}", seconds=1.0)
-    return root
-
-
-def activations(step):
-    rng = np.random.default_rng(step)
-    return {
-        "first": rng.standard_normal((3, 4)).astype("float32"),
-        "second": rng.standard_normal((3, 2)).astype("float32"),
-    }
 
 
 def test_a_reader_sees_steps_sorted_with_their_own_values(tmp_path):

@@ -1,5 +1,4 @@
 import multiprocessing
-import time
 
 import numpy as np
 
@@ -8,8 +7,8 @@ from dynamics import store
 
 STIMULI, CATEGORIES, NEUROIDS = ["a", "b", "c"], ["x", "x", "y"], 7
 LAYERS = ["first", "second", "third"]
-STEPS = [int(step) for step in np.random.default_rng(0).permutation(90)]
-BATCH = 6  # a crawl that looks for new checkpoints finds so many each time
+STEPS = [int(step) for step in np.random.default_rng(0).permutation(20)]
+BATCH = 4  # a crawl that looks for new checkpoints finds so many each time
 
 
 def activations(step):
@@ -21,8 +20,8 @@ def scores(step):
     return np.random.default_rng([step, 1]).standard_normal((len(LAYERS), NEUROIDS))
 
 
-def write_all(path, made, stop):
-    """What `crawl` and `analyze` do to a store, as fast as it can, step after step."""
+def write_all(path, made, looked, stop):
+    """What `crawl` and `analyze` do to a store, as fast as it can but for a look a batch."""
     with store.lock(path):
         root = store.begin(path, run="test", identity={})
         made.set()
@@ -32,6 +31,9 @@ def write_all(path, made, stop):
         controls = store.begin_controls(root)
         for start in range(0, len(STEPS), BATCH):
             batch = STEPS[start : start + BATCH]
+            while looked.acquire(block=False):
+                pass
+            assert looked.acquire(timeout=60)  # a look that ended in this state
             for group in (root, controls):
                 store.plan(group, [(step, f"file-{step}", 10) for step in batch])
                 for step in batch:
@@ -99,13 +101,13 @@ def check_pairs(tree):
 def test_a_reader_beside_a_writer_sees_whole_steps_and_never_an_error(tmp_path):
     path = tmp_path / "s.zarr"
     spawn = multiprocessing.get_context("spawn")
-    made, stop = spawn.Event(), spawn.Event()
-    writer = spawn.Process(target=write_all, args=(path, made, stop))
+    made, looked, stop = spawn.Event(), spawn.Semaphore(0), spawn.Event()
+    writer = spawn.Process(target=write_all, args=(path, made, looked, stop))
     writer.start()
     assert made.wait(60)
-    end, seen = time.monotonic() + 5, []
+    seen = []
     try:
-        while writer.is_alive() and time.monotonic() < end:
+        while writer.is_alive():
             tree = dynamics.open(path)
             seen.append((check_activations(tree), check_results(tree)))
             check_pairs(tree)
@@ -117,9 +119,13 @@ def test_a_reader_beside_a_writer_sees_whole_steps_and_never_an_error(tmp_path):
                 found = store.summarise(path)
                 assert found.done >= seen[-1][0] and found.failed == 0
                 assert store.verify(path) == {}
+            looked.release()
     finally:
         stop.set()
+        looked.release()
         writer.join(60)
     assert writer.exitcode == 0
     assert seen == sorted(seen)  # what is committed stays
-    assert len(set(seen)) > 3 and seen[-1][1], f"too few states were seen: {seen}"
+    assert len(set(seen)) >= len(STEPS) / BATCH - 1, f"too few states were seen: {seen}"
+    tree = dynamics.open(path)
+    assert (check_activations(tree), check_results(tree)) == (len(STEPS), len(STEPS))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import yaml
 from objectstore import BUCKET, FlakyStore, empty_bucket, options_of, start
-from test_crawl import save_checkpoint, sweep_of
-from test_store import IDENTITY, STIMULI, activations, fill
+from tiny_run import save_checkpoint, sweep_in, sweep_of
+from tiny_store import IDENTITY, STIMULI, activations, fill
 
 from dynamics import analyze, cli, crawl, store
 from dynamics.progress import silent
@@ -36,22 +36,8 @@ def s3(server):
 
 @pytest.fixture
 def content(tmp_path):
-    folder = tmp_path / "checkpoints"
-    folder.mkdir()
-    for number, step in enumerate((0, 10, 100)):
-        save_checkpoint(folder, step, seed=number)
-    return {
-        "run": "tiny",
-        "store": str(tmp_path / "tiny.zarr"),
-        "checkpoints": str(folder),
-        "model": {"name": "encodecmae", "arguments": {"heads": 2}},
-        "stimuli": {"name": "synthetic", "arguments": {"per_kind": 1, "seconds": 0.4}},
-        "targets": ["simulated"],
-        "metrics": ["rsa"],
-        "baseline": None,
-        "resamples": 0,
-        "workers": 1,
-    }
+    changes = {"metrics": ["rsa"], "baseline": None, "resamples": 0, "workers": 1}
+    return sweep_in(tmp_path, (0, 10, 100), **changes)
 
 
 def same_values(place, reference):
@@ -148,6 +134,15 @@ def test_writes_that_fail_are_one_sentence_and_what_is_committed_stays_whole(fla
     assert 0 in committed and any(0 < count < 4 for count in committed), committed
     assert store.statuses(root) == dict.fromkeys(steps, "done")
     same_values(place, tmp_path / "s.zarr")
+
+
+def test_an_object_is_read_with_one_request(flaky):
+    place = store.Place(URL, options_of(flaky.port))
+    fill(place, [10])
+    root = store.open_group(place)
+    flaky.asked.clear()
+    np.testing.assert_array_equal(root["activations/first/activation"][0], activations(10)["first"])
+    assert flaky.asked == {"GET": 2}  # the array's metadata and the chunk
 
 
 def _hold(place, ready, leave):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from test_store import CATEGORIES, IDENTITY, STIMULI
+from tiny_store import CATEGORIES, IDENTITY, STIMULI
 
 from dynamics import store
 from dynamics.store.precision import PRECISIONS, round_layers, rounding_errors

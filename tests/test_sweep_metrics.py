@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 import pytest
 import xarray as xr
-from inprocess import Here
 
 from dynamics import analyze, emergence, metrics, references, store, sweep, targets
 from dynamics.config import validate
@@ -39,7 +36,7 @@ def brain():
 
 
 @pytest.fixture
-def content(tmp_path, monkeypatch):
+def content(tmp_path, monkeypatch, in_this_process):
     """A sweep with two targets whose store has two steps."""
     path = tmp_path / "s.zarr"
     root = store.begin(path, run="test", identity={})
@@ -50,7 +47,6 @@ def content(tmp_path, monkeypatch):
     monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: None)
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: brain())
     features = np.random.default_rng(9).standard_normal((N, 5))
-    monkeypatch.setattr(analyze, "cluster", lambda *a, **k: contextlib.nullcontext(Here()))
     monkeypatch.setattr(references.extract, "features", lambda *a, **k: {"filters": features})
     return {
         "run": "test",

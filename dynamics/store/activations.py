@@ -165,7 +165,8 @@ def write_activations(
     rounded = round_layers(layers, dtype)
     with writing(root):
         group = nodes.group(root, "activations")
-        row, total = steps(root)[step], len(steps(root))
+        rows = steps(root)
+        row, total = rows[step], len(rows)
         _check_shapes(group, step, rounded)
         for number, (layer, values) in enumerate(rounded.items()):
             if f"{layer}/activation" not in group:

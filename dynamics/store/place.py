@@ -75,6 +75,9 @@ class Place:
         return local.parent / f".{local.name}.fetched"
 
 
+# Otherwise s3fs asks for the size of every object before it reads it, to read large ones in parts.
+_ONE_REQUEST = {protocol: {"max_concurrency": 1} for protocol in ("s3", "s3a")}
+
 Where = str | Path | Place
 """What names a store."""
 
@@ -117,7 +120,8 @@ def open_zarr(where: Where, *, write: bool = False) -> tuple[Store, str]:
     if place.kind == "icechunk":
         return repository.open_repository(place.where, place.options, write=write), place.inside
     if place.kind == "object store":
-        storage, path = open_storage(place.where, place.options, asynchronous=True)
+        options = {**_ONE_REQUEST.get(place.where.partition(":")[0], {}), **place.options}
+        storage, path = open_storage(place.where, options, asynchronous=True)
         if not storage.async_impl:
             return FsspecStore.from_url(
                 place.where, dict(place.options), read_only=not write
