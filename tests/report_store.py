@@ -67,14 +67,14 @@ def make(
     for step, error in failed.items():
         store.commit(root, step, status=store.FAILED, error=error, sha256="f" * 64)
     if results:
-        _results(root, target, "ridge", steps, parts, simulated, resamples, noise, nulls, rng)
-        _results(root, target, "rsa", steps, ("all",), simulated, resamples, noise, nulls, rng)
+        add_result(root, target, "ridge", steps, parts, simulated, resamples, noise, nulls, rng)
+        add_result(root, target, "rsa", steps, ("all",), simulated, resamples, noise, nulls, rng)
     if probe:
         _probe(root, steps)
     return path
 
 
-def _results(root, target, metric, steps, parts, simulated, resamples, noise, nulls, rng):
+def add_result(root, target, metric, steps, parts, simulated, resamples, noise, nulls, rng):
     dim = "neuroid" if metric == "ridge" else "subject"
     coordinates = {"layer": ("layer", LAYERS), dim: (dim, list(parts))}
     if metric == "ridge":

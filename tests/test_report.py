@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from PIL import Image
-from report_store import LAYERS, PARTS, STEPS, curve_of, make
+from report_store import LAYERS, PARTS, STEPS, add_result, curve_of, make
 from scipy.spatial.distance import pdist, squareform
 
 from dynamics import emergence, plots, report, store
@@ -233,6 +233,17 @@ def test_what_was_run_is_on_the_page(tmp_path, no_figures):
     assert "heads = 4" in said and "ab" * 32 in said and f"{100:064x}" in said
     assert "seed 7" in said and "20 complementary halves" in said
     assert "Kriegeskorte" in said and "Fieller" in said and "Tuckute" not in said
+
+
+def test_a_metric_with_fewer_halves_of_its_own_is_told_apart(tmp_path, no_figures):
+    path = make(tmp_path / "run.zarr", steps=(0, 10))
+    assert "Resamples 20 " in " ".join(text_of(report.render(store.open(path))).split())
+    root = store.open_group(path, mode="r+")
+    rng = np.random.default_rng(0)
+    add_result(root, "other", "ridge", (0, 10), PARTS, 0, 10, 0.01, 0, rng)
+    said = " ".join(text_of(report.render(store.open(path))).split())
+    assert "10 complementary halves" in said and "20 complementary halves" in said
+    assert "20 (" in said and "10 (ridge)" in said
 
 
 def test_results_that_lag_behind_the_crawl_are_named(tmp_path, no_figures):

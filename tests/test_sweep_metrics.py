@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -191,6 +193,8 @@ def timed(content, tmp_path, monkeypatch):
         )
         store.commit(root, step, sha256=f"hash{step}")
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: timed_brain())
+    heard = SimpleNamespace(durations=np.ones(N))
+    monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: heard)
     features = np.random.default_rng(9).standard_normal((N, 20, 5))
 
     def baseline(*args, pooling, **kwargs):

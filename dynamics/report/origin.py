@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import xarray as xr
 
 from dynamics.report.findings import Result
-from dynamics.report.numbers import NONE, size
+from dynamics.report.numbers import NONE, listed, size
 from dynamics.store import DONE, FAILED, package_version
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "xarray", "zarr", "matplotlib", "seaborn")
@@ -46,9 +46,8 @@ def facts(tree: xr.DataTree, results: list[Result]) -> list[tuple[str, str]]:
     for key, value in attrs.get("identity", {}).items():
         found.append((_WORDS.get(key, key.replace("_", " ").capitalize()), _text(value)))
     seeds = sorted({str(r.identity["seed"]) for r in results if "seed" in r.identity})
-    resamples = sorted({str(r.identity["resamples"]) for r in results if "resamples" in r.identity})
     found += [("Seed of folds and resamples", ", ".join(seeds))] if seeds else []
-    found += [("Resamples", ", ".join(resamples))] if resamples else []
+    found += [("Resamples", text)] if (text := _resamples(results)) else []
     controls = sorted(
         {len(r.data.attrs["untrained"]) for r in results if "untrained" in r.data.attrs}
     )
@@ -62,6 +61,17 @@ def facts(tree: xr.DataTree, results: list[Result]) -> list[tuple[str, str]]:
         ("Report made by", f"training-dynamics {package_version()}, {_environment()}"),
     ]
     return found
+
+
+def _resamples(results: list[Result]) -> str:
+    """Say how many resamples there are, and of which metrics where they differ in that."""
+    by_number: dict[int, dict[str, None]] = {}
+    for result in results:
+        if number := result.data.sizes.get("resample", 0):
+            by_number.setdefault(number, {})[result.metric] = None
+    if len(by_number) == 1:
+        return str(*by_number)
+    return "; ".join(f"{number} ({listed(list(of))})" for number, of in by_number.items())
 
 
 def targets(results: list[Result]) -> list[dict[str, str]]:
