@@ -154,7 +154,7 @@ def test_the_profile_has_the_stores_scores_and_limits(found):
 
 def test_many_steps_are_thinned_evenly_over_log_steps():
     steps = np.arange(0, 100001, 100)
-    kept = steps[profiles.thinned(steps, 20)]
+    kept = steps[plots.spread_steps(steps, 20)]
     assert len(kept) <= 20 and kept[0] == 0 and kept[-1] == 100000
     far = np.diff(np.log1p(kept))[2:]
     assert far.max() < 1.5 * np.median(far)

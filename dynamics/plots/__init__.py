@@ -6,6 +6,7 @@ from dynamics.plots.bands import (
     bands_by,
     curve_and_band,
     curves_by,
+    level,
     mean_curve,
     resampled_curve,
     stack,
@@ -32,7 +33,7 @@ from dynamics.plots.similarity import (
     plot_layer_similarity,
     plot_similarity,
 )
-from dynamics.plots.steps import log_step_axis
+from dynamics.plots.steps import log_step_axis, spread_steps
 from dynamics.plots.style import AXIS_NAMES, COLUMN, FORMATS, MM, PAGE, STYLE, lay_out, save
 from dynamics.plots.surface import facet_surface, plot_surface
 
@@ -56,6 +57,7 @@ __all__ = [
     "figures_of",
     "figures_of_steps",
     "lay_out",
+    "level",
     "log_step_axis",
     "mean_curve",
     "plot_best_layer",
@@ -74,5 +76,6 @@ __all__ = [
     "resampled_curve",
     "results_of",
     "save",
+    "spread_steps",
     "stack",
 ]

@@ -249,6 +249,7 @@ def draw_legend(*axes: Axes, what: str = "bands") -> None:
     }
     for columns in range(min(6, len(entries)), 0, -1):
         legend = figure.legend(list(entries.values()), list(entries), ncols=columns, **options)
+        legend.get_title().set_multialignment("center")
         if legend.get_window_extent().width < figure.bbox.width or columns == 1:
             return
         legend.remove()

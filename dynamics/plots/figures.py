@@ -132,11 +132,10 @@ def figures_of_steps(tree: xr.DataTree) -> Iterator[Drawing]:
         Such as "steps-cka" and "layers-cka".
     """
     run = str(tree.attrs.get("run", ""))
-    for path in tree.groups:
-        if not path.startswith("/results/self/"):
-            continue
-        metric, found = path.rpartition("/")[2], tree[path].data_vars
-        for kind, (name, facets, words) in _COMPARED.items():
+    compared = [path for path in tree.groups if path.startswith("/results/self/")]
+    for kind, (name, facets, words) in _COMPARED.items():
+        for path in compared:
+            metric, found = path.rpartition("/")[2], tree[path].data_vars
             if name in found and found[name].sizes.get("step", 0) > (kind == "steps"):
                 similarity = found[name].assign_attrs({"metric": metric} | found[name].attrs)
                 draw = partial(_facets, facets, similarity, title=f"{run}: {words}")

@@ -12,8 +12,7 @@ import numpy as np
 import xarray as xr
 from PIL import Image
 
-from dynamics import metrics
-from dynamics.report.profiles import thinned
+from dynamics import metrics, plots
 
 MOST_STEPS, MOST_LAYERS, MOST_STIMULI, MOST_CATEGORIES = 20, 8, 64, 20
 # Few shades keep the files small: neighbours among 48 cannot be told apart by eye.
@@ -72,7 +71,7 @@ def dissimilarities(tree: xr.DataTree) -> Dissimilarities | None:
     if group.sizes.get("step", 0) == 0 or group.sizes.get("stimulus", 0) < 3:
         return None
     steps, names = group["step"].to_numpy(), list(group.children)
-    steps = steps[thinned(steps, MOST_STEPS)]
+    steps = steps[plots.spread_steps(steps, MOST_STEPS)]
     layers = [names[place] for place in _spread(len(names), MOST_LAYERS)]
     rows, categories = _rows(group)
     found = {}

@@ -125,14 +125,15 @@ def curves_of(result: Result) -> list[Curve]:
         score, resampled, _ = plots.resampled_curve(data)
         _, low, high, over = plots.curve_and_band(data)
         score = score.transpose("step", "layer").load()
-        levels = {key: _level(data, key) for key in ("baseline", "chance", *_CEILINGS)}
-        table = statistics(score, resampled, **levels)
+        levels = {key: plots.level(data, key) for key in ("baseline", "chance", *_CEILINGS)}
+        known = {key: value for key, value in levels.items() if np.isfinite(value)}
+        table = statistics(score, resampled, **known)
         found.append(Curve(name, what, score, low, high, resampled, over, _with_null(table, data)))
     return found
 
 
 def statistics(
-    score: xr.DataArray, resampled: xr.DataArray | None = None, **levels: float | None
+    score: xr.DataArray, resampled: xr.DataArray | None = None, **levels: float
 ) -> xr.Dataset:
     """Tabulate every statistic of curves, with limits where there are resamples.
 
@@ -142,7 +143,7 @@ def statistics(
         Curves with the dimensions step and layer.
     resampled : xarray.DataArray, optional
         The same on resamples.
-    **levels : float or None
+    **levels : float
         `baseline`, `chance`, `ceiling`, `ceiling_lower`, `ceiling_upper`.
 
     Returns
@@ -156,7 +157,7 @@ def statistics(
     """
     table = xr.Dataset({"first": score.isel(step=0, drop=True)})
     baseline = levels.get("baseline")
-    ceiling = next((levels[key] for key in _CEILINGS if levels.get(key) is not None), None)
+    ceiling = next((levels[key] for key in _CEILINGS if key in levels), None)
     single = score.sizes["step"] < 2
     names = ("final",) if single else (*_WHEN, *_LEVELS)
     for name in names:
@@ -175,7 +176,7 @@ def statistics(
         table = table.assign(
             detected=onset["detected"], detected_p=onset["detected_p"], decline_p=fall["p"]
         )
-    return table.assign_attrs({key: value for key, value in levels.items() if value is not None})
+    return table.assign_attrs(levels)
 
 
 def at_best_layers(curves: list[Curve]) -> tuple[xr.DataArray, xr.DataArray] | None:
@@ -237,18 +238,6 @@ def _groups(data: xr.Dataset) -> Iterator[tuple[str, str, xr.Dataset]]:
 
 
 _CEILINGS = ("ceiling", "ceiling_lower", "ceiling_upper")
-
-
-def _level(data: xr.Dataset, name: str) -> float | None:
-    """Average a constant of a result as the curve beside it is averaged; None if unknown."""
-    # Where the curve is the mean over test folds, so is the baseline.
-    by_fold = "resample_score" not in data and "fold_score" in data
-    if name == "baseline" and by_fold and f"{name}_fold_score" in data:
-        name = f"{name}_fold_score"
-    if name not in data:
-        return None
-    level = float(average(data[name]).mean())
-    return level if np.isfinite(level) else None
 
 
 def _estimate(score, resampled, name, **arguments) -> xr.Dataset:

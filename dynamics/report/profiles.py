@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dynamics import plots
 from dynamics.report.findings import MEAN, Found
 from dynamics.report.numbers import level, levels_between, listed
 
@@ -36,7 +37,7 @@ def series(found: Found) -> list[dict[str, Any]]:
     for result, curves in found:
         for curve in curves[: max(1, _MOST_SERIES - len(profiles))]:
             steps = curve.score["step"].to_numpy()
-            kept = thinned(steps, MOST_STEPS)
+            kept = plots.spread_steps(steps, MOST_STEPS)
             levels = curve.statistics.attrs
             profiles.append(
                 {
@@ -118,28 +119,6 @@ def last(one: dict[str, Any]) -> dict[str, Any]:
         "ceiling": one["ceiling"] is not None,
         "rows": rows,
     }
-
-
-def thinned(steps: np.ndarray, most: int) -> np.ndarray:
-    """Choose places of steps, the first and last among them, spread evenly over log(1 + step).
-
-    Parameters
-    ----------
-    steps : array of shape (n_steps,)
-        Ascending.
-    most : int
-        How many at most.
-
-    Returns
-    -------
-    array of shape (n_chosen,), int
-        Ascending places.
-    """
-    if len(steps) <= most:
-        return np.arange(len(steps))
-    x = np.log1p(steps.astype(float))
-    wanted = np.linspace(x[0], x[-1], most)
-    return np.unique([int(np.argmin(np.abs(x - place))) for place in wanted])
 
 
 def _rows(values: xr.DataArray, kept: np.ndarray) -> list[list[float | None]]:
