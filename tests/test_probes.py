@@ -177,6 +177,9 @@ def test_the_mix_weighs_the_layer_that_knows_and_beats_the_mean_of_layers():
     score = scoring.accuracy(found.decision, hot(y)[part.test], ones)[0]
     mean = fit(np.mean([*noise, good], axis=0), hot(y), part)
     assert score > scoring.accuracy(mean.decision, hot(y)[part.test], ones)[0] + 0.1
+    X = mixing.mixed([noise[0], good, *noise[1:]], part.train, weights)
+    again = fitting.decide(X, hot(y), part, found.value, Settings())
+    np.testing.assert_array_equal(again, found.decision)
 
 
 def test_mix_weights_are_a_minimum_of_their_loss():

@@ -79,6 +79,9 @@ def test_how_many_resamples_is_a_key_of_the_task(content):
     assert not any("resample" in name for name in tree["results/0/probe"].data_vars)
     assert tree["results/2/probe"].sizes["resample"] == 2
     assert tree["results/2/probe"].attrs["identity"]["resamples"] == 2
+    odd = sweep_of(content, probes=[{"name": "pitch-class", "arguments": {"resamples": 3}}])
+    with pytest.raises(ValueError, match="an even number or 0, not 3"):
+        probes.probe(odd, advance=silent)
 
 
 def test_stimuli_categories_are_probed_from_the_store(content):

@@ -15,7 +15,7 @@ from dynamics.config import Choice, Sweep
 from dynamics.probes.fitting import PROBES
 from dynamics.probes.hearing import Ears, networks
 from dynamics.probes.layers import ATTRS, attrs, probe_layers
-from dynamics.probes.resampling import DEFAULT, draw
+from dynamics.probes.resampling import DEFAULT, check_number, draw
 from dynamics.probes.scoring import chance, chroma_accuracy
 from dynamics.probes.table import load
 from dynamics.probes.task import Task
@@ -108,13 +108,14 @@ def load_tasks(sweep: Sweep, stimuli: StimulusSet) -> dict[str, Task]:
     Raises
     ------
     ValueError, TypeError, FileNotFoundError
-        As of `load`, and for an unknown kind of probe.
+        As of `load`, and for an unknown kind of probe or an odd number of resamples.
     """
     tasks = {}
     for choice in sweep.probes:
         how, arguments = _settings(choice, sweep)
         if how["kind"] not in PROBES:
             raise ValueError(f"unknown probe {how['kind']!r}: there are {', '.join(PROBES)}")
+        check_number(how["resamples"])
         tasks[choice.label] = load(choice.name, stimuli=stimuli, **arguments)
     return tasks
 
@@ -123,7 +124,7 @@ def _settings(choice: Choice, sweep: Sweep) -> tuple[dict[str, Any], dict[str, A
     """Return how `probe_layers` probes a task, and the arguments of the task itself."""
     arguments = dict(choice.arguments)
     kind = str(arguments.pop("probe", "ridge"))
-    # Refitting twenty times takes two to three times as long as the score; redrawing, no time.
+    # Twenty refits take once or twice as long as layers and mix together; redrawing takes no time.
     usual = sweep.resamples if kind == "mlp" else min(sweep.resamples, DEFAULT)
     how = {
         "kind": kind,

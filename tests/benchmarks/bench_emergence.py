@@ -28,6 +28,7 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import emergence_simulation as simulation
+from goals import goal
 
 from dynamics import emergence
 from dynamics.metrics.refit import refit_ridge
@@ -63,6 +64,7 @@ def print_tables(simulations: list[dict[str, np.ndarray]], *, fixed: bool = True
         print(
             f"{'':27}" + " ".join(f"{each[:3] + ' ' + each[-4:]:>8}" for each in curve.curve.data)
         )
+        cells: dict[str, np.ndarray] = {}
         for statistic in ("onset", "half_time", "plateau_step", "gain", "area", "plateau", "final"):
             steps = emergence.STATISTICS[statistic].goal is not None
             for key, method in METHODS:
@@ -78,6 +80,9 @@ def print_tables(simulations: list[dict[str, np.ndarray]], *, fixed: bool = True
                 rising = f"  rising {float(table['coverage'][:9].mean()):.3f}"
                 _row(f"{first}coverage", table["coverage"].data, f"{rising} {method}")
                 if key == "halves" and method == ("inversion" if steps else "normal"):
+                    cells[statistic] = table["coverage"].to_numpy()[:9]
+                    if statistic == "half_time":
+                        error = float(table["error"][[1, 4, 7]].max())
                     for name in ("truth", "open", "width", "error"):
                         _row(f"{'':20}{name}", table[name].data)
                     if statistic == "half_time":
@@ -85,15 +90,38 @@ def print_tables(simulations: list[dict[str, np.ndarray]], *, fixed: bool = True
                         _row(f"{'':20}bound", bounds)
         table = simulation.difference_coverage(curve, resampled).drop_vars(["first", "second"])
         print(table.to_dataframe().round(3).to_string())
+        cells["difference of half-times"] = table["coverage"].to_numpy()
         for name, test in (("onset", emergence.onset_test), ("decline", emergence.decline_test)):
             for what, curves in (("", curve), (", centred", simulation.centred(curve))):
                 found = test(curves, resampled)["status"]
-                _row(f"{name} found{what}", found.isin(["reached", "declines"]).mean("sim").data)
+                part = found.isin(["reached", "declines"]).mean("sim")
+                _row(f"{name} found{what}", part.data)
+                if name == "onset" and what:
+                    false = float(part.mean())
         peak = emergence.peak_range(curve.isel(sim=slice(100)), resampled.isel(sim=slice(100)))
         truth = curve.mean("sim").idxmax("step")
         held = (peak["lower"] <= truth) & (truth <= peak["upper"])
         _row("peak range, coverage", held.mean("sim").data)
         print_order(curve, resampled)
+        print_goals(cells, error, false, n)
+
+
+def print_goals(cells: dict[str, np.ndarray], error: float, false: float, n: int) -> None:
+    """Compare coverage of curves that rise, errors and false finds with what is aimed at."""
+    # Of curves covered in exactly 95 % so many would be seen outside of 93 to 97 % by chance.
+    lucky = stats.binom.cdf(np.array([0.93, 0.97]) * n, n, 0.95)
+    for name, covered in cells.items():
+        inside = np.mean((covered >= 0.93 - 1e-9) & (covered <= 0.97 + 1e-9))
+        goal(f"mean coverage of {name}", covered.mean(), least=0.93)
+        goal(f"mean coverage of {name}", covered.mean(), most=0.97)
+        goal(
+            f"part of the curves whose {name} is covered in 93 to 97 %, "
+            f"{covered.min():.3f} to {covered.max():.3f}",
+            inside,
+            least=round(float(lucky[1] - lucky[0]), 2),
+        )
+    goal("onsets found where nothing moves", false, most=0.05)
+    goal("largest median error of half-times at middle noise, decades", error, most=0.1)
 
 
 def print_order(curve: xr.DataArray, resampled: xr.DataArray) -> None:
