@@ -116,6 +116,31 @@ def wavlm(step):
     return {"cfg": settings, "model": WavLM(WavLMConfig(settings)).state_dict(), "step": step}
 
 
+def lighthubert(step):
+    from s3prl.upstream.lighthubert.lighthubert import LightHuBERT, LightHuBERTConfig
+
+    # The largest of s3prl's small ones: width, heads and depth of its subnets stand in its code.
+    settings = {
+        "_name": "student_hubert", "supernet_type": "small", "conv_feature_layers": CONVOLUTIONS,
+        "encoder_embed_dim": 512, "encoder_ffn_embed_dim": 2048, "encoder_attention_heads": 8,
+        "conv_pos": 16, "conv_pos_groups": 4,
+    }  # fmt: skip
+    network = LightHuBERT(LightHuBERTConfig(settings))
+    return {"cfg": {"model": settings}, "model": network.state_dict(), "step": step}
+
+
+def decoar(step):
+    from s3prl.upstream.decoar.decoar import Decoar
+
+    return {"model": Decoar().state_dict(), "step": step}
+
+
+def decoar2(step):
+    from s3prl.upstream.decoar2.decoar2 import Decoar2
+
+    return {"model": Decoar2().state_dict(), "step": step}
+
+
 def distiller(step):
     from s3prl.upstream.distiller.model import DistillerConfig, DistillerModel
 
@@ -211,8 +236,10 @@ FAMILIES = {
     "wavlm_local": wavlm, "unispeech_sat_local": wavlm, "distiller_local": distiller,
     "data2vec_custom": data2vec, "cpc_local": cpc, "wav2vec_custom": wav2vec,
     "vq_wav2vec_custom": vq_wav2vec, "multires_hubert_custom": multires_hubert,
-    "mae_ast_local": mae_ast,
+    "mae_ast_local": mae_ast, "lighthubert_local": lighthubert,
 }  # fmt: skip
+# Their sizes stand in s3prl's code: 67 to 90 million weights each.
+LARGE = {"decoar_local": decoar, "decoar_layers_local": decoar, "decoar2_local": decoar2}
 
 
 def save(path, name, *, step, seed):
@@ -220,7 +247,7 @@ def save(path, name, *, step, seed):
     import_hub()
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
-        contents = FAMILIES[name](step)
+        contents = (FAMILIES | LARGE)[name](step)
         for value in contents.values():
             if isinstance(value, dict):
                 for tensor in value.values():

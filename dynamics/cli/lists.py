@@ -27,9 +27,10 @@ def models(
     for name, default in room.arguments(adapter).items():
         out.print(f"{name} (default: {default!r})", markup=False, highlight=False)
     if adapter == "s3prl":
-        from dynamics.models.s3prl import upstreams
+        from dynamics.models.s3prl import needs, upstreams
 
-        out.print("upstreams: " + ", ".join(upstreams()), markup=False, highlight=False)
+        names = [f"{name} (needs {needs(name)})" if needs(name) else name for name in upstreams()]
+        out.print("upstreams: " + ", ".join(names), markup=False, highlight=False)
 
 
 def metrics(

@@ -1,0 +1,101 @@
+"""Contents of a checkpoint for s3prl: read without running anything, changed, written again."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Key under which the JSON files of a checkpoint folder are kept beside its weights.
+_FOLDER = "files of the folder"
+
+
+def read_contents(path: Path, trust: bool) -> Any:
+    """Read a file, or the weights and the JSON files of a transformers folder."""
+    from dynamics.checkpoints import read, read_file
+
+    if not path.is_dir():
+        return _without_optimizer(read_file(path, trust=trust))
+    texts = {file.name: file.read_text() for file in path.glob("*.json")}
+    texts = {name: text for name, text in texts.items() if not name.endswith(".index.json")}
+    return {_FOLDER: texts, "state_dict": read(path, trust=trust)}
+
+
+def write_contents(contents: Any, folder: Path) -> str:
+    """Write them as s3prl reads them; return the path of the file, or of the folder."""
+    if not (isinstance(contents, Mapping) and _FOLDER in contents):
+        torch.save(contents, folder / "contents.ckpt")
+        return str(folder / "contents.ckpt")
+    from safetensors.torch import save_file
+
+    for name, text in contents[_FOLDER].items():
+        (folder / name).write_text(text)
+    state = {name: value.contiguous() for name, value in contents["state_dict"].items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    return str(folder)
+
+
+def refuse_calls(tree: Any, where: str) -> None:
+    """Raise a ValueError where a setting in a checkpoint would call a function when evaluated.
+
+    Parameters
+    ----------
+    tree : object
+        Contents of a checkpoint.
+    where : str
+        Its path, for the message.
+    """
+    for key, text in _strings(tree):
+        try:
+            parsed = ast.parse(text.strip(), mode="eval")
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            continue
+        if any(isinstance(node, ast.Call) for node in ast.walk(parsed)):
+            raise ValueError(
+                f"the setting {key!r} of {where!r} is {text[:60]!r}, which s3prl may run as code: "
+                "set `trust_checkpoints: true` if you trust its author"
+            )
+
+
+def arrived(network: torch.nn.Module, contents: Any) -> float:
+    """Return the part of a network's parameters that are also in a checkpoint, by their values."""
+    from dynamics.checkpoints import weights_of
+
+    def print_of(tensor):
+        return tuple(tensor.shape), float(tensor.detach().sum(dtype=torch.float64))
+
+    there = {print_of(value) for value in weights_of(contents).values()}
+    sizes = [(p.numel(), print_of(p) in there) for p in network.parameters()]
+    return sum(n for n, found in sizes if found) / max(1, sum(n for n, _ in sizes))
+
+
+def _without_optimizer(tree: Any) -> Any:
+    if not isinstance(tree, Mapping):
+        return tree
+    return {k: v for k, v in tree.items() if "optim" not in str(k).lower() and k != "Scheduler"}
+
+
+def replaced(tree: Any, names: Mapping[int, str], state: Mapping[str, torch.Tensor]) -> Any:
+    """Return contents with other weights; `names` has the name of each tensor by its id."""
+    if isinstance(tree, torch.Tensor):
+        return state[names[id(tree)]] if id(tree) in names else tree
+    if isinstance(tree, Mapping):
+        kind: Any = type(tree)
+        return kind((key, replaced(value, names, state)) for key, value in tree.items())
+    return tree
+
+
+def _strings(tree: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(tree, str):
+        yield key, tree
+    elif isinstance(tree, Mapping):
+        for name, value in tree.items():
+            yield from _strings(value, str(name))
+    elif isinstance(tree, (list, tuple)):
+        for value in tree:
+            yield from _strings(value, key)
+    elif hasattr(tree, "__dict__") and not isinstance(tree, torch.Tensor):
+        yield from _strings(vars(tree), key)
