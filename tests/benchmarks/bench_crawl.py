@@ -97,7 +97,10 @@ def plain(model: encodecmae.EnCodecMAE, wave: torch.Tensor) -> dict[str, torch.T
             projection(first).unflatten(-1, (attention.dim, attention.heads)).permute(0, 3, 1, 2)
             for projection in (attention.wq, attention.wk, attention.wv)
         )
-        weights = functional.softmax(q @ k.transpose(-1, -2) / attention.dim**0.5, dim=-1)
+        # The mask of padding, made anew in every layer, though one sound has none.
+        padded = torch.zeros(1, attention.heads, x.shape[1], x.shape[1], dtype=torch.bool)
+        fit = q @ k.transpose(-1, -2) / attention.dim**0.5 + padded * -1e9
+        weights = functional.softmax(fit, dim=-1)
         mixed = attention.wo((weights @ v).permute(0, 2, 3, 1).flatten(2))
         first, second = layer.norm1(first + mixed), second + mixed
         fed = layer.ff_layer(first)
