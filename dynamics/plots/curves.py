@@ -8,21 +8,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from dynamics import emergence
 from dynamics.plots.bands import bands_by, level, parts, pick_layer
+from dynamics.plots.panels import draw_legend, label_outer, panels
 from dynamics.plots.steps import log_step_axis, mark_missing
 from dynamics.plots.style import (
-    COLUMN,
-    PAGE,
-    figure_of,
     group_colours,
     group_markers,
     layer_colours,
     panel,
     score_label,
-    sheet,
     styled,
 )
 
@@ -168,93 +164,6 @@ def facet_curves(
     return axes
 
 
-def panels(number: int, *, height: float = 52) -> tuple[Figure, np.ndarray]:
-    """Return a figure with panels of common axes, at most three a row.
-
-    Parameters
-    ----------
-    number : int
-        How many panels.
-    height : float
-        Of a row, in mm.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        One column wide for one panel, else a page.
-    axes : array of shape (number,)
-        The panels.
-    """
-    columns = min(3, number) if number != 4 else 2
-    rows = -(-number // columns)
-    figure, axes = sheet(
-        rows,
-        columns,
-        width=COLUMN if columns == 1 else PAGE,
-        height=height * rows + (16 if columns > 1 else 24),
-        sharex=True,
-        sharey=True,
-    )
-    for ax in axes.flat[number:]:
-        ax.set_visible(False)
-    return figure, axes.ravel()[:number]
-
-
-def label_outer(axes: np.ndarray) -> None:
-    """Leave labels on the left and on the lowest panel of each column.
-
-    Parameters
-    ----------
-    axes : array of matplotlib.axes.Axes
-        From `panels`.
-    """
-    columns = axes[0].get_subplotspec().get_gridspec().ncols
-    for place, ax in enumerate(axes):
-        ax.tick_params(labelleft=place % columns == 0)
-        left = axes[place - place % columns].get_ylabel()
-        # Probes of several tasks have scores of several kinds.
-        ax.set_ylabel("" if place % columns and ax.get_ylabel() == left else ax.get_ylabel())
-        lowest = place + columns >= len(axes)
-        ax.tick_params(labelbottom=lowest)
-        ax.set_xlabel(ax.get_xlabel() if lowest else "")
-
-
-def draw_legend(*axes: Axes, what: str = "bands") -> None:
-    """Draw one legend for several axes below them, and say what the bands are.
-
-    Parameters
-    ----------
-    *axes : matplotlib.axes.Axes
-        Of one figure: whose labels to gather; a label that comes twice is shown once. Where
-        limits are not over the same in all of them, each says in its title over what.
-    what : str
-        What shows the limits.
-    """
-    figure = figure_of(axes[0])
-    entries: dict[str, Any] = {}
-    for ax in axes:
-        for handle, label in zip(*ax.get_legend_handles_labels()):
-            entries.setdefault(label, handle)
-    entries = dict(sorted(entries.items(), key=lambda entry: entry[0] in _LAST))
-    limits = [f"95 % over {ax.get_gid()}" if ax.get_gid() else "" for ax in axes]
-    if len(set(limits)) > 1:
-        for ax, told in zip(axes, limits):
-            ax.set_title("\n".join(part for part in (ax.get_title(), told) if part))
-        limits = [""]
-    options: dict[str, Any] = {
-        "loc": "outside lower center",
-        "title": f"{what}: {limits[0]}" if limits[0] else None,
-        "handlelength": 1.8,
-        "columnspacing": 1.2,
-    }
-    for columns in range(min(6, len(entries)), 0, -1):
-        legend = figure.legend(list(entries.values()), list(entries), ncols=columns, **options)
-        legend.get_title().set_multialignment("center")
-        if legend.get_window_extent().width < figure.bbox.width or columns == 1:
-            return
-        legend.remove()
-
-
 def _only(results: xr.Dataset, neuroid: str) -> xr.Dataset:
     names = [str(name) for name in results["neuroid"].to_numpy()]
     if neuroid not in names:
@@ -355,8 +264,3 @@ _LEVELS: dict[str, tuple[str, str, str | tuple]] = {
     "ceiling": ("noise ceiling", "0.1", (0, (1, 1))),
     "chance": ("chance", "0.35", "-."),
 }
-_LAST = (
-    *(text for text, *_ in _LEVELS.values()),
-    *(f"{text} (right)" for text, *_ in _LEVELS.values()),
-    *("untrained", "untrained, all layers", "half-time", "step without data"),
-)

@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dynamics.plots.bands import parts
-from dynamics.plots.curves import draw_legend, facet_curves, label_outer, panels, plot_curves
+from dynamics.plots.curves import facet_curves, plot_curves
 from dynamics.plots.heatmaps import plot_heatmap
 from dynamics.plots.layers import plot_best_layer
 from dynamics.plots.order import plot_order
+from dynamics.plots.panels import draw_legend, label_outer, panels
 from dynamics.plots.scatter import plot_brain_task
 from dynamics.plots.similarity import facet_layer_similarity, facet_similarity
 from dynamics.plots.style import COLUMN, figure_of, sheet, styled

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from dynamics.averages import average, by_subject
 from dynamics.plots.bands import curve_and_band, level, pick_layer
-from dynamics.plots.curves import draw_legend
+from dynamics.plots.panels import draw_legend
 from dynamics.plots.style import COLUMN, PAGE, group_colours, panel, score_label, styled
 
 WHEN = ("last", "best")

@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap, LogNorm
 
 from dynamics import emergence
 from dynamics.plots.bands import curve_and_band, curves_by, level, pick_layer
-from dynamics.plots.curves import draw_legend
+from dynamics.plots.panels import draw_legend
 from dynamics.plots.steps import label_steps, step_norm
 from dynamics.plots.style import (
     colour_bar,
