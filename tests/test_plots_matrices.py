@@ -169,3 +169,6 @@ def test_mismatched_categories_and_steps_are_refused(activations):
         plots.plot_rdms(activations, steps=[7])
     with pytest.raises(ValueError, match="no coordinate `category`"):
         plots.plot_rdms(activations.drop_vars("category"))
+    apart = plots.plot_rdms(activations.drop_vars("category"), categories=activations["category"])
+    for ax, other in zip(apart, plots.plot_rdms(activations)):
+        np.testing.assert_array_equal(ax.images[0].get_array(), other.images[0].get_array())

@@ -36,7 +36,8 @@ def plot_rdms(
         ``tree["activations/<layer>"]["activation"]``: (step, stimulus, feature); a time axis is
         averaged away.
     categories : sequence of str, optional
-        One a stimulus, such as `StimulusSet.categories`; by default the coordinate `category`.
+        One a stimulus, such as ``tree["activations"]["category"]``; by default the coordinate
+        `category` of the activations, where they have one.
     steps : sequence of int, optional
         Which steps; by default four, from the first to the last on a logarithmic axis.
     order : sequence of str, optional
@@ -94,11 +95,12 @@ def _categories(activations: xr.DataArray, categories: Sequence[str] | None) -> 
     if categories is None:
         if "category" not in activations.coords:
             raise ValueError(
-                "the activations have no coordinate `category`: give `categories`, one a stimulus"
+                "the activations have no coordinate `category`: give `categories`, one a stimulus, "
+                "as in tree['activations']['category']"
             )
         labels = [str(label) for label in activations["category"].to_numpy()]
     else:
-        labels = [str(label) for label in categories]
+        labels = [str(label) for label in np.asarray(categories)]
     if len(labels) != activations.sizes["stimulus"]:
         raise ValueError(
             f"there are {len(labels)} categories for {activations.sizes['stimulus']} stimuli: "
