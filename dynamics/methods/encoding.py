@@ -19,6 +19,8 @@ from dynamics.targets import Target
 
 Layers = Mapping[str, np.ndarray]
 
+NULLS = ("conditional", "independent")
+
 # Shuffled neuroids side by side; the decompositions of all weightings are done once for them.
 _COLUMNS = 2**14
 
@@ -175,6 +177,7 @@ def variance_partition(
     candidates: int = 30,
     seed: int = 0,
     resamples: int = 10,
+    null: str = "conditional",
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
@@ -191,6 +194,13 @@ def variance_partition(
     resamples : int
         How many of the sweep's halves of the stimuli to use, the first ones: an even number, as
         halves come in pairs.
+    null : str
+        What is shuffled: ``"conditional"`` what the baseline's out-of-fold predictions leave of the
+        responses (Freedman & Lane 1983, 10.1080/07350015.1983.10509354), so that the null has
+        the relation to the baseline and none beyond; ``"independent"`` the responses, so that it
+        has a relation to neither, and is narrower than `score` where the baseline predicts. For a
+        layer that is a linear mixture of the baseline's features, 13 to 18 % of simulated scores
+        had p <= .05 with it, 4 % with the conditional one (60 stimuli, baseline r2 .7 and .35).
     halves, orders
         Resamples and shuffles.
 
@@ -198,14 +208,16 @@ def variance_partition(
     -------
     Variables
         (layer, neuroid): `score` and `unique_r2` (the same), `baseline_unique_r2`, `shared_r2`,
-        `total_r2`, `layer_r2`; `baseline_r2` (neuroid). The null has no relation of the target to
-        either model.
+        `total_r2`, `layer_r2`; `baseline_r2` (neuroid).
 
     Raises
     ------
     ValueError
-        If the target has no baseline, and as for `dynamics.metrics.variance_partition`.
+        If the target has no baseline, the null is unknown, and as for
+        `dynamics.metrics.variance_partition`.
     """
+    if null not in NULLS:
+        raise ValueError(f"there is no null {null!r}: use one of {', '.join(NULLS)}")
     if target.baseline is None:
         raise ValueError(
             "variance_partition needs a baseline model to compare with: add the key `baseline`"
@@ -221,19 +233,23 @@ def variance_partition(
         "layer_r2": "first",
         "baseline_r2": "second",
     }
-    found, null, again = [], [], []
+    fixed = np.zeros_like(Y)
+    if orders is not None and null == "conditional":
+        fixed = np.asarray(metrics.nested_ridge(L, Y, target.folds)["prediction"])
+    found, shuffles, again = [], [], []
     for name, X in layers.items():
         K = metrics.gram(X, name=name)
 
-        def fit(Y: np.ndarray, K=K) -> dict[str, np.ndarray]:
+        def fit(rest: np.ndarray, K=K) -> dict[str, np.ndarray]:
+            Y = rest + np.tile(fixed, (1, rest.shape[1] // fixed.shape[1]))
             parts = metrics.variance_partition(
                 K, L, Y, target.folds, candidates=candidates, seed=seed
             )
             return parts | {"weights": parts["weights"].transpose(2, 0, 1)}
 
-        one, shuffled = _with_shuffles(fit, Y, orders, [*parts.values(), "weights"])
+        one, shuffled = _with_shuffles(fit, Y - fixed, orders, [*parts.values(), "weights"])
         found.append(one)
-        null.append(shuffled["unique_first"])
+        shuffles.append(shuffled["unique_first"])
         if rows is not None:
             weights = one["weights"].transpose(1, 2, 0)
             again.append(refit_partition(K, L, Y, target.folds, weights, rows))
@@ -245,7 +261,7 @@ def variance_partition(
     if rows is not None:
         values["resample_score"] = (("layer", "resample", "neuroid"), np.stack(again))
     if orders is not None:
-        values["null_score"] = (("layer", "permutation", "neuroid"), np.stack(null))
+        values["null_score"] = (("layer", "permutation", "neuroid"), np.stack(shuffles))
     return values
 
 

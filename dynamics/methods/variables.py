@@ -21,7 +21,9 @@ def _about(description: str, units: str = "1") -> dict[str, Any]:
 ATTRS: dict[str, dict[str, Any]] = {
     "resample_score": _about("score on complementary halves of the stimuli, refitted")
     | _HALVES.attrs,
-    "null_score": _about("score with the target's stimuli shuffled, the same shuffles throughout"),
+    "null_score": _about(
+        "score with stimuli of the target, or of what a baseline leaves, shuffled"
+    ),
     "p_value": _about("part of the shuffles that reach the score, the score itself counted in"),
     "score": _about("similarity of a layer to the target"),
     "r2_corrected": _about("r2 over the reliability of the responses"),
