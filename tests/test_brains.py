@@ -5,6 +5,7 @@ import logging
 
 import numpy as np
 import pytest
+import scipy.io
 import xarray as xr
 
 from dynamics import brains, datasets, sounds
@@ -86,6 +87,20 @@ def test_electrodes_have_places_and_subjects(data_root):
     assert (electrodes["x"].values[left] < 0).all()
     assert (electrodes["x"].values[~left] > 0).all()
     assert "RECONSTRUCTED" in electrodes.attrs["description"]
+
+
+def test_electrodes_over_time_are_components_over_time_by_weights(data_root):
+    whole = brains.load("nh2022-ecog-electrodes-time")
+    assert whole["response"].shape == (165, 75, 272) and "RECONSTRUCTED" in str(whole.attrs)
+    weights = scipy.io.loadmat(
+        data_root / "song-ecog-current-biology" / "data" / "ecog_component_weights.mat"
+    )["W"]
+    components = brains.load("nh2022-ecog-time")["response"].values
+    expected = np.einsum("nti,iv->ntv", components, weights.astype(float))
+    np.testing.assert_allclose(whole["response"], expected, atol=1e-9)
+    mean = brains.load("nh2022-ecog-electrodes")["response"].values
+    np.testing.assert_allclose(whole["response"].mean("time"), mean, atol=1e-9)
+    assert whole["time"].attrs["units"] == "s" and "x" in whole.coords
 
 
 def test_folds_are_those_of_the_pickle_and_stratified(data_root):

@@ -69,7 +69,9 @@ def nh2022_ecog(*, response: str, over_time: str) -> xr.Dataset:
     response : {"components", "electrodes"}
         The 15 components, or the 272 electrodes rebuilt from components and weights, R W, with
         the coordinates ``x``, ``y``, ``z`` (mm, on the *inflated* surface of FsAverage, which
-        is no anatomical space), ``vertex`` (of FsAverage, from 1) and ``hemisphere``.
+        is no anatomical space), ``vertex`` (of FsAverage, from 1) and ``hemisphere``. Over time
+        an electrode is a fixed mixture of the components' time courses, the model by which the
+        study found them: electrodes differ in latency only as far as their components do.
     over_time : {"mean", "keep"}
         Average over the 3 s from sound onset, or keep the time axis (25 Hz).
 
