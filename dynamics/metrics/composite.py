@@ -39,9 +39,8 @@ def spatial_score(scores: Array, distances: Array) -> Array:
         raise ValueError(
             f"there are {len(far)} distances for {table.shape[-1]} regions: give one each"
         )
-    best = table.nan_to_num(nan=-torch.inf).argmax(-2).double()
-    known = table.isfinite().any(-2)
-    return like(_along_last(best, far.to(table.device).expand_as(best), known), scores)
+    best, known = _best(table, -2)
+    return like(_along_last(best.double(), far.to(table.device).expand_as(best), known), scores)
 
 
 def temporal_score(scores: Array, latencies: Array) -> Array:
@@ -74,8 +73,8 @@ def temporal_score(scores: Array, latencies: Array) -> Array:
             f"a temporal score needs scores at several latencies, found scores of shape "
             f"{tuple(table.shape)} for {late.numel()} latencies: use time-resolved encoding"
         )
-    best = late.to(table.device)[table.nan_to_num(nan=-torch.inf).argmax(-1)]
-    known = table.isfinite().any(-1)
+    place, known = _best(table, -1)
+    best = late.to(table.device)[place]
     index = torch.arange(table.shape[-2], device=table.device, dtype=table.dtype)
     return like(_along_last(index.expand_as(best), best, known), scores)
 
@@ -145,6 +144,11 @@ def auditory_score(
     if not 0 <= weight <= 1:
         raise ValueError(f"weight is {weight}: give a number between 0 and 1")
     return weight * sum(cortical.values()) / len(cortical) + (1 - weight) * behavioural
+
+
+def _best(table: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Place of the highest score along an axis, and whether there is any score."""
+    return table.nan_to_num(nan=-torch.inf).argmax(dim), table.isfinite().any(dim)
 
 
 def _along_last(x: torch.Tensor, y: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

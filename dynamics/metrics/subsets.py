@@ -113,8 +113,7 @@ def half_rows(folds: Array, resamples: int = 100, *, seed: int = 0) -> np.ndarra
         ]
         one = np.sort(np.concatenate(first))
         halves += [one, np.setdiff1d(np.concatenate(members), one)]
-    width = max(map(len, halves))
-    return np.stack([np.pad(rows, (0, width - len(rows)), constant_values=-1) for rows in halves])
+    return _padded(halves)
 
 
 def bootstrap_rows(folds: Array, resamples: int = 100, *, seed: int = 0) -> np.ndarray:
@@ -170,9 +169,7 @@ def jackknife_rows(folds: Array, resamples: int = 33, *, seed: int = 0) -> np.nd
     order = np.concatenate([rng.permutation(rows) for rows in members])
     group = np.empty(n, dtype=int)
     group[order] = np.arange(n) % resamples
-    kept = [np.flatnonzero(group != g) for g in range(resamples)]
-    width = max(map(len, kept))
-    return np.stack([np.pad(rows, (0, width - len(rows)), constant_values=-1) for rows in kept])
+    return _padded([np.flatnonzero(group != g) for g in range(resamples)])
 
 
 RESAMPLERS: dict[str, Callable[..., np.ndarray]] = {
@@ -204,3 +201,9 @@ def counts(rows: np.ndarray, n: int) -> np.ndarray:
 def _members(folds: Array) -> list[np.ndarray]:
     fold = check_folds(folds, len(folds))
     return [np.flatnonzero(fold == f) for f in range(int(fold.max()) + 1)]
+
+
+def _padded(rows: list[np.ndarray]) -> np.ndarray:
+    """Stack row numbers of resamples that differ in size, -1 at the ends of the shorter ones."""
+    width = max(map(len, rows))
+    return np.stack([np.pad(each, (0, width - len(each)), constant_values=-1) for each in rows])
