@@ -392,6 +392,9 @@ def test_probes_are_drawn_against_brains_and_never_called_one(tmp_path, no_figur
     assert "By probe, the curve in digits is half-way at step" in said
     assert "Chance is 0.10." in said and "20 resamples, bootstrap of test sounds" in said
     assert "95 % intervals over stimuli by ridge and rsa and over test sounds by probe;" in said
+    captions = [tables.emergence_table(result, curves).caption for result, curves in found]
+    assert captions[0] == "Emergence in cortex by ridge (limits of 95 % over stimuli)"
+    assert captions[-1] == "Emergence in digits by probe (limits of 95 % over test sounds)"
     keys = {each["group"]: profiles.scaled(each)["key"] for each in profiles.series(found)}
     assert "limits of 95 % over stimuli" in keys["cortex · ridge"]
     assert "limits of 95 % over test sounds" in keys["digits · probe"]

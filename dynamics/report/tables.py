@@ -83,7 +83,9 @@ def emergence_table(result: Result, curves: list[Curve]) -> Table:
         )
         for curve, layer, found in every
     ]
-    caption = f"Emergence in {result.target} by {result.metric}"
+    over = dict.fromkeys(curve.over for curve in curves if curve.resampled is not None)
+    limits = f" (limits of 95 % over {' or '.join(over)})" if over else ""
+    caption = f"Emergence in {result.target} by {result.metric}{limits}"
     return Table(caption, [columns[name] for name in kept], rows)
 
 
