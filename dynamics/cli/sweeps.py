@@ -77,7 +77,7 @@ def run(config: Config, scheduler: Scheduler = None) -> None:
         _analyze(sweep, scheduler)
     if sweep.probes:
         failed += _probe(sweep)
-    _report(sweep, _plot(sweep))
+    _plot_and_report(sweep)
     if failed:
         raise typer.Exit(FAILED_CHECKPOINTS)
 
@@ -126,7 +126,7 @@ def demo() -> None:
     _analyze(sweep, None)
     if sweep.probes:
         _probe(sweep)
-    _report(sweep, _plot(sweep))
+    _plot_and_report(sweep)
 
 
 COMMANDS = (pretrain, crawl, analyze, probe, plot, run, watch, checkpoints, demo)
@@ -171,10 +171,13 @@ def _probe(sweep: Sweep) -> int:
     return counts["failed"]
 
 
-def _plot(sweep: Sweep, formats: Sequence[str] = ("png", "pdf")) -> dict[str, str]:
+def _plot(
+    sweep: Sweep,
+    formats: Sequence[str] = ("png", "pdf"),
+    pictures: dict[str, str] | None = None,
+) -> None:
     from dynamics import sweep as room
 
-    pictures: dict[str, str] = {}
     written = room.plot(sweep, formats=formats, pictures=pictures)
     table = Table(title="When each layer has made half of its final gain")
     for name in ("target", "metric", "layer"):
@@ -190,12 +193,14 @@ def _plot(sweep: Sweep, formats: Sequence[str] = ("png", "pdf")) -> dict[str, st
     out.print(f"store: {sweep.store}", soft_wrap=True)
     if written:
         out.print(f"figures: {sweep.figures} ({len(written)} files)", soft_wrap=True)
-    return pictures
 
 
-def _report(sweep: Sweep, pictures: dict[str, str]) -> None:
+def _plot_and_report(sweep: Sweep) -> None:
     from dynamics import report as room
 
+    # The report takes the figures that are drawn for the files.
+    pictures: dict[str, str] | None = {} if sweep.report else None
+    _plot(sweep, pictures=pictures)
     if sweep.report:
         path = room.write(sweep.place, pictures=pictures)
         out.print(f"report: {path}", soft_wrap=True, markup=False)
