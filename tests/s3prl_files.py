@@ -82,13 +82,26 @@ def npc(step):
 
 def hubert(step):
     from s3prl.upstream.hubert import hubert_model
+
+    return _of_units(step, hubert_model, "Hubert", {}, labels=1)
+
+
+def multires_hubert(step):
+    from s3prl.upstream.multires_hubert import hubert_model
+
+    settings = {"label_rate_ratios": [1, 2], "conv_adapator_kernal": 1}
+    return _of_units(step, hubert_model, "MultiresHubert", settings, labels=2)
+
+
+def _of_units(step, room, kind, settings, *, labels):
     from s3prl.upstream.utils import merge_with_parent
 
-    settings = WAVES | {"label_rate": 50.0}
-    task, symbols = {"normalize": True, "sample_rate": 16000, "label_rate": 50.0}, [["a", "b"]]
-    network = hubert_model.HubertModel(
-        merge_with_parent(hubert_model.HubertConfig, settings),
-        merge_with_parent(hubert_model.HubertPretrainingConfig, task),
+    settings = WAVES | {"label_rate": 50.0} | settings
+    task = {"normalize": True, "sample_rate": 16000, "label_rate": 50.0}
+    symbols = [["a", "b"]] * labels
+    network = getattr(room, f"{kind}Model")(
+        merge_with_parent(getattr(room, f"{kind}Config"), settings),
+        merge_with_parent(getattr(room, f"{kind}PretrainingConfig"), task),
         symbols,
     )
     return {
@@ -195,23 +208,6 @@ def wav2vec(step, **changes):
 
 def vq_wav2vec(step):
     return wav2vec(step, vq_type="gumbel", vq_vars=8, vq_groups=2, vq_dim=16)
-
-
-def multires_hubert(step):
-    from s3prl.upstream.multires_hubert import hubert_model
-    from s3prl.upstream.utils import merge_with_parent
-
-    settings = WAVES | {"label_rate": 50.0, "label_rate_ratios": [1, 2], "conv_adapator_kernal": 1}
-    task, symbols = {"normalize": True, "sample_rate": 16000, "label_rate": 50.0}, [["a", "b"]] * 2
-    network = hubert_model.MultiresHubertModel(
-        merge_with_parent(hubert_model.MultiresHubertConfig, settings),
-        merge_with_parent(hubert_model.MultiresHubertPretrainingConfig, task),
-        symbols,
-    )
-    return {
-        "task_cfg": task, "model_cfg": settings, "model_weight": network.state_dict(),
-        "dictionaries_symbols": symbols, "step": step,
-    }  # fmt: skip
 
 
 def mae_ast(step):

@@ -63,7 +63,7 @@ def test_an_upstream_built_from_its_own_checkpoint_gives_what_s3prl_gives(tmp_pa
     if not model.batchable:
         assert "frames of the longest" in model.why_not_batchable
         # of random weights, in which rounding grows beyond 1e-5: it runs one by one
-        if name != "lighthubert_local":
+        if name not in ("lighthubert_local", "decoar2_local"):
             equal_lengths_share_a_batch(model)
 
 

@@ -1,0 +1,95 @@
+"""Stores where only other people's clients can reach: Icechunk's and Google's, on local servers."""
+
+import logging
+import socket
+
+import numpy as np
+import pytest
+from objectstore import BUCKET, empty_bucket, start
+from tiny_store import CATEGORIES, IDENTITY, STIMULI, activations, fill
+
+from dynamics import store
+
+
+@pytest.fixture
+def icechunk_on_s3():
+    pytest.importorskip("icechunk")
+    running = start()
+    port = running.get_host_and_port()[1]
+    empty_bucket(port)
+    options = {
+        "endpoint_url": f"http://127.0.0.1:{port}",
+        "region": "us-east-1",
+        "access_key_id": "test",
+        "secret_access_key": "test",
+        "force_path_style": True,
+        "allow_http": True,
+    }
+    yield store.Place(f"icechunk+s3://{BUCKET}/ice", options)
+    running.stop()
+
+
+@pytest.fixture
+def google(monkeypatch):
+    # Its client's newest ways of talking are not those of the server.
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    pytest.importorskip("gcsfs")
+    server = pytest.importorskip("gcp_storage_emulator.server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = server.create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
+    running.start()
+    options = {"endpoint_url": f"http://127.0.0.1:{port}", "token": "anon", "project": "test"}
+    yield store.Place(f"gs://{BUCKET}/run.zarr", options)
+    running.stop()
+
+
+def same_as_on_a_disk(place, folder):
+    fill(place, [10, 0])
+    fill(folder / "s.zarr", [10, 0])
+    found, expected = store.open(place), store.open(folder / "s.zarr")
+    assert found["activations"]["step"].to_numpy().tolist() == [0, 10]
+    for layer in expected["activations"].children:
+        path = f"activations/{layer}/activation"
+        np.testing.assert_array_equal(found[path].to_numpy(), expected[path].to_numpy())
+    assert store.verify(place) == {}
+    assert store.summarise(place).activation_bytes > 0
+    store.redo(place, [10])
+    assert store.open(place)["activations"]["step"].to_numpy().tolist() == [0]
+    with pytest.raises(ValueError, match="pooling = 'mean', this sweep has 'last'"):
+        store.begin(place, run="test", identity=IDENTITY | {"pooling": "last"})
+
+
+def test_an_icechunk_repository_in_a_bucket_is_what_a_folder_is(icechunk_on_s3, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no store at icechunk\+s3://.*dynamics crawl"):
+        store.open(icechunk_on_s3)
+    same_as_on_a_disk(icechunk_on_s3, tmp_path)
+
+
+def test_the_second_of_two_writers_of_a_repository_in_a_bucket_is_refused(icechunk_on_s3):
+    fill(icechunk_on_s3, [0])
+    roots = [store.begin(icechunk_on_s3, run="test", identity=IDENTITY) for _ in range(2)]
+    for root, step in zip(roots, (5, 7)):
+        store.plan(root, [(step, f"file-{step}", 10)])
+        layers = activations(step)
+        store.write_activations(root, step, layers, stimuli=STIMULI, categories=CATEGORIES)
+    store.commit(roots[0], 5)
+    with pytest.raises(BlockingIOError, match="has been written meanwhile by process"):
+        store.commit(roots[1], 7)
+    assert store.open(icechunk_on_s3)["activations"]["step"].to_numpy().tolist() == [0, 5]
+
+
+def test_a_store_at_google_is_what_a_folder_is(google, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no store at gs://.*dynamics crawl"):
+        store.open(google)
+    same_as_on_a_disk(google, tmp_path)
+
+
+def test_the_lock_at_google_is_asked_for_on_condition_that_there_is_none(google, caplog):
+    """The server here does not look at conditions; that the request has one can be seen."""
+    caplog.set_level(logging.INFO, logger="gcp_storage_emulator.server")
+    with store.lock(google):
+        pass
+    asked = [record.getMessage() for record in caplog.records]
+    assert any("POST" in each and "ifGenerationMatch=0" in each for each in asked), asked
