@@ -3,6 +3,7 @@ import multiprocessing
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from tiny_store import CATEGORIES, IDENTITY, STIMULI, activations, fill
 
 from dynamics import store
@@ -132,6 +133,37 @@ def test_results_are_sorted_and_a_half_written_one_is_not_seen(tmp_path):
 def test_opening_nothing_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="no store at"):
         store.open(tmp_path / "none.zarr")
+
+
+def test_a_store_whose_making_was_stopped_is_none_yet_and_is_made_by_the_next(
+    tmp_path, monkeypatch
+):
+    whole, left = zarr.storage.LocalStore.set, iter(())
+
+    async def stopping(self, key, value):
+        next(left)
+        await whole(self, key, value)
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "set", stopping)
+    for writes in range(100):
+        path, left = tmp_path / f"{writes}.zarr", iter(range(writes))
+        try:
+            store.begin(path, run="test", identity={})
+            break
+        except RuntimeError:  # what a coroutine makes of StopIteration
+            for look in (store.open, store.open_group):
+                with pytest.raises(FileNotFoundError, match=r"no store at .* `dynamics crawl`"):
+                    look(path)
+            left = iter(range(100))
+            store.begin(path, run="test", identity={})
+            assert store.open(path).attrs["run"] == "test"
+    assert 5 < writes < 99
+
+
+def test_another_zarr_group_is_not_taken_for_a_store(tmp_path):
+    zarr.open_group(tmp_path / "s.zarr", mode="w").attrs["title"] = "something else"
+    with pytest.raises(ValueError, match="is a zarr group but not a store of this package"):
+        store.open(tmp_path / "s.zarr")
 
 
 def test_one_group_alone_is_what_it_is_in_the_whole_store(tmp_path):

@@ -62,6 +62,8 @@ def check_root(where: object, attrs: dict[str, Any] | None) -> None:
     """Raise unless the attributes of a root group are a store's; None where there is no group."""
     if attrs is None:
         raise FileNotFoundError(f"no store at {where}: `dynamics crawl` makes one")
+    if not attrs:  # also where the making of a store was stopped: its attributes come last
+        raise FileNotFoundError(f"no store at {where} yet: `dynamics crawl` makes one")
     if "schema" not in attrs:
         raise ValueError(f"{where} is a zarr group but not a store of this package")
 
