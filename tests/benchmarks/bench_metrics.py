@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from goals import goal, interleaved, seconds
+from goals import goal, interleaved, peak_memory, seconds
 from threadpoolctl import threadpool_limits
 
 from dynamics import metrics
@@ -66,13 +66,6 @@ def peak_of(form: str, stimuli: int, neuroids: int, width: int) -> float:
         X, Y = rng.normal(size=(stimuli, width)), rng.normal(size=(stimuli, neuroids))
         metrics.nested_ridge_features([X], Y, np.arange(stimuli) % FOLDS)
     return peak_memory()
-
-
-def peak_memory() -> float:
-    """Peak memory of this process in GiB; ru_maxrss would carry over that of its parent."""
-    with open("/proc/self/status") as file:
-        fields = dict(line.split(":", 1) for line in file)
-    return int(fields["VmHWM"].split()[0]) / 2**20
 
 
 def data(neuroids: int, layers: int = LAYERS) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:

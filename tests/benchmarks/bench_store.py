@@ -1,6 +1,6 @@
 """Open a store of many steps and layers and select one curve, against plain zarr.
 
-Run as ``python -m tests.benchmarks.bench_store``: it makes its own store, results and the metadata
+Run as ``python tests/benchmarks/bench_store.py``: it makes its own store, results and the metadata
 of the activations (chunks that were never written are not looked at when a store is opened).
 """
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import zarr
+from goals import goal, interleaved
 
 import dynamics
 from dynamics import store
-from tests.benchmarks.goals import goal, interleaved
 
 RESULT = "results/brain/ridge"
 

@@ -1,4 +1,4 @@
-"""Timing and the line that says whether a goal is reached."""
+"""Timing, peak memory, and the line that says whether a goal is reached."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ def interleaved(functions: dict[str, Callable[[], object]], repeats: int) -> dic
         name: (statistics.median(c for c, _ in runs), statistics.median(w for _, w in runs))
         for name, runs in found.items()
     }
+
+
+def peak_memory() -> float:
+    """Peak memory of this process in GiB; ru_maxrss would carry over that of its parent."""
+    with open("/proc/self/status") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    return int(fields["VmHWM"].split()[0]) / 2**20
 
 
 def goal(what: str, value: float, *, least: float | None = None, most: float | None = None) -> None:
