@@ -191,8 +191,10 @@ def against_old(root: Path, options: argparse.Namespace) -> None:
         files.append(root / f"{name}.wav")
         soundfile.write(files[-1], samples, rate)
     model = encodecmae.build(None, **BASE)
-    # Compiles what librosa compiles at its first use, which is no cost of the loop.
+    # What either imports or compiles at its first use is no cost of a checkpoint.
     librosa.load(files[0], sr=model.sample_rate)
+    save(root / "first", 1, TINY)
+    crawled(sweep_of(root, root / "first", TINY, arguments))
     wave = torch.tensor(stimuli.waveforms(model.sample_rate)[0])
     ours, theirs = model(wave[None]), plain(model, wave)
     apart = max(float((ours[name] - theirs[name]).abs().max()) for name in model.layers)
