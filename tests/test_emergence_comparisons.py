@@ -46,6 +46,21 @@ def test_pairing_makes_differences_more_certain_than_their_parts():
     assert width < 0.6 * (alone["upper"] - alone["lower"]).min().item()
 
 
+def test_a_lead_is_no_surer_than_the_gain_of_the_one_that_leads():
+    transient = rise(1.2) - rise(2.5, height=0.4)  # steep at first, little is left at the end
+    curve, cloud = planted([transient, rise(2.8)], "ab", noise=0.04, resamples=400)
+    found = emergence.compare(curve, cloud, dim="layer").isel(pair=0)
+    assert np.isfinite(found["upper"]) and found["lower"] > 0
+    ends = cloud.sel(layer="a").isel(step=[0, -1]).diff("step")
+    own = curve.sel(layer="a").isel(step=[0, -1]).diff("step").item()
+    gain_p = stats.t.sf(own / ends.std(ddof=1).item(), 399)
+    assert 1e-3 < gain_p < 0.05
+    assert found["p"].item() == pytest.approx(gain_p)
+    # Whether the second one gains makes no difference to which comes first.
+    later = emergence.compare(curve.isel(layer=[1, 0]), cloud.isel(layer=[1, 0]), dim="layer")
+    assert later["p"].item() == pytest.approx(gain_p) and later["difference"].item() < 0
+
+
 def test_a_curve_that_never_rises_is_last_and_has_no_difference():
     curve, cloud = planted([rise(2.2), np.full(8, 0.1) - 0.01 * X], "ab", noise=1e-3)
     found = emergence.compare(curve, cloud, dim="layer")

@@ -206,6 +206,20 @@ def test_runs_are_stacked_and_other_steps_are_gaps():
     np.testing.assert_array_equal(known, [True, False, True, False, False, True])
 
 
+def test_runs_of_other_protocols_are_not_stacked_and_common_resamples_are_kept():
+    data = plots_results.results()
+    few = plots_results.results(resamples=10)
+    assert plots.stack({"a": data, "b": few}).sizes["resample"] == 10
+    bare = few.drop_vars("resample_score")
+    assert "resample_score" not in plots.stack({"a": data, "b": bare})
+    odd = data.assign_attrs(identity={"metric": "ridge", "arguments": {"protocol": "pepino"}})
+    for draw in (plots.stack, plots.plot_models):
+        with pytest.raises(ValueError, match="compare results of one protocol"):
+            draw({"a": data, "b": odd})
+    with pytest.raises(ValueError, match="no runs to stack"):
+        plots.stack({})
+
+
 def test_panels_tell_apart_one_thing_and_colours_another():
     data = plots_results.results()
     axes = plots.facet_curves(data, facet="region", hue="layer", values=["belt", "core"])

@@ -21,6 +21,7 @@ from dynamics.report import (
     numbers,
     origin,
     profiles,
+    protocol,
     tables,
     words,
 )
@@ -92,6 +93,42 @@ def test_a_curve_that_rises_is_quoted_with_its_half_time_and_interval(found):
     assert "above the spectrotemporal baseline" in words.about(speech, baseline="spectrotemporal")
 
 
+def test_limits_over_a_baseline_on_the_same_resamples_are_of_the_difference(tmp_path):
+    path = make(tmp_path / "run.zarr", steps=(0, 10, 100), noise=0.1)
+    exact = findings.curves_of(findings.results_of(store.open(path))[0][0])
+    root = store.open_group(path, mode="r+")
+    group = root["results/cortex/ridge"]
+    again = group["resample_score"][:][2, 2]  # what layer3 does at the last step, moved down
+    known = ("baseline_resample_score", ("resample", "neuroid"), again - 0.2)
+    store.write_constant(group, *known, description="no learning")
+    tree = store.open(path)
+    result = findings.results_of(tree)[0][0]
+    mean = findings.curves_of(result)[0]
+    at = words.numbers_of(mean, "layer3")
+    # As the noise is common to both, nothing is left of it but what 1 - r^2 makes of it.
+    width = at["gain_over_baseline_upper"] - at["gain_over_baseline_lower"]
+    before = words.numbers_of(exact[0], "layer3")
+    assert at["gain_over_baseline"] == pytest.approx(before["gain_over_baseline"])
+    assert width < 0.5 * (before["gain_over_baseline_upper"] - before["gain_over_baseline_lower"])
+    own = result.data.dynamics.gain(above="baseline").sel(layer="layer3")
+    assert at["gain_over_baseline_lower"] == pytest.approx(float(own["lower"]))
+    said = " ".join(protocol.paragraphs(tree, [(result, [mean])])[0])
+    assert "The baseline was scored on the same resamples" in said
+
+
+@pytest.mark.parametrize(
+    "limits, said",
+    [((0.01, 0.2), "ends above the"), ((-0.2, -0.01), "ends below the"),
+     ((-0.1, 0.2), "is not shown to differ from the")],
+)  # fmt: skip
+def test_what_a_baselines_limits_leave_open_is_not_claimed(found, limits, said):
+    speech = curve(found, "speech")
+    table = speech.statistics.copy()
+    for side, value in {"": np.mean(limits), "_lower": limits[0], "_upper": limits[1]}.items():
+        table[f"gain_over_baseline{side}"] = table["gain"] * 0 + value
+    assert said in words.about(speech._replace(statistics=table))
+
+
 def test_a_curve_that_falls_again_is_said_to_decline(found):
     said = words.about(curve(found, "music"), brief=True)
     assert (
@@ -123,7 +160,9 @@ def test_the_order_of_emergence_names_pairs_that_differ_and_what_has_no_place(fo
     curves = found[0][1]
     said = " ".join(words.order_of_parts(curves))
     assert re.search(
-        r"the order is music \(\d[\d.]*; rank 1 \[1, 1\]\), speech \(\d+; rank 2", said
+        r"best layer, the neuroids come in the order music \(\d[\d.]*; rank 1 \[1, 1\]\), "
+        r"speech \(\d+; rank 2",
+        said,
     )
     assert "Not shown to gain, and so without a place: hum." in said
     assert "music before speech by" in said
@@ -389,7 +428,7 @@ def test_probes_are_drawn_against_brains_and_never_called_one(tmp_path, no_figur
     assert "cortex by ridge against digits, one point a checkpoint." in captions
     said = text_of(report.render(tree))
     assert "compared with cortex." in said
-    assert "By probe, the curve in digits is half-way at step" in said
+    assert "By probe, the score in digits is half-way at step" in said
     assert "Chance is 0.10." in said and "20 resamples, bootstrap of test sounds" in said
     assert "95 % intervals over stimuli by ridge and rsa and over test sounds by probe;" in said
     captions = [tables.emergence_table(result, curves).caption for result, curves in found]

@@ -98,8 +98,9 @@ def compare(
         (second minus first; for steps in decades of 1 + step, so positive where the first comes
         first), `p` (two-sided) and `p_adjusted`. The limits are put together from those of the
         two curves and the correlation of what resamples do to them; they are infinite, and p is
-        1, where those are open. Where either curve has no value there is no difference, and
-        `status` says which one has.
+        1, where those are open. A curve that never rises comes first before none: p is at least
+        that of the earlier one having no gain. Where either curve has no value there is no
+        difference, and `status` says which one has.
 
     Raises
     ------
@@ -112,10 +113,9 @@ def compare(
         raise ValueError(
             f"there is no correction {correction!r}: use one of {', '.join(CORRECTIONS)}"
         )
-    found = _in_decades(curve, resampled, statistic, confidence, arguments)
     curve, resampled = aligned(curve, resampled)
     freedom = Scheme.of(resampled).freedom(resampled.sizes["resample"])
-    off = _deviations(curve, resampled, statistic, confidence, arguments)
+    found, off = _in_decades(curve, resampled, statistic, confidence, arguments)
     names = [str(name) for name in _labels(curve, dim)]
     parts = []
     for pair in combinations(range(len(names)), 2):
@@ -181,8 +181,7 @@ def compare_two(
             f"{numbers[0]} and {numbers[1]} resamples are no pairs: compare with paired=False"
         )
     freedom = min(each.freedom(n) for each, n in zip(schemes, numbers, strict=True))
-    found = [_in_decades(*each, statistic, confidence, arguments) for each in both]
-    off = [_deviations(*each, statistic, confidence, arguments) for each in both]
+    found, off = zip(*(_in_decades(*each, statistic, confidence, arguments) for each in both))
     rho = _correlation(*off) if paired else xr.DataArray(0.0)
     quantile = stats.t.ppf((1 + confidence) / 2, freedom)
     difference = _difference(found[0], found[1], rho, quantile, freedom)
@@ -229,13 +228,22 @@ def check_comparable(curve: xr.DataArray, dim: str, statistic: str) -> None:
                 )
 
 
-def _in_decades(curve, resampled, statistic, confidence, arguments) -> xr.Dataset:
-    """Estimate and limits, steps as log10(1 + step)."""
+def _in_decades(
+    curve, resampled, statistic, confidence, arguments
+) -> tuple[xr.Dataset, xr.DataArray]:
+    """Estimate and limits, steps as log10(1 + step), with the p value of no gain.
+
+    And what each resample does to the statistic, up to a factor: for correlations.
+    """
+    function, place = STATISTICS[statistic]
     found = interval(curve, resampled, statistic=statistic, confidence=confidence, **arguments)
     found = found.drop_vars("status", errors="ignore")
-    if STATISTICS[statistic].goal is None:
-        return found
-    return found.assign({k: np.log10(1 + found[k]) for k in ("estimate", "lower", "upper")})
+    if place is None:
+        off = Scheme.of(resampled).of_values(function(resampled, **arguments))
+        return found.assign(gain_p=0.0), off.rename(resample="deviation")
+    found = found.assign({k: np.log10(1 + found[k]) for k in ("estimate", "lower", "upper")})
+    bounds = invert(curve, resampled, confidence, arguments.get("baseline"), place | arguments)
+    return found.assign(gain_p=bounds["gain_p"]), bounds["deviation"]
 
 
 def _described(statistic: str) -> dict[str, str]:
@@ -248,16 +256,6 @@ def _correlation(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
     product = (one * other).sum("deviation")
     scale = ((one**2).sum("deviation") * (other**2).sum("deviation")) ** 0.5
     return product / scale.where(scale > 0)
-
-
-def _deviations(curve, resampled, statistic, confidence, arguments) -> xr.DataArray:
-    """Find what each resample does to a curve's statistic, up to a factor: for correlations."""
-    function, place = STATISTICS[statistic]
-    if place is None:
-        off = Scheme.of(resampled).of_values(function(resampled, **arguments))
-        return off.rename(resample="deviation")
-    baseline = arguments.get("baseline")
-    return invert(curve, resampled, confidence, baseline, place | arguments)["deviation"]
 
 
 def _difference(a, b, rho, quantile, freedom) -> xr.Dataset:
@@ -276,6 +274,7 @@ def _difference(a, b, rho, quantile, freedom) -> xr.Dataset:
     toward = xr.where(difference > 0, down, up) / quantile
     t = abs(difference) / toward.where(toward > 0)
     p = xr.apply_ufunc(lambda x: 2 * stats.t.sf(x, freedom), t)
+    p = np.maximum(p, xr.where(difference > 0, a["gain_p"], b["gain_p"]))
     has = [each["estimate"].notnull() for each in (a, b)]
     status = xr.where(
         has[0] & has[1],

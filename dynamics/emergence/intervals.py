@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy import stats
+from scipy import special, stats
 
 from dynamics.emergence import curves
 from dynamics.emergence.crossings import MISSING, ONE_STEP, goal, window
@@ -123,7 +123,8 @@ def interval(
         first = float(curve["step"][0]) if place is not None else None
         (lower, upper), error = _spread_out(estimate, values, scheme, confidence, method, first)
         if first is not None:
-            upper = upper.where(bounds["shown"] & estimate.notnull(), np.inf)
+            shown = bounds["gain_p"] < 1 - confidence
+            upper = upper.where(shown & estimate.notnull(), np.inf)
             known = ~estimate["status"].isin([MISSING, ONE_STEP])
             lower, upper = lower.where(known), upper.where(known)
     described = xr.Dataset({"estimate": estimate, "lower": lower, "upper": upper})
@@ -225,8 +226,9 @@ def invert(
     Returns
     -------
     xarray.Dataset
-        `lower`, `upper`; `shown`: whether the gain is significant at all (without that `upper` is
-        infinite); `deviation` (deviation): of the contrast at the estimated step, by resample.
+        `lower`, `upper`; `gain_p`: p value, one-sided, of there being no gain to the goal's
+        reference at all (`upper` is infinite where that is above 1 - confidence); `deviation`
+        (deviation): of the contrast at the estimated step, by resample.
     """
     steps, options = curve["step"].to_numpy().astype(float), {"decades": 1.0} | place
     way = curves.sign(options.pop("direction", "up"))
@@ -237,11 +239,12 @@ def invert(
     tail = (1 - confidence) / 2
     level = xr.DataArray(np.nan) if baseline is None else way * xr.DataArray(baseline)
     nothing = np.full(number // 2 if scheme.paired else number, np.nan)
+    quantile = stats.t.ppf(1 - tail, freedom)
 
     def limits(scores: np.ndarray, cloud: np.ndarray, own: float):
         finite = np.isfinite(scores) & np.isfinite(cloud).all(0)
         if finite.sum() < 2:
-            return np.nan, np.nan, False, nothing
+            return np.nan, np.nan, np.nan, nothing
         when, scores, cloud = steps[finite], scores[finite], cloud[:, finite]
         start = None if np.isnan(own) else own
         base, top, target = (
@@ -253,7 +256,6 @@ def invert(
         contrast = mixing - target.weights
         height = contrast @ scores - target.constant
         error = np.sqrt(((off @ contrast.T) ** 2).sum(0) / divisor)
-        quantile = stats.t.ppf(1 - tail, freedom)
         nearest = int(np.argmax(height >= 0))
         lower = _rise(places, height + quantile * error, nearest)
         upper = _first(places, height - quantile * error)
@@ -263,13 +265,14 @@ def invert(
         looks = len(when) - 1 if options["reference"] == "peak" else 1
         gain = top.of(scores) - base.of(scores)
         gain_error = np.sqrt(((off @ (top.weights - base.weights)) ** 2).sum() / divisor)
-        shown = bool(gain > stats.t.ppf(1 - 2 * tail / looks, freedom) * gain_error)
+        ratio = gain / gain_error if gain_error > 0 else np.inf if gain > 0 else -np.inf
+        gain_p = min(1.0, looks * special.stdtr(freedom, -ratio))
         late = sustained and upper >= when[window(when, options["decades"])[0]]
-        if not shown or late:
+        if not gain_p < 2 * tail or late:
             upper = np.inf
-        return lower, upper, shown, off @ contrast[nearest]
+        return lower, upper, gain_p, off @ contrast[nearest]
 
-    lower, upper, shown, deviation = xr.apply_ufunc(
+    lower, upper, gain_p, deviation = xr.apply_ufunc(
         limits,
         way * curve,
         way * resampled,
@@ -277,9 +280,9 @@ def invert(
         input_core_dims=[["step"], ["resample", "step"], []],
         output_core_dims=[[], [], [], ["deviation"]],
         vectorize=True,
-        output_dtypes=[float, float, bool, float],
+        output_dtypes=[float] * 4,
     )
-    return xr.Dataset({"lower": lower, "upper": upper, "shown": shown, "deviation": deviation})
+    return xr.Dataset({"lower": lower, "upper": upper, "gain_p": gain_p, "deviation": deviation})
 
 
 def _between(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ its protocol and the brain.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -15,7 +15,7 @@ from dynamics.averages import average
 from dynamics.emergence.comparisons import compare_two
 
 # What has to be equal for two scores to be comparable, and then for two resamples to be pairs.
-QUESTION = ("metric", "arguments", "target", "target_checksums")
+QUESTION = ("metric", "arguments", "target", "target_checksums", "task_sha256")
 PAIRING = ("seed", "resamples")
 
 
@@ -55,12 +55,8 @@ def compare_runs(
     ValueError
         If metric, protocol or target differ, there are no resamples, or no layer is common.
     """
+    check_alike([first, second])
     identities = [dict(each.attrs.get("identity", {})) for each in (first, second)]
-    for key in QUESTION:
-        values = [each.get(key) for each in identities]
-        if not _same(*values):
-            said = " and ".join(f"{key} = {_short(value)}" for value in values)
-            raise ValueError(f"the runs were analyzed with {said}: compare results of one protocol")
     for name, each in (("first", first), ("second", second)):
         if "score" not in each or "resample_score" not in each:
             raise ValueError(
@@ -85,6 +81,32 @@ def compare_runs(
     return compare_two(
         *pairs, paired=paired, statistic=statistic, confidence=confidence, **arguments
     )
+
+
+def check_alike(results: Sequence[xr.Dataset], keys: Sequence[str] = QUESTION) -> None:
+    """Check that results were made in one way, so that their scores mean the same.
+
+    Parameters
+    ----------
+    results : sequence of xarray.Dataset
+        Results of one target and metric of several stores.
+    keys : sequence of str
+        Which parts of their identity must agree.
+
+    Raises
+    ------
+    ValueError
+        If one differs from the first.
+    """
+    identities = [dict(each.attrs.get("identity", {})) for each in results]
+    for key in keys:
+        for each in identities[1:]:
+            values = [identities[0].get(key), each.get(key)]
+            if not _same(*values):
+                said = " and ".join(f"{key} = {_short(value)}" for value in values)
+                raise ValueError(
+                    f"the runs were analyzed with {said}: compare results of one protocol"
+                )
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -138,7 +138,7 @@ def gain(
         raise ValueError(f"above must be 'untrained' or 'baseline', found {above!r}")
     variable(results, "baseline")
     level = results["baseline"], results.get("baseline_resample_score")
-    found = _finished(results, over, "final", pair(_less(results, *level), by, over), **arguments)
+    found = _finished(results, over, "final", pair(less(results, *level), by, over), **arguments)
     exact = "resample_score" in results and "baseline_resample_score" not in results
     return found.assign_attrs(
         baseline="score of the baseline model" + (", taken as exact" if exact else "")
@@ -236,6 +236,18 @@ def summarize(
     return table.assign_attrs(baseline=text)
 
 
+def less(results: xr.Dataset, level: xr.DataArray, resampled: xr.DataArray | None) -> xr.Dataset:
+    """Take a level off the scores, on all stimuli and, where it was resampled, on each resample."""
+    score = variable(results, "score")
+    out = results.assign(score=score - level)
+    if "resample_score" in results:
+        again = stabilised(score, results["resample_score"])
+        if resampled is not None:
+            level = stabilised(level, resampled.assign_attrs(results["resample_score"].attrs))
+        out["resample_score"] = (again - level).assign_attrs(again.attrs)
+    return out
+
+
 def _finished(
     results: xr.Dataset, over: str, name: str, both: Pair, **arguments: Any
 ) -> xr.Dataset:
@@ -267,7 +279,7 @@ def _counted(
     text = f"mean score of {results.sizes['control']} untrained networks"
     if over != "subjects" and "resample_score" in results and again is None:
         text += ", taken as exact"
-    both = pair(_less(results, level, again), by, over)
+    both = pair(less(results, level, again), by, over)
     return both, arguments | {"baseline": xr.DataArray(0.0)}, text
 
 
@@ -315,18 +327,6 @@ def _of_subjects(score: xr.DataArray, by: str | None) -> xr.DataArray:
     return xr.concat(
         parts, xr.DataArray(names, dims=by, name=by), join="outer", combine_attrs="override"
     )
-
-
-def _less(results: xr.Dataset, level: xr.DataArray, resampled: xr.DataArray | None) -> xr.Dataset:
-    """Take a level off the scores, on all stimuli and, where it was resampled, on each resample."""
-    score = variable(results, "score")
-    out = results.assign(score=score - level)
-    if "resample_score" in results:
-        again = stabilised(score, results["resample_score"])
-        if resampled is not None:
-            level = stabilised(level, resampled.assign_attrs(results["resample_score"].attrs))
-        out["resample_score"] = (again - level).assign_attrs(again.attrs)
-    return out
 
 
 def _ceiling(results: xr.Dataset, by: str | None, bound: str) -> tuple[xr.DataArray | None, str]:

@@ -9,7 +9,6 @@ from dynamics.plots.bands import (
     level,
     mean_curve,
     resampled_curve,
-    stack,
 )
 from dynamics.plots.curves import facet_curves, plot_curves
 from dynamics.plots.figures import (
@@ -33,6 +32,7 @@ from dynamics.plots.similarity import (
     plot_layer_similarity,
     plot_similarity,
 )
+from dynamics.plots.stacks import stack
 from dynamics.plots.steps import log_step_axis, spread_steps
 from dynamics.plots.style import AXIS_NAMES, COLUMN, FORMATS, MM, PAGE, STYLE, lay_out, save
 from dynamics.plots.surface import facet_surface, plot_surface

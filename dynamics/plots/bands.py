@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 from scipy import stats
@@ -125,32 +123,6 @@ def parts(results: xr.Dataset, by: str) -> dict[str, xr.Dataset]:
         name: results.isel({dim: found[0] if single else found}, drop=single)
         for name, found in places.items()
     }
-
-
-def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
-    """Join results of several runs or models, to be told apart as hue or facet.
-
-    Parameters
-    ----------
-    results : mapping of str to xarray.Dataset
-        Results of the same target and metric by name of the run. Where runs have other steps
-        the curves have gaps, which are not drawn over.
-    dim : str
-        Name of the new dimension.
-
-    Returns
-    -------
-    xarray.Dataset
-        Scores, resamples, baseline and ceiling with one more dimension.
-    """
-    kept = [
-        each[[v for v in each.data_vars if each[v].dtype.kind == "f"]] for each in results.values()
-    ]
-    names = xr.DataArray(list(results), dims=dim, name=dim)
-    return xr.concat(
-        kept, names, join="outer", data_vars="all", coords="minimal", compat="override",
-        combine_attrs="override",
-    ).sortby("step")  # fmt: skip
 
 
 def pick_layer(results: xr.Dataset, layer: str | None = None) -> tuple[xr.Dataset, str]:

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics.averages import average, by_subject
+from dynamics.emergence.runs import check_alike
 from dynamics.plots.bands import curve_and_band, level, pick_layer
 from dynamics.plots.panels import draw_legend
 from dynamics.plots.style import COLUMN, PAGE, group_colours, panel, score_label, styled
@@ -50,10 +51,12 @@ def plot_models(
     Raises
     ------
     ValueError
-        If there is no model, or a model has no such step or layer.
+        If there is no model, a model has no such step or layer, or they were compared with
+        different brains or by different protocols.
     """
     if not models:
         raise ValueError("there is no model to draw: give results by name")
+    check_alike(list(models.values()))
     own = ax is None
     many = len(models) > _FEW
     ax = panel(ax, height=64, width=PAGE if many else COLUMN)

@@ -10,6 +10,7 @@ import xarray as xr
 
 from dynamics import emergence, plots
 from dynamics.averages import average
+from dynamics.emergence import views
 
 MEAN = "mean"
 _UNITS = {"step", "layer", "neuroid", "subject"}
@@ -127,8 +128,8 @@ def curves_of(result: Result) -> list[Curve]:
         score = score.transpose("step", "layer").load()
         levels = {key: plots.level(data, key) for key in ("baseline", "chance", *_CEILINGS)}
         known = {key: value for key, value in levels.items() if np.isfinite(value)}
-        table = statistics(score, resampled, **known)
-        found.append(Curve(name, what, score, low, high, resampled, over, _with_null(table, data)))
+        table = _with_null(_with_paired_baseline(statistics(score, resampled, **known), data), data)
+        found.append(Curve(name, what, score, low, high, resampled, over, table))
     return found
 
 
@@ -255,6 +256,17 @@ def _put(table: xr.Dataset, name: str, found: xr.Dataset) -> None:
     for side in ("lower", "upper"):
         if side in found:
             table[f"{name}_{side}"] = found[side]
+
+
+def _with_paired_baseline(table: xr.Dataset, data: xr.Dataset) -> xr.Dataset:
+    """Put limits of a difference where the baseline was scored on the same resamples."""
+    if "resample_score" not in data or "baseline_resample_score" not in data:
+        return table
+    above = views.less(data, data["baseline"], data["baseline_resample_score"])
+    score, resampled, _ = plots.resampled_curve(above)
+    table = table.copy()
+    _put(table, "gain_over_baseline", _estimate(score, resampled, "final"))
+    return table
 
 
 def _with_null(table: xr.Dataset, data: xr.Dataset) -> xr.Dataset:

@@ -100,14 +100,14 @@ def _head(
     rows = origin.checkpoints(tree, results)
     identity = tree.attrs.get("identity", {})
     done = [row["step"] for row in rows if row["status"] == "done"]
-    reach = f" from step {done[0]:,} to step {done[-1]:,}" if len(done) > 1 else ""
+    reach = f", from step {done[0]:,} to step {done[-1]:,}," if len(done) > 1 else ""
     brains = listed(
         list(dict.fromkeys(r.target for r in results if not r.is_probe)) or ["no brain"]
     )
+    number = "1 checkpoint" if len(done) == 1 else f"{len(done)} checkpoints"
     lead = (
-        f"{len(done)} checkpoint{'' if len(done) == 1 else 's'}{reach} of a model read by "
-        f"{identity.get('adapter', '?')}, heard {identity.get('stimuli', '?')}, compared with "
-        f"{brains}."
+        f"{number}{reach} of a model read by the adapter {identity.get('adapter', '?')}; what its "
+        f"layers make of the stimuli {identity.get('stimuli', '?')} is compared with {brains}."
     )
     return {
         "run": str(tree.attrs.get("run", "run")),
@@ -128,6 +128,8 @@ def _findings(found: Found) -> dict[str, Any]:
         mean, parts = curves[0], curves[1:]
         baseline = (result.identity.get("baseline") or {}).get("name", "")
         whole = f"the {mean.what}" if mean.what.startswith("mean") else "the curve"
+        if result.is_probe:
+            whole = "the score"
         name = f"By {result.metric}, {whole} in {result.target}"
         orders = (words.order_of_parts(curves), words.order_of_layers(mean))
         said.append(
@@ -160,8 +162,8 @@ def _bracket_hint(found: Found) -> str:
         for what, named in metrics.items()
     ]
     return (
-        f"Square brackets hold 95 % intervals {listed(over)}; one that ends in ∞) is open above, "
-        "because the gain itself is not certain."
+        f"Square brackets hold 95 % intervals {listed(over)}; one that ends in ∞) is open above: "
+        "that the curve never gets there is not excluded."
     )
 
 

@@ -218,17 +218,27 @@ def _intervals(found: Found, cited: dict[str, None]) -> str:
     )
     if people:
         cited["satterthwaite"] = None
+    based = [result.data for result, _ in withs if "baseline" in result.data]
+    if not based:
+        exact = "The noise ceiling counts as exact."
+    elif all("baseline_resample_score" in data for data in based):
+        exact = "The baseline was scored on the same resamples; the noise ceiling counts as exact."
+    else:
+        exact = "The baseline and the noise ceiling count as exact."
     return (
         f"Square brackets hold 95 % intervals over {over}. {' '.join(made)}{people} Limits of a "
-        "step invert tests along the curve: they hold every step at which the curve is not "
-        "significantly away from its goal. Where the gain itself is not significant the "
+        "step invert tests along the curve: they reach from the estimate back as far as the curve "
+        "is not significantly below its goal, and on to the first step at which it is "
+        "significantly above. Where the gain itself is not significant (one-sided, at 5 %) the "
         "interval is open above, [step, ∞), as Fieller's interval of a ratio is; such an onset or "
-        "half-time should not be quoted without it. Whether a curve leaves its first level, and "
-        "whether it declines after its peak, is tested by the largest contrast over all steps "
-        "(Westfall & Young); differences of half-times have limits after Zou & Donner and p values "
-        "corrected by Holm's method. The limits around a curve are pointwise. The baseline and the "
-        "noise ceiling count as exact. All of this is for this network and this brain before other "
-        "stimuli of the same kind: what another initialisation would do takes several runs to know."
+        "half-time should not be quoted without it. So is that of a plateau which may begin only "
+        "within the last factor of ten. Whether a curve leaves its first level, and whether it "
+        "declines after its peak, is tested by the largest contrast over all steps (Westfall & "
+        "Young); differences of half-times have limits after Zou & Donner and p values, at least "
+        "those of the earlier curve having no gain, corrected by Holm's method. The limits around "
+        f"a curve are pointwise. {exact} All of this is for this network and this brain before "
+        "other stimuli of the same kind: what another initialisation would do takes several runs "
+        "to know."
     )
 
 

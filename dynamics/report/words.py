@@ -96,7 +96,8 @@ def order_of_parts(curves: Sequence[Curve]) -> list[str]:
     if together is None:
         return []
     without = [each.name for each in parts if each not in sure]
-    return _order(*together, "curve", ", each in its own best layer,", without)
+    kind = "regions" if parts[0].what.startswith("region") else "neuroids"
+    return _order(*together, "curve", f", each in its own best layer, the {kind}", without)
 
 
 def order_of_layers(curve: Curve) -> list[str]:
@@ -120,7 +121,8 @@ def order_of_layers(curve: Curve) -> list[str]:
     said = []
     if len(sure) > 1:
         score, again = curve.score.sel(layer=sure), curve.resampled.sel(layer=sure)
-        said = _order(score, again, "layer", "", [name for name in layers if name not in sure])
+        without = [name for name in layers if name not in sure]
+        said = _order(score, again, "layer", " the layers", without)
     moved = emergence.best_layer(curve.score, curve.resampled)
     slope, low, high, p = (float(moved[name]) for name in ("slope", "lower", "upper", "p"))
     if math.isfinite(slope) and math.isfinite(p):
@@ -149,9 +151,11 @@ def _rise(name: str, curve: Curve, found: Mapping, steps: np.ndarray) -> str:
     if status == "missing":
         return f"{name} has too few scores for a curve in {where}."
     if status == "no gain":
+        verdict = "falls" if found.get("gain_upper", math.nan) < 0 else "shows no gain"
+        change = with_limits(level(found["gain"]), _levels(found, "gain"))
         return (
-            f"{name} shows no gain in {where}, its best layer at the end: {first} {origin}, "
-            f"{level(found['final'])} at step {last} ({gain})."
+            f"{name} {verdict} in {where}, its best layer at the end: {first} {origin}, "
+            f"{level(found['final'])} at step {last}, a change of {change}."
         )
     way = f"rises from {first} ({origin}) to {level(found['final'])} (step {last})"
     limits = steps_between(found.get("half_time_lower", math.nan), _upper(found, "half_time"))
@@ -172,13 +176,13 @@ def _rise(name: str, curve: Curve, found: Mapping, steps: np.ndarray) -> str:
 def _detection(found: Mapping, steps: np.ndarray) -> str:
     if not math.isfinite(found.get("detected_p", math.nan)):
         return ""
-    p = p_equals(found["detected_p"])
+    p = f"smallest {p_equals(found['detected_p'])}, corrected over steps"
     if math.isfinite(found["detected"]):
         return (
             f"The first step at which it is shown to be above {start_of(steps)} is "
-            f"{step(found['detected'])} (smallest {p}, corrected over steps)."
+            f"{step(found['detected'])} ({p})."
         )
-    return f"At no step is it shown to be above {start_of(steps)} (smallest {p})."
+    return f"At no step is it shown to be above {start_of(steps)} ({p})."
 
 
 def _is_shown(curve: Curve, layer: str) -> bool:
@@ -191,13 +195,13 @@ def _plateau(found: Mapping, steps: np.ndarray) -> str:
     status = found["plateau_step_status"]
     low = found.get("plateau_step_lower", math.nan)
     if status == "still rising":
-        bound = f": the plateau begins not before step {step(low)}" if low > steps[0] else ""
+        bound = f"; a plateau before step {step(low)} is excluded" if low > steps[0] else ""
         return f"It is still rising at the end{bound}."
     if status != "reached":
         return ""
     upper = _upper(found, "plateau_step")
     when = with_limits(step(found["plateau_step"]), steps_between(low, upper))
-    after = "; the interval is open above" if math.isinf(upper) else ""
+    after = ", but that it still rises is not excluded" if math.isinf(upper) else ""
     return f"Its plateau of {level(found['plateau'])} begins at step {when}{after}."
 
 
@@ -217,32 +221,35 @@ def _references(found: Mapping, baseline: str) -> str:
     said = []
     over = found.get("gain_over_baseline", math.nan)
     if math.isfinite(over):
-        side = "above" if over > 0 else "below"
+        low, high = (found.get(f"gain_over_baseline_{side}", over) for side in ("lower", "upper"))
         off = with_limits(level(over), _levels(found, "gain_over_baseline"))
-        said.append(f"It ends {side} the {baseline} baseline of {level(found['baseline'])} ({off})")
+        which = f"the {baseline} baseline of {level(found['baseline'])} ({off})"
+        if low <= 0 <= high:
+            said.append(f"Its last score is not shown to differ from {which}.")
+        else:
+            said.append(f"It ends {'above' if over > 0 else 'below'} {which}.")
     part = found.get("ceiling_fraction", math.nan)
     if math.isfinite(part):
         which = "the noise ceiling" if "ceiling" in found else "the noise ceiling's lower bound"
-        said.append(f"{'and' if said else 'It ends'} at {100 * part:.0f} % of {which}")
+        said.append(f"It ends at {100 * part:.0f} % of {which}.")
     null = found.get("null_p", math.nan)
     if math.isfinite(null):
-        said.append(f"{'and' if said else 'It ends'} above shuffled stimuli with {p_equals(null)}"
-                    if null <= LEVEL else
-                    f"{'and' if said else 'It ends'} not above shuffled stimuli "
-                    f"({p_equals(null)})")  # fmt: skip
-    text = " ".join(said) + "." if said else ""
-    return f"{text} Chance is {level(found['chance'])}.".strip() if "chance" in found else text
+        verdict = "is" if null <= LEVEL else "is not shown to be"
+        said.append(f"Its last score {verdict} above those of shuffled stimuli ({p_equals(null)}).")
+    if "chance" in found:
+        said.append(f"Chance is {level(found['chance'])}.")
+    return " ".join(said)
 
 
 def _order(
-    score: xr.DataArray, resampled: xr.DataArray, dim: str, note: str, without: list[str]
+    score: xr.DataArray, resampled: xr.DataArray, dim: str, what: str, without: list[str]
 ) -> list[str]:
     ranks = emergence.order(score, resampled, dim=dim)
     names = [str(name) for name in ranks[dim].to_numpy()]
     when = ranks["estimate"].to_numpy()
     places = np.argsort(ranks["rank"].to_numpy(), kind="stable")
     bounds = [f"{names[i]} ({step(when[i])}; rank {_rank(ranks, i)})" for i in places]
-    said = [f"By half-time{note} the order is {', '.join(bounds)}."]
+    said = [f"By half-time{what} come in the order {', '.join(bounds)}."]
     if without:
         said.append(f"Not shown to gain, and so without a place: {listed(without)}.")
     pairs = emergence.compare(score, resampled, dim=dim)

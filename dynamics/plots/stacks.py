@@ -1,0 +1,53 @@
+"""Results of several runs or models as one, to be told apart in a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import xarray as xr
+
+from dynamics.emergence.runs import check_alike
+
+
+def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
+    """Join results of several runs or models, to be told apart as hue or facet.
+
+    Parameters
+    ----------
+    results : mapping of str to xarray.Dataset
+        Results of the same metric by name of the run. Where runs have other steps the curves
+        have gaps, which are not drawn over; of different numbers of resamples the first ones are
+        kept that all have.
+    dim : str
+        Name of the new dimension.
+
+    Returns
+    -------
+    xarray.Dataset
+        Scores, resamples, baseline and ceiling with one more dimension.
+
+    Raises
+    ------
+    ValueError
+        If there are no results, or their scores are of different metrics or protocols.
+    """
+    if not results:
+        raise ValueError("there are no runs to stack: give results by name")
+    every = list(results.values())
+    # Tasks have arguments of their own, which leave the scale of the score alone.
+    is_probe = every[0].attrs.get("identity", {}).get("metric") == "probe"
+    check_alike(every, ("metric", *(("score", "resampling") if is_probe else ("arguments",))))
+    fewest = min(each.sizes.get("resample", 0) for each in every)
+    kept = [
+        each[[v for v in each.data_vars if each[v].dtype.kind == "f"]].isel(
+            resample=slice(fewest), missing_dims="ignore"
+        )
+        for each in every
+    ]
+    if not fewest:
+        kept = [each.drop_dims("resample", errors="ignore") for each in kept]
+    names = xr.DataArray(list(results), dims=dim, name=dim)
+    return xr.concat(
+        kept, names, join="outer", data_vars="all", coords="minimal", compat="override",
+        combine_attrs="override",
+    ).sortby("step")  # fmt: skip
