@@ -64,6 +64,8 @@ def test_encoding_is_bit_for_bit_the_same_with_any_number_of_threads():
     for threads in (1, 2):
         torch.set_num_threads(threads)
         one = encode(layers, Y, folds=folds)
+        study = encode(layers, Y[:, :9], folds=folds, protocol="pepino")
+        one |= {f"pepino {k}": v for k, v in study.items()}
         K = np.stack([X @ X.T for X in layers.values()])
         found.append(one | {f"banded {k}": v for k, v in
                             banded_ridge(K, Y[:, :9], folds, candidates=8).items()})  # fmt: skip

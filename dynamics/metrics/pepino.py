@@ -17,6 +17,7 @@ from dynamics.metrics.nested import clipped_square
 from dynamics.metrics.ridge import check_alphas
 from dynamics.metrics.search import Responses, inner_scores
 from dynamics.metrics.splits import Splits, pearson
+from dynamics.metrics.threads import side_by_side
 
 ALPHAS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0)
 LIMITS = (1e-49, 1e50)
@@ -54,11 +55,9 @@ def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) 
     grid = check_alphas(np.array(ALPHAS) if alphas is None else alphas, gram)[0]
     labels = torch.as_tensor(fold, device=gram.device)
     rows = [(labels == f).nonzero().ravel() for f in range(int(fold.max()) + 1)]
-    splits = [Splits.of(matrix, rows) for matrix in gram]
-    blocks = [
-        _block(splits, rows, target[:, start : start + BLOCK].to(gram.device), grid)
-        for start in range(0, target.shape[1], BLOCK)
-    ]
+    splits = list(side_by_side(lambda matrix: Splits.of(matrix, rows), gram.unbind()))
+    parts = target.to(gram.device).split(BLOCK, 1)
+    blocks = list(side_by_side(lambda part: _block(splits, rows, part, grid), parts))
     out = {name: torch.cat([b[name] for b in blocks], -1) for name in blocks[0]}
     out["r2"], out["layer_r2"] = clipped_square(out["r"]), clipped_square(out["layer_r"])
     at_limit = (out["alpha"] / 2 < LIMITS[0]) | (out["alpha"] * 2 > LIMITS[1])

@@ -29,7 +29,8 @@ def nested_ridge(
     folds: the largest Pearson correlation of pooled out-of-fold predictions with y; of equal
     ones the largest alpha. A search in single precision repeats in double precision what it
     cannot tell apart (correlations within 2e-6), and what is reported is predicted in double
-    precision, so the result is that of double precision.
+    precision, so the result is that of double precision. Layers are worked on side by side, on as
+    many threads as torch has, with the same result whatever their number.
 
     Parameters
     ----------
