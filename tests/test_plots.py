@@ -71,6 +71,29 @@ def test_a_band_baseline_ceiling_and_half_times_are_drawn(results):
     np.testing.assert_allclose(sorted(r.get_xdata()[0] for r in rings), sorted(times))
 
 
+@pytest.mark.parametrize("bounds", [0.6, [0.5, 0.7, 0.5, 0.7]])
+def test_ceilings_over_subjects_are_a_band_of_their_mean_over_regions(results, bounds):
+    dims = ("subject",) if isinstance(bounds, list) else ()
+    spaces = xr.Dataset(
+        {
+            "score": (("step", "layer", "subject"), results["score"].to_numpy()[..., :4]),
+            "ceiling_lower": (dims, np.array(bounds)),
+            "ceiling_upper": (dims, np.array(bounds) + 0.2),
+        },
+        coords={
+            "step": STEPS,
+            "layer": LAYERS,
+            "subject": ["a", "a", "b", "b"],
+            "region": ("subject", ["core", "belt"] * 2),
+        },
+        attrs={"identity": {"metric": "rsa"}},
+    )
+    ax = plots.plot_curves(spaces)
+    (drawn,) = (patch for patch in ax.patches if patch.get_label() == "noise ceiling")
+    band = ax.transData.inverted().transform(drawn.get_window_extent())[:, 1]
+    np.testing.assert_allclose(band, [0.6, 0.8])
+
+
 def test_the_step_axis_is_logarithmic_and_shows_step_0(results):
     ax = plots.plot_curves(results)
     ax.figure.canvas.draw()

@@ -231,8 +231,8 @@ def _draw_levels(ax: Axes, results: xr.Dataset) -> None:
         height = level(results, name)
         if np.isfinite(height):
             ax.axhline(height, color=colour, linestyle=line, linewidth=0.9, label=text)
-    if "ceiling_upper" in results:
-        band = float(results["ceiling_lower"]), float(results["ceiling_upper"])
+    band = level(results, "ceiling_lower"), level(results, "ceiling_upper")
+    if np.isfinite(band).all():
         ax.axhspan(*band, color="0.85", linewidth=0, label="noise ceiling", zorder=0)
 
 
