@@ -5,7 +5,8 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from dynamics.metrics import banded_ridge, gram, nested_ridge, stratified_folds, variance_partition
-from dynamics.metrics.banded import refit_banded, refit_partition, simplex
+from dynamics.metrics.banded import refit_banded, simplex
+from dynamics.metrics.partition import refit_partition
 
 
 def example(n=80, v=3):

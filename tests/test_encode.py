@@ -17,6 +17,7 @@ PEPINO = {
 def test_pepino_protocol_gives_the_published_code_s_numbers(data_root, features):
     sounds = natsound.load(data_root)
     result = encode(getattr(sounds, features), sounds.R, protocol="pepino", folds=sounds.folds)
+    # The numbers are known to three decimals.
     np.testing.assert_allclose(result["r2"], PEPINO[features], atol=6e-4)
 
 
@@ -49,6 +50,18 @@ def test_repetitions_are_averaged():
     repeated = Y[..., None] + noise - noise.mean(2, keepdims=True)
     a, b = encode(X, Y), encode(X, repeated)
     np.testing.assert_allclose(a["r"], b["r"], atol=1e-9)
+
+
+def test_groups_of_stimuli_never_straddle_and_categories_are_spread():
+    X, Y = example()
+    groups, categories = np.arange(60) // 3, np.repeat(["a", "b"], 30)
+    found = encode(X, Y, groups=groups, categories=categories)
+    assert (found["folds"].reshape(20, 3) == found["folds"][::3, None]).all()
+    np.testing.assert_array_equal(np.bincount(found["folds"][:30]), [6] * 5)
+    with pytest.raises(ValueError, match="4 groups cannot be split into 5 folds"):
+        encode(X, Y, groups=np.arange(60) // 15)
+    with pytest.raises(ValueError, match="categories has 59 entries for 60 stimuli"):
+        encode(X, Y, categories=categories[1:])
 
 
 def test_same_seed_same_numbers_and_torch_in_torch_out():

@@ -41,6 +41,14 @@ def test_neighbour_tables():
     assert table[0, 1] == mutual_knn_gram(K[0], K[1], k=3)
 
 
+def test_where_all_stimuli_are_alike_none_is_nearer():
+    X = np.random.default_rng(0).normal(size=(20, 5))
+    for flat in (np.zeros((20, 3)), np.full((20, 700), 0.1)):
+        assert np.isnan(mutual_knn(X, flat)) and np.isnan(mutual_knn(flat, X))
+    # A great offset is not the same as no difference.
+    assert mutual_knn(X + 1e4, X + 1e4) == 1
+
+
 def test_too_many_neighbours_is_one_sentence():
     with pytest.raises(ValueError, match="between 1 and 9"):
         mutual_knn(np.ones((10, 2)), np.ones((10, 2)), k=10)

@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from dynamics.metrics import encode_timeresolved, nested_ridge_features, resample_time
-from dynamics.metrics.timeresolved import delay
+from dynamics.metrics.delays import delay
 
 RATE = 20.0
 

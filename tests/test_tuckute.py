@@ -18,6 +18,7 @@ PUBLISHED = {
 def test_gives_the_published_code_s_numbers(data_root, features):
     sounds = natsound.load(data_root, order="number")
     result = encode(getattr(sounds, features), sounds.R, protocol="tuckute")
+    # Medians over ten splits; ties of tiny alphas within rounding move single ones by .001.
     np.testing.assert_allclose(result["r2"], PUBLISHED[features], atol=2e-3)
 
 

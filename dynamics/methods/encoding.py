@@ -12,9 +12,10 @@ import numpy as np
 from dynamics import metrics
 from dynamics.methods.variables import Variables, first_halves
 from dynamics.metrics import refit
-from dynamics.metrics.banded import refit_banded, refit_partition
+from dynamics.metrics.banded import refit_banded
 from dynamics.metrics.missing import by_pattern, orders_within, places
 from dynamics.metrics.null import columns_null
+from dynamics.metrics.partition import refit_partition
 from dynamics.targets import Target
 
 Layers = Mapping[str, np.ndarray]
@@ -32,6 +33,7 @@ _RIDGE = {
     "r": ("best_score", ("neuroid",)),
     "r2": ("best_r2", ("neuroid",)),
     "layer": ("best_layer", ("split", "neuroid")),
+    "alpha_edge": ("alpha_edge", ()),
 }
 
 
@@ -63,7 +65,8 @@ def ridge(
     Returns
     -------
     Variables
-        `score`, `r2` (layer, neuroid), `fold_score`, `best_score`, `best_r2`, `best_layer`.
+        `score`, `r2` (layer, neuroid), `fold_score`, `best_score`, `best_r2`, `best_layer`,
+        `alpha_edge` ().
 
     Raises
     ------
@@ -274,6 +277,7 @@ def _with_gaps(
 ) -> Variables:
     """Score every neuroid on the stimuli that it has, on the same halves and shuffles."""
     dims: dict[str, tuple[str, ...]] = {}
+    edges: list[tuple[int, float]] = []
 
     def fit(rows: np.ndarray, members: np.ndarray) -> dict[str, np.ndarray]:
         part = replace(
@@ -290,11 +294,14 @@ def _with_gaps(
             halves=None if halves is None else np.where(halves < 0, -1, place[halves]),
             orders=None if orders is None else orders_within(orders, rows),
         )
+        edges.append((len(members), float(found.pop("alpha_edge")[1])))
         dims.update({name: axes for name, (axes, _) in found.items()})
         return {name: values for name, (_, values) in found.items()}
 
     found = by_pattern(fit, target.response, target.folds)
-    return {name: (dims[name], value.numpy()) for name, value in found.items()}
+    counts, parts = zip(*edges)
+    edge: Variables = {"alpha_edge": ((), np.average(parts, weights=counts))}
+    return edge | {name: (dims[name], value.numpy()) for name, value in found.items()}
 
 
 def _with_shuffles(

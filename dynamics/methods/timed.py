@@ -52,7 +52,8 @@ def encode_timeresolved(
         `score` (layer, neuroid): window chosen in the training folds; `best_score` (neuroid) with
         `best_layer` and `best_window` (split, neuroid); `window_score` (layer, window, neuroid);
         `time_score` (time, neuroid); `latency_score` (layer, latency, neuroid) and
-        `best_latency` (layer, neuroid) in seconds; `temporal_score` (), of the mean over neuroids.
+        `best_latency` (layer, neuroid) in seconds; `temporal_score` (), of the mean over neuroids;
+        `alpha_edge` ().
 
     Raises
     ------
@@ -87,6 +88,7 @@ def encode_timeresolved(
         "latency_score": (("layer", "latency", "neuroid"), latency_r),
         "best_latency": (("layer", "neuroid"), _best(latency_r, found["latencies"])),
         "temporal_score": ((), np.asarray(order)),
+        "alpha_edge": ((), np.asarray(found["alpha_edge"])),
     }
     if "resample_r" in found:
         values["resample_score"] = (("layer", "resample", "neuroid"), found["resample_r"])

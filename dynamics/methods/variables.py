@@ -49,6 +49,7 @@ ATTRS: dict[str, dict[str, Any]] = {
     "best_window": _about("index of the delay window chosen in the training folds"),
     "window_score": _about("correlation of the prediction from each window of delays"),
     "temporal_score": _about("correlation over layers of depth with the delay that predicts best"),
+    "alpha_edge": _about("part of the penalties chosen at an edge of those that were tried"),
     "similarity": _about("similarity of a layer at two steps"),
     "layer_similarity": _about("similarity of two layers at one step"),
 }

@@ -1,10 +1,15 @@
-"""Measures of how alike a representation and the brain are: arrays in, arrays out."""
+"""Measures of how alike a representation and the brain are: arrays in, arrays out.
+
+Arrays are NumPy's or torch's, on any device; results are of the same kind on the same device, in
+double precision (choices and folds are whole numbers, names of layers a NumPy array). A measure of
+two whole spaces is a float.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from dynamics.metrics.banded import banded_ridge, variance_partition
+from dynamics.metrics.banded import banded_ridge
 from dynamics.metrics.cca import pwcca, svcca
 from dynamics.metrics.ceilings import noise_ceiling, rdm_noise_ceiling
 from dynamics.metrics.cka import cka, cka_gram
@@ -14,6 +19,7 @@ from dynamics.metrics.composite import (
     spatial_score,
     temporal_score,
 )
+from dynamics.metrics.delays import resample_time
 from dynamics.metrics.encode import PROTOCOLS, encode
 from dynamics.metrics.folds import merge_small, stratified_folds
 from dynamics.metrics.geometry import (
@@ -33,12 +39,13 @@ from dynamics.metrics.null import (
     ridge_null,
 )
 from dynamics.metrics.pairwise import PAIRWISE, similarities
+from dynamics.metrics.partition import variance_partition
 from dynamics.metrics.procrustes import procrustes, procrustes_gram
 from dynamics.metrics.rdm import DISTANCES, geotopological, rdm, rdms_by
 from dynamics.metrics.resample import bootstrap_counts, resampled_rsa
 from dynamics.metrics.ridge import default_alphas, nested_ridge, nested_ridge_features
 from dynamics.metrics.rsa import COMPARISONS, compare_rdms, rsa
-from dynamics.metrics.timeresolved import encode_timeresolved, resample_time
+from dynamics.metrics.timeresolved import encode_timeresolved
 
 METRICS: dict[str, Callable] = {
     "ridge": encode,

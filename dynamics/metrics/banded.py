@@ -1,4 +1,4 @@
-"""Several layers at once: banded ridge with one penalty a layer, and variance partitioning."""
+"""Several layers at once: banded ridge, one penalty a layer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ import numpy as np
 import torch
 
 from dynamics.metrics.folds import check_folds
-from dynamics.metrics.gram import Array, as_tensor, centre, like, responses, same_rows
-from dynamics.metrics.nested import clipped_square, nested_layers, pooled_r, standardise
-from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas, default_alphas
+from dynamics.metrics.gram import (
+    Array,
+    as_tensor,
+    centre,
+    gram_matrices,
+    like,
+    responses,
+    same_rows,
+)
+from dynamics.metrics.nested import clipped_square, pooled_r, standardise
+from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas
 from dynamics.metrics.search import Responses, best_alphas
-from dynamics.metrics.splits import Factor, Splits, centred_split
+from dynamics.metrics.splits import Splits, centred_split
 from dynamics.metrics.threads import side_by_side
 
 
@@ -56,12 +64,14 @@ def banded_ridge(
         (layers, v): with d_i the part of the prediction that comes from layer i, less the training
         mean, and d their sum, sum d_i (2 y - d) / sum y^2 for y centred (the product measure in
         the form of himalaya's `r2_score_split`). The shares add up to the part of variance
-        explained, 1 - sum (y - d)^2 / sum y^2; a share may be negative.
+        explained, 1 - sum (y - d)^2 / sum y^2; a share may be negative. A constant neuroid has
+        NaN scores and shares.
 
     Raises
     ------
     ValueError
-        If shapes do not fit or an alpha is not positive.
+        If shapes do not fit, a value is not finite, a layer does not vary, an alpha is not
+        positive, or there are fewer than 3 folds or too few candidates.
     """
     unit = _unit(K, Y)
     weights = torch.as_tensor(simplex(len(unit), candidates, seed=seed), device=unit.device)
@@ -71,7 +81,7 @@ def banded_ridge(
     out = found._asdict()
     out["weights"], out["candidates"] = weights[out.pop("choice")], weights
     out["r2"] = clipped_square(found.r)
-    return {name: like(value, K) for name, value in out.items()}
+    return {name: like(value, K, Y) for name, value in out.items()}
 
 
 def refit_banded(
@@ -116,13 +126,13 @@ def refit_banded(
     grid = check_alphas(RELATIVE_ALPHAS if alphas is None else alphas, unit[:1])[0]
     y, again = responses(Y).to(unit.device), []
     fold = check_folds(folds, len(y))
-    for some in _resamples(rows, len(y)):
+    for some in kept_rows(rows, len(y)):
         index = torch.as_tensor(some, device=unit.device)
         part = unit[:, index][:, :, index]
         again.append(_search(part, y[index], fold[some], different, grid, choice))
     out = {"r": torch.stack([each.r for each in again])}
     out["layer_share"] = torch.stack([each.layer_share for each in again], 1)
-    return {name: like(value, K) for name, value in out.items()}
+    return {name: like(value, K, Y) for name, value in out.items()}
 
 
 def simplex(layers: int, candidates: int, *, seed: int = 0) -> np.ndarray:
@@ -157,90 +167,22 @@ def simplex(layers: int, candidates: int, *, seed: int = 0) -> np.ndarray:
     return np.concatenate([np.eye(layers), np.full((1, layers), 1 / layers), sparse, even])
 
 
-def variance_partition(
-    K: Array, L: Array, Y: Array, folds: Array, *, candidates: int = 30, seed: int = 0
-) -> dict[str, Array]:
-    """Divide what two representations explain into unique and shared parts.
-
-    With r^2 of K alone, of L alone and of both (banded ridge): unique to K = both - L, unique to
-    L = both - K, shared = K + L - both. Cross-validated parts may be slightly negative.
-
-    Parameters
-    ----------
-    K, L : arrays of shape (n, n)
-        Gram matrices, of a layer and of a baseline for instance.
-    Y : array of shape (n, v)
-        Responses.
-    folds : array of shape (n,)
-        Outer fold of each stimulus.
-    candidates, seed : int
-        Of the banded ridge.
-
-    Returns
-    -------
-    dict of arrays
-        (v,): ``both``, ``first``, ``second`` (r^2), ``unique_first``, ``unique_second``,
-        ``shared``. ``weights`` (folds, v, 2) of the banded ridge.
-
-    Raises
-    ------
-    ValueError
-        As for `banded_ridge`.
-    """
-    stack, grid = _pair(K, L)
-    banded = banded_ridge(stack, Y, folds, candidates=candidates, seed=seed)
-    alone = nested_layers([(matrix, Factor.of) for matrix in stack], Y, folds, grid)
-    both, (first, second) = banded["r2"], clipped_square(alone["layer_r"])
-    out = {"both": both, "first": first, "second": second, "weights": banded["weights"]}
-    out |= {"unique_first": both - second, "unique_second": both - first}
-    out["shared"] = first + second - both
-    return {name: like(value, K, L) for name, value in out.items()}
-
-
-def refit_partition(
-    K: Array, L: Array, Y: Array, folds: Array, weights: Array, rows: Array | Sequence[Array]
-) -> Array:
-    """Compute ``unique_first`` of `variance_partition` again on every resample of the stimuli.
-
-    Parameters
-    ----------
-    K, L, Y, folds
-        As for `variance_partition`, of all stimuli.
-    weights : array of shape (folds, v, 2)
-        From `variance_partition`.
-    rows : array of shape (resamples, kept) or sequence of arrays
-        As for `refit_banded`, which also says what is fitted anew.
-
-    Returns
-    -------
-    array of shape (resamples, v)
-        r^2 of both less that of L.
-
-    Raises
-    ------
-    ValueError
-        As for `refit_banded`.
-    """
-    stack, grid = _pair(K, L)
-    both = clipped_square(as_tensor(refit_banded(stack, Y, folds, weights, rows)["r"]))
-    y, fold, r = responses(Y).to(stack.device), check_folds(folds, len(stack[0])), []
-    for some in _resamples(rows, len(y)):
-        index = torch.as_tensor(some, device=stack.device)
-        source = (stack[1][index][:, index], Factor.of)
-        r.append(nested_layers([source], y[index], fold[some], grid[1:])["layer_r"][0])
-    return like(both - clipped_square(torch.stack(r)), K, L)
-
-
-def _pair(K: Array, L: Array) -> tuple[torch.Tensor, torch.Tensor]:
-    """Stack two Gram matrices, and the default penalties of each alone."""
-    same_rows(K, L, names=("K", "L"))
-    stack = torch.stack([as_tensor(K), as_tensor(L).to(as_tensor(K).device)])
-    return stack, as_tensor(default_alphas(stack))
+def kept_rows(rows: Array | Sequence[Array], n: int) -> Iterator[np.ndarray]:
+    """Row numbers of each resample of n stimuli, checked, without the -1 that fill up."""
+    for each in rows:
+        some = np.asarray(each)
+        some = some[some >= 0]
+        if len(some) == 0 or some.max() >= n:
+            raise ValueError(
+                f"a resample names row {some.max(initial=-1)} of {n}: make resamples for these "
+                "stimuli"
+            )
+        yield some
 
 
 def _unit(K: Array, Y: Array) -> torch.Tensor:
     """Centred Gram matrices (layers, n, n) of unit variance."""
-    gram = as_tensor(centre(K))
+    gram = as_tensor(centre(gram_matrices(K)))
     same_rows(gram[0], Y, names=("K", "Y"))
     variance = torch.diagonal(gram, dim1=-2, dim2=-1).mean(-1)
     if not (variance > 0).all():
@@ -329,15 +271,3 @@ def _shares(
         rest = 2 * y[test] - torch.stack(parts).sum(0)
         explained += torch.stack([(part * rest).sum(0) for part in parts])
     return explained / y.square().sum(0)
-
-
-def _resamples(rows: Array | Sequence[Array], n: int) -> Iterator[np.ndarray]:
-    for each in rows:
-        some = np.asarray(each)
-        some = some[some >= 0]
-        if len(some) == 0 or some.max() >= n:
-            raise ValueError(
-                f"a resample names row {some.max(initial=-1)} of {n}: make resamples for these "
-                "stimuli"
-            )
-        yield some

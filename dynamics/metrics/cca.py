@@ -41,13 +41,16 @@ def svcca(
     Returns
     -------
     float
-        At most 1.
+        At most 1. A single constant feature or neuroid adds nothing.
 
     Raises
     ------
+    TypeError
+        If an array holds integers or booleans.
     ValueError
-        If rows do not match, a value is not finite, a representation is constant, or the kept
-        components of both together outnumber n - 1 and no folds are given.
+        If rows do not match, a value is not finite, a representation is constant, the variance or
+        rank is none, the kept components of both together outnumber n - 1 and no folds are given,
+        or a fold has fewer than 3 stimuli.
     """
     return _canonical(X, Y, variance, rank, folds, weighted=False)
 
@@ -79,11 +82,11 @@ def pwcca(
     Returns
     -------
     float
-        At most 1.
+        At most 1. A single constant feature or neuroid adds nothing.
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As for `svcca`.
     """
     return _canonical(X, Y, variance, rank, folds, weighted=True)
@@ -127,11 +130,17 @@ def components_by_fold(
     Raises
     ------
     ValueError
-        If a value is not finite or the representation is constant.
+        If a value is not finite, the representation is constant, the variance or rank is none, or
+        a fold has fewer than 3 stimuli.
     """
     x = activations(X)
-    _check_variance(variance)
+    _check_kept(variance, rank)
     numbers = torch.as_tensor(check_folds(folds, len(x)), device=x.device)
+    if (few := int(numbers.bincount().min())) < 3:
+        raise ValueError(
+            f"a fold has {few} stimuli, which correlate perfectly whatever the data: use fewer "
+            "folds, of at least 3 stimuli"
+        )
     return [
         _components(x, (numbers != f).nonzero().ravel(), (numbers == f).nonzero().ravel(),
                     variance, rank, "X")
@@ -152,7 +161,7 @@ def _canonical(X, Y, variance, rank, folds, weighted: bool) -> float:
     same_rows(X, Y)
     x, y = activations(X), activations(Y, name="Y")
     n = len(x)
-    _check_variance(variance)
+    _check_kept(variance, rank)
     if folds is not None:
         sides = [components_by_fold(z, folds, variance=variance, rank=rank) for z in (x, y)]
         return compare_components(*sides, weighted=weighted)
@@ -168,9 +177,11 @@ def _canonical(X, Y, variance, rank, folds, weighted: bool) -> float:
     return float((weights * correlations).sum() / weights.sum())
 
 
-def _check_variance(variance: float) -> None:
+def _check_kept(variance: float, rank: int | None) -> None:
     if not 0 < variance <= 1:
         raise ValueError(f"variance is {variance}: give a fraction between 0 and 1")
+    if rank is not None and rank < 1:
+        raise ValueError(f"rank is {rank}: give at least 1 component")
 
 
 def _correlate(first: Side, second: Side, weighted: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -192,6 +203,6 @@ def _components(z, train, test, variance, rank, name) -> Side:
         raise ValueError(f"{name} does not vary over stimuli: it has no canonical correlations")
     share = power.cumsum(0) / power.sum()
     kept = min(int((share < variance - 1e-12).sum()) + 1, int((s > s[0] * 1e-12).sum()))
-    kept = min(kept, rank or kept)
+    kept = kept if rank is None else min(kept, rank)
     loadings = s[:kept, None] * Vt[:kept]
     return Side(U[:, :kept], (z[test] - mean) @ Vt[:kept].T / s[:kept], loadings)

@@ -7,7 +7,7 @@ from itertools import combinations
 import torch
 
 from dynamics.metrics.gram import Array, as_tensor, like, responses
-from dynamics.metrics.rdm import upper
+from dynamics.metrics.rdm import upper_entries
 from dynamics.metrics.rsa import COMPARISONS, POOLINGS
 from dynamics.metrics.splits import pearson
 
@@ -16,8 +16,9 @@ def noise_ceiling(Y: Array) -> dict[str, Array]:
     """Reliability of each neuroid from repetitions.
 
     The correlation over stimuli between two repetitions, averaged over all pairs, stepped up to
-    the average of R repetitions by Spearman-Brown: R r / (1 + (R - 1) r). The ceiling of a
-    correlation between the averaged responses and any model is its square root.
+    the average of R repetitions: R r / (1 + (R - 1) r) (Spearman 1910, Brown 1910, both in Br J
+    Psychol 3). The ceiling of a correlation between the averaged responses and any model is its
+    square root.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def noise_ceiling(Y: Array) -> dict[str, Array]:
     Raises
     ------
     ValueError
-        If there are no repetitions, or a value is not finite.
+        If there are no repetitions, fewer than 3 stimuli, or a value that is not finite.
     """
     target = responses(Y)
     if target.ndim != 3 or target.shape[2] < 2:
@@ -42,6 +43,8 @@ def noise_ceiling(Y: Array) -> dict[str, Array]:
             f"a noise ceiling needs repetitions but Y has shape {tuple(target.shape)}: give "
             "(stimuli, neuroids, repetitions) with at least 2 repetitions"
         )
+    if len(target) < 3:
+        raise ValueError(f"{len(target)} stimuli have no noise ceiling: give at least 3")
     R = target.shape[2]
     pairs = torch.stack(
         [constant_is_nan(target[:, :, a], target[:, :, b]) for a, b in combinations(range(R), 2)]
@@ -76,7 +79,7 @@ def rdm_noise_ceiling(D: Array, *, compare: str = "spearman") -> dict[str, Array
     Raises
     ------
     ValueError
-        If there is one subject only, or the comparison is unknown.
+        If there is one subject only, the comparison is unknown or a distance is not finite.
     """
     if compare not in COMPARISONS:
         raise ValueError(f"there is no comparison {compare!r}: use one of {', '.join(COMPARISONS)}")
@@ -85,7 +88,7 @@ def rdm_noise_ceiling(D: Array, *, compare: str = "spearman") -> dict[str, Array
             f"a noise ceiling over subjects needs at least 2 RDMs but got shape {tuple(D.shape)}: "
             "give (subjects, stimuli, stimuli)"
         )
-    own = as_tensor(upper(D))
+    own = as_tensor(upper_entries(D))
     pooled = POOLINGS[compare](own)
     function, total = COMPARISONS[compare], pooled.sum(0)
     high = function(total[None] / len(own), own)[0]

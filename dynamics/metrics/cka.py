@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dynamics.metrics.gram import Array, as_tensor, centre, gram, like, same_rows
+from dynamics.metrics.gram import Array, as_tensor, centre, gram, gram_matrices, like, same_rows
 
 
 def cka(X: Array, Y: Array, *, debiased: bool = True) -> float:
@@ -17,15 +17,19 @@ def cka(X: Array, Y: Array, *, debiased: bool = True) -> float:
     debiased : bool
         With the unbiased estimator of HSIC (Song et al. 2012, JMLR 13:1393): 0 on average for
         independent data, may be negative, never clipped. The biased form (Kornblith et al. 2019,
-        arXiv:1905.00414) is far above 0 for independent data once features outnumber stimuli.
+        arXiv:1905.00414) is far above 0 for independent data once features outnumber stimuli:
+        .17 for 768 against 6 of them and 165 stimuli, .84 against 1,000.
 
     Returns
     -------
     float
-        At most 1; NaN if one of the two does not vary over stimuli.
+        At most 1; NaN if one of the two does not vary over stimuli. A single constant feature or
+        neuroid adds nothing.
 
     Raises
     ------
+    TypeError
+        If an array holds integers or booleans.
     ValueError
         If rows do not match, a value is not finite, or there are fewer than 4 stimuli.
     """
@@ -53,7 +57,7 @@ def cka_gram(K: Array, L: Array | None = None, *, debiased: bool = True) -> floa
     Raises
     ------
     ValueError
-        If the matrices differ in size or have fewer than 4 stimuli.
+        If the matrices differ in size, have fewer than 4 stimuli or a value that is not finite.
     """
     second = K if L is None else L
     x, y = (cka_features(matrix, debiased=debiased) for matrix in (K, second))
@@ -82,7 +86,7 @@ def cka_features(K: Array, *, debiased: bool = True) -> Array:
     array of shape (..., n * n)
         Unit vectors; NaN for a matrix of a constant representation.
     """
-    centred = as_tensor(centre(K))
+    centred = as_tensor(centre(gram_matrices(K)))
     n = centred.shape[-1]
     if n < 4:
         raise ValueError(f"CKA of {n} stimuli is not defined: give at least 4")

@@ -39,6 +39,9 @@ def encode(
 ) -> dict[str, Array]:
     """Predict every neuroid from one layer or several by ridge regression.
 
+    A constant neuroid has NaN scores (0 by the rules of ``"pepino"`` and ``"tuckute"``), a constant
+    feature adds nothing, and a prediction that is constant scores 0.
+
     Parameters
     ----------
     layers : array of shape (n, p) or mapping of names to such arrays
@@ -82,7 +85,8 @@ def encode(
         If activations are integers or booleans.
     ValueError
         If the protocol is unknown, rows do not match, a value is not finite, an alpha is not
-        positive, or the folds cannot be made.
+        positive, or the folds cannot be made: with fewer stimuli (or groups) than folds, a
+        category with fewer members than folds, or fewer than 3 folds.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"there is no protocol {protocol!r}: use one of {', '.join(PROTOCOLS)}")
@@ -130,7 +134,7 @@ def _masked(protocol: Callable, layers, Y, make, alphas, seed) -> dict:
     out = by_pattern(fit, Y, folds)
     counts, values = zip(*edges)
     out["alpha_edge"] = Y.new_tensor(np.average(values, weights=counts))
-    return out if folds is None else out | {"folds": torch.as_tensor(folds)}
+    return out if folds is None else out | {"folds": torch.as_tensor(folds, device=Y.device)}
 
 
 def _default(layers, Y, make, alphas, seed) -> dict:
@@ -144,13 +148,13 @@ def _default(layers, Y, make, alphas, seed) -> dict:
         result["ceiling"] = noise["ceiling"]
         result["r2_corrected"] = result["r2"] / usable
         result["layer_r2_corrected"] = result["layer_r2"] / usable
-    return result | {"folds": torch.as_tensor(folds)}
+    return result | {"folds": torch.as_tensor(folds, device=Y.device)}
 
 
 def _pepino(layers, Y, make, alphas, seed) -> dict:
     folds = make()
     result = pepino_ridge(grams(layers)[1], Y.mean(2) if Y.ndim == 3 else Y, folds, alphas)
-    return result | {"folds": torch.as_tensor(folds)}
+    return result | {"folds": torch.as_tensor(folds, device=Y.device)}
 
 
 def _tuckute(layers, Y, make, alphas, seed) -> dict:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from dynamics.metrics.gram import Array, activations, as_tensor, centre, gram, like, same_rows
+from dynamics.metrics.gram import (
+    Array,
+    activations,
+    as_tensor,
+    centre,
+    gram,
+    gram_matrices,
+    like,
+    same_rows,
+)
 
 
 def mutual_knn(X: Array, Y: Array, *, k: int = 10) -> float:
@@ -23,12 +32,15 @@ def mutual_knn(X: Array, Y: Array, *, k: int = 10) -> float:
     Returns
     -------
     float
-        0 to 1.
+        0 to 1; NaN if all stimuli are alike in one of the two, so that none is nearer. A constant
+        neuroid counts in the cosine like any other.
 
     Raises
     ------
+    TypeError
+        If an array holds integers or booleans.
     ValueError
-        If rows do not match, a value is not finite, or k does not fit.
+        If rows do not match, a value is not finite, or k does not fit the number of stimuli.
     """
     same_rows(X, Y)
     x, y = activations(X), activations(Y, name="Y")
@@ -52,6 +64,11 @@ def mutual_knn_gram(K: Array, L: Array | None = None, *, k: int = 10) -> float |
     -------
     float, or array of shape (a, b)
         Shared fraction of neighbours.
+
+    Raises
+    ------
+    ValueError
+        If the matrices differ in size, a value is not finite, or k does not fit.
     """
     other = K if L is None else L
     if K.shape[-1] != other.shape[-1]:
@@ -66,6 +83,8 @@ def mutual_knn_gram(K: Array, L: Array | None = None, *, k: int = 10) -> float |
 def effective_dimensionality(X: Array) -> float:
     """Participation ratio of the covariance spectrum, (sum lambda)^2 / sum lambda^2.
 
+    Gao et al. 2017 (bioRxiv, 10.1101/214262).
+
     Parameters
     ----------
     X : array of shape (n, p)
@@ -74,22 +93,33 @@ def effective_dimensionality(X: Array) -> float:
     Returns
     -------
     float
-        Between 1 and min(n - 1, p); NaN if X does not vary over stimuli.
+        Between 1 and min(n - 1, p); NaN if X does not vary over stimuli, or there is one only. A
+        constant feature adds nothing.
+
+    Raises
+    ------
+    TypeError
+        If X holds integers or booleans.
+    ValueError
+        If a value is not finite.
     """
     return float(as_tensor(effective_dimensionality_gram(gram(X))))
 
 
 def effective_dimensionality_gram(K: Array) -> Array:
     """Participation ratio from Gram matrices (..., n, n) to (...)."""
-    centred = as_tensor(centre(K))
+    centred = as_tensor(centre(gram_matrices(K)))
     total = torch.diagonal(centred, dim1=-2, dim2=-1).sum(-1)
     squares = centred.square().sum((-2, -1))
     return like(torch.where(total > 0, total.square() / squares, torch.nan), K)
 
 
 def neighbours(K: Array, k: int) -> torch.Tensor:
-    """Mark the k nearest neighbours by cosine with 1, as (matrices, n * n)."""
-    matrix = as_tensor(K)
+    """Mark the k nearest neighbours by cosine with 1, as (matrices, n * n).
+
+    All NaN where all stimuli are alike (to rounding), so that none is nearer than another.
+    """
+    matrix = gram_matrices(K)
     n = matrix.shape[-1]
     if not 1 <= k < n:
         raise ValueError(f"{k} neighbours among {n} stimuli: use k between 1 and {n - 1}")
@@ -98,4 +128,7 @@ def neighbours(K: Array, k: int) -> torch.Tensor:
     cosine = matrix / (length[:, :, None] * length[:, None, :])
     cosine = cosine - 4 * torch.eye(n, dtype=cosine.dtype, device=cosine.device)
     nearest = cosine.topk(k, dim=-1).indices
-    return torch.zeros_like(cosine).scatter_(-1, nearest, 1.0).flatten(1)
+    marks = torch.zeros_like(cosine).scatter_(-1, nearest, 1.0).flatten(1)
+    low, high = matrix.flatten(1).aminmax(dim=1)
+    alike = high - low <= 1e-13 * torch.maximum(low.abs(), high.abs())
+    return torch.where(alike[:, None], torch.nan, marks)

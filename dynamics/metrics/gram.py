@@ -104,25 +104,47 @@ def check_layers(layers: Array | Mapping[str, Array]) -> dict[str, Array]:
     return named
 
 
-def activations(X: Array, *, name: str = "X") -> torch.Tensor:
-    """Check one layer's activations and return them as a double-precision tensor (n, p)."""
+def activations(X: Array, *, name: str = "X", repeated: bool = False) -> torch.Tensor:
+    """Check one layer's activations and return them as a double-precision tensor (n, p).
+
+    With `repeated` an array of (n, p, repetitions) is as good.
+    """
     tensor = X if isinstance(X, torch.Tensor) else torch.as_tensor(np.asarray(X))
     if not tensor.is_floating_point():
         raise TypeError(
             f"{name} holds {str(tensor.dtype).removeprefix('torch.')} values, not activations: "
             "convert it to floats if that is what you mean"
         )
-    if tensor.ndim != 2:
+    if tensor.ndim != 2 and not (repeated and tensor.ndim == 3):
+        more = " or (stimuli, features, repetitions)" if repeated else ""
         raise ValueError(
-            f"{name} has shape {tuple(tensor.shape)}: give an array of (stimuli, features)"
+            f"{name} has shape {tuple(tensor.shape)}: give an array of (stimuli, features){more}"
         )
     tensor = tensor.double()
     finite = torch.isfinite(tensor)
     if not finite.all():
-        row, column = (~finite).nonzero()[0].tolist()
+        row, column = (~finite).nonzero()[0, :2].tolist()
         raise ValueError(
             f"{name} has {int((~finite).sum())} values that are not finite, the first at stimulus "
             f"{row}, feature {column}: leave out the stimuli or features concerned"
+        )
+    return tensor
+
+
+def gram_matrices(K: Array, *, name: str = "K") -> torch.Tensor:
+    """Check Gram matrices (..., n, n) and return them as a double-precision tensor."""
+    tensor = as_tensor(K)
+    if tensor.ndim < 2 or tensor.shape[-1] != tensor.shape[-2]:
+        raise ValueError(
+            f"{name} has shape {tuple(tensor.shape)}: give Gram matrices of ([layers, ]stimuli, "
+            "stimuli)"
+        )
+    finite = torch.isfinite(tensor)
+    if not finite.all():
+        row, column = (~finite).nonzero()[0, -2:].tolist()
+        raise ValueError(
+            f"{name} has values that are not finite, the first at stimuli {row} and {column}: "
+            "leave out the stimuli or layers concerned"
         )
     return tensor
 

@@ -7,7 +7,8 @@ from itertools import combinations_with_replacement
 import torch
 
 from dynamics.metrics.folds import check_folds
-from dynamics.metrics.gram import Array, as_tensor, like
+from dynamics.metrics.gram import Array, as_tensor, like, same_rows
+from dynamics.metrics.rdm import upper_entries
 from dynamics.metrics.rsa import COMPARISONS
 
 
@@ -49,21 +50,24 @@ def rsa_choose_layer(
     Raises
     ------
     ValueError
-        If the choice or comparison is unknown, or there are too few folds.
+        If the choice or comparison is unknown, the RDMs differ in size, a distance is not finite,
+        or there are too few folds.
     """
     if choice not in ("disjoint", "pepino"):
         raise ValueError(f"there is no layer choice {choice!r}: use one of disjoint, pepino")
     if compare not in COMPARISONS:
         raise ValueError(f"there is no comparison {compare!r}: use one of {', '.join(COMPARISONS)}")
-    layers, stack = as_tensor(D), as_tensor(E).reshape(-1, *E.shape[-2:])
+    candidates = as_tensor(upper_entries(D))
+    stack = as_tensor(E).to(candidates.device).reshape(-1, *E.shape[-2:])
+    same_rows(D[0], stack[0], names=("an RDM of D", "E"))
+    truth = as_tensor(upper_entries(stack))
     n = stack.shape[-1]
-    fold = torch.as_tensor(check_folds(folds, n), device=layers.device)
+    fold = torch.as_tensor(check_folds(folds, n), device=candidates.device)
     n_folds = int(fold.max()) + 1
     if n_folds < 3:
         raise ValueError(f"{n_folds} folds leave none to choose a layer on: give at least 3")
-    i, j = torch.triu_indices(n, n, 1, device=layers.device)
+    i, j = torch.triu_indices(n, n, 1, device=candidates.device)
     a, b = fold[i], fold[j]
-    candidates, truth = layers[:, i, j], stack[:, i, j]
     layer = torch.full_like(truth, -1, dtype=torch.int64)
     for f, g in combinations_with_replacement(range(n_folds), 2):
         if choice == "pepino":
@@ -86,4 +90,4 @@ def rsa_choose_layer(
         out["layer"][:, rows, columns] = layer
     if E.ndim == 2:
         out = {name: value[0] for name, value in out.items()}
-    return {name: like(value, D) for name, value in out.items()}
+    return {name: like(value, D, E) for name, value in out.items()}

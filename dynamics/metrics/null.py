@@ -16,7 +16,7 @@ from dynamics.metrics.cka import cka_features, cka_gram
 from dynamics.metrics.geometry import mutual_knn_gram, neighbours
 from dynamics.metrics.gram import Array, as_tensor, like, same_rows
 from dynamics.metrics.procrustes import KINDS, procrustes_gram, square_roots
-from dynamics.metrics.rdm import upper
+from dynamics.metrics.rdm import upper_entries
 from dynamics.metrics.ridge import nested_ridge
 from dynamics.metrics.rsa import COMPARISONS, ranks
 
@@ -83,6 +83,11 @@ def ridge_null(
     -------
     dict of arrays
         ``r``, ``r2`` (shuffles, v) and ``layer_r``, ``layer_r2`` (shuffles, layers, v).
+
+    Raises
+    ------
+    ValueError
+        As for `nested_ridge`.
     """
     names = ("r", "r2", "layer_r", "layer_r2")
     found = columns_null(
@@ -161,6 +166,11 @@ def gram_null(metric: Callable, K: Array, L: Array, orders: Array, **arguments: 
     -------
     array of shape (shuffles, k)
         Scores.
+
+    Raises
+    ------
+    ValueError
+        If the matrices differ in size, and as for the metric.
     """
     same_rows(K[0], L, names=("K", "L"))
     if metric is procrustes_gram:
@@ -201,17 +211,17 @@ def rdm_null(D: Array, E: Array, orders: Array, *, compare: str = "spearman") ->
     Raises
     ------
     ValueError
-        If the comparison is unknown or the RDMs differ in size.
+        If the comparison is unknown, the RDMs differ in size or a distance is not finite.
     """
     same_rows(D[0], E, names=("D", "E"))
     if compare not in COMPARISONS:
         raise ValueError(f"there is no comparison {compare!r}: use one of {', '.join(COMPARISONS)}")
-    first, target = as_tensor(upper(D)), as_tensor(E)
+    first, second, target = as_tensor(upper_entries(D)), as_tensor(upper_entries(E)), as_tensor(E)
     n = len(target)
     i, j = torch.triu_indices(n, n, 1, device=target.device)
     if compare == "spearman":
         first, compare = ranks(first), "pearson"
-        ranked = torch.zeros_like(target).index_put((i, j), ranks(target[i, j]))
+        ranked = torch.zeros_like(target).index_put((i, j), ranks(second))
         target = ranked + ranked.T
     parts = []
     for some in _blocks(orders, len(i)):
@@ -220,7 +230,7 @@ def rdm_null(D: Array, E: Array, orders: Array, *, compare: str = "spearman") ->
     return like(torch.cat(parts), D, E)
 
 
-def permutation_null(metric: Callable, X: Array, Y: Array, orders: Array) -> np.ndarray:
+def permutation_null(metric: Callable, X: Array, Y: Array, orders: Array) -> Array:
     """Scores metric(X, Y[order]) of any metric on arrays, one shuffle after another.
 
     Parameters
@@ -238,7 +248,7 @@ def permutation_null(metric: Callable, X: Array, Y: Array, orders: Array) -> np.
         Scores.
     """
     same_rows(X, Y)
-    return np.array([np.asarray(metric(X, Y[order])) for order in np.asarray(orders)])
+    return like(torch.stack([as_tensor(metric(X, Y[o])) for o in np.asarray(orders)]), X, Y)
 
 
 def p_value(score: Array, null: Array) -> Array:
@@ -261,7 +271,7 @@ def p_value(score: Array, null: Array) -> Array:
     given = as_tensor(score)
     reached = (as_tensor(null) >= given).sum(0)
     p = (1 + reached).double() / (1 + len(null))
-    return like(torch.where(given.isnan(), torch.nan, p), null)
+    return like(torch.where(given.isnan(), torch.nan, p), score, null)
 
 
 def _procrustes_null(K: Array, L: Array, orders: Array, *, kind: str = "angular") -> torch.Tensor:

@@ -18,7 +18,7 @@ from dynamics.metrics.cka import cka_features
 from dynamics.metrics.geometry import neighbours
 from dynamics.metrics.gram import Array, activations, as_tensor, gram, like
 from dynamics.metrics.procrustes import square_roots
-from dynamics.metrics.rdm import rdm, upper
+from dynamics.metrics.rdm import rdm, upper_entries
 from dynamics.metrics.rsa import POOLINGS
 
 
@@ -80,7 +80,8 @@ def similarities(
         )
     a = [form.prepare(X, **arguments) for X in first]
     b = a if second is None else [form.prepare(X, **arguments) for X in second]
-    return like(form.compare(a, b), *everyone)
+    table = form.compare(a, b)
+    return like(table.to(as_tensor(everyone[0][:0]).device), *everyone)
 
 
 def find(metric: str) -> Form:
@@ -113,10 +114,10 @@ def _rsa(
             f"there is no comparison {compare!r} of steps: use one of spearman, pearson, cosine"
         )
     x = activations(X)
-    entries = x.shape[0] * (x.shape[0] - 1) // 2
     if not (x != x[0]).any():
-        return x.new_full((entries,), torch.nan)
-    pooled = POOLINGS[compare](as_tensor(upper(rdm(x, distance=distance, zscore=zscore))))
+        return x.new_full((len(x) * (len(x) - 1) // 2,), torch.nan)
+    entries = as_tensor(upper_entries(rdm(x, distance=distance, zscore=zscore)))
+    pooled = POOLINGS[compare](entries)
     if compare == "spearman":
         pooled = pooled - pooled.mean()
     length = torch.linalg.vector_norm(pooled)

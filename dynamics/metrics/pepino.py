@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dynamics.metrics.folds import check_folds
-from dynamics.metrics.gram import Array, as_tensor, like, responses, same_rows
+from dynamics.metrics.gram import Array, gram_matrices, like, responses, same_rows
 from dynamics.metrics.nested import clipped_square
 from dynamics.metrics.ridge import check_alphas
 from dynamics.metrics.search import Responses, inner_scores
@@ -46,8 +46,14 @@ def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) 
         (layers, folds, v): the same search with a single layer to choose from. ``fold_r``
         (layers, folds, v). ``alpha_edge``: fraction of joint choices next to a limit of the
         expansion. Constant neuroids score 0.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a value is not finite, an alpha is not positive, or there are fewer
+        than 3 folds.
     """
-    gram, target = as_tensor(K), responses(Y)
+    gram, target = gram_matrices(K), responses(Y)
     same_rows(gram[0], target, names=("K", "Y"))
     fold = check_folds(folds, len(target))
     if fold.max() < 2:
@@ -62,7 +68,7 @@ def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) 
     out["r2"], out["layer_r2"] = clipped_square(out["r"]), clipped_square(out["layer_r"])
     at_limit = (out["alpha"] / 2 < LIMITS[0]) | (out["alpha"] * 2 > LIMITS[1])
     out["alpha_edge"] = at_limit.double().mean()
-    return {name: like(value, K) for name, value in out.items()}
+    return {name: like(value, K, Y) for name, value in out.items()}
 
 
 def _block(

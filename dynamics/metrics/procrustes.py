@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dynamics.metrics.gram import Array, as_tensor, centre, gram, like, same_rows
+from dynamics.metrics.gram import Array, as_tensor, centre, gram, gram_matrices, like, same_rows
 
 KINDS = ("angular", "euclidean")
 
@@ -25,12 +25,16 @@ def procrustes(X: Array, Y: Array, *, kind: str = "angular") -> float:
     Returns
     -------
     float
-        0 to pi / 2, or 0 to sqrt(2); NaN if one of the two does not vary over stimuli.
+        0 to pi / 2, or 0 to sqrt(2); NaN if one of the two does not vary over stimuli. A single
+        constant feature or neuroid adds nothing.
 
     Raises
     ------
+    TypeError
+        If an array holds integers or booleans.
     ValueError
-        If the kind is unknown, rows do not match or a value is not finite.
+        If the kind is unknown, rows do not match, a value is not finite, or there are fewer than 3
+        stimuli, of which any two shapes are the same.
     """
     same_rows(X, Y)
     return float(procrustes_gram(gram(X), gram(Y, name="Y"), kind=kind))
@@ -52,6 +56,11 @@ def procrustes_gram(K: Array, L: Array | None = None, *, kind: str = "angular") 
     -------
     float, or array of shape (k, l)
         Distances.
+
+    Raises
+    ------
+    ValueError
+        As for `procrustes`.
     """
     if kind not in KINDS:
         raise ValueError(f"there is no Procrustes distance {kind!r}: use one of {', '.join(KINDS)}")
@@ -82,7 +91,12 @@ def square_roots(K: Array) -> list[torch.Tensor]:
     Only directions with an eigenvalue above rounding are kept, so that a target with few neuroids
     stays cheap to compare with; a constant representation has rank 0.
     """
-    centred = as_tensor(centre(K))
+    centred = as_tensor(centre(gram_matrices(K)))
+    if centred.shape[-1] < 3:
+        raise ValueError(
+            f"the Procrustes distance of {centred.shape[-1]} stimuli is 0 whatever the data: give "
+            "at least 3"
+        )
     roots = []
     for matrix in centred.reshape(-1, *centred.shape[-2:]):
         spectrum, Q = torch.linalg.eigh(matrix)

@@ -10,8 +10,8 @@ import torch
 from dynamics.metrics.gram import Array, activations, as_tensor, like
 
 
-def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True) -> Array:
-    """Dissimilarity of every pair of stimuli.
+def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True, name: str = "X") -> Array:
+    """Dissimilarity of every pair of stimuli (Kriegeskorte et al. 2008, Front Syst Neurosci 2:4).
 
     Parameters
     ----------
@@ -24,6 +24,9 @@ def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True) -> Arra
         137:188), which is 0 on average for equal stimuli and may be negative.
     zscore : bool
         Scale each column to mean 0 and deviation 1 over stimuli first. Constant columns become 0.
+        Without it they do count in correlation and cosine distances.
+    name : str
+        What to call the array in an error.
 
     Returns
     -------
@@ -40,14 +43,14 @@ def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True) -> Arra
     """
     if distance not in DISTANCES:
         raise ValueError(f"there is no distance {distance!r}: use one of {', '.join(DISTANCES)}")
-    repeated = X.ndim == 3
-    tensor = activations(X.reshape(len(X), -1)).reshape(X.shape) if repeated else activations(X)
+    tensor = activations(X, name=name, repeated=True)
+    repeated = tensor.ndim == 3
     if len(tensor) < 3:
         raise ValueError(f"an RDM of {len(tensor)} stimuli cannot be compared: give at least 3")
-    if distance == "crossnobis" and (not repeated or X.shape[2] < 2):
+    if distance == "crossnobis" and (not repeated or tensor.shape[2] < 2):
         raise ValueError(
-            f"crossnobis needs repetitions but got shape {tuple(X.shape)}: give (stimuli, "
-            "features, repetitions) with at least 2 repetitions, or another distance"
+            f"crossnobis needs repetitions but {name} has shape {tuple(tensor.shape)}: give "
+            "(stimuli, features, repetitions) with at least 2 repetitions, or another distance"
         )
     if repeated and distance != "crossnobis":
         tensor = tensor.mean(2)
@@ -93,9 +96,10 @@ def rdms_by(
 
 
 def geotopological(D: Array, *, lower: float = 0.1, upper: float = 0.9) -> Array:
-    """Flatten an RDM's small and large distances (Lin & Kriegeskorte, geo-topological RSA).
+    """Flatten an RDM's small and large distances: geo-topological RSA.
 
-    With l and u the quantiles of the distances above the diagonal: 0 below l,
+    Lin & Kriegeskorte 2023 (The topology and geometry of neural representations,
+    arXiv:2309.11028). With l and u the quantiles of the distances above the diagonal: 0 below l,
     (d - l) / (u - l) between, 1 above u.
 
     Parameters
@@ -113,13 +117,11 @@ def geotopological(D: Array, *, lower: float = 0.1, upper: float = 0.9) -> Array
     Raises
     ------
     ValueError
-        If the quantiles are out of order.
+        If the quantiles are out of order, or a distance is not finite.
     """
     if not 0 <= lower < upper <= 1:
         raise ValueError(f"quantiles {lower} and {upper} are out of order: 0 <= lower < upper <= 1")
-    tensor = as_tensor(D)
-    i, j = torch.triu_indices(tensor.shape[-1], tensor.shape[-1], 1, device=tensor.device)
-    entries = tensor[..., i, j]
+    tensor, entries = as_tensor(D), as_tensor(upper_entries(D))
     low = entries.quantile(lower, -1)[..., None, None]
     high = entries.quantile(upper, -1)[..., None, None]
     scaled = torch.where(high > low, (tensor - low) / (high - low), (tensor > low).double())
@@ -177,8 +179,18 @@ DISTANCES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def upper(D: Array) -> Array:
-    """Entries above the diagonal: (..., n, n) to (..., n (n - 1) / 2), row by row."""
+def upper_entries(D: Array) -> Array:
+    """Entries above the diagonal, finite: (..., n, n) to (..., n (n - 1) / 2), row by row."""
     tensor = as_tensor(D)
+    if tensor.ndim < 2 or tensor.shape[-1] != tensor.shape[-2]:
+        raise ValueError(f"an RDM has shape {tuple(tensor.shape)}: give ([RDMs, ]stimuli, stimuli)")
     i, j = torch.triu_indices(tensor.shape[-1], tensor.shape[-1], 1, device=tensor.device)
-    return like(tensor[..., i, j], D)
+    entries = tensor[..., i, j]
+    finite = torch.isfinite(entries)
+    if not finite.all():
+        pair = (~finite).nonzero()[0, -1]
+        raise ValueError(
+            f"an RDM has distances that are not finite, the first between stimuli {int(i[pair])} "
+            f"and {int(j[pair])}: leave out the stimuli concerned"
+        )
+    return like(entries, D)

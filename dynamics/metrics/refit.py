@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from dynamics.metrics.folds import check_folds
-from dynamics.metrics.gram import Array, as_tensor, like, responses, same_rows
+from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
 from dynamics.metrics.nested import pooled_r, standardise
 from dynamics.metrics.ridge import check_alphas, default_alphas
 from dynamics.metrics.subsets import counts
@@ -69,7 +69,7 @@ def refit_ridge(
     ValueError
         If shapes do not fit, row numbers are out of range, or a resample has fewer than 3 folds.
     """
-    gram = as_tensor(K)
+    gram = gram_matrices(K)
     gram = gram[None] if gram.ndim == 2 else gram
     same_rows(gram[0], Y, names=("K", "Y"))
     n = gram.shape[1]
@@ -99,7 +99,7 @@ def refit_ridge(
                 prediction = _nested(layout, Q, spectrum, y[:, part], penalties, search_dtype)
                 out[layer, number, part] = pooled_r(prediction, y[:, part], layout.rows)
         out[:, number, constant] = torch.nan
-    return like(out, K)
+    return like(out, K, Y)
 
 
 def refit_predictions(
@@ -117,7 +117,7 @@ def refit_predictions(
     array of shape (layers, n, v)
         Predictions of the standardised responses.
     """
-    gram = as_tensor(K)
+    gram = gram_matrices(K)
     gram = gram[None] if gram.ndim == 2 else gram
     fold = check_folds(folds, gram.shape[1])
     grid = as_tensor(default_alphas(gram))[:, 1::2] if alphas is None else alphas
@@ -131,7 +131,7 @@ def refit_predictions(
             part = y[order, start : start + block]
             predicted = _nested(layout, Q, spectrum, part, penalties, torch.float64)
             out[layer, order, start : start + block] = predicted
-    return like(out, K)
+    return like(out, K, Y)
 
 
 def rescore(prediction: Array, Y: Array, rows: Array | Sequence[Array]) -> Array:
@@ -162,7 +162,7 @@ def rescore(prediction: Array, Y: Array, rows: Array | Sequence[Array]) -> Array
     covariance = weight @ (p * y) - mean_p * mean_y
     variance = (weight @ p.square() - mean_p.square()) * (weight @ y.square() - mean_y.square())
     r = covariance / variance.clamp(min=1e-300).sqrt()
-    return like(torch.where(variance > 1e-24, r, 0.0), prediction)
+    return like(torch.where(variance > 1e-24, r, 0.0), prediction, Y)
 
 
 class _Layout(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dynamics.metrics.gram import Array, as_tensor, like
-from dynamics.metrics.rdm import upper
+from dynamics.metrics.rdm import upper_entries
 
 
 def resampled_rsa(D: Array, E: Array, counts: Array, *, compare: str = "spearman") -> Array:
@@ -36,7 +36,7 @@ def resampled_rsa(D: Array, E: Array, counts: Array, *, compare: str = "spearman
     Raises
     ------
     ValueError
-        If the comparison is unknown or the number of stimuli differs.
+        If the comparison is unknown, the number of stimuli differs or a distance is not finite.
     """
     if compare not in ("spearman", "pearson", "cosine"):
         raise ValueError(
@@ -48,7 +48,8 @@ def resampled_rsa(D: Array, E: Array, counts: Array, *, compare: str = "spearman
             f"counts are of {n} stimuli, the RDMs of {D.shape[-1]} and {E.shape[-1]}: give all the "
             "same stimuli"
         )
-    entries = torch.cat([as_tensor(upper(D)), as_tensor(upper(E)).to(as_tensor(D).device)])
+    first, second = as_tensor(upper_entries(D)), as_tensor(upper_entries(E))
+    entries = torch.cat([first, second.to(first.device)])
     i, j = torch.triu_indices(n, n, 1, device=entries.device)
     if compare == "spearman":
         orders = _Orders(entries)

@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from dynamics.metrics.gram import Array, activations, as_tensor, centre, like, same_rows
+from dynamics.metrics.folds import check_folds
+from dynamics.metrics.gram import (
+    Array,
+    activations,
+    as_tensor,
+    centre,
+    gram_matrices,
+    like,
+    same_rows,
+)
 from dynamics.metrics.nested import BLOCK, nested_layers
 from dynamics.metrics.splits import Factor
 
@@ -65,14 +74,15 @@ def nested_ridge(
     Raises
     ------
     ValueError
-        If shapes do not fit, an alpha is not positive, or there are fewer than 3 folds.
+        If shapes do not fit, a value is not finite, an alpha is not positive, or there are fewer
+        than 3 folds.
     """
     gram = _check_gram(K)
     same_rows(gram[0], Y, names=("K", "Y"))
     penalties = check_alphas(alphas, gram)
     sources = [(matrix, Factor.of) for matrix in gram]
     result = nested_layers(sources, Y, folds, penalties, search_dtype, block)
-    return {name: like(value, K) for name, value in result.items()}
+    return {name: like(value, K, Y) for name, value in result.items()}
 
 
 def nested_ridge_features(
@@ -107,21 +117,23 @@ def nested_ridge_features(
         As for `gram` and `nested_ridge`.
     """
     given = list(layers.values()) if isinstance(layers, Mapping) else list(layers)
-    sources, variances = [], []
     for X in given:
         same_rows(X, Y)
+    folds = check_folds(folds, len(Y))
+    sources, variances = [], []
+    for X in given:
         tensor = activations(X)
         tensor = tensor - tensor.mean(0)
         variances.append(tensor.square().sum() / len(tensor))
         # Most decompositions are of inner splits, without two folds.
-        primal = tensor.shape[1] < len(tensor) * (1 - 2 / len(np.unique(np.asarray(folds))))
+        primal = tensor.shape[1] < len(tensor) * (1 - 2 / (folds.max() + 1))
         source = (tensor, Factor.of_features) if primal else (tensor @ tensor.T, Factor.of)
         sources.append(source)
     # The penalties are relative to the summed variance of the features, the mean of diag(K).
     diagonals = torch.stack(variances)[:, None, None]
     penalties = check_alphas(alphas, diagonals) if alphas is not None else _grid(diagonals[:, 0])
     result = nested_layers(sources, Y, folds, penalties, search_dtype, block)
-    return {name: like(value, *given) for name, value in result.items()}
+    return {name: like(value, *given, Y) for name, value in result.items()}
 
 
 def default_alphas(K: Array) -> Array:
@@ -162,19 +174,16 @@ def check_alphas(alphas: Array | None, K: torch.Tensor) -> torch.Tensor:
             f"alphas has shape {tuple(grid.shape)} for {len(K)} layers: give one list of "
             "penalties, or one list a layer"
         )
-    if not (torch.isfinite(grid) & (grid > 0)).all():
+    bad = ~(torch.isfinite(grid) & (grid > 0))
+    if bad.any():
         raise ValueError(
-            f"alphas holds {float(grid.min()):g}: give penalties that are positive and finite"
+            f"alphas holds {float(grid[bad][0]):g}: give penalties that are positive and finite"
         )
     return grid.sort(1).values
 
 
 def _check_gram(K: Array) -> torch.Tensor:
-    gram = as_tensor(K)
-    if gram.ndim == 2:
-        gram = gram[None]
-    if gram.ndim != 3 or gram.shape[1] != gram.shape[2]:
-        raise ValueError(
-            f"K has shape {tuple(gram.shape)}: give Gram matrices of (layers, stimuli, stimuli)"
-        )
-    return gram
+    gram = gram_matrices(K)
+    if gram.ndim > 3:
+        raise ValueError(f"K has shape {tuple(gram.shape)}: give (layers, stimuli, stimuli)")
+    return gram[None] if gram.ndim == 2 else gram

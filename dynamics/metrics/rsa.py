@@ -8,7 +8,7 @@ import torch
 from scipy.stats import kendalltau
 
 from dynamics.metrics.gram import Array, as_tensor, like, same_rows
-from dynamics.metrics.rdm import rdm, upper
+from dynamics.metrics.rdm import rdm, upper_entries
 
 
 def rsa(
@@ -19,7 +19,7 @@ def rsa(
     compare: str = "spearman",
     zscore: bool = True,
 ) -> float:
-    """Similarity of the RDM of X with the RDM of Y.
+    """Similarity of the RDM of X with the RDM of Y (Kriegeskorte et al. 2008).
 
     Parameters
     ----------
@@ -37,17 +37,20 @@ def rsa(
     Returns
     -------
     float
-        Between -1 and 1; NaN if all distances of one RDM are equal.
+        Between -1 and 1; NaN if all distances of one RDM are equal (for cosine: are 0).
 
     Raises
     ------
+    TypeError
+        If an array holds integers or booleans.
     ValueError
-        If rows do not match, and as in `rdm` and `compare_rdms`.
+        If rows do not match, and as in `rdm` (a value that is not finite, fewer than 3 stimuli, a
+        stimulus without variance, crossnobis without repetitions) and `compare_rdms`.
     """
     same_rows(X, Y)
     own = "sqeuclidean" if distance == "crossnobis" and X.ndim == 2 else distance
     first = rdm(X, distance=own, zscore=zscore)
-    second = rdm(Y, distance=distance, zscore=zscore)
+    second = rdm(Y, distance=distance, zscore=zscore, name="Y")
     return float(compare_rdms(first, second, compare=compare))
 
 
@@ -72,7 +75,7 @@ def compare_rdms(D: Array, E: Array, *, compare: str = "spearman") -> float | Ar
     Raises
     ------
     ValueError
-        If the comparison is unknown or the RDMs differ in size.
+        If the comparison is unknown, the RDMs differ in size or a distance is not finite.
     """
     if compare not in COMPARISONS:
         raise ValueError(f"there is no comparison {compare!r}: use one of {', '.join(COMPARISONS)}")
@@ -81,7 +84,7 @@ def compare_rdms(D: Array, E: Array, *, compare: str = "spearman") -> float | Ar
             f"one RDM has {D.shape[-1]} stimuli, the other {E.shape[-1]}: give both the same "
             "stimuli"
         )
-    first, second = as_tensor(upper(D)), as_tensor(upper(E))
+    first, second = as_tensor(upper_entries(D)), as_tensor(upper_entries(E))
     single = first.ndim == second.ndim == 1
     value = COMPARISONS[compare](torch.atleast_2d(first), torch.atleast_2d(second))
     return float(value) if single else like(value, D, E)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from dynamics.metrics.delays import delay, samples
 from dynamics.metrics.folds import make_folds
 from dynamics.metrics.gram import (
     Array,
@@ -77,17 +78,18 @@ def encode_timeresolved(
         from the activations at one delay alone; ``layer``, ``window``, ``alpha`` (folds, v):
         choices; ``alpha_edge``; ``prediction`` (n, t, v); ``folds`` (n,); ``layer_names``;
         ``windows`` (windows, 2) and ``latencies`` (latencies,) in seconds.
-        A constant electrode has NaN. With `rows` also ``resample_r`` (layers, resamples, v),
-        ``best_window_r`` on each resample.
+        A constant electrode has NaN, a constant feature adds nothing. With `rows` also
+        ``resample_r`` (layers, resamples, v), ``best_window_r`` on each resample.
 
     Raises
     ------
     TypeError
         If activations are integers or booleans.
     ValueError
-        If an array has no time axis, shapes do not fit, a response is not finite, an alpha is not
-        positive, a window is not causal or no shorter than the responses, there are fewer than 3
-        folds, or a resample lacks a fold.
+        If an array has no time axis, shapes do not fit, a response is not finite, an activation is
+        not although others of its time are, an alpha is not positive, a window is not causal or no
+        shorter than the responses, there are fewer than 3 folds (or fewer stimuli than folds, or
+        fewer of a category), or a resample lacks a fold.
     """
     named = check_layers(layers)
     if Y.ndim != 3:
@@ -100,7 +102,7 @@ def encode_timeresolved(
     mean = target.mean((0, 1))
     constant = (target - mean).square().mean((0, 1)).sqrt() <= 1e-12 * target.abs().amax((0, 1))
     centred = torch.where(constant, 0.0, target - mean)
-    spans = [_samples(window, rate, t) for window in windows]
+    spans = [samples(window, rate, t) for window in windows]
     delays = sorted({d for span in spans for d in span})
     fold = make_folds(n, folds=folds, seed=seed, categories=categories, groups=groups)
     members = [torch.as_tensor(np.flatnonzero(fold == f)) for f in range(int(fold.max()) + 1)]
@@ -120,9 +122,11 @@ def encode_timeresolved(
         found.add_layer(reduced, spans, delays, alphas)
     out = found.result(mean, len(spans))
     out["r_time"] = torch.stack([pearson(out["prediction"][:, i], target[:, i]) for i in range(t)])
+    axes = {"windows": np.array(windows, float), "latencies": np.array(delays) / rate}
+    for name, values in (axes | {"folds": fold}).items():
+        out[name] = torch.as_tensor(values, device=target.device)
     arrays = {name: like(value, given, Y) for name, value in out.items()}
-    labels = {"layer_names": np.array(list(named)), "windows": np.array(windows, float)}
-    return arrays | labels | {"latencies": np.array(delays) / rate, "folds": fold}
+    return arrays | {"layer_names": np.array(list(named))}
 
 
 class _Search:
@@ -274,76 +278,17 @@ def _grid(m: Moments, alphas: Array | None) -> torch.Tensor:
     return scale * torch.as_tensor(RELATIVE_ALPHAS, device=variance.device)
 
 
-def delay(X: torch.Tensor, samples: Sequence[int]) -> torch.Tensor:
-    """Put delayed copies side by side: (n, t, p) to (n, t, p * delays), zero before the onset."""
-    n, t, p = X.shape
-    copies = X.new_zeros(n, t, len(samples), p)
-    for place, d in enumerate(samples):
-        copies[:, d:, place] = X[:, : t - d]
-    return copies.flatten(2)
-
-
-def resample_time(
-    X: Array, time: tuple[float, float], target: tuple[float, float], length: int
-) -> Array:
-    """Average activations over the time bins of a target.
-
-    Parameters
-    ----------
-    X : array of shape (n, t, p)
-        Activations in frames; NaN where there are none.
-    time : (float, float)
-        Centre of the first frame and spacing of frames, seconds.
-    target : (float, float)
-        The same of the target's samples.
-    length : int
-        Number of target samples.
-
-    Returns
-    -------
-    array of shape (n, length, p)
-        Mean over each bin of width `target[1]`, frames taken as constant, over the part of the
-        bin for which there are activations; NaN where there are none.
-
-    Raises
-    ------
-    ValueError
-        If a spacing is not positive.
-    """
-    if time[1] <= 0 or target[1] <= 0:
-        raise ValueError(f"spacings {time[1]} and {target[1]} s: give positive ones")
-    tensor = as_tensor(X)
-    frames = time[0] - time[1] / 2 + time[1] * np.arange(tensor.shape[1] + 1)
-    bins = target[0] - target[1] / 2 + target[1] * np.arange(length + 1)
-    starts = np.maximum(bins[:-1, None], frames[None, :-1])
-    ends = np.minimum(bins[1:, None], frames[None, 1:])
-    overlap = torch.as_tensor(np.clip(ends - starts, 0, None) / target[1], device=tensor.device)
-    there = torch.isfinite(tensor).all(2, keepdim=True)
-    covered = torch.einsum("st,ntp->nsp", overlap, there.to(tensor.dtype))
-    total = torch.einsum("st,ntp->nsp", overlap, torch.where(there, tensor, 0.0))
-    # A sliver of a frame at the end of a sound is no sample of it.
-    return like(torch.where(covered > 0.05, total / covered, torch.nan), X)
-
-
-def _samples(window: tuple[float, float], rate: float, t: int) -> range:
-    shortest, longest = window
-    if not 0 <= shortest <= longest:
-        raise ValueError(
-            f"window {tuple(window)} is not causal: give delays with 0 <= shortest <= longest"
-        )
-    if round(longest * rate) >= t:
-        raise ValueError(
-            f"window {tuple(window)} reaches further back than the {t / rate:g} s of responses: "
-            "give shorter delays"
-        )
-    return range(round(shortest * rate), round(longest * rate) + 1)
-
-
 def _principal(X: Array, components: int | None, name: str) -> torch.Tensor:
     """Leading principal components over stimuli and times, (n, t, kept), centred; NaN is 0."""
-    flat = X.reshape(-1, X.shape[-1])
-    finite = torch.isfinite(as_tensor(flat))
-    there = finite.any(1)
+    there = ~torch.isnan(as_tensor(X)).all(2)
+    broken = there & ~torch.isfinite(as_tensor(X)).all(2)
+    if broken.any() or not there.any():
+        stimulus, time = (broken if broken.any() else ~there).nonzero()[0].tolist()
+        raise ValueError(
+            f"{name} has values that are not finite, the first at stimulus {stimulus}, time "
+            f"{time}: leave out the stimulus, or give NaN in all features where there is no sound"
+        )
+    flat, there = X.reshape(-1, X.shape[-1]), there.ravel()
     heard = activations(flat[there if isinstance(X, torch.Tensor) else there.numpy()], name=name)
     heard = heard - heard.mean(0)
     if components is not None and components < heard.shape[1]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from dynamics.metrics.gram import Array, as_tensor, like, responses, same_rows
+from dynamics.metrics.gram import Array, gram_matrices, like, responses, same_rows
 from dynamics.metrics.ridge import check_alphas
 from dynamics.metrics.splits import centred_split, pearson
 
@@ -49,9 +49,17 @@ def tuckute_ridge(
         medians over splits (corrected where possible; ``layer_r`` never is). ``draw_layer``
         (draws, v): layer that is best on half of the splits; ``r2`` (v,): the mean over draws of
         its median on the other splits (with one layer simply the median over splits). ``alpha``
-        (layers, splits, v). ``alpha_edge``: fraction of alphas at the edge.
+        (layers, splits, v). ``alpha_edge``: fraction of alphas at the edge. Constant neuroids
+        score 0.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a value is not finite, an alpha is not positive, or there are fewer
+        than 6 stimuli.
     """
-    gram, target = as_tensor(K), responses(Y).to(as_tensor(K).device)
+    gram = gram_matrices(K)
+    target = responses(Y).to(gram.device)
     same_rows(gram[0], target, names=("K", "Y"))
     if len(target) < 6:
         raise ValueError(f"{len(target)} stimuli are too few to split in half: give at least 6")
@@ -170,7 +178,8 @@ def _draw_layers(scores: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.T
     """Layer chosen on half of the splits, and its mean score over draws on the other half."""
     rng = np.random.default_rng(seed)
     if len(scores) == 1:
-        return torch.zeros(DRAWS, scores.shape[2], dtype=torch.int64), numpy_median(scores)[0]
+        only = torch.zeros(DRAWS, scores.shape[2], dtype=torch.int64, device=scores.device)
+        return only, numpy_median(scores)[0]
     layers, reported = [], []
     for _ in range(DRAWS):
         order = rng.permutation(SPLITS)

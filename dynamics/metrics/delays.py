@@ -1,0 +1,76 @@
+"""Activations at the times of a target's responses, and delayed copies of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from dynamics.metrics.gram import Array, as_tensor, like
+
+
+def resample_time(
+    X: Array, time: tuple[float, float], target: tuple[float, float], length: int
+) -> Array:
+    """Average activations over the time bins of a target.
+
+    Parameters
+    ----------
+    X : array of shape (n, t, p)
+        Activations in frames; NaN where there are none.
+    time : (float, float)
+        Centre of the first frame and spacing of frames, seconds.
+    target : (float, float)
+        The same of the target's samples.
+    length : int
+        Number of target samples.
+
+    Returns
+    -------
+    array of shape (n, length, p)
+        Mean over each bin of width `target[1]`, frames taken as constant, over the part of the
+        bin for which there are activations; NaN where there are none.
+
+    Raises
+    ------
+    ValueError
+        If a spacing is not positive.
+    """
+    if time[1] <= 0 or target[1] <= 0:
+        raise ValueError(f"spacings {time[1]} and {target[1]} s: give positive ones")
+    tensor = as_tensor(X)
+    frames = time[0] - time[1] / 2 + time[1] * np.arange(tensor.shape[1] + 1)
+    bins = target[0] - target[1] / 2 + target[1] * np.arange(length + 1)
+    starts = np.maximum(bins[:-1, None], frames[None, :-1])
+    ends = np.minimum(bins[1:, None], frames[None, 1:])
+    overlap = torch.as_tensor(np.clip(ends - starts, 0, None) / target[1], device=tensor.device)
+    there = torch.isfinite(tensor).all(2, keepdim=True)
+    covered = torch.einsum("st,ntp->nsp", overlap, there.to(tensor.dtype))
+    total = torch.einsum("st,ntp->nsp", overlap, torch.where(there, tensor, 0.0))
+    # A sliver of a frame at the end of a sound is no sample of it.
+    return like(torch.where(covered > 0.05, total / covered, torch.nan), X)
+
+
+def delay(X: torch.Tensor, samples: Sequence[int]) -> torch.Tensor:
+    """Put delayed copies side by side: (n, t, p) to (n, t, p * delays), zero before the onset."""
+    n, t, p = X.shape
+    copies = X.new_zeros(n, t, len(samples), p)
+    for place, d in enumerate(samples):
+        copies[:, d:, place] = X[:, : t - d]
+    return copies.flatten(2)
+
+
+def samples(window: tuple[float, float], rate: float, t: int) -> range:
+    """Delays in samples of a window in seconds, checked against the length of the responses."""
+    shortest, longest = window
+    if not 0 <= shortest <= longest:
+        raise ValueError(
+            f"window {tuple(window)} is not causal: give delays with 0 <= shortest <= longest"
+        )
+    if round(longest * rate) >= t:
+        raise ValueError(
+            f"window {tuple(window)} reaches further back than the {t / rate:g} s of responses: "
+            "give shorter delays"
+        )
+    return range(round(shortest * rate), round(longest * rate) + 1)
