@@ -74,8 +74,7 @@ def analyze(
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     datasets = {choice.label: load_brain(choice, stimuli) for choice in sweep.targets}
     targets = {
-        label: make_target(data, activations, origin=str(sweep.store), seed=sweep.seed)
-        for label, data in datasets.items()
+        label: make_target(data, activations, seed=sweep.seed) for label, data in datasets.items()
     }
     pairs = [
         (label, metric)

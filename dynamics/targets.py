@@ -117,7 +117,7 @@ def load_brain(choice: Choice, stimuli: StimulusSet) -> xr.Dataset:
     return brains.load(choice.name, **arguments)
 
 
-def make_target(data: xr.Dataset, activations: xr.Dataset, *, origin: str, seed: int = 0) -> Target:
+def make_target(data: xr.Dataset, activations: xr.Dataset, *, seed: int = 0) -> Target:
     """Join a brain target with the stimuli of a store, by name.
 
     Parameters
@@ -126,15 +126,20 @@ def make_target(data: xr.Dataset, activations: xr.Dataset, *, origin: str, seed:
         A target as `dynamics.brains.load` returns it.
     activations : xarray.Dataset
         With coordinates `stimulus` and `category`.
-    origin : str
-        What holds the activations, for messages.
     seed : int
-        For the assignment of folds, where the target brings none.
+        For the assignment of folds, where the target brings none: stratified by category, with
+        stimuli of one ``group`` together where it has that coordinate.
 
     Returns
     -------
     Target
-        Plain arrays in the order of the target's stimuli.
+        Plain arrays, stimuli in the order of the store.
+
+    Raises
+    ------
+    ValueError
+        If no stimulus is in both, dimensions or times are not those of a target, a response is
+        infinite, or there are fewer stimuli (or groups of them) than folds.
     """
     names = activations["stimulus"].to_numpy().tolist()
     data = brains.join(data, names)
@@ -146,7 +151,10 @@ def make_target(data: xr.Dataset, activations: xr.Dataset, *, origin: str, seed:
         folds = data["fold"].to_numpy().astype(int)
     else:
         folds = metrics.stratified_folds(
-            metrics.merge_small(categories, N_FOLDS), N_FOLDS, seed=seed
+            metrics.merge_small(categories, N_FOLDS),
+            N_FOLDS,
+            seed=seed,
+            groups=data["group"].to_numpy() if "group" in data.coords else None,
         )
     response = data["response"]
     wanted = ("stimulus", "time", "neuroid", "repetition")

@@ -77,8 +77,8 @@ def test_untrained_networks_are_scored_like_a_step(sweep, brain, monkeypatch):
         if number < 2:
             store.commit(controls, number, sha256=f"untrained-{number}")
     analyze.analyze(sweep, advance=silent)
-    target = targets.make_target(brain, store.open(sweep.store)["activations"].to_dataset(),
-                                 origin="test")  # fmt: skip
+    activations = store.open(sweep.store)["activations"].to_dataset()
+    target = targets.make_target(brain, activations)
     for metric, variable in (("ridge", "score"), ("rsa", "score"), ("ridge", "r2")):
         results = store.open_group(sweep.store)[f"results/brain/{metric}"]
         found = results[f"untrained_{variable}"]
@@ -109,8 +109,8 @@ def test_scores_are_joined_by_name_and_agree_with_scikit_learn(sweep, brain):
     assert best.sel(step=0).max() < 0.3
 
     # The same folds and one alpha by hand: the score is that of scikit-learn's ridge.
-    target = targets.make_target(brain, store.open(sweep.store)["activations"].to_dataset(),
-                                 origin="test")  # fmt: skip
+    activations = store.open(sweep.store)["activations"].to_dataset()
+    target = targets.make_target(brain, activations)
     X = layers_at(10)["layer1"][target.rows].astype(float)
     found = methods.METHODS["ridge"]({"layer1": X}, target, alphas=np.array([3.0]))
     predictions = np.empty_like(target.response)
@@ -146,7 +146,7 @@ def test_every_metric_of_whole_spaces_has_a_score_a_subject(name):
 def test_halves_are_complementary_and_their_scores_are_those_of_the_metric_on_them(sweep, brain):
     analyze.analyze(sweep.model_copy(update={"resamples": 4}), advance=silent)
     tree = store.open(sweep.store)
-    target = targets.make_target(brain, tree["activations"].to_dataset(), origin="test")
+    target = targets.make_target(brain, tree["activations"].to_dataset())
     halves = methods.halves_of(target, sweep.model_copy(update={"resamples": 4}))
     assert not set(halves[0][halves[0] >= 0]) & set(halves[1][halves[1] >= 0])
     rows = halves[2][halves[2] >= 0]
@@ -202,7 +202,7 @@ def test_one_worker_or_two_of_a_running_scheduler_or_not_give_the_same_numbers(s
     score = store.open(sweep.store)["results/brain/rsa"]["score"].sel(step=10).to_numpy()
     tree = store.open(sweep.store)
     target = targets.make_target(
-        analyze.load_brain(sweep.targets[0], None), tree["activations"].to_dataset(), origin="test"
+        analyze.load_brain(sweep.targets[0], None), tree["activations"].to_dataset()
     )
     layers = store.read_activations(sweep.store, 10)
     layers = {name: values[target.rows].astype(float) for name, values in layers.items()}
@@ -255,12 +255,12 @@ def test_infinite_values_and_uneven_times_are_refused(brain):
     endless = brain.copy(deep=True)
     endless["response"][2, 4] = np.inf
     with pytest.raises(ValueError, match="infinite responses"):
-        targets.make_target(endless, activations, origin="test")
+        targets.make_target(endless, activations)
     uneven = brain.expand_dims(time=[0.0, 0.1, 0.3])
     with pytest.raises(ValueError, match="times in even steps"):
-        targets.make_target(uneven, activations, origin="test")
+        targets.make_target(uneven, activations)
     with pytest.raises(ValueError, match="without times"):
-        targets.make_target(uneven.drop_vars("time"), activations, origin="test")
+        targets.make_target(uneven.drop_vars("time"), activations)
 
 
 def test_the_ecog_target_joins_the_fmri_stimuli_by_name(data_root):
@@ -269,7 +269,7 @@ def test_the_ecog_target_joins_the_fmri_stimuli_by_name(data_root):
     activations = xr.Dataset(
         coords={"stimulus": names[::-1], "category": ("stimulus", ["x", "y", "z"] * 55)}
     )
-    target = targets.make_target(ecog, activations, origin="test")
+    target = targets.make_target(ecog, activations)
     row = int(np.flatnonzero(names[::-1][target.rows] == "stim5_alarm_clock")[0])
     np.testing.assert_array_equal(
         target.response[row], ecog["response"].sel(stimulus="stim5_alarm_clock").to_numpy()

@@ -76,6 +76,17 @@ def test_the_null_follows_the_arguments(name, arguments):
         np.testing.assert_allclose(null[:, number], alone, atol=1e-7)
 
 
+def test_penalties_at_the_edge_are_reported():
+    layers, target = example()
+    assert METHODS["ridge"]({"a": layers["a"]}, target)["alpha_edge"][1] == 0
+    dims, edge = METHODS["ridge"](layers, target, alphas=[1e5, 1e6])["alpha_edge"]
+    assert dims == () and edge > 0.3
+    gap = replace(target, response=target.response.copy())
+    gap.response[3, 1] = np.nan
+    masked = METHODS["ridge"](layers, gap, alphas=[1e5, 1e6], missing="mask")["alpha_edge"][1]
+    assert 0.3 < masked <= 1
+
+
 def test_shuffles_are_those_of_the_seed_for_every_metric_and_stay_within_categories():
     _, target = example()
     plan = sweep(permutations=6, shuffle="category", seed=3)
@@ -117,6 +128,45 @@ def test_shuffled_responses_score_nothing_and_p_values_of_unrelated_ones_are_uni
     # Of what is above chance: k nearest of n - 1; pooled predictions lie a little below 0.
     chance = {"mutual_knn": 10 / (N - 1), "ridge": -0.05}.get(name, 0.0)
     assert abs(np.mean(means) - chance) < 0.06
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {*methods.PER_NEUROID, "rsa"}))
+def test_ceilings_of_spaces_have_the_other_subjects_in_place_of_a_layer(name):
+    _, target = example()
+    found = methods.ceilings(name, target, {})
+    if name in methods.WITHOUT_TARGET:
+        assert found == {}
+        return
+    assert methods.ceilings(name, target, {"by": "region"}) == {}
+    one, two = (target.of_subject(subject) for subject in ("s1", "s2"))
+    one, two = (Y / np.linalg.norm(Y - Y.mean(0)) for Y in (one, two))
+    scores = {}
+    for bound, layers in (("lower", (two, one)), ("upper", (np.hstack([one, two]),) * 2)):
+        scores[bound] = []
+        for layer, subject in zip(layers, ("s1", "s2")):
+            mine = target.subjects == subject
+            alone = replace(target, response=target.response[:, mine], subjects=np.full(6, "s"))
+            scores[bound].append(METHODS[name]({"others": layer}, alone)["score"][1][0, 0])
+        dims, value, _ = found[f"ceiling_{bound}"]
+        assert dims == () and value == pytest.approx(np.mean(scores[bound]), abs=1e-9)
+    assert found["ceiling_lower"][1] < found["ceiling_upper"][1]
+    both = methods.ceilings(name, target, {"by": "subject_region"})["ceiling_lower"]
+    assert both[0] == ("subject",) and both[1][0] == both[1][2] != both[1][1] == both[1][3]
+
+
+def test_the_ceiling_of_cka_is_that_of_the_mean_gram_matrix_of_the_others():
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((N, 6))
+    parts = [k * (common + rng.standard_normal((N, 6))) for k in (1.0, 100.0, 0.01)]
+    target = targets.Target(
+        np.arange(N), np.hstack(parts), np.arange(N) % 5, np.repeat(["a", "b", "c"], 6)
+    )
+    K = [metrics.gram(Y) / np.trace(metrics.gram(Y)) for Y in parts]
+    lower = np.mean([metrics.cka_gram(sum(K) - own, own) for own in K])
+    upper = np.mean([metrics.cka_gram(sum(K), own) for own in K])
+    found = methods.ceilings("cka", target, {})
+    assert found["ceiling_lower"][1] == pytest.approx(lower, abs=1e-9)
+    assert found["ceiling_upper"][1] == pytest.approx(upper, abs=1e-9)
 
 
 def test_groups_of_neuroids_are_subjects_regions_or_both():

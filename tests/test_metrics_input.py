@@ -26,6 +26,106 @@ OF_TWO = {
 }
 
 
+OF_ONE = {
+    "effective_dimensionality": metrics.effective_dimensionality,
+    "rdm": metrics.rdm,
+    "gram": metrics.gram,
+    "encode_timeresolved": lambda X: metrics.encode_timeresolved(
+        np.repeat(X[:, None], 4, 1), np.repeat(Y[:, None], 4, 1), rate=10.0, windows=((0, 0.1),)
+    ),
+    "similarities": lambda X: metrics.similarities([X, X + 1], metric="mutual_knn", k=3),
+}
+
+
+@pytest.mark.parametrize("name", sorted(OF_ONE))
+def test_metrics_of_one_space_refuse_what_is_no_activation(name):
+    for kind in ("int64", "bool"):
+        with pytest.raises(TypeError, match=f"holds {kind} values, not activations"):
+            OF_ONE[name]((X > 0).astype(kind))
+    for value in (np.nan, np.inf, -np.inf):
+        broken = X.copy()
+        broken[4, 2] = value
+        with pytest.raises(ValueError, match="not finite, the first at stimulus 4"):
+            OF_ONE[name](broken)
+
+
+def test_who_has_the_broken_value_is_named():
+    gap, repeated = Y.copy(), np.repeat(Y[..., None], 3, 2)
+    gap[3, 1] = repeated[3, 1, 2] = np.nan
+    for function in (metrics.rsa, metrics.cka, metrics.procrustes, metrics.mutual_knn):
+        with pytest.raises(ValueError, match=r"^Y has 1 values.*at stimulus 3, feature 1:"):
+            function(X, gap)
+    with pytest.raises(ValueError, match=r"^Y has 1 values.*at stimulus 3, feature 1:"):
+        metrics.rsa(X, repeated)
+    with pytest.raises(ValueError, match="in 1 neuroids, the first is neuroid 1:"):
+        metrics.noise_ceiling(repeated)
+    course = np.repeat(X[:, None], 4, 1)
+    course[2, 3, 1] = np.nan
+    with pytest.raises(ValueError, match=r"first at stimulus 2, time 3: .*NaN in all features"):
+        metrics.encode_timeresolved(
+            course, np.repeat(Y[:, None], 4, 1), rate=10.0, windows=[(0, 0)]
+        )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_gram_matrices_and_rdms_are_finite_and_square(value):
+    K, D, folds = metrics.gram(X)[None], metrics.rdm(X), np.arange(N) % 5
+    of_grams = [
+        lambda K: metrics.nested_ridge(K, Y, folds),
+        lambda K: metrics.banded_ridge(K, Y, folds, candidates=3),
+        lambda K: metrics.variance_partition(K[0], K[0], Y, folds, candidates=3),
+        metrics.cka_gram,
+        metrics.procrustes_gram,
+        metrics.mutual_knn_gram,
+        metrics.effective_dimensionality_gram,
+        lambda K: metrics.ridge_null(K, Y, folds, metrics.permutations(N, 1)),
+    ]
+    of_rdms = [
+        lambda D: metrics.compare_rdms(D, metrics.rdm(Y)),
+        lambda D: metrics.compare_rdms(metrics.rdm(Y), D, compare="whitened_cosine"),
+        lambda D: metrics.rdm_noise_ceiling(np.stack([D, D])),
+        metrics.geotopological,
+        lambda D: metrics.rsa_choose_layer(D[None], metrics.rdm(Y), folds),
+        lambda D: metrics.rsa_choose_layer(metrics.rdm(Y)[None], D, folds),
+        lambda D: metrics.resampled_rsa(D[None], D[None], metrics.bootstrap_counts(N, 2)),
+        lambda D: metrics.rdm_null(metrics.rdm(Y)[None], D, metrics.permutations(N, 1)),
+    ]
+    broken = K.copy()
+    broken[0, 2, 7] = broken[0, 7, 2] = value
+    for function in of_grams:
+        with pytest.raises(ValueError, match="not finite, the first at stimuli 2 and 7"):
+            function(broken)
+        with pytest.raises(ValueError, match="give Gram matrices"):
+            function(K[:, :-1])
+    broken = D.copy()
+    broken[2, 7] = broken[7, 2] = value
+    for function in of_rdms:
+        with pytest.raises(ValueError, match="not finite, the first between stimuli 2 and 7"):
+            function(broken)
+    with pytest.raises(ValueError, match="an RDM has shape"):
+        metrics.geotopological(D[:, :-1])
+
+
+def test_too_few_stimuli():
+    few = np.arange(len(X)) % 8
+    for call, message in (
+        (lambda: metrics.encode(X[:4], Y[:4]), "4 stimuli cannot be split into 5 folds"),
+        (lambda: metrics.encode(X[:5], Y[:5], protocol="tuckute"), "5 stimuli are too few"),
+        (lambda: metrics.rsa(X[:2], Y[:2]), "an RDM of 2 stimuli"),
+        (lambda: metrics.cka(X[:3], Y[:3]), "CKA of 3 stimuli"),
+        (lambda: metrics.procrustes(X[:2], Y[:2]), "Procrustes distance of 2 stimuli is 0"),
+        (lambda: metrics.svcca(X[:7], Y[:7]), "components for 7 stimuli make canonical"),
+        (lambda: metrics.pwcca(X, Y, folds=few), "a fold has 2 stimuli"),
+        (lambda: metrics.svcca(X, Y, folds=few), "a fold has 2 stimuli"),
+        (lambda: metrics.svcca(X, Y, rank=0), "rank is 0"),
+        (lambda: metrics.mutual_knn(X[:9], Y[:9]), "10 neighbours among 9 stimuli"),
+        (lambda: metrics.noise_ceiling(np.ones((2, 3, 2))), "2 stimuli have no noise ceiling"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert np.isnan(metrics.effective_dimensionality(X[:1]))
+
+
 @pytest.mark.parametrize("name", sorted(OF_TWO))
 def test_both_numbers_of_stimuli_are_named(name):
     with pytest.raises(ValueError, match=r"20 stimuli.* 19|20 stimuli and Y has 19"):
@@ -64,8 +164,9 @@ def test_neuroids_with_gaps_can_be_masked():
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, np.nan, np.inf])
 def test_penalties_are_positive(alpha):
+    message = f"alphas holds {alpha:g}: give penalties that are positive and finite"
     for protocol in metrics.PROTOCOLS:
-        with pytest.raises(ValueError, match="positive and finite"):
+        with pytest.raises(ValueError, match=message):
             metrics.encode(X, Y, protocol=protocol, alphas=[1.0, alpha])
 
 
@@ -132,12 +233,24 @@ def test_a_gap_in_a_target_names_the_neuroid():
     assert targets.gaps(target()) == ""
 
 
+def test_a_target_may_group_its_stimuli_or_bring_folds():
+    store = xr.Dataset(
+        coords={"stimulus": [f"s{i}" for i in range(N)], "category": ("stimulus", ["x"] * N)}
+    )
+    grouped = target().assign_coords(group=("stimulus", np.arange(N) // 2))
+    folds = targets.make_target(grouped, store).folds
+    np.testing.assert_array_equal(folds[::2], folds[1::2])
+    np.testing.assert_array_equal(np.bincount(folds), [4] * 5)
+    given = target().assign_coords(fold=("stimulus", np.arange(N) % 4))
+    np.testing.assert_array_equal(targets.make_target(given, store).folds, np.arange(N) % 4)
+
+
 def test_small_categories_of_a_sweep_share_folds():
     data = target()
     categories = ["x"] * 13 + ["y"] * 4 + ["z"] * 3
     store = xr.Dataset(
         coords={"stimulus": data["stimulus"].to_numpy(), "category": ("stimulus", categories)}
     )
-    folds = targets.make_target(data, store, origin="test").folds
+    folds = targets.make_target(data, store).folds
     others = np.bincount(folds[13:], minlength=5)
     assert others.min() == 1 and others.max() == 2

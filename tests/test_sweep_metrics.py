@@ -83,7 +83,7 @@ def test_nulls_groups_and_baseline_reach_the_store(content):
     # The shuffles are those of the seed, the same at both steps.
     orders = metrics.permutations(N, 5, seed=0, categories=CATEGORIES)
     response = brain()["response"].to_numpy()
-    folds = targets.make_target(brain(), tree["activations"].to_dataset(), origin="test").folds
+    folds = targets.make_target(brain(), tree["activations"].to_dataset()).folds
     for step in (0, 10):
         X = layers_at(step)["layer0"].astype(float)
         for k in (0, 4):
@@ -242,9 +242,7 @@ def test_responses_over_time_are_predicted_from_activations_over_time(timed):
         slow = np.full((N, 15, 4), np.nan)
         slow[:, :10] = (values[:, ::2].astype(float) + values[:, 1::2]) / 2
         X[name] = slow
-    tree_target = targets.make_target(
-        timed_brain(), tree["activations"].to_dataset(), origin="test"
-    )
+    tree_target = targets.make_target(timed_brain(), tree["activations"].to_dataset())
     alone = metrics.encode_timeresolved(
         X, timed_brain()["response"].to_numpy(), rate=10, windows=windows, folds=tree_target.folds
     )

@@ -35,8 +35,8 @@ def load(name: str | Path, **arguments) -> xr.Dataset:
     xarray.Dataset
         ``response`` (stimulus[, time], neuroid[, repetition]), with the coordinates ``subject``
         and ``region`` of every neuroid, ``ceiling`` where it is known (the correlation of a
-        noiseless predictor with the mean over repetitions), ``category`` and ``fold`` of every
-        stimulus where they are known, and the attributes ``name``, ``description``,
+        noiseless predictor with the mean over repetitions), ``category``, ``fold`` and ``group``
+        of every stimulus where they are known, and the attributes ``name``, ``description``,
         ``citation``, ``units`` and ``simulated`` (0 or 1).
 
     Raises
@@ -100,9 +100,9 @@ def from_file(path: str | Path) -> xr.Dataset:
         ``neuroid`` and, if there are any, ``time`` (seconds) and ``repetition``. Or an ``.npz``
         file with the arrays ``response`` (stimulus, neuroid), (stimulus, neuroid, repetition),
         or, with an array ``time`` beside it, (stimulus, time, neuroid), and ``stimulus`` (names);
-        ``neuroid``, ``subject``, ``region``, ``ceiling``, ``category``, ``fold`` where there
-        are any. Responses that are missing are NaN; only the metric ``ridge`` with its argument
-        ``missing: mask`` takes them.
+        ``neuroid``, ``subject``, ``region``, ``ceiling``, ``category``, ``fold`` and ``group`` (of
+        stimuli that training and test must not share) where there are any. Responses that are
+        missing are NaN; only the metric ``ridge`` with its argument ``missing: mask`` takes them.
 
     Returns
     -------
@@ -256,7 +256,7 @@ def _read_npz(path: Path) -> xr.Dataset:
     dims = ("stimulus", *last)[: arrays["response"].ndim]
     if arrays["response"].ndim != len(dims) or len(dims) < 2 or "neuroid" not in dims:
         raise ValueError(f"'response' has the shape {arrays['response'].shape}")
-    places = {"category": "stimulus", "fold": "stimulus", "time": "time", "stimulus": "stimulus"}
+    places = {"time": "time"} | dict.fromkeys(("stimulus", "category", "fold", "group"), "stimulus")
     coords = {
         key: (places.get(key, "neuroid"), value)
         for key, value in arrays.items()

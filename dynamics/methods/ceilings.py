@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from dynamics import metrics
 from dynamics.methods.spaces import group_rdms, stretched
-from dynamics.methods.table import PER_NEUROID, TIMED
+from dynamics.methods.table import METHODS, PER_NEUROID, TIMED, WITHOUT_TARGET
 from dynamics.metrics.missing import by_pattern
 from dynamics.targets import Target
 
@@ -19,6 +20,11 @@ Constants = dict[str, tuple[tuple[str, ...], np.ndarray, str]]
 
 def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Constants:
     """Compute the noise ceilings of a metric once a target.
+
+    Over subjects the lower bound compares each with the others and the upper bound each with all
+    (Nili et al. 2014, PLoS Comput Biol 10:e1003553): with their mean RDM for RSA, and for the
+    other metrics of whole spaces with their responses side by side in place of a layer, scaled so
+    that each subject has the same variance.
 
     Parameters
     ----------
@@ -32,34 +38,70 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
     Returns
     -------
     Constants
-        `ceiling` (neuroid) from repetitions; `ceiling_lower` and `ceiling_upper` over subjects
-        for RSA, of each region where regions are told apart. Nothing where there are neither.
+        Of a metric with a score a neuroid `ceiling` (neuroid), from repetitions. Of the others
+        `ceiling_lower` and `ceiling_upper` over subjects, of each region where regions are told
+        apart. Nothing where there are neither.
     """
-    repeated = target.response.ndim == 3 and target.response.shape[2] > 1
-    if metric in PER_NEUROID and metric not in TIMED and repeated:
-        Y = target.response
-        values = by_pattern(
-            lambda rows, members: metrics.noise_ceiling(Y[rows][:, members]), Y, target.folds
-        )["ceiling"]
-        text = "noise ceiling (correlation) from repetitions"
-        return {"ceiling": (("neuroid",), np.asarray(values), text)}
+    if metric in PER_NEUROID:
+        repeated = target.response.ndim == 3 and target.response.shape[2] > 1
+        return _of_neuroids(target) if repeated and metric not in TIMED else {}
     by = arguments.get("by", "subject")
-    if metric != "rsa" or by == "region":
+    if metric in WITHOUT_TARGET or by == "region":
         return {}
-    groups = list(target.groups(by))
+    groups = target.groups(by)
     regions = np.array([region for _, region in groups])
+    members = np.stack(list(groups.values()))
     if min(np.unique(regions, return_counts=True)[1]) < 2:
         return {}
-    options = {name: arguments[name] for name in ("distance", "zscore") if name in arguments}
-    E = stretched(group_rdms(target, by=by, **options), arguments.get("geotopological"))
-    compare = arguments.get("compare", "spearman")
-    found = {r: metrics.rdm_noise_ceiling(E[regions == r], compare=compare) for r in set(regions)}
+    if metric == "rsa":
+        rdms = _rdms(target, by, arguments)
+        compare = arguments.get("compare", "spearman")
+        found = {
+            region: metrics.rdm_noise_ceiling(rdms[regions == region], compare=compare)
+            for region in set(regions)
+        }
+    else:
+        found = {
+            region: _of_spaces(metric, target, members[regions == region], arguments)
+            for region in set(regions)
+        }
     out: Constants = {}
     for name in ("lower", "upper"):
-        text = f"{name} bound of the RSA noise ceiling over subjects"
+        text = f"{name} bound of the noise ceiling over subjects"
         values = np.array([float(found[region][name]) for region in regions])
         if by == "subject":
             out[f"ceiling_{name}"] = ((), values[0], text)
         else:
             out[f"ceiling_{name}"] = (("subject",), values, text + " in the region")
     return out
+
+
+def _of_neuroids(target: Target) -> Constants:
+    Y = target.response
+    values = by_pattern(
+        lambda rows, members: metrics.noise_ceiling(Y[rows][:, members]), Y, target.folds
+    )["ceiling"]
+    text = "noise ceiling (correlation) from repetitions"
+    return {"ceiling": (("neuroid",), np.asarray(values), text)}
+
+
+def _rdms(target: Target, by: str, arguments: Mapping[str, Any]) -> np.ndarray:
+    options = {name: arguments[name] for name in ("distance", "zscore") if name in arguments}
+    return stretched(group_rdms(target, by=by, **options), arguments.get("geotopological"))
+
+
+def _of_spaces(
+    metric: str, target: Target, members: np.ndarray, arguments: Mapping[str, Any]
+) -> dict[str, float]:
+    """Mean bounds over subjects whose neuroids are marked in `members` (subjects, neuroids)."""
+    responses = [target.mean_response[:, each] for each in members]
+    scale = [np.linalg.norm(Y - Y.mean(0)) for Y in responses]
+    equal = [Y / s if s > 0 else Y for Y, s in zip(responses, scale)]
+    own = {name: value for name, value in arguments.items() if name != "by"}
+    scores = []
+    for number, Y in enumerate(responses):
+        alone = replace(target, response=Y, subjects=np.full(Y.shape[1], "all"), regions=None)
+        others = {"lower": np.hstack(equal[:number] + equal[number + 1 :]),
+                  "upper": np.hstack(equal)}  # fmt: skip
+        scores.append(METHODS[metric](others, alone, **own)["score"][1][:, 0])
+    return dict(zip(("lower", "upper"), np.mean(scores, 0)))
