@@ -217,16 +217,20 @@ def test_what_the_colours_tell_apart_is_averaged_by_itself(hue, number):
     assert ax.get_title() == "layer1"
 
 
-def test_runs_are_stacked_and_other_steps_are_gaps():
+def test_runs_are_stacked_each_on_its_own_steps_and_what_failed_is_a_gap():
     data = plots_results.results()
-    both = plots.stack({"a": data, "b": data.isel(step=[0, 2, 5])})
+    few = plots_results.without(data, 100).isel(step=[0, 2, 3, 5])
+    both = plots.stack({"a": data, "b": few})
     ax = plots.plot_curves(both, hue="run", layer="layer0")
     lines = {line.get_label(): line for line in ax.get_lines()}
     np.testing.assert_allclose(
         lines["a"].get_ydata(), plots.mean_curve(data).sel(layer="layer0"), rtol=1e-12
     )
+    np.testing.assert_array_equal(lines["b"].get_xdata(), [0, 10, 100, 10000])
     known = np.isfinite(lines["b"].get_ydata())
-    np.testing.assert_array_equal(known, [True, False, True, False, False, True])
+    np.testing.assert_array_equal(known, [True, True, False, True])
+    _, other = plots.facet_curves(both, facet="run")
+    np.testing.assert_array_equal(lines_of(other)["layer2"].get_xdata(), [0, 10, 100, 10000])
 
 
 def test_runs_of_other_protocols_are_not_stacked_and_common_resamples_are_kept():
@@ -273,6 +277,30 @@ def test_a_fit_is_drawn_beside_the_raw_curve():
         expected = emergence.fit(curve.sel(layer=layer), kind="isotonic", steps=line.get_xdata())
         np.testing.assert_allclose(line.get_ydata(), expected)
     assert "isotonic fit" in lines_of(ax)
+
+
+def test_a_level_far_from_the_curves_is_named_at_the_edge_and_takes_no_room():
+    data = plots_results.results().drop_vars("ceiling")
+    low, high = (plots.mean_curve(data).min().item(), plots.mean_curve(data).max().item())
+    for chance, drawn in ((low - 0.1, True), (low - 2 * (high - low), False)):
+        ax = plots.plot_curves(data.assign(chance=chance))
+        assert ("chance" in lines_of(ax)) == drawn
+        said = [text.get_text() for text in ax.texts]
+        assert said == ([] if drawn else [f"▼ chance {chance:.2f}".replace("-", "−")])
+        assert drawn or ax.get_ylim()[0] > chance
+
+
+def test_scores_of_several_tasks_have_axes_of_their_own(tmp_path):
+    tasks = {
+        f"/results/{name}/probe": plots_results.probe(plots_results.results()).assign_attrs(
+            identity={"metric": "probe"}
+        )
+        for name in ("digits", "kinds")
+    }
+    figure = plots.figure_of_targets(xr.DataTree.from_dict(tasks), "probe", ["digits", "kinds"])
+    one, other = figure.axes
+    assert not one.get_shared_y_axes().joined(one, other)
+    assert other.yaxis.get_tick_params()["labelleft"]
 
 
 def test_a_failed_step_breaks_the_line_and_the_band_and_is_marked(with_halves):

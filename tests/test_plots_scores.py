@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 from matplotlib.collections import PathCollection
 from plots_results import STEPS, of_one_subject, probe, results, without
+from scipy import stats
 
 from dynamics import emergence, plots
 
@@ -61,7 +62,8 @@ def test_models_are_points_with_names_and_a_correlation():
     ax = plots.plot_brain_task_models(brain, task)
     assert [line.get_label() for line in ax.get_lines()] == names
     r = np.corrcoef(brain, task)[0, 1]
-    assert ax.get_title(loc="left") == f"r = {r:.2f}"
+    p = stats.pearsonr(brain, task).pvalue
+    assert ax.get_title(loc="left") == f"r = {r:.2f} (p = {p:.2g}, 5 models)"
     with pytest.raises(ValueError, match="give one score a model"):
         plots.plot_brain_task_models(results()["score"], task)
 

@@ -14,6 +14,7 @@ from dynamics.plots.bands import bands_by, level, parts, pick_layer
 from dynamics.plots.panels import draw_legend, label_outer, panels
 from dynamics.plots.steps import log_step_axis, mark_missing
 from dynamics.plots.style import (
+    draw_level,
     group_colours,
     group_markers,
     layer_colours,
@@ -86,12 +87,13 @@ def plot_curves(
         curve, low, high = (
             bands[part].isel({hue: place}).to_numpy() for part in ("curve", "low", "high")
         )
-        ax.fill_between(steps, low, high, color=colour, alpha=faint, linewidth=0)
+        has = _own_steps(results, hue, place)
+        ax.fill_between(steps[has], low[has], high[has], color=colour, alpha=faint, linewidth=0)
         # Matplotlib leaves a gap at NaN, where others would draw a straight line across.
         label = name if np.isfinite(curve).any() else f"{name} (no data)"
         ax.plot(
-            steps,
-            curve,
+            steps[has],
+            curve[has],
             color=colour,
             marker=markers[place],
             markersize=2.4 if len(steps) <= _MOST_MARKERS else 0.8,
@@ -171,6 +173,17 @@ def _only(results: xr.Dataset, neuroid: str) -> xr.Dataset:
     return results.isel(neuroid=[names.index(neuroid)])
 
 
+def _own_steps(results: xr.Dataset, hue: str, place: int) -> np.ndarray:
+    """Which steps a curve's own run has, of those of all runs of a `stack`."""
+    own = results.coords.get("own_step")
+    if own is None:
+        return np.ones(results.sizes["step"], bool)
+    if hue in own.dims:
+        own = own.isel({hue: place})
+    others = [dim for dim in own.dims if dim != "step"]
+    return own.any(others).to_numpy()
+
+
 def _draw_untrained(ax: Axes, scores: np.ndarray, colours: Sequence | None) -> None:
     """Draw the untrained level: one band over all layers, or a thin line for every other curve."""
     known = scores[np.isfinite(scores)]
@@ -191,7 +204,7 @@ def _draw_fits(ax: Axes, curve: xr.DataArray, kind: str, colours: Sequence) -> N
     fine = np.expm1(np.linspace(np.log1p(steps[0]), np.log1p(steps[-1]), _FINE))
     fitted = emergence.fit(curve, kind=kind, steps=fine)
     (dim,) = [dim for dim in curve.dims if dim != "step"]
-    dashes = (0, (4, 1.5))
+    dashes = (0, (5, 1, 1, 1, 1, 1))  # levels are dashed or dotted
     ax.plot([], [], color="0.3", linestyle=dashes, linewidth=0.8, label=f"{kind} fit")
     for place, colour in enumerate(colours):
         ax.plot(
@@ -226,11 +239,13 @@ def _mark_half_times(ax: Axes, curve: xr.DataArray, colours: Sequence) -> None:
 
 
 def _draw_levels(ax: Axes, results: xr.Dataset) -> None:
-    """Draw the baseline and the noise ceiling across."""
+    """Draw the baseline, the noise ceiling and chance across."""
+    limits = tuple(ax.dataLim.intervaly)
     for name, (text, colour, line) in _LEVELS.items():
         height = level(results, name)
         if np.isfinite(height):
-            ax.axhline(height, color=colour, linestyle=line, linewidth=0.9, label=text)
+            look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 0.9}
+            draw_level(ax, height, text=text, limits=limits, **look)
     band = level(results, "ceiling_lower"), level(results, "ceiling_upper")
     if np.isfinite(band).all():
         ax.axhspan(*band, color="0.85", linewidth=0, label="noise ceiling", zorder=0)
@@ -238,10 +253,12 @@ def _draw_levels(ax: Axes, results: xr.Dataset) -> None:
 
 def _draw_levels_apart(ax: Axes, groups: dict[str, xr.Dataset], colours: Sequence) -> None:
     """Draw each curve's own baseline and ceiling as a stroke in its colour, on the right."""
+    limits = tuple(ax.dataLim.intervaly)
     for name, (text, colour, line) in _LEVELS.items():
         heights = [level(part, name) for part in groups.values()]
         if len({round(height, 9) for height in heights}) == 1 and np.isfinite(heights[0]):
-            ax.axhline(heights[0], color=colour, linestyle=line, linewidth=0.9, label=text)
+            look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 0.9}
+            draw_level(ax, heights[0], text=text, limits=limits, **look)
             continue
         for height, own in zip(heights, colours):
             if np.isfinite(height):

@@ -245,7 +245,9 @@ def _facets(draw: Callable[..., np.ndarray], *results: Any, title: str) -> Figur
 
 @styled
 def _figure(found: Sequence[tuple[str, xr.Dataset, str | None]], *, title: str) -> Figure:
-    figure, axes = panels(len(found))
+    metrics = {results.attrs.get("identity", {}).get("metric") for _, results, _ in found}
+    # Scores of several tasks have no common axis.
+    figure, axes = panels(len(found), sharey=_PROBE not in metrics)
     for ax, (name, results, neuroid) in zip(axes, found):
         plot_curves(results, ax=ax, neuroid=neuroid)
         ax.set_title(_simulated(results) + name)

@@ -19,7 +19,7 @@ _LAST = (
 )
 
 
-def panels(number: int, *, height: float = 52) -> tuple[Figure, np.ndarray]:
+def panels(number: int, *, height: float = 52, sharey: bool = True) -> tuple[Figure, np.ndarray]:
     """Return a figure with panels of common axes, at most three a row.
 
     Parameters
@@ -28,6 +28,8 @@ def panels(number: int, *, height: float = 52) -> tuple[Figure, np.ndarray]:
         How many panels.
     height : float
         Of a row, in mm.
+    sharey : bool
+        Whether scores have one axis; what is of several kinds has not.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def panels(number: int, *, height: float = 52) -> tuple[Figure, np.ndarray]:
         width=COLUMN if columns == 1 else PAGE,
         height=height * rows + (16 if columns > 1 else 24),
         sharex=True,
-        sharey=True,
+        sharey=sharey,
     )
     for ax in axes.flat[number:]:
         ax.set_visible(False)
@@ -61,7 +63,8 @@ def label_outer(axes: np.ndarray) -> None:
     """
     columns = axes[0].get_subplotspec().get_gridspec().ncols
     for place, ax in enumerate(axes):
-        ax.tick_params(labelleft=place % columns == 0)
+        shared = ax.get_shared_y_axes().joined(ax, axes[0])
+        ax.tick_params(labelleft=place % columns == 0 or not shared)
         left = axes[place - place % columns].get_ylabel()
         # Probes of several tasks have scores of several kinds.
         ax.set_ylabel("" if place % columns and ax.get_ylabel() == left else ax.get_ylabel())

@@ -17,6 +17,7 @@ from dynamics.plots.panels import draw_legend
 from dynamics.plots.steps import label_steps, step_norm
 from dynamics.plots.style import (
     colour_bar,
+    draw_level,
     group_colours,
     group_markers,
     panel,
@@ -39,7 +40,7 @@ def plot_brain_task(
 ) -> Axes:
     """Draw brain score against task score over checkpoints, with the step as colour.
 
-    In the corner is their correlation, raw and with training step partialled out, with limits of
+    Above is their correlation, raw and with training step partialled out, with limits of
     95 % where the brain score has resamples: everything that grows with training correlates with
     everything else that does. Grey lines are limits of 95 %, of the brain score upwards and of
     the task score across; the untrained network is a square.
@@ -70,7 +71,7 @@ def plot_brain_task(
     brain, chosen = pick_layer(brain, layer)
     task, _ = pick_layer(task, chosen or None)
     curve, low, high, over = curve_and_band(brain)
-    scores, left, right, across = curve_and_band(task)
+    scores, left, right, of_task = curve_and_band(task)
     curve, low, high, scores, left, right = xr.align(
         curve, low, high, scores, left, right, join="inner"
     )
@@ -98,27 +99,24 @@ def plot_brain_task(
             )  # fmt: skip
     if (steps > 0).any():
         _step_bar(ax, norm)
+    line: dict[str, Any] = {"color": "0.35", "linewidth": 0.9}
+    across, upwards = tuple(ax.dataLim.intervalx), tuple(ax.dataLim.intervaly)
     if "chance" in task:
-        ax.axvline(
-            float(task["chance"].mean()),
-            color="0.35",
-            linestyle="-.",
-            linewidth=0.9,
-            label="chance",
-        )
+        chance = float(task["chance"].mean())
+        line["linestyle"] = "-."
+        draw_level(ax, chance, text="chance", limits=across, which="x", **line)
     if "baseline" in brain and np.isfinite(brain["baseline"]).any():
-        ax.axhline(
-            level(brain, "baseline"), color="0.35", linestyle=(0, (3, 1.2)), linewidth=0.9,
-            label="spectrotemporal baseline",
-        )  # fmt: skip
+        height = level(brain, "baseline")
+        line["linestyle"] = (0, (3, 1.2))
+        draw_level(ax, height, text="spectrotemporal baseline", limits=upwards, **line)
     _, resampled, _ = curves_by(brain.expand_dims(layer=[chosen]))
     one = None if resampled is None else resampled.isel(layer=0, drop=True)
     _tell(ax, curve, scores, dim="step", kind=kind, resampled=one)
     ax.set_xlabel(score_label(task))
     ax.set_ylabel(score_label(brain) + (f", {chosen}" if chosen else ""))
-    each = {"upwards": over, "across": across}
+    each = {"upwards": over, "across": of_task}
     apart = ",\n".join(f"{what} {way}" for way, what in each.items() if what)
-    ax.set_gid(over if over == across else apart)
+    ax.set_gid(over if over == of_task else apart)
     if own:
         draw_legend(ax, what="grey lines")
     return ax
@@ -176,7 +174,7 @@ def _step_bar(ax: Axes, norm: LogNorm) -> None:
 
 
 def _tell(ax: Axes, brain, task, *, dim: str, kind: str, resampled) -> None:
-    """Write the correlations into the corner that has most room."""
+    """Write the correlations above the axes."""
     if brain.sizes[dim] < 4:
         text = f"{brain.sizes[dim]} {dim}s: too few to correlate"
     else:
@@ -190,6 +188,10 @@ def _tell(ax: Axes, brain, task, *, dim: str, kind: str, resampled) -> None:
             if "lower" in one:
                 text += f" [{float(one['lower']):.2f}, {float(one['upper']):.2f}]"
             lines.append(words[str(form)] + signed(text))
+        if dim == "model":
+            p = float(found["p"].sel(form="raw"))
+            told = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+            lines[0] += f" ({told}, {brain.sizes[dim]} models)"
         if "lower" in found:
             lines[-1] += f" (95 % over {resampled.attrs['over']})"
         text = "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import xarray as xr
 
 from dynamics.emergence.runs import check_alike
@@ -15,16 +16,16 @@ def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
     Parameters
     ----------
     results : mapping of str to xarray.Dataset
-        Results of the same metric by name of the run. Where runs have other steps the curves
-        have gaps, which are not drawn over; of different numbers of resamples the first ones are
-        kept that all have.
+        Results of the same metric by name of the run. Steps may differ; of different numbers of
+        resamples the first ones are kept that all have.
     dim : str
         Name of the new dimension.
 
     Returns
     -------
     xarray.Dataset
-        Scores, resamples, baseline and ceiling with one more dimension.
+        Scores, resamples, baseline and ceiling with one more dimension, NaN at steps that a run
+        has not; the coordinate `own_step` (run, step) tells those from steps that failed.
 
     Raises
     ------
@@ -47,7 +48,9 @@ def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
     if not fewest:
         kept = [each.drop_dims("resample", errors="ignore") for each in kept]
     names = xr.DataArray(list(results), dims=dim, name=dim)
-    return xr.concat(
+    joined = xr.concat(
         kept, names, join="outer", data_vars="all", coords="minimal", compat="override",
         combine_attrs="override",
     ).sortby("step")  # fmt: skip
+    own = np.stack([np.isin(joined["step"], each["step"]) for each in every])
+    return joined.assign_coords(own_step=((dim, "step"), own))

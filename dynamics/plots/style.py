@@ -227,6 +227,50 @@ def score_label(results: xr.Dataset | xr.DataArray) -> str:
     return next((str(name).replace("_", " ") for name in known if name), "Score")
 
 
+def draw_level(
+    ax: Axes,
+    height: float,
+    *,
+    text: str,
+    limits: Sequence[float],
+    which: str = "y",
+    **options: Any,
+) -> None:
+    """Draw a level across the axes; far from what they show it is named at the edge.
+
+    A level further away than all else is wide would leave that no room.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    height : float
+        The level.
+    text : str
+        Its name, for the legend.
+    limits : (float, float)
+        Of all else that is drawn.
+    which : {"y", "x"}
+        On which axis it lies.
+    **options
+        Of the line.
+    """
+    low, high = sorted(limits)
+    if low - (high - low) <= height <= high + (high - low) or not np.isfinite(high - low):
+        line = ax.axhline if which == "y" else ax.axvline
+        line(height, label=text, **options)
+        return
+    arrow = {"y": "▼▲", "x": "◀▶"}[which][int(height > high)]
+    x, y = (0.98, 0.98 if height > high else 0.02)
+    if which == "x":
+        x, y = (0.98 if height > high else 0.02), 0.02
+    ax.text(
+        x, y, signed(f"{arrow} {text} {height:.2f}"), transform=ax.transAxes, fontsize=5.5,
+        ha="right" if x > 0.5 else "left", va="top" if y > 0.5 else "bottom", zorder=5,
+        bbox={"facecolor": "white", "linewidth": 0, "alpha": 0.8, "pad": 0.8},
+    )  # fmt: skip
+
+
 def signed(text: str) -> str:
     """Write numbers below zero with the minus that the axes have."""
     return text.replace("-", "−")
