@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from dynamics.metrics import rdm, rsa_choose_layer
+from dynamics.metrics import COMPARISONS, compare_rdms, rdm, rsa_choose_layer
 
 
 def example(n=40):
@@ -75,3 +75,15 @@ def test_bad_input_is_one_sentence():
         rsa_choose_layer(D, E, folds, choice="x")
     with pytest.raises(ValueError, match="leave none"):
         rsa_choose_layer(D, E, folds % 2)
+    for compare in ("whitened_cosine", "whitened_pearson"):
+        with pytest.raises(ValueError, match=f"incomplete RDMs, which {compare} does not take"):
+            rsa_choose_layer(D, E, folds, choice="pepino", compare=compare)
+
+
+@pytest.mark.parametrize("choice", ["disjoint", "pepino"])
+@pytest.mark.parametrize("compare", sorted(COMPARISONS))
+def test_one_layer_alone_scores_as_without_a_choice(choice, compare):
+    D, E, folds = example()
+    if choice == "disjoint" or not compare.startswith("whitened"):
+        result = rsa_choose_layer(D[:1], E, folds, choice=choice, compare=compare)
+        assert result["score"] == pytest.approx(compare_rdms(D[0], E, compare=compare), abs=1e-12)

@@ -50,13 +50,18 @@ def rsa_choose_layer(
     Raises
     ------
     ValueError
-        If the choice or comparison is unknown, the RDMs differ in size, a distance is not finite,
-        or there are too few folds.
+        If the choice or comparison is unknown or both do not go together, the RDMs differ in size,
+        a distance is not finite, or there are too few folds.
     """
     if choice not in ("disjoint", "pepino"):
         raise ValueError(f"there is no layer choice {choice!r}: use one of disjoint, pepino")
     if compare not in COMPARISONS:
         raise ValueError(f"there is no comparison {compare!r}: use one of {', '.join(COMPARISONS)}")
+    if choice == "pepino" and compare.startswith("whitened"):
+        raise ValueError(
+            f"the pepino choice looks at incomplete RDMs, which {compare} does not take: use "
+            "spearman, pearson, cosine or kendall, or the choice disjoint"
+        )
     candidates = as_tensor(upper_entries(D))
     stack = as_tensor(E).to(candidates.device).reshape(-1, *E.shape[-2:])
     same_rows(D[0], stack[0], names=("an RDM of D", "E"))
