@@ -139,7 +139,9 @@ def _begin(
         coordinates["split"] = ("split", np.arange(len(set(target.folds.tolist()))))
         for key, values in data.coords.items():
             if values.dims == ("neuroid",):
-                coordinates[str(key)] = ("neuroid", values.to_numpy())
+                known = values.to_numpy()
+                known = methods.of_known(metric.name, known) if key == "ceiling" else known
+                coordinates[str(key)] = ("neuroid", known)
         if metric.name in methods.TIMED:
             windows = metric.arguments.get("windows", methods.arguments(metric.name)["windows"])
             assert target.times is not None  # `methods.check_fit` has looked

@@ -130,13 +130,27 @@ def test_shuffled_responses_score_nothing_and_p_values_of_unrelated_ones_are_uni
     assert abs(np.mean(means) - chance) < 0.06
 
 
-@pytest.mark.parametrize("name", sorted(set(METHODS) - {*methods.PER_NEUROID, "rsa"}))
+def test_ceilings_of_neuroids_are_in_the_unit_of_the_scores():
+    _, target = example(repetitions=3)
+    known = metrics.noise_ceiling(target.response)["ceiling"]
+    for name, expected in (
+        ("ridge", known),
+        ("banded", known**2),
+        ("variance_partition", known**2),
+    ):
+        dims, values, _ = methods.ceilings(name, target, {})["ceiling"]
+        assert dims == ("neuroid",)
+        np.testing.assert_allclose(values, expected)
+        np.testing.assert_allclose(methods.of_known(name, known), expected)
+    _, once = example()
+    for name in ("ridge", "svcca", "pwcca", "effective_dimensionality"):
+        assert methods.ceilings(name, once, {}) == {}
+
+
+@pytest.mark.parametrize("name", ["cka", "procrustes", "mutual_knn"])
 def test_ceilings_of_spaces_have_the_other_subjects_in_place_of_a_layer(name):
     _, target = example()
     found = methods.ceilings(name, target, {})
-    if name in methods.WITHOUT_TARGET:
-        assert found == {}
-        return
     assert methods.ceilings(name, target, {"by": "region"}) == {}
     one, two = (target.of_subject(subject) for subject in ("s1", "s2"))
     one, two = (Y / np.linalg.norm(Y - Y.mean(0)) for Y in (one, two))

@@ -32,6 +32,7 @@ def brain():
             "neuroid": np.arange(6),
             "subject": ("neuroid", ["s1", "s2"] * 3),
             "region": ("neuroid", ["core"] * 4 + ["belt"] * 2),
+            "ceiling": ("neuroid", np.full(6, 0.8)),
         },
         attrs={"name": "test brain"},
     )
@@ -98,6 +99,9 @@ def test_nulls_groups_and_baseline_reach_the_store(content):
     assert rsa["null_score"].sizes["permutation"] == 3
 
     parts = tree["results/one/variance_partition"].to_dataset()
+    # Scores that are parts of variance have ceilings that are.
+    np.testing.assert_allclose(parts["ceiling"], 0.8**2)
+    np.testing.assert_allclose(ridge["ceiling"], 0.8)
     assert "baseline" not in parts and "null_score" not in parts
     total = parts["unique_r2"] + parts["baseline_unique_r2"] + parts["shared_r2"]
     np.testing.assert_allclose(total, parts["total_r2"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynamics.methods.ceilings import ceilings
+from dynamics.methods.ceilings import ceilings, of_known
 from dynamics.methods.checks import (
     RESERVED,
     applies,
@@ -38,6 +38,7 @@ __all__ = [
     "given",
     "halves_of",
     "latencies",
+    "of_known",
     "orders_of",
     "protocol",
     "rehearse",

@@ -10,7 +10,7 @@ import numpy as np
 
 from dynamics import metrics
 from dynamics.methods.spaces import group_rdms, stretched
-from dynamics.methods.table import METHODS, PER_NEUROID, TIMED, WITHOUT_TARGET
+from dynamics.methods.table import METHODS, OF_VARIANCE, PER_NEUROID, TIMED, WITH_CEILING
 from dynamics.metrics.missing import by_pattern
 from dynamics.targets import Target
 
@@ -22,9 +22,8 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
     """Compute the noise ceilings of a metric once a target.
 
     Over subjects the lower bound compares each with the others and the upper bound each with all
-    (Nili et al. 2014, PLoS Comput Biol 10:e1003553): with their mean RDM for RSA, and for the
-    other metrics of whole spaces with their responses side by side in place of a layer, scaled so
-    that each subject has the same variance.
+    (Nili et al. 2014, PLoS Comput Biol 10:e1003553): with their mean RDM for RSA, else with their
+    responses side by side in place of a layer, scaled so that each subject has the same variance.
 
     Parameters
     ----------
@@ -38,15 +37,16 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
     Returns
     -------
     Constants
-        Of a metric with a score a neuroid `ceiling` (neuroid), from repetitions. Of the others
-        `ceiling_lower` and `ceiling_upper` over subjects, of each region where regions are told
-        apart. Nothing where there are neither.
+        Of a metric with a score a neuroid `ceiling` (neuroid), from repetitions: a correlation, or
+        its square where scores are parts of variance. Of those in `WITH_CEILING` `ceiling_lower`
+        and `ceiling_upper` over subjects, of each region where regions are told apart. Nothing
+        where there are neither.
     """
     if metric in PER_NEUROID:
         repeated = target.response.ndim == 3 and target.response.shape[2] > 1
-        return _of_neuroids(target) if repeated and metric not in TIMED else {}
+        return _of_neuroids(metric, target) if repeated and metric not in TIMED else {}
     by = arguments.get("by", "subject")
-    if metric in WITHOUT_TARGET or by == "region":
+    if metric not in WITH_CEILING or by == "region":
         return {}
     groups = target.groups(by)
     regions = np.array([region for _, region in groups])
@@ -76,13 +76,19 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
     return out
 
 
-def _of_neuroids(target: Target) -> Constants:
+def of_known(metric: str, ceiling: np.ndarray) -> np.ndarray:
+    """Bring ceilings that are correlations (n_neuroids,) to the unit of a metric's scores."""
+    return ceiling**2 if metric in OF_VARIANCE else ceiling
+
+
+def _of_neuroids(metric: str, target: Target) -> Constants:
     Y = target.response
     values = by_pattern(
         lambda rows, members: metrics.noise_ceiling(Y[rows][:, members]), Y, target.folds
     )["ceiling"]
-    text = "noise ceiling (correlation) from repetitions"
-    return {"ceiling": (("neuroid",), np.asarray(values), text)}
+    kind = "part of variance" if metric in OF_VARIANCE else "correlation"
+    text = f"noise ceiling ({kind}) from repetitions"
+    return {"ceiling": (("neuroid",), of_known(metric, np.asarray(values)), text)}
 
 
 def _rdms(target: Target, by: str, arguments: Mapping[str, Any]) -> np.ndarray:

@@ -24,6 +24,13 @@ METHODS: dict[str, Callable[..., Variables]] = {
 PER_NEUROID = ("ridge", "banded", "variance_partition", "encode_timeresolved")
 """Scores have a dimension `neuroid`; the others' have `subject`."""
 
+OF_VARIANCE = ("banded", "variance_partition")
+"""Scores are parts of the variance of responses, to be compared with squared correlations."""
+
+WITH_CEILING = ("rsa", "cka", "procrustes", "mutual_knn")
+"""Of the spaces' metrics those whose score does not depend on how many dimensions a space has. The
+others' cross-validated correlations may be higher for a layer of few than for other subjects."""
+
 TIMED = ("encode_timeresolved",)
 """Need activations and responses over time; for the others both are averaged over it."""
 
