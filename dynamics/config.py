@@ -164,8 +164,8 @@ def load_config(path: str | Path) -> Sweep:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not YAML, or a key is unknown, missing or has a value of the wrong kind; the
-        message names the file, the line and the key.
+        If it is not YAML, or a key is unknown, missing, there twice or has a value of the wrong
+        kind; the message names the file, the line and the key.
     """
     path = Path(path)
     if not path.is_file():
@@ -181,7 +181,15 @@ def load_config(path: str | Path) -> Sweep:
         raise ValueError(f"{path}{line}: not valid YAML ({problem})") from None
     if not isinstance(content, Mapping):
         raise ValueError(f"{path}: expected a mapping of keys such as `run:` and `checkpoints:`")
-    return validate(content, origin=str(path), lines=dict(_lines(node)))
+    lines: dict[tuple, int] = {}
+    for key, number in _lines(node):
+        if key in lines:  # YAML would take the last
+            raise ValueError(
+                f"{path}, line {number}: the key `{'.'.join(map(str, key))}` stands in line "
+                f"{lines[key]} already: keep one of them"
+            )
+        lines[key] = number
+    return validate(content, origin=str(path), lines=lines)
 
 
 def validate(

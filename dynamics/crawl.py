@@ -62,7 +62,7 @@ def crawl(
         since the store was begun and give other numbers; a bad checkpoint is a row of the table
         instead.
     """
-    models.arguments(sweep.model.name)
+    models.check_arguments(sweep.model.name, sweep.model.arguments)
     if scheduler is None:
         extract.device(sweep.device)
     poolings.make(sweep.pooling.name, **sweep.pooling.arguments)

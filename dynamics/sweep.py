@@ -122,18 +122,22 @@ def check_names(sweep: Sweep) -> None:
 
     Raises
     ------
-    ValueError
-        For an unknown name of a model, pooling or metric (the message lists what there is), or an
-        argument that a metric does not take or with a value that it cannot use.
+    ValueError, TypeError
+        For an unknown name of a model, pooling, target, metric or task (the message lists what
+        there is), an argument that one of them does not take, or one with a value that a metric
+        cannot use.
     """
     for choice in (sweep.model, sweep.baseline):
         if choice is not None:
-            models.arguments(choice.name)
+            models.check_arguments(choice.name, choice.arguments)
     poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+    for target in sweep.targets:
+        brains.check_name(target.name)
     if sweep.targets:
         for choice in sweep.metrics:
             methods.check_choice(choice, [target.label for target in sweep.targets])
     similarity.check(sweep)
+    probes.check_names(sweep)
 
 
 def check(sweep: Sweep) -> None:
@@ -146,8 +150,8 @@ def check(sweep: Sweep) -> None:
 
     Raises
     ------
-    ValueError, FileNotFoundError
-        As `check_names`; and for an unknown target, task or stimulus set, a target that lacks what
+    ValueError, TypeError, FileNotFoundError
+        As `check_names`; and for an unknown stimulus set, a target that lacks what
         a metric needs, a source without checkpoints, a sound that cannot be decoded, a target
         without any of the stimuli, or a task that cannot be learned.
     """

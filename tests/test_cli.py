@@ -120,10 +120,30 @@ def test_a_sweep_without_targets_is_crawled_and_analyze_says_what_it_lacks(good,
     assert "nothing to be compared with: give it `targets`" in said
 
 
-def test_a_crawl_is_told_at_once_of_a_metric_that_there_is_not(good, dynamics):
-    said = dynamics(good | {"metrics": ["ridg"]}, "crawl", "CONFIG", code=2).err
-    assert "'ridg'" in said and "rsa" in said
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"metrics": ["ridg"]}, ["'ridg'", "rsa"]),
+        ({"targets": ["nh2015"]}, ["'nh2015'", "nh2015-voxels"]),
+        ({"probes": ["fsdd-digits"]}, ["'fsdd-digits'", "fsdd-speaker"]),
+        ({"probes": [{"name": "folder"}]}, ["'folder' needs", "`path`"]),
+        ({"model": {"name": "encodecmae", "arguments": {"head": 2}}}, ["'head'", "heads"]),
+        ({"model": "module"}, ["'module' needs", "`factory`"]),
+    ],
+)
+def test_a_crawl_is_told_at_once_of_what_there_is_not(good, dynamics, change, words):
+    said = dynamics(good | change, "crawl", "CONFIG", code=2).err
+    assert all(word in said for word in words), said
     assert not Path(good["store"]).exists()
+
+
+def test_arguments_that_no_checkpoint_fits_are_corrected_and_the_store_is_made_anew(good, dynamics):
+    wrong = good | {"model": {"name": "encodecmae", "arguments": {"heads": 3}}}
+    assert "0 steps" in (said := dynamics(wrong, "crawl", "CONFIG", code=3).out), said
+    assert "2 steps, 2 of them new" in dynamics(good, "crawl", "CONFIG").out
+    said = dynamics(wrong, "crawl", "CONFIG", code=2).err
+    assert "choose another `store`" in said
+    assert "2 steps, 0 of them new" in dynamics(good, "crawl", "CONFIG").out
 
 
 def test_a_damaged_step_is_found_and_done_again(tmp_path, good, dynamics):

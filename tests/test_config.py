@@ -57,6 +57,12 @@ def test_the_line_of_an_unknown_key_is_right(tmp_path):
         load_config(write(tmp_path, text))
 
 
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    text = "run: a\ncheckpoints: b\nmodel: {name: c,\n  name: d}\nstimuli: d\n"
+    with pytest.raises(ValueError, match=r"line 4: the key `model\.name` stands in line 3 already"):
+        load_config(write(tmp_path, text))
+
+
 def test_what_is_not_yaml_or_not_a_mapping_is_refused(tmp_path):
     with pytest.raises(ValueError, match="line 1: not valid YAML"):
         load_config(write(tmp_path, "run: [a"))

@@ -81,6 +81,20 @@ def test_another_identity_is_refused_with_both_values(tmp_path):
         store.begin(tmp_path / "s.zarr", run="test", identity=IDENTITY | {"pooling": "last"})
 
 
+def test_a_store_that_holds_nothing_yet_takes_another_identity(tmp_path):
+    other = IDENTITY | {"pooling": "last"}
+    root = fill(tmp_path / "s.zarr", [0, 10], commit=False)
+    store.commit(root, 0, status=store.FAILED, error="broken")
+    root = store.begin(tmp_path / "s.zarr", run="test", identity=other)
+    assert store.steps(root) == {}
+    assert fill(tmp_path / "s.zarr", [], commit=False).attrs["identity"] == IDENTITY
+    controls = store.begin_controls(root)
+    store.plan(controls, [(1, "untrained:1", 0)])
+    store.commit(controls, 1)
+    with pytest.raises(ValueError, match="this sweep has 'last'"):
+        store.begin(tmp_path / "s.zarr", run="test", identity=other)
+
+
 def test_another_architecture_is_refused(tmp_path):
     root = fill(tmp_path / "s.zarr", [0])
     store.plan(root, [(1, "file-1", 10)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynamics.brains.loading import TARGETS, ceiling, from_file, join, load
+from dynamics.brains.loading import TARGETS, ceiling, check_name, from_file, join, load
 from dynamics.brains.natsound import folds
 
-__all__ = ["TARGETS", "ceiling", "folds", "from_file", "join", "load"]
+__all__ = ["TARGETS", "ceiling", "check_name", "folds", "from_file", "join", "load"]

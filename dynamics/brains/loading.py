@@ -46,14 +46,19 @@ def load(name: str | Path, **arguments) -> xr.Dataset:
     FileNotFoundError
         For a missing file.
     """
+    check_name(name)
     if str(name) in TARGETS:
         return TARGETS[str(name)](**arguments)
-    if Path(name).suffix in FILE_SUFFIXES:
-        return from_file(name, **arguments)
-    raise ValueError(
-        f"unknown brain target '{name}': there are {', '.join(TARGETS)}, and files ending in "
-        f"{', '.join(FILE_SUFFIXES)}"
-    )
+    return from_file(name, **arguments)
+
+
+def check_name(name: str | Path) -> None:
+    """Raise a ValueError where a target is neither in `TARGETS` nor named like a file of one."""
+    if str(name) not in TARGETS and Path(name).suffix not in FILE_SUFFIXES:
+        raise ValueError(
+            f"unknown brain target '{name}': there are {', '.join(TARGETS)}, and files ending in "
+            f"{', '.join(FILE_SUFFIXES)}"
+        )
 
 
 def simulated(**arguments) -> xr.Dataset:

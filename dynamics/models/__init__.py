@@ -90,13 +90,8 @@ def load(
     TypeError
         Where the adapter does not take an argument.
     """
+    check_arguments(adapter, arguments)
     taken = _signature(adapter)
-    unknown = [name for name in arguments if name not in taken and not _takes_any(taken)]
-    if unknown:
-        raise TypeError(
-            f"the adapter {adapter!r} takes no argument {unknown[0]!r}: it takes "
-            f"{', '.join(name for name in taken if name != 'state') or 'none'}"
-        )
     if isinstance(checkpoint, Mapping):
         state, checkpoint = checkpoint, None
     if checkpoint is not None:
@@ -190,6 +185,36 @@ def arguments(adapter: str) -> dict[str, Any]:
         if name not in ("state", "checkpoint", "trust")
         and parameter.kind is not inspect.Parameter.VAR_KEYWORD
     }
+
+
+def check_arguments(adapter: str, given: Mapping[str, Any]) -> None:
+    """Find what an adapter would not take, before any network is built.
+
+    Parameters
+    ----------
+    adapter : str
+        Name in ``ADAPTERS``.
+    given : mapping
+        Arguments for it by name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such adapter.
+    TypeError
+        If it does not take one of the arguments, or needs one that is not there.
+    """
+    taken = _signature(adapter)
+    known = arguments(adapter)
+    unknown = [name for name in given if name not in taken and not _takes_any(taken)]
+    if unknown:
+        raise TypeError(
+            f"the adapter {adapter!r} takes no argument {unknown[0]!r}: it takes "
+            f"{', '.join(known) or 'none'}"
+        )
+    needed = [name for name, default in known.items() if default is inspect.Parameter.empty]
+    if lacking := [name for name in needed if name not in given]:
+        raise TypeError(f"the adapter {adapter!r} needs the argument `{lacking[0]}`")
 
 
 def revision(adapter: str) -> int:

@@ -17,7 +17,7 @@ from dynamics.probes.hearing import Ears, networks
 from dynamics.probes.layers import ATTRS, attrs, probe_layers
 from dynamics.probes.resampling import DEFAULT, check_number, draw
 from dynamics.probes.scoring import chance, chroma_accuracy
-from dynamics.probes.table import load
+from dynamics.probes.table import check_arguments, load
 from dynamics.probes.task import Task
 from dynamics.scoring import without_time
 from dynamics.sounds import StimulusSet
@@ -108,16 +108,35 @@ def load_tasks(sweep: Sweep, stimuli: StimulusSet) -> dict[str, Task]:
     Raises
     ------
     ValueError, TypeError, FileNotFoundError
-        As of `load`, and for an unknown kind of probe or an odd number of resamples.
+        As of `check_names`, and if the data of a task cannot be learned from.
     """
-    tasks = {}
+    check_names(sweep)
+    return {
+        choice.label: load(choice.name, stimuli=stimuli, **_settings(choice, sweep)[1])
+        for choice in sweep.probes
+    }
+
+
+def check_names(sweep: Sweep) -> None:
+    """Find what is wrong with names and arguments of a sweep's tasks; no data are looked at.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an unknown task or kind of probe, an argument that a task does not take or lacks, or
+        an odd number of resamples.
+    """
     for choice in sweep.probes:
         how, arguments = _settings(choice, sweep)
         if how["kind"] not in PROBES:
             raise ValueError(f"unknown probe {how['kind']!r}: there are {', '.join(PROBES)}")
         check_number(how["resamples"])
-        tasks[choice.label] = load(choice.name, stimuli=stimuli, **arguments)
-    return tasks
+        check_arguments(choice.name, arguments)
 
 
 def _settings(choice: Choice, sweep: Sweep) -> tuple[dict[str, Any], dict[str, Any]]:

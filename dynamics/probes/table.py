@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from dynamics.probes import folders, generated, hear
 from dynamics.probes.task import Task
@@ -45,18 +46,42 @@ def load(name: str, *, stimuli: StimulusSet | None = None, **arguments) -> Task:
     TypeError
         If the task does not take an argument, or needs one.
     """
-    if name not in TASKS:
-        raise ValueError(f"unknown task {name!r}: there are {', '.join(TASKS)}")
-    taken = inspect.signature(TASKS[name]).parameters
+    taken = check_arguments(name, arguments)
     if "stimuli" in taken:
         if stimuli is None:
             raise TypeError(f"task {name!r} needs `stimuli`, a stimulus set")
         arguments = {"stimuli": stimuli, **arguments}
-    if unknown := [key for key in arguments if key not in taken]:
+    return TASKS[name](**arguments)
+
+
+def check_arguments(name: str, given: Mapping[str, Any]) -> Mapping[str, inspect.Parameter]:
+    """Find what a task would not take, before its data are looked at.
+
+    Parameters
+    ----------
+    name : str
+        A name in `TASKS`.
+    given : mapping
+        Arguments for it by name, without `stimuli`.
+
+    Returns
+    -------
+    mapping of str to inspect.Parameter
+        What it takes.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As of `load`.
+    """
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}: there are {', '.join(TASKS)}")
+    taken = inspect.signature(TASKS[name]).parameters
+    if unknown := [key for key in given if key not in taken]:
         raise TypeError(
             f"task {name!r} takes no argument {unknown[0]!r}: it takes {', '.join(taken)}"
         )
     needed = [key for key, own in taken.items() if own.default is inspect.Parameter.empty]
-    if lacking := [key for key in needed if key not in arguments]:
+    if lacking := [key for key in needed if key not in given and key != "stimuli"]:
         raise TypeError(f"task {name!r} needs the argument `{lacking[0]}`")
-    return TASKS[name](**arguments)
+    return taken

@@ -25,17 +25,21 @@ from dynamics.store.layout import (
 )
 from dynamics.store.place import Where, name_of, open_zarr, place_of, writing
 from dynamics.store.precision import record_errors, round_layers
-from dynamics.store.read import layer_names, steps
+from dynamics.store.read import layer_names, records, steps
 from dynamics.store.repository import save
 
 # What stores that were made before there was a choice have.
 DEFAULTS = {"dtype": "float32", "revision": "1.1"}
 
 _ROOMS = ("activations", "results")
+_MEMBERS = {"checkpoints", "controls", *_ROOMS}
 
 
 def begin(where: Where, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
     """Open a store for writing, making it where there is none.
+
+    One that was made with another identity and holds nothing yet, such as after a crawl whose
+    arguments were wrong for every checkpoint, is made anew.
 
     Parameters
     ----------
@@ -55,7 +59,7 @@ def begin(where: Where, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
     Raises
     ------
     ValueError
-        If the store was made with another identity: both values are named.
+        If the store holds steps or results of another identity: both values are named.
     OSError
         If it cannot be written.
     """
@@ -64,10 +68,14 @@ def begin(where: Where, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
     with writing(place):
         store, path = open_zarr(place, write=True)
         root = zarr.open_group(store, path=path, mode="a")
-        if "schema" not in root.attrs and not set(root.keys()) - {"checkpoints", *_ROOMS}:
-            _make(
-                root, run=run, identity=identity
-            )  # anew, or one that was stopped while it was made
+        known = nodes.attributes(root)
+        if known.get("schema") == SCHEMA and _differs(known, identity) and _holds_nothing(root):
+            root.attrs.put({})
+            for name in [name for name in _MEMBERS if name in root]:
+                del root[name]
+        if "schema" not in root.attrs and not set(root.keys()) - _MEMBERS:
+            # Anew, or one that was stopped while it was made.
+            _make(root, run=run, identity=identity)
     _check_identity(str(place), nodes.attributes(root), identity)
     return root
 
@@ -285,13 +293,30 @@ def _make(root: zarr.Group, *, run: str, identity: Mapping[str, Any]) -> None:
     save(root, f"begin {run}")
 
 
+def _differs(
+    attrs: Mapping[str, Any], identity: Mapping[str, Any]
+) -> tuple[str, object, object] | None:
+    """Return the first key of an identity that a store has otherwise, and both values."""
+    return difference(DEFAULTS | dict(attrs["identity"]), DEFAULTS | dict(identity))
+
+
+def _holds_nothing(root: zarr.Group) -> bool:
+    tables = [root, *(child for name, child in root.groups() if name == "controls")]
+    for table in tables:
+        if "checkpoints/status" in table:
+            rows = records(table, "status").values()
+            if any(row["status"] == DONE for row in rows):
+                return False
+    return not any(nodes.group(root, "results").group_keys())
+
+
 def _check_identity(path: str, attrs: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     if attrs.get("schema") != SCHEMA:
         raise ValueError(
             f"{path} is not a store of this schema (found {attrs.get('schema')}, expected "
             f"{SCHEMA}): choose another `store`"
         )
-    if differs := difference(DEFAULTS | dict(attrs["identity"]), DEFAULTS | dict(identity)):
+    if differs := _differs(attrs, identity):
         key, found, expected = differs
         raise ValueError(
             f"store {path} was made with {key} = {found!r}, this sweep has {expected!r}: "
