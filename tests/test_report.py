@@ -14,6 +14,7 @@ from report_store import LAYERS, PARTS, STEPS, add_result, curve_of, make
 from scipy.spatial.distance import pdist, squareform
 
 from dynamics import emergence, plots, report, store
+from dynamics.emergence import views
 from dynamics.report import (
     dissimilarity,
     figures,
@@ -110,7 +111,7 @@ def test_limits_over_a_baseline_on_the_same_resamples_are_of_the_difference(tmp_
     before = words.numbers_of(exact[0], "layer3")
     assert at["gain_over_baseline"] == pytest.approx(before["gain_over_baseline"])
     assert width < 0.5 * (before["gain_over_baseline_upper"] - before["gain_over_baseline_lower"])
-    own = result.data.dynamics.gain(above="baseline").sel(layer="layer3")
+    own = views.gain(result.data, "baseline", None, "stimuli").sel(layer="layer3")
     assert at["gain_over_baseline_lower"] == pytest.approx(float(own["lower"]))
     said = " ".join(protocol.paragraphs(tree, [(result, [mean])])[0])
     assert "The baseline was scored on the same resamples" in said
@@ -160,8 +161,8 @@ def test_the_order_of_emergence_names_pairs_that_differ_and_what_has_no_place(fo
     curves = found[0][1]
     said = " ".join(words.order_of_parts(curves))
     assert re.search(
-        r"best layer, the neuroids come in the order music \(\d[\d.]*; rank 1 \[1, 1\]\), "
-        r"speech \(\d+; rank 2",
+        r"best layer, the neuroids come in the order music \(step \d[\d.]*, rank 1 \[1, 1\]\), "
+        r"speech \(step \d+, rank 2",
         said,
     )
     assert "Not shown to gain, and so without a place: hum." in said
@@ -272,6 +273,18 @@ def test_what_was_run_is_on_the_page(tmp_path, no_figures):
     assert "heads = 4" in said and "ab" * 32 in said and f"{100:064x}" in said
     assert "seed 7" in said and "20 complementary halves" in said
     assert "Kriegeskorte" in said and "Fieller" in said and "Tuckute" not in said
+
+
+@pytest.mark.parametrize(
+    "pooling, said",
+    [("mean", "over time is mean."),
+     ({"windows": {"seconds": 0.25}}, "over time is windows with seconds = 0.25.")],
+)  # fmt: skip
+def test_the_pooling_is_told_with_its_arguments(tmp_path, pooling, said, no_figures):
+    tree = store.open(make(tmp_path / "run.zarr", steps=(0, 10), resamples=0))
+    tree.attrs["identity"] = {**tree.attrs["identity"], "pooling": pooling}
+    page = text_of(report.render(tree))
+    assert said in page and "{" not in page
 
 
 def test_a_metric_with_fewer_halves_of_its_own_is_told_apart(tmp_path, no_figures):

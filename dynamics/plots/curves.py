@@ -191,7 +191,10 @@ def _draw_untrained(ax: Axes, scores: np.ndarray, colours: Sequence | None) -> N
         return
     if colours is None and len(known) > 1:
         span = float(known.min()), float(known.max())
-        ax.axhspan(*span, color="0.93", linewidth=0, zorder=0.4, label="untrained, all layers")
+        # Shades, unlike greys, are seen on the card of a dark page as well.
+        ax.axhspan(
+            *span, color="0.5", alpha=0.14, linewidth=0, zorder=0.4, label="untrained, all layers"
+        )
         return
     for score, colour in zip(scores, colours or ["0.5"]):
         if np.isfinite(score):
@@ -248,7 +251,7 @@ def _draw_levels(ax: Axes, results: xr.Dataset) -> None:
             draw_level(ax, height, text=text, limits=limits, **look)
     band = level(results, "ceiling_lower"), level(results, "ceiling_upper")
     if np.isfinite(band).all():
-        ax.axhspan(*band, color="0.85", linewidth=0, label="noise ceiling", zorder=0)
+        ax.axhspan(*band, color="0.4", alpha=0.25, linewidth=0, label="noise ceiling", zorder=0)
 
 
 def _draw_levels_apart(ax: Axes, groups: dict[str, xr.Dataset], colours: Sequence) -> None:

@@ -23,6 +23,8 @@ _WORDS = {
     "stimuli": "Stimuli",
     "stimuli_sha256": "Stimuli, SHA-256",
     "pooling": "Pooling over time",
+    "revision": "Revision of extraction and adapter",
+    "dtype": "Activations rounded to",
 }
 
 
@@ -199,7 +201,10 @@ def _text(value: Any) -> str:
     if isinstance(value, Mapping) and not value:
         return NONE
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} = {_text(each)}" for key, each in value.items())
+        return ", ".join(
+            f"{key} ({_text(each)})" if isinstance(each, Mapping) else f"{key} = {_text(each)}"
+            for key, each in value.items()
+        )
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -149,9 +149,9 @@ def _activations(tree: xr.DataTree) -> str:
     return (
         f"Every checkpoint of run {tree.attrs.get('run', '?')} was read by the adapter "
         f"{own.get('adapter', '?')}{_arguments(own.get('arguments'))} and heard the stimuli "
-        f"{_choice(own.get('stimuli', '?'))}; every layer's activations were pooled over time by "
-        f"{_choice(own.get('pooling', '?'))}. Layers and responses are joined by the names of the "
-        "stimuli."
+        f"{_choice(own.get('stimuli', '?'))}; the pooling of every layer's activations over time "
+        f"is {_choice(own.get('pooling', '?'))}. Layers and responses are joined by the names of "
+        "the stimuli."
     )
 
 
@@ -276,8 +276,9 @@ def _arguments(arguments: Mapping[str, Any] | None, before: str = " with ") -> s
 
 def _choice(value: Any) -> str:
     """Name an entry of a table, with its arguments where it has any."""
-    if isinstance(value, Mapping) and "name" in value:
-        return f"{value['name']}{_arguments(value.get('arguments'))}"
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((name, arguments),) = value.items()
+        return f"{name}{_arguments(arguments)}"
     return _plain(value)
 
 

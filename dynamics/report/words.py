@@ -248,7 +248,7 @@ def _order(
     names = [str(name) for name in ranks[dim].to_numpy()]
     when = ranks["estimate"].to_numpy()
     places = np.argsort(ranks["rank"].to_numpy(), kind="stable")
-    bounds = [f"{names[i]} ({step(when[i])}; rank {_rank(ranks, i)})" for i in places]
+    bounds = [f"{names[i]} (step {step(when[i])}, rank {_rank(ranks, i)})" for i in places]
     said = [f"By half-time{what} come in the order {', '.join(bounds)}."]
     if without:
         said.append(f"Not shown to gain, and so without a place: {listed(without)}.")
