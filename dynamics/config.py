@@ -65,7 +65,10 @@ StorePlace = Annotated[Path | str, PlainValidator(_path_or_url)]
 
 
 class Sweep(_Section):
-    """A checkpoint sweep: which checkpoints, which sounds, which brains, which metrics."""
+    """A checkpoint sweep: which checkpoints, which sounds, which brains, which metrics.
+
+    The README tells every key and its default.
+    """
 
     run: str
     checkpoints: str | dict[int, str] | tuple[str, ...]
@@ -250,7 +253,8 @@ def checked(
 
 
 def _is_internal(part: Any) -> bool:
-    return isinstance(part, str) and ("[" in part or "(" in part)
+    """Whether a part of a location names a branch of a union, not a key of the config."""
+    return isinstance(part, str) and ("[" in part or "(" in part or part in ("str", "int"))
 
 
 def _sentence(

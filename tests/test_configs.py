@@ -10,12 +10,11 @@ import pytest
 import s3prl_files
 import torch
 
-from dynamics import checkpoints, crawl, models, store
-from dynamics.config import Choice, load_config, validate
-from dynamics.methods import check_method
+from dynamics import checkpoints, crawl, store
+from dynamics.config import Choice, Sweep, load_config, validate
 from dynamics.models import encodecmae
 from dynamics.progress import silent
-from dynamics.sweep import DEMO
+from dynamics.sweep import DEMO, check_names
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SOUNDS = Choice(name="synthetic", arguments={"per_kind": 1, "seconds": 0.4})
@@ -24,14 +23,27 @@ SOUNDS = Choice(name="synthetic", arguments={"per_kind": 1, "seconds": 0.4})
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_is_valid_and_names_what_there_is(path):
     sweep = load_config(path)
-    taken = models.arguments(sweep.model.name)
-    assert set(sweep.model.arguments) <= set(taken)
-    for metric in sweep.metrics:
-        check_method(metric.name)
+    check_names(sweep)
     if sweep.run.startswith("my-"):
         assert "targets" in path.read_text(), "an example for a run of one's own"
     else:
         assert sweep.run == path.stem
+
+
+def test_the_readme_tells_every_key_with_its_default():
+    text = (CONFIGS.parent / "README.md").read_text().split("| key | default | |")[1]
+    rows = [line.split("|")[1:3] for line in text.split("\n\n")[0].splitlines()[2:]]
+    told = {}
+    for keys, defaults in rows:
+        names = keys.replace("`", "").replace(" ", "").split(",")
+        values = defaults.replace("`", "").strip().split(", ") if len(names) > 1 else [defaults]
+        told |= dict(zip(names, values, strict=True))
+    assert told.keys() == Sweep.model_fields.keys()
+    sweep = validate(dict.fromkeys(list(told)[:4], "x"), origin="x")
+    for key, value in told.items():
+        default = getattr(sweep, key)
+        if isinstance(default, (str, int)) and key not in list(told)[:4]:
+            assert value.strip(" `") == str(default).lower(), key
 
 
 def test_the_embedded_demo_is_valid():
