@@ -179,6 +179,55 @@ def test_folds_that_cannot_be_made():
         metrics.encode(X, Y, folds=2)
 
 
+@pytest.mark.parametrize("kind", [object, str, complex])
+def test_what_is_no_number_is_no_activation(kind):
+    with pytest.raises(TypeError, match=r"X holds .* values, not activations"):
+        metrics.cka(X.astype(kind), Y)
+
+
+def test_nothing_to_compare():
+    nothing = X[:, :0]
+    for name in sorted(OF_TWO):
+        with pytest.raises(ValueError, match="has no features"):
+            OF_TWO[name](nothing, Y)
+    with pytest.raises(ValueError, match=r"shape \(20, 0\): give at least one neuroid"):
+        metrics.encode(X, nothing)
+    with pytest.raises(ValueError, match="no space to compare"):
+        metrics.similarities([])
+
+
+def test_folds_and_numbers_that_make_no_sense():
+    course, response = np.repeat(X[:, None], 4, 1), np.repeat(Y[:, None], 4, 1)
+    broken = np.where(np.arange(N) == 3, np.nan, np.arange(N) % 5)
+    for call, message in (
+        (lambda: metrics.encode(X, Y, folds=broken), "no label for stimulus 3"),
+        (lambda: metrics.encode(X, Y, folds=N), "every stimulus is a fold of its own"),
+        (
+            lambda: metrics.banded_ridge(metrics.gram(X)[None], Y, np.arange(N), candidates=3),
+            "every stimulus is a fold of its own",
+        ),
+        (
+            lambda: metrics.encode(X, Y, folds=np.arange(N) % 5, groups=np.arange(N) // 2),
+            "group 0 is in several of the given folds",
+        ),
+        (lambda: metrics.mutual_knn(X, Y, k=2.5), "2.5 neighbours among 20 stimuli"),
+        (lambda: metrics.similarities([X, Y], metric="svcca"), "cross-validated: give `folds`"),
+        (lambda: metrics.encode_timeresolved(course, response, rate=0), "rate is 0"),
+        (
+            lambda: metrics.encode_timeresolved(course, response, rate=9, components=0),
+            "components 0",
+        ),
+        (
+            lambda: metrics.encode_timeresolved(course, response, rate=9, windows=[]),
+            "there are 0 windows",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    together = metrics.encode(X, Y, folds=np.arange(N) // 2 % 5, groups=np.arange(N) // 2)
+    np.testing.assert_array_equal(together["folds"], np.arange(N) // 2 % 5)
+
+
 def test_what_the_data_lack_is_named():
     with pytest.raises(ValueError, match="crossnobis needs repetitions"):
         metrics.rsa(X, Y, distance="crossnobis")

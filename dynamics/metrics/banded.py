@@ -220,6 +220,8 @@ def _search(
     rows = [torch.as_tensor(np.flatnonzero(fold == f), device=y.device) for f in range(count)]
     if count < 3 or min(map(len, rows)) == 0:
         raise ValueError("nested cross-validation needs stimuli in at least 3 folds, and in each")
+    if count == len(y):
+        raise ValueError("every stimulus is a fold of its own: give fewer folds, of 2 or more")
     everyone = torch.arange(v, device=y.device)
     summary = Responses.of(y, rows)
     best, alpha = (y.new_full((count, v), -torch.inf) for _ in range(2))

@@ -131,7 +131,7 @@ def check_folds(folds: Sequence | Array, n: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the length is not `n` or there are fewer than 2 folds.
+        If the length is not `n`, a label is NaN, or there are fewer than 2 folds.
     """
     labels = np.asarray(folds.cpu() if isinstance(folds, torch.Tensor) else folds)
     if labels.shape != (n,):
@@ -139,6 +139,9 @@ def check_folds(folds: Sequence | Array, n: int) -> np.ndarray:
             f"folds has shape {labels.shape} for {n} stimuli: give one fold number a stimulus"
         )
     found, numbers = np.unique(labels, return_inverse=True)
+    if found.dtype.kind == "f" and np.isnan(found).any():
+        row = int(np.isnan(labels).argmax())
+        raise ValueError(f"folds has no label for stimulus {row}: give every stimulus a fold")
     if len(found) < 2:
         raise ValueError("all stimuli are in one fold: give at least 2 folds")
     return numbers.astype(np.int64)
@@ -152,12 +155,22 @@ def make_folds(
     categories: Sequence | None,
     groups: Sequence | None,
 ) -> np.ndarray:
-    """Given folds checked, or new ones: stratified by category where there are categories."""
-    if folds is not None and not isinstance(folds, (int, np.integer)):
-        return check_folds(folds, n)
+    """Given folds checked, or new ones: stratified by category where there are categories.
+
+    No group of stimuli may be in several of the given folds.
+    """
     for name, labels in (("categories", categories), ("groups", groups)):
         if labels is not None and len(labels) != n:
             raise ValueError(f"{name} has {len(labels)} entries for {n} stimuli: give one each")
+    if folds is not None and not isinstance(folds, (int, np.integer)):
+        known = check_folds(folds, n)
+        for label in [] if groups is None else np.unique(groups):
+            if len(set(known[np.asarray(groups) == label])) > 1:
+                raise ValueError(
+                    f"group {label.item()!r} is in several of the given folds: give folds that "
+                    "keep groups together, or the number of folds"
+                )
+        return known
     return stratified_folds(
         categories, 5 if folds is None else int(folds), seed, groups=groups, n=n
     )

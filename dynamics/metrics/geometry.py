@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from dynamics.metrics.gram import (
@@ -121,7 +122,7 @@ def neighbours(K: Array, k: int) -> torch.Tensor:
     """
     matrix = gram_matrices(K)
     n = matrix.shape[-1]
-    if not 1 <= k < n:
+    if not isinstance(k, (int, np.integer)) or not 1 <= k < n:
         raise ValueError(f"{k} neighbours among {n} stimuli: use k between 1 and {n - 1}")
     matrix = matrix.reshape(-1, n, n)
     length = torch.diagonal(matrix, dim1=-2, dim2=-1).clamp(min=1e-300).sqrt()

@@ -109,17 +109,21 @@ def activations(X: Array, *, name: str = "X", repeated: bool = False) -> torch.T
 
     With `repeated` an array of (n, p, repetitions) is as good.
     """
-    tensor = X if isinstance(X, torch.Tensor) else torch.as_tensor(np.asarray(X))
-    if not tensor.is_floating_point():
+    given = X if isinstance(X, torch.Tensor) else np.asarray(X)
+    real = given.is_floating_point() if isinstance(given, torch.Tensor) else given.dtype.kind == "f"
+    if not real:
         raise TypeError(
-            f"{name} holds {str(tensor.dtype).removeprefix('torch.')} values, not activations: "
+            f"{name} holds {str(given.dtype).removeprefix('torch.')} values, not activations: "
             "convert it to floats if that is what you mean"
         )
+    tensor = torch.as_tensor(given)
     if tensor.ndim != 2 and not (repeated and tensor.ndim == 3):
         more = " or (stimuli, features, repetitions)" if repeated else ""
         raise ValueError(
             f"{name} has shape {tuple(tensor.shape)}: give an array of (stimuli, features){more}"
         )
+    if tensor.shape[1] == 0:
+        raise ValueError(f"{name} has no features: leave it out")
     tensor = tensor.double()
     finite = torch.isfinite(tensor)
     if not finite.all():
@@ -159,6 +163,8 @@ def responses(Y: Array, *, name: str = "Y") -> torch.Tensor:
             f"{name} has shape {tuple(tensor.shape)}: give (stimuli, neuroids) or "
             "(stimuli, neuroids, repetitions)"
         )
+    if 0 in tensor.shape[1:]:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}: give at least one neuroid")
     finite = torch.isfinite(tensor)
     if not finite.all():
         bad = (~finite).any(0).reshape(tensor.shape[1], -1).any(1).nonzero().ravel()

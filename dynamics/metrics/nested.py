@@ -51,7 +51,8 @@ def nested_layers(
     Raises
     ------
     ValueError
-        If Y has a value that is not finite or there are fewer than 3 folds.
+        If Y has a value that is not finite, there are fewer than 3 folds, or every stimulus is a
+        fold of its own.
     """
     device = sources[0][0].device
     target, constant = standardise(responses(Y).to(device))
@@ -59,6 +60,9 @@ def nested_layers(
     n_folds = int(fold.max()) + 1
     if n_folds < 3:
         raise ValueError("nested cross-validation needs at least 3 folds: give more folds")
+    if n_folds == len(target):
+        # A prediction without information could not be told from one that has some.
+        raise ValueError("every stimulus is a fold of its own: give fewer folds, of 2 or more")
     rows = [torch.as_tensor(np.flatnonzero(fold == f), device=device) for f in range(n_folds)]
     n_layers, (n, v) = len(sources), target.shape
     # With few neuroids the decompositions are what costs, and single precision saves nothing.

@@ -73,6 +73,8 @@ def similarities(
     """
     form = find(metric)
     everyone = [*first, *(second or [])]
+    if len(first) == 0 or (second is not None and len(second) == 0):
+        raise ValueError("there is no space to compare: give at least one array of activations")
     counts = {len(X) for X in everyone}
     if len(counts) > 1:
         raise ValueError(
@@ -140,8 +142,10 @@ def _nuclear(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> t
 
 
 def _components(
-    X: Array, *, folds: Array, variance: float = 0.99, rank: int | None = None
+    X: Array, *, folds: Array | None = None, variance: float = 0.99, rank: int | None = None
 ) -> list | None:
+    if folds is None:
+        raise ValueError("canonical correlations of many spaces are cross-validated: give `folds`")
     x = activations(X)
     if not (x != x[0]).any():
         return None

@@ -74,8 +74,8 @@ def nested_ridge(
     Raises
     ------
     ValueError
-        If shapes do not fit, a value is not finite, an alpha is not positive, or there are fewer
-        than 3 folds.
+        If shapes do not fit, a value is not finite, an alpha is not positive, there are fewer than
+        3 folds, or every stimulus is a fold of its own.
     """
     gram = _check_gram(K)
     same_rows(gram[0], Y, names=("K", "Y"))

@@ -86,15 +86,21 @@ def encode_timeresolved(
     TypeError
         If activations are integers or booleans.
     ValueError
-        If an array has no time axis, shapes do not fit, a response is not finite, an activation is
-        not although others of its time are, an alpha is not positive, a window is not causal or no
-        shorter than the responses, there are fewer than 3 folds (or fewer stimuli than folds, or
-        fewer of a category), or a resample lacks a fold.
+        If an array has no time axis, shapes do not fit, the rate is not positive, there are no
+        windows or components, a response is not finite, an activation is not although others of
+        its time are, an alpha is not positive, a window is not causal or no shorter than the
+        responses, there are fewer than 3 folds (or fewer stimuli than folds, or fewer of a
+        category), or a resample lacks a fold.
     """
     named = check_layers(layers)
     if Y.ndim != 3:
         raise ValueError(
             f"Y has shape {tuple(Y.shape)} and no time axis: give (stimuli, times, neuroids)"
+        )
+    if rate <= 0 or (components is not None and components < 1) or len(windows) == 0:
+        raise ValueError(
+            f"rate is {rate}, components {components}, and there are {len(windows)} windows: give "
+            "a positive rate, at least 1 component and at least 1 window"
         )
     n, t, v = Y.shape
     given = next(iter(named.values()))
