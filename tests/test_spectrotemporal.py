@@ -9,7 +9,7 @@ from scipy.signal import fftconvolve, hilbert
 
 from dynamics import sounds
 from dynamics.models import spectrotemporal
-from dynamics.models.spectrotemporal import RATES, SCALES
+from dynamics.models.modulation import RATES, SCALES
 
 FS = spectrotemporal.SAMPLE_RATE
 

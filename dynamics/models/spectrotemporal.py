@@ -7,7 +7,6 @@ filters, envelopes to the power 0.3, filters tuned to temporal rate, spectral sc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,19 +14,23 @@ import scipy.fft
 import torch
 from torch import nn
 
+from dynamics.models.modulation import (
+    ENVELOPE_RATE,
+    FRAME_SECONDS,
+    RATES,
+    STEPS,
+    power,
+    spectral_filters,
+)
+
 SAMPLE_RATE = 20000
-ENVELOPE_RATE = 500
-FRAME_SECONDS = 0.05
 COMPRESSION = 0.3
 LOG_FLOOR = 1e-3
 
-RATES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
-SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 DIRECTIONS = ("down", "up")
 
 _BASEBAND = 8  # samples of the waveform a sample of the subbands
 _BOX = SAMPLE_RATE // _BASEBAND // ENVELOPE_RATE
-_STEPS = round(FRAME_SECONDS * ENVELOPE_RATE)  # envelope samples a frame
 _HOP = round(FRAME_SECONDS * SAMPLE_RATE)
 
 
@@ -214,25 +217,25 @@ class Spectrotemporal(nn.Module):
         # Each passband alone, moved to zero frequency: its amplitude is the envelope.
         subbands = torch.fft.ifft(spectrum[bins.to(wave.device)] * gains.to(wave.device))
         envelope = (subbands.abs() * (2 / _BASEBAND)) ** COMPRESSION
-        return envelope[:, : count * _STEPS * _BOX].unflatten(1, (-1, _BOX)).mean(dim=2)
+        return envelope[:, : count * STEPS * _BOX].unflatten(1, (-1, _BOX)).mean(dim=2)
 
     def _one(self, wave: torch.Tensor) -> dict[str, torch.Tensor]:
         E = self.cochleagram(wave)
         A, B = self._even @ E, self._odd @ E
-        spectral = torch.sqrt(A**2 + B**2).unflatten(2, (-1, _STEPS)).mean(dim=3)
+        spectral = torch.sqrt(A**2 + B**2).unflatten(2, (-1, STEPS)).mean(dim=3)
         temporal, both = [], []
         for rates, seconds in (([r for r in RATES if r <= 4], 6.0), (RATES[4:], 0.4)):
             size = E.shape[1] + round(seconds * ENVELOPE_RATE)
-            size = _STEPS * scipy.fft.next_fast_len(-(-size // _STEPS))
+            size = STEPS * scipy.fft.next_fast_len(-(-size // STEPS))
             spectra = torch.fft.rfft(torch.cat([E[None, ::2], A, B]), n=size)
             F, FA, FB = spectra[:1], spectra[1 : 1 + len(A)], 1j * spectra[1 + len(A) :]
             F = torch.cat([F, FA + FB, FA - FB])
             for rate in rates:
-                power = _power(F, size, rate)[..., : E.shape[1] // _STEPS]
-                temporal.append(power[0])
-                both.append(power[1:].unflatten(1, (self.groups, -1)).mean(dim=2))
+                energy = power(F, size, rate)[..., : E.shape[1] // STEPS]
+                temporal.append(energy[0])
+                both.append(energy[1:].unflatten(1, (self.groups, -1)).mean(dim=2))
         features = {
-            "cochleagram": E.unflatten(1, (-1, _STEPS)).mean(dim=2),
+            "cochleagram": E.unflatten(1, (-1, STEPS)).mean(dim=2),
             "temporal": torch.sqrt(torch.stack(temporal)),
             "spectral": spectral,
             "spectrotemporal": torch.sqrt(torch.stack(both, dim=1)),
@@ -252,95 +255,34 @@ class Spectrotemporal(nn.Module):
         return torch.from_numpy(bins), torch.from_numpy(gains.astype(np.float32))
 
 
-def build(state: Mapping[str, torch.Tensor] | None = None, **arguments) -> Spectrotemporal:
+def build(
+    state: Mapping[str, torch.Tensor] | None = None,
+    *,
+    bands: int = 128,
+    lowest: float = 50.0,
+    highest: float = 9000.0,
+    groups: int = 16,
+    seed: int = 0,
+) -> Spectrotemporal:
     """Build the baseline model.
 
     Parameters
     ----------
     state : mapping, optional
         None or empty: there are no weights.
-    **arguments
-        As of `Spectrotemporal`; ``seed`` is accepted and changes nothing.
+    bands, lowest, highest, groups
+        As of `Spectrotemporal`.
+    seed : int
+        Changes nothing.
 
     Returns
     -------
     Spectrotemporal
         In evaluation mode.
     """
-    arguments.pop("seed", None)
-    model = Spectrotemporal(**arguments)
+    model = Spectrotemporal(bands=bands, lowest=lowest, highest=highest, groups=groups)
     model.load_weights(state or {})
     return model
-
-
-def spectral_filters(bands: int, per_octave: float) -> np.ndarray:
-    """Return the filters along the frequency axis as matrices.
-
-    The transfer function at s cycles per octave, for a filter of scale S, is
-    (s/S)^2 exp(1 - (s/S)^2) for positive s and zero for negative ones (Chi et al. 2005): the
-    impulse response is complex, its real part symmetric and its imaginary part antisymmetric.
-
-    Parameters
-    ----------
-    bands : int
-        Bands of the cochleagram; silence is taken to lie outside of them.
-    per_octave : float
-        Bands per octave.
-
-    Returns
-    -------
-    ndarray of shape (n_scales, bands, bands), complex
-        Output band first.
-    """
-    size = 8 * bands
-    s = np.fft.fftfreq(size, 1 / per_octave)
-    ratio = np.maximum(s, 0)[None] / np.array(SCALES)[:, None]
-    impulse = np.fft.ifft(2 * ratio**2 * np.exp(1 - ratio**2), axis=1)
-    return impulse[:, np.subtract.outer(np.arange(bands), np.arange(bands)) % size]
-
-
-def temporal_filter(frequencies: np.ndarray, rate: float) -> np.ndarray:
-    """Return the transfer function of a temporal filter at positive frequencies.
-
-    That of the impulse response t^2 exp(-3.5 rate t) sin(2 pi rate t), t > 0 (Chi et al. 2005),
-    scaled to a largest magnitude of one.
-
-    Parameters
-    ----------
-    frequencies : ndarray of shape (n,)
-        Hz.
-    rate : float
-        Best frequency of the filter (Hz).
-
-    Returns
-    -------
-    ndarray of shape (n,), complex
-        Zero at frequency zero.
-    """
-
-    def transfer(f):
-        pole = 3.5 + 2j * np.pi * np.asarray(f)
-        return 1 / (pole - 2j * np.pi) ** 3 - 1 / (pole + 2j * np.pi) ** 3
-
-    peak = np.abs(transfer(np.linspace(0.5, 1.5, 1001))).max()
-    return np.where(frequencies > 0, transfer(frequencies / rate) / (1j * peak), 0)
-
-
-def _power(F: torch.Tensor, size: int, rate: float) -> torch.Tensor:
-    """Return the mean squared amplitude of a rate's analytic output in every frame.
-
-    `F` (..., size // 2 + 1) is the spectrum over time at 500 Hz. Beyond four times its rate a
-    filter passes less than a hundredth, so that a low rate needs few samples a frame.
-    """
-    count = min(math.ceil(4 * rate * FRAME_SECONDS), math.ceil(_STEPS / 2))
-    short = size // _STEPS * count
-    kept = min(short, F.shape[-1])
-    f = np.arange(kept) * ENVELOPE_RATE / size
-    # The samples lie evenly around the centre of the frame.
-    H = temporal_filter(f, rate) * np.exp(2j * np.pi * f * FRAME_SECONDS / (2 * count))
-    H = torch.from_numpy((2 * short / size * H).astype(np.complex64)).to(F.device)
-    y = torch.fft.ifft(F[..., :kept] * H, n=short)
-    return (y.real**2 + y.imag**2).unflatten(-1, (-1, count)).mean(dim=-1)
 
 
 def _erbs(frequency: np.ndarray) -> np.ndarray:
