@@ -154,6 +154,9 @@ def test_a_damaged_step_is_found_and_done_again(tmp_path, good, dynamics):
     done = dynamics(good, "verify", good["store"], code=3)
     assert "step 10" in done.out and "redo" in done.out
     dynamics(good, "redo", good["store"], "--step", "10")
+    said = dynamics(good, "status", good["store"]).out
+    assert "1 of 2 steps done, 0 failed, 1 missing" in said
+    assert re.search(r"\d s a step; ready in about \d+ s", said)
     dynamics(good, "crawl", "CONFIG")
     dynamics(good, "verify", good["store"])
     after = store.open(good["store"])["activations/layer1"]["activation"].to_numpy()
@@ -186,11 +189,40 @@ def test_checkpoints_are_listed_without_loading(tmp_path, good, dynamics):
     assert "lightning" in done.out and "ok" in done.out
 
 
+def test_watch_follows_a_run_until_it_is_stopped_and_goes_on(tmp_path, good, dynamics, monkeypatch):
+    folder = tmp_path / "checkpoints"
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        if len(waits) % 2 == 0:
+            raise KeyboardInterrupt
+        save_checkpoint(folder, 100 * len(waits), seed=len(waits))
+
+    monkeypatch.setattr("dynamics.crawl.time.sleep", wait)
+    monkeypatch.setattr("dynamics.checkpoints.growing", lambda *_, **__: False)
+    done = dynamics(good, "watch", "CONFIG", "--every", "7", code=130)
+    assert "2 new, 2 done, 0 failed" in done.out and "1 new, 3 done, 0 failed" in done.out
+    assert done.err.strip().endswith("stopped; the same command goes on from here")
+    again = dynamics(good, "watch", "CONFIG", code=130)
+    assert "2 new" not in again.out and "1 new, 4 done, 0 failed" in again.out
+    assert waits == [7.0, 7.0, 30.0, 30.0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (170, "170 s"), (200, "3 min"), (7e4, "19 h"), (1e6, "12 days")],
+)
+def test_times_are_printed_in_units_that_can_be_grasped(seconds, text):
+    assert cli.console.time_of(seconds) == text
+
+
 def test_models_are_listed(tmp_path, good, dynamics):
     listed = dynamics(good, "models").out
     assert set(models.ADAPTERS) <= set(listed.split())
     assert all(models.summary(name).split()[0] in listed for name in models.ADAPTERS)
-    assert "heads" in dynamics(good, "models", "encodecmae").out
+    assert "heads (default: 12)" in dynamics(good, "models", "encodecmae").out
+    assert "factory (must be given)" in dynamics(good, "models", "module").out
 
 
 def _empty_folder(content, tmp_path):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
 from dynamics.cli import lists, stores, sweeps
-from dynamics.cli.console import BAD_INPUT, out
+from dynamics.cli.console import BAD_INPUT, STOPPED, out
 
 __all__ = ["app", "main", "out"]
 
@@ -20,8 +23,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="When, during pretraining, do a network's representations become brain-like?",
 )
+
+
+def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command end with one sentence when it is interrupted; typer by itself says nothing."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt:
+            print("dynamics: stopped; the same command goes on from here", file=sys.stderr)
+            raise typer.Exit(STOPPED) from None
+
+    return run
+
+
 for command in (*sweeps.COMMANDS, *stores.COMMANDS, *lists.COMMANDS):
-    app.command()(command)
+    app.command()(_stoppable(command))
 
 
 def main() -> None:
@@ -38,6 +57,3 @@ def main() -> None:
             raise
         print(f"dynamics: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        print("dynamics: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated
 
 import typer
@@ -25,7 +26,9 @@ def models(
         return
     out.print(room.summary(adapter), markup=False, highlight=False)
     for name, default in room.arguments(adapter).items():
-        out.print(f"{name} (default: {default!r})", markup=False, highlight=False)
+        needed = default is inspect.Parameter.empty
+        text = "must be given" if needed else f"default: {default!r}"
+        out.print(f"{name} ({text})", markup=False, highlight=False)
     if adapter == "s3prl":
         from dynamics.models.s3prl import needs, upstreams
 

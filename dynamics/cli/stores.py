@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dynamics.cli.console import FAILED_CHECKPOINTS, Store, out, place_of, size_of
+from dynamics.cli.console import FAILED_CHECKPOINTS, Store, out, place_of, size_of, time_of
 
 
 def status(store: Store) -> None:
@@ -26,7 +26,7 @@ def status(store: Store) -> None:
             f"{found.ratio:.2f}), {found.files_per_step:.0f} files a step"
         )
     if found.done:
-        left = f"; about {found.seconds_left:.0f} s left" if found.pending else ""
+        left = f"; ready in about {time_of(found.seconds_left)}" if found.pending else ""
         out.print(f"{found.seconds_per_step:.2f} s a step{left}")
     if controls := room.controls(place):
         out.print(f"{len(controls)} untrained networks as controls")

@@ -10,14 +10,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from dynamics.cli.console import FAILED_CHECKPOINTS, Config, out, size_of
+from dynamics.cli.console import FAILED_CHECKPOINTS, Config, Scheduler, out, size_of
 
 if TYPE_CHECKING:
     from dynamics.config import Sweep
 
-Scheduler = Annotated[
-    str | None, typer.Option(help="address of a running dask scheduler (default: this machine)")
-]
 Formats = Annotated[
     list[str] | None,
     typer.Option(
