@@ -106,7 +106,8 @@ def analyze(
             group = _begin(root, sweep, metric, label, target, datasets[label])
             have = store.committed(group)
             missing = [step for step in steps if have.get(step) != hashes[step]]
-            if "baseline" not in group and references.has_baseline(sweep, metric):
+            written = store.is_written(group, "baseline")
+            if not written and references.has_baseline(sweep, metric):
                 references.write_baseline(group, sweep, stimuli, metric, target)
             references.write_untrained(group, sweep, metric, target)
             jobs += [(group, metric, label, step) for step in missing]
@@ -170,7 +171,7 @@ def _begin(
     group = store.begin_result(
         root, label, metric.label, identity=identity, coordinates=coordinates
     )
-    if "protocol" not in group:
+    if not store.is_written(group, "protocol"):
         store.write_label(group, "protocol", methods.protocol(metric), "how the scores were made")
     if "score" not in group:
         found = methods.ceilings(metric.name, target, methods.given(metric))

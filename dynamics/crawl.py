@@ -11,13 +11,22 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dynamics import checkpoints, extract, models, poolings, progress, sounds, store, workers
+from dynamics import (
+    agreement,
+    checkpoints,
+    extract,
+    models,
+    poolings,
+    progress,
+    sounds,
+    store,
+    workers,
+)
 from dynamics.checkpoints import Checkpoint
 from dynamics.cluster import cluster
 from dynamics.config import Sweep
 from dynamics.network import FAULTS, Extracted, Network, checked, extracted, read_ahead
 from dynamics.sounds import StimulusSet
-from dynamics.store import nodes
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +68,8 @@ def crawl(
     ------
     ValueError, OSError
         For a fault of the sweep as a whole, also where the versions of the libraries have changed
-        since the store was begun and give other numbers; a bad checkpoint is a row of the table
-        instead.
+        since the store was begun and give other numbers, or the checkpoint of a done step is
+        another network now; a bad checkpoint is a row of the table instead.
     """
     models.check_arguments(sweep.model.name, sweep.model.arguments)
     if scheduler is None:
@@ -71,13 +80,16 @@ def crawl(
     network = Network(sweep, stimuli)
     with store.lock(sweep.place):
         root = store.begin(sweep.place, run=sweep.run, identity=identify(sweep, stimuli))
-        store.plan(root, [(c.step, c.uri, c.bytes) for c in found])
-        records = store.records(root)
-        todo = [c for c in _complete(found) if _is_due(c, records[c.step])]
+        store.plan(
+            root, [(c.step, c.uri, c.bytes) for c in found], modified=[c.modified for c in found]
+        )
+        records, complete = store.records(root), _complete(found)
+        todo = [c for c in complete if _is_due(c, records[c.step])]
+        done = [c for c in complete if records[c.step]["status"] == store.DONE and c not in todo]
+        agreement.check_files(root, network, done, records)
         seeds = _missing_controls(root, sweep) if found[0].step != 0 else {}
         if todo or seeds:
-            done = [c for c in found if records[c.step]["status"] == store.DONE and c not in todo]
-            _check_versions(root, sweep, network, done)
+            agreement.check_versions(root, network, done)
         for step in (c.step for c in todo if records[c.step]["status"] == store.DONE):
             store.commit(root, step, status=store.PENDING)  # nobody reads what is being replaced
         if seeds:
@@ -175,19 +187,7 @@ def _complete(found: Sequence[Checkpoint]) -> list[Checkpoint]:
 def _is_due(checkpoint: Checkpoint, record: Mapping[str, Any]) -> bool:
     if record["uri"].startswith(UNTRAINED):
         return True  # the run's own step 0 has come and takes the control's place
-    changed = record["bytes"] != checkpoint.bytes or record["uri"] != checkpoint.uri
-    if record["status"] == store.DONE and changed:
-        same_place = record["uri"] == checkpoint.uri
-        if checkpoints.is_remote(checkpoint.uri):
-            changed_content = same_place
-        else:
-            changed_content = checkpoints.digest(checkpoint.uri) != record["sha256"]
-        if changed_content:
-            raise ValueError(
-                f"step {checkpoint.step} in the store came from {record['uri']} with other content "
-                f"than {checkpoint.uri} has now: choose another `store`"
-            )
-        return False
+    changed = agreement.has_changed(checkpoint, record)
     return record["status"] == store.PENDING or (record["status"] == store.FAILED and changed)
 
 
@@ -240,7 +240,12 @@ def _commit_all(
     """Write what comes, a step after the other; a fault becomes a row."""
     outcome = _Outcome(network)
     for checkpoint, sha256, layers in coming:
-        outcome.columns = {"uri": checkpoint.uri, "bytes": checkpoint.bytes, "sha256": sha256}
+        outcome.columns = {
+            "uri": checkpoint.uri,
+            "bytes": checkpoint.bytes,
+            "modified": checkpoint.modified,
+            "sha256": sha256,
+        }
         with outcome:
             outcome.layers = layers()
         outcome.commit(root, checkpoint.step, before=records[checkpoint.step])
@@ -294,41 +299,6 @@ class _Outcome:
         status = store.FAILED if self.error else store.DONE
         seconds = time.perf_counter() - self._start
         store.commit(root, step, status=status, seconds=seconds, **changed)
-
-
-def _check_versions(
-    root: zarr.Group, sweep: Sweep, network: Network, done: Sequence[Checkpoint]
-) -> None:
-    """Extract a done step again where the code or a library is another than when it was done."""
-    attrs = nodes.attributes(root)
-    recorded = attrs.get("versions", {})
-    current = models.versions(sweep.model.name, sweep.model.arguments)
-    if recorded == current:
-        return
-    changed = {name: recorded.get(name, "unknown") for name in current}
-    changed = {name: old for name, old in changed.items() if old != current[name]}
-    names = ", ".join(f"{name} {old} -> {current[name]}" for name, old in changed.items())
-    for checkpoint, read in read_ahead(done, sweep):
-        if isinstance(read, Exception):
-            continue
-        stored = store.read_activations(sweep.place, checkpoint.step)
-        rounding = store.PRECISIONS[sweep.dtype].bound
-        distance, layer = extract.distance(network.layers(read), stored, rounding=rounding)
-        if distance > extract.AGREEMENT:
-            raise ValueError(
-                f"step {checkpoint.step}, extracted again with other versions than are in store "
-                f"{sweep.store} ({names}), differs in layer {layer} by {distance:.2g} of its "
-                f"largest value (at most {extract.AGREEMENT:g}): choose another `store`, or "
-                "install the versions of before"
-            )
-        logger.info("%s: step %d is the same to %.1g", names, checkpoint.step, distance)
-        break
-    else:
-        if done:
-            logger.warning("%s: no checkpoint of a done step can be read to compare", names)
-    if recorded:
-        root.attrs["earlier_versions"] = [*attrs.get("earlier_versions", []), recorded]
-    root.attrs["versions"] = current
 
 
 def _sentence(fault: BaseException) -> str:

@@ -50,7 +50,7 @@ def write_baseline(
     given = methods.given(metric)
     found = METHODS[metric.name]({"baseline": features}, target, halves=halves, **given)
     assert sweep.baseline is not None
-    for name in ("score", "r2", "fold_score", "resample_score"):
+    for name in ("r2", "fold_score", "resample_score", "score"):  # last what is looked for
         if name in found:
             dims, values = found[name]
             key = "baseline" if name == "score" else f"baseline_{name}"

@@ -137,7 +137,8 @@ def test_at_most_keep_are_on_disk_and_the_next_is_already_there(store, tmp_path,
     upload_run(store, tmp_path, steps=(1, 2, 3, 4, 5, 6))
     disk = tmp_path / "disk"
     disk.mkdir()
-    (disk / "left.ckpt.part").write_bytes(b"from a run that was killed")
+    for left in ("left.ckpt.part", "0123456789ab-left.ckpt"):
+        (disk / left).write_bytes(b"from a run that was killed")
     seen = []
     for checkpoint, path in checkpoints.fetched(
         find(store), disk, keep=keep, storage_options=store.options

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 2**22
 PARTIAL = ".part"
+# How the names begin that `download` gives.
+_OURS = re.compile(r"[0-9a-f]{12}-")
 
 
 @contextlib.contextmanager
@@ -105,8 +107,9 @@ def fetched(
     if keep < 1:
         raise ValueError(f"keep must be at least 1, not {keep}")
     folder = Path(folder)
-    for leftover in folder.glob(f"*{PARTIAL}"):
-        _remove(leftover)
+    for leftover in folder.iterdir() if folder.is_dir() else ():
+        if leftover.name.endswith(PARTIAL) or _OURS.match(leftover.name):
+            _remove(leftover)
     coming: deque[tuple[Checkpoint, Future]] = deque()
     remaining = iter(checkpoints)
     options: dict[str, Any] = {

@@ -189,7 +189,7 @@ def _begin(
     )
     have = store.committed(group)
     missing = tuple(s for s in sorted(records) if have.get(s) != records[s]["sha256"])
-    if "chance" not in group:
+    if not store.is_written(group, "chance"):
         group.attrs.update({"description": task.description, "score": task.metric, "probe": kind})
         _write_constants(group, sweep, task, how)
     return _Job(choice.label, task, how, attrs(resamples), group, missing)

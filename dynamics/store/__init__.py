@@ -3,7 +3,8 @@
 Layout of ``<run>.zarr`` (zarr format 3)::
 
     attrs                     schema, run, identity of everything that shaped the numbers
-    checkpoints/              step, uri, sha256, bytes, status, error, content, seconds    (step)
+    checkpoints/              step, uri, sha256, bytes, modified, status, error, content, seconds
+                              (step)
     activations/              step, stimulus, category: coordinates of every layer
     activations/<layer>/      activation (step, stimulus, feature), one chunk a step;
                               (step, stimulus, time, feature) beside `time` where it is kept
@@ -16,9 +17,16 @@ written for it; `open` drops the others and sorts the rest.
 
 from __future__ import annotations
 
-from dynamics.store.activations import begin, begin_controls, commit, plan, write_activations
+from dynamics.store.activations import (
+    amend,
+    begin,
+    begin_controls,
+    commit,
+    plan,
+    write_activations,
+)
 from dynamics.store.health import Summary, redo, summarise, verify, verify_controls
-from dynamics.store.layout import DONE, FAILED, PENDING, package_version
+from dynamics.store.layout import DONE, FAILED, PENDING, is_written, package_version
 from dynamics.store.lock import lock, unlock
 from dynamics.store.pairs import write_pairs
 from dynamics.store.place import Place, Where, place_of
@@ -51,6 +59,7 @@ __all__ = [
     "Place",
     "Summary",
     "Where",
+    "amend",
     "begin",
     "begin_controls",
     "begin_result",
@@ -58,6 +67,7 @@ __all__ = [
     "committed",
     "controls",
     "failures",
+    "is_written",
     "layer_names",
     "lock",
     "open",

@@ -13,11 +13,14 @@ import zarr
 
 from dynamics.store import nodes, objectlock
 from dynamics.store.layout import (
+    ADDED,
     COLUMNS,
     DONE,
+    EMPTIED,
     SCHEMA,
     TABLE_CHUNK,
     difference,
+    is_written,
     new_array,
     new_coordinate,
     package_version,
@@ -25,7 +28,7 @@ from dynamics.store.layout import (
 )
 from dynamics.store.place import Where, name_of, open_zarr, place_of, writing
 from dynamics.store.precision import record_errors, round_layers
-from dynamics.store.read import layer_names, records, steps
+from dynamics.store.read import controls_group, layer_names, statuses, steps
 from dynamics.store.repository import save
 
 # What stores that were made before there was a choice have.
@@ -70,10 +73,12 @@ def begin(where: Where, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
         root = zarr.open_group(store, path=path, mode="a")
         known = nodes.attributes(root)
         if known.get("schema") == SCHEMA and _differs(known, identity) and _holds_nothing(root):
-            root.attrs.put({})
-            for name in [name for name in _MEMBERS if name in root]:
+            root.attrs.put({EMPTIED: True})  # so that a stop in between leaves nothing of it
+        members = nodes.members(root).keys()
+        if EMPTIED in root.attrs:
+            for name in members & _MEMBERS:
                 del root[name]
-        if "schema" not in root.attrs and not set(root.keys()) - _MEMBERS:
+        if "schema" not in root.attrs and not members - _MEMBERS:
             # Anew, or one that was stopped while it was made.
             _make(root, run=run, identity=identity)
     _check_identity(str(place), nodes.attributes(root), identity)
@@ -94,16 +99,18 @@ def begin_controls(root: zarr.Group) -> zarr.Group:
         A group of the same layout, in which `plan`, `write_activations` and `commit` work; the
         number of a control stands in the place of a step.
     """
-    group = root.require_group("controls")
-    if "schema" not in group.attrs:
-        known = nodes.attributes(root)
-        _make(group, run=known["run"], identity=known["identity"])
-        text = "number of the untrained network, whose seed is the sweep's plus this number"
-        nodes.array(group, "checkpoints/step").attrs["description"] = text
+    with writing(root):
+        group = root.require_group("controls")
+        if "schema" not in group.attrs:
+            known = nodes.attributes(root)
+            step = "number of the untrained network, whose seed is the sweep's plus this number"
+            _make(group, run=known["run"], identity=known["identity"], step=step)
     return group
 
 
-def plan(root: zarr.Group, found: Sequence[tuple[int, str, int]]) -> None:
+def plan(
+    root: zarr.Group, found: Sequence[tuple[int, str, int]], *, modified: Sequence[float] = ()
+) -> None:
     """Give every checkpoint a row, and mend a store that was stopped while it grew.
 
     Parameters
@@ -112,26 +119,32 @@ def plan(root: zarr.Group, found: Sequence[tuple[int, str, int]]) -> None:
         The store.
     found : sequence of (step, uri, bytes)
         The checkpoints; those that have a row already keep it.
+    modified : sequence of float, optional
+        When each of them was written.
     """
+    times = [*modified, *[np.nan] * (len(found) - len(modified))]
     with writing(root):
         known = steps(root)
-        new = [item for item in found if item[0] not in known]
+        new = [(*item, time) for item, time in zip(found, times) if item[0] not in known]
         # Every array but `step` is resized first: only rows that `step` names are looked at.
         total = len(known) + len(new)
-        for _, layer in nodes.group(root, "activations").groups():
-            if "activation" in layer:
-                resize(nodes.array(layer, "activation"), total)
+        for layer in layer_names(root):
+            if f"activations/{layer}/activation" in root:
+                resize(nodes.array(root, f"activations/{layer}/activation"), total)
         if "activations/step" in root:
             every = np.array([*known, *(item[0] for item in new)], dtype="int64")
             axis = nodes.array(root, "activations/step")
             resize(axis, total)
             if not np.array_equal(axis[:], every):
                 axis[:] = every
+        for name in (name for name in ADDED if f"checkpoints/{name}" not in root):
+            _new_column(nodes.group(root, "checkpoints"), name)
         for name in (*(name for name in COLUMNS if name != "step"), "step"):
             resize(nodes.array(root, f"checkpoints/{name}"), total)
-        for column, name in enumerate(("step", "uri", "bytes")):
+        # The step last: with it there is a row, which is never filled in again.
+        for column, name in ((1, "uri"), (2, "bytes"), (3, "modified"), (0, "step")):
             if new:
-                kind = object if name == "uri" else "int64"
+                kind: Any = object if name == "uri" else COLUMNS[name][0]
                 values = np.array([item[column] for item in new], dtype=kind)
                 nodes.array(root, f"checkpoints/{name}")[len(known) :] = values
 
@@ -182,7 +195,7 @@ def write_activations(
             array = nodes.array(group, f"{layer}/activation")
             array[row] = values
             record_errors(array, layers[layer], values, dtype)
-        if "stimulus" not in group:
+        if not is_written(group, "stimulus"):
             new_coordinate(group, "category", "stimulus", categories, "category of the stimulus")
             new_coordinate(
                 group, "step", "step", nodes.values(root, "checkpoints/step"), "training step"
@@ -205,7 +218,7 @@ def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -
     status : str
         "done" or "failed".
     **columns
-        Values of the other columns (uri, sha256, bytes, error, seconds).
+        Values of the other columns (uri, sha256, bytes, modified, error, seconds).
     """
     objectlock.check(name_of(root))
     with writing(root):
@@ -215,6 +228,28 @@ def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -
         for name, value in (*columns.items(), ("status", status)):
             nodes.array(root, f"checkpoints/{name}")[row] = value
         save(root, f"step {step}" if status == DONE else f"step {step}: {status}")
+
+
+def amend(root: zarr.Group, changes: Mapping[int, Mapping[str, Any]]) -> None:
+    """Change what the table of checkpoints says of steps whose activations stay as they are.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store.
+    changes : mapping of int to mapping
+        New values of columns by step, such as where a checkpoint is now.
+    """
+    objectlock.check(name_of(root))
+    with writing(root):
+        rows = steps(root)
+        for name in {name: None for each in changes.values() for name in each}:
+            column = nodes.array(root, f"checkpoints/{name}")
+            values = np.asarray(column[:])
+            for step, each in changes.items():
+                values[rows[step]] = each.get(name, values[rows[step]])
+            column[:] = values
+        save(root, f"moved: {', '.join(map(str, changes))}")
 
 
 def content_hash(root: zarr.Group, row: int) -> str:
@@ -266,22 +301,13 @@ def _new_layer(group: zarr.Group, layer: str, number: int, shape: tuple[int, ...
     )
 
 
-def _make(root: zarr.Group, *, run: str, identity: Mapping[str, Any]) -> None:
+def _make(root: zarr.Group, *, run: str, identity: Mapping[str, Any], step: str = "") -> None:
     table = root.require_group("checkpoints")
-    for name, (dtype, fill, description, unit) in COLUMNS.items():
-        new_array(
-            table,
-            name,
-            (0,),
-            dtype,
-            fill=fill,
-            dims=("step",),
-            chunks=(TABLE_CHUNK,),
-            attrs={"description": description} | ({"units": unit} if unit else {}),
-        )
+    for name in COLUMNS:
+        _new_column(table, name, step if name == "step" else "")
     for room in _ROOMS:
         root.require_group(room)
-    root.update_attributes(
+    root.attrs.put(
         {
             "schema": SCHEMA,
             "run": run,
@@ -301,13 +327,23 @@ def _differs(
 
 
 def _holds_nothing(root: zarr.Group) -> bool:
-    tables = [root, *(child for name, child in root.groups() if name == "controls")]
-    for table in tables:
-        if "checkpoints/status" in table:
-            rows = records(table, "status").values()
-            if any(row["status"] == DONE for row in rows):
-                return False
-    return not any(nodes.group(root, "results").group_keys())
+    tables = [table for table in (root, controls_group(root)) if table is not None]
+    done = any(DONE in statuses(table).values() for table in tables)
+    return not done and not nodes.members(nodes.group(root, "results"))
+
+
+def _new_column(table: zarr.Group, name: str, text: str = "") -> None:
+    dtype, fill, description, unit = COLUMNS[name]
+    new_array(
+        table,
+        name,
+        (0,),
+        dtype,
+        fill=fill,
+        dims=("step",),
+        chunks=(TABLE_CHUNK,),
+        attrs={"description": text or description} | ({"units": unit} if unit else {}),
+    )
 
 
 def _check_identity(path: str, attrs: Mapping[str, Any], identity: Mapping[str, Any]) -> None:

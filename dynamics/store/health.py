@@ -14,10 +14,18 @@ from dynamics.store.activations import content_hash
 from dynamics.store.layout import DONE, FAILED, PENDING
 from dynamics.store.lock import lock
 from dynamics.store.place import Where, place_of, reading, sizes_of, writing
-from dynamics.store.read import controls, layer_names, open_group, records, steps
+from dynamics.store.read import (
+    controls,
+    controls_group,
+    layer_names,
+    open_group,
+    records,
+    steps,
+)
 from dynamics.store.repository import save
 
 _CHUNK = re.compile(r"(^|/)activations/[^/]+/activation/c/")
+_STEP = re.compile(r"^(.*)activations/[^/]+/activation/c/(\d+).*")
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,8 @@ def summarise(where: Where) -> Summary:
         sizes = sizes_of(root)
     layers = layer_names(root)
     chunks = {key: size for key, size in sizes.items() if _CHUNK.search(key)}
-    written = {key.split("/c/", 1)[1].partition("/")[0] for key in chunks}
+    # A row is another step in the table of untrained networks.
+    written = {_STEP.sub(r"\1\2", key) for key in chunks}
     whole = sum(
         4
         * int(np.prod(nodes.array(root, f"activations/{layer}/activation").shape[1:]))
@@ -153,9 +162,10 @@ def redo(where: Where, chosen: Sequence[int], *, untrained: Sequence[int] = ()) 
         root = open_group(where, mode="r+")
         tables = [(root, "step", chosen)]
         if untrained:
-            if "controls/checkpoints" not in root:
+            group = controls_group(root)
+            if group is None:
                 raise ValueError(f"store {where} has no controls: its sweep asks for none")
-            tables.append((nodes.group(root, "controls"), "untrained network", untrained))
+            tables.append((group, "untrained network", untrained))
         for group, name, numbers in tables:
             rows = steps(group)
             if unknown := [number for number in numbers if number not in rows]:

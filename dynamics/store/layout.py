@@ -12,7 +12,11 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from dynamics.store import nodes
+
 SCHEMA = 1
+# Attribute of a store whose contents are being removed, to be made anew.
+EMPTIED = "emptied"
 PENDING, DONE, FAILED = "pending", "done", "failed"
 
 COLUMNS = {
@@ -20,11 +24,14 @@ COLUMNS = {
     "uri": (str, "", "where the checkpoint was found", ""),
     "sha256": (str, "", "content hash of the checkpoint", ""),
     "bytes": ("int64", 0, "size of the checkpoint", "byte"),
+    "modified": ("float64", np.nan, "when the checkpoint was written, seconds since 1970", "s"),
     "status": (str, PENDING, "pending, done or failed", ""),
     "error": (str, "", "why it failed", ""),
     "content": (str, "", "hash of the activations, by which they are verified", ""),
     "seconds": ("float64", np.nan, "time to read the checkpoint and extract from it", "s"),
 }
+# Columns that stores of earlier versions may lack.
+ADDED = ("modified",)
 # Table columns are rewritten whole by the one process that holds the lock.
 TABLE_CHUNK = 4096
 
@@ -92,29 +99,29 @@ def new_array(
     )
 
 
+def is_written(group: zarr.Group, name: str) -> bool:
+    """Whether a group has a coordinate, constant or label that was not stopped half-way.
+
+    Its description is what is written last.
+    """
+    return name in group and "description" in nodes.array(group, name).attrs
+
+
 def new_coordinate(
     group: zarr.Group, name: str, dim: str, values: npt.ArrayLike, text: str
 ) -> None:
-    """Write a coordinate variable, so that xarray takes it for one."""
+    """Write a coordinate variable, so that xarray takes it for one; see `is_written`."""
     values = np.asarray(values)
     kind: Any = str if values.dtype.kind in "UOT" else values.dtype
     fill: Any = "" if kind is str else 0
     chunks: tuple[int, ...] = (TABLE_CHUNK,) if name == "step" else values.shape
-    array = new_array(
-        group,
-        name,
-        values.shape,
-        kind,
-        fill=fill,
-        dims=(dim,),
-        chunks=chunks,
-        attrs={"description": text},
-    )
+    array = new_array(group, name, values.shape, kind, fill=fill, dims=(dim,), chunks=chunks)
     if name != dim:
         # How xarray knows a coordinate that is not called after its dimension.
         known = str(group.attrs.get("coordinates", "")).split()
         group.attrs["coordinates"] = " ".join(sorted({*known, name}))
     array[...] = values.astype(object) if kind is str else values
+    array.attrs["description"] = text
 
 
 def resize(array: zarr.Array, total: int) -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from dynamics.store import objectlock
 from dynamics.store.place import Place, Where, place_of, writing
+
+logger = logging.getLogger(__name__)
+
+_PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial$")
 
 
 @contextlib.contextmanager
@@ -45,7 +51,9 @@ def lock(where: Where) -> Iterator[None]:
             f"a zip file is read, not written ({place}): set `store` to a folder or URL"
         )
     if place.local is not None:
-        with _file_lock(place.local, str(place)), _room(place):
+        with _file_lock(place.local, str(place)) as stopped, _room(place):
+            if stopped:
+                _remove_leftovers(place.local)
             yield
     elif place.kind == "object store":
         with objectlock.hold(place.where, place.options):
@@ -87,7 +95,8 @@ def _room(place: Place) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _file_lock(path: Path, name: str) -> Iterator[None]:
+def _file_lock(path: Path, name: str) -> Iterator[bool]:
+    """Hold the lock; yield whether the last to hold it was stopped in the middle."""
     import fcntl
 
     holder = path.parent / f".{path.name}.lock"
@@ -107,10 +116,20 @@ def _file_lock(path: Path, name: str) -> Iterator[None]:
             raise BlockingIOError(
                 f"store {name} is being written by {who}: wait for it or stop it"
             ) from None
+        stopped = bool(file.seek(0, os.SEEK_END))
         # A full disk must not keep anyone from the lock itself.
         with contextlib.suppress(OSError):
-            file.seek(0)
-            file.truncate()
+            file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
-        yield
+        yield stopped
+        with contextlib.suppress(OSError):
+            file.truncate(0)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the files that a killed process was writing; zarr renames each once it is whole."""
+    for folder, _, names in os.walk(path):
+        for name in filter(_PARTIAL.search, names):
+            logger.info("removing %s, which was never finished", Path(folder, name))
+            Path(folder, name).unlink(missing_ok=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
 import zarr
+from zarr.core.sync import sync
 
 
 def array(parent: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -42,6 +44,26 @@ def group(parent: zarr.Group, name: str) -> zarr.Group:
     if not isinstance(found, zarr.Group):
         raise TypeError(f"{found.path} is an array where a group was expected")
     return found
+
+
+def members(parent: zarr.Group) -> dict[str, Any]:
+    """Return all groups and arrays in a group by name.
+
+    What has no metadata is passed over: the folder of an array that is being made, or what a
+    killed writer left. zarr's own listing warns of it.
+    """
+
+    async def found() -> dict[str, Any]:
+        node = parent._async_group
+        names = [name.rstrip("/") async for name in node.store.list_dir(node.path)]
+        names = sorted(name for name in names if name != "zarr.json")
+        nodes = await asyncio.gather(*(node.get(name, None) for name in names))
+        return {name: node for name, node in zip(names, nodes) if node is not None}
+
+    return {
+        name: (zarr.Group if isinstance(node, zarr.AsyncGroup) else zarr.Array)(node)
+        for name, node in sync(found()).items()
+    }
 
 
 def values(parent: zarr.Group, name: str, where: Any = ...) -> np.ndarray:

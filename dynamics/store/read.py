@@ -8,7 +8,7 @@ import numpy as np
 import zarr
 
 from dynamics.store import nodes
-from dynamics.store.layout import COLUMNS, DONE, FAILED
+from dynamics.store.layout import ADDED, COLUMNS, DONE, FAILED
 from dynamics.store.place import Where, open_zarr, place_of, reading
 from dynamics.store.tree import check_root
 
@@ -73,7 +73,8 @@ def records(root: zarr.Group, *names: str) -> dict[int, dict[str, Any]]:
     status and the step are left out where others are named.
     """
     wanted = ("status", "step", *(name for name in names or COLUMNS if name not in _FIRST))
-    columns = {name: nodes.values(root, f"checkpoints/{name}").tolist() for name in wanted}
+    there = (n for n in wanted if n not in ADDED or f"checkpoints/{n}" in root)
+    columns = {name: nodes.values(root, f"checkpoints/{name}").tolist() for name in there}
     rows = (dict(zip(columns, values)) for values in zip(*columns.values()))
     return {row["step"]: row for row in rows if row["step"] >= 0}
 
@@ -83,17 +84,21 @@ def controls(where: Where) -> dict[int, str]:
 
     Their activations are read with ``read_activations(place / "controls", number)``.
     """
-    root = open_group(where)
-    if "controls/checkpoints" not in root:
-        return {}
-    rows = sorted(records(nodes.group(root, "controls")).items())
+    group = controls_group(open_group(where))
+    rows = [] if group is None else sorted(records(group, "content").items())
     return {number: str(row["content"]) for number, row in rows if row["status"] == DONE}
+
+
+def controls_group(root: zarr.Group) -> zarr.Group | None:
+    """Return the group of several untrained networks; None where none was made as a whole."""
+    found = nodes.members(root).get("controls")
+    return found if found is not None and "schema" in found.attrs else None
 
 
 def layer_names(root: zarr.Group) -> list[str]:
     """Return the layers of a store, from input to output."""
-    children = nodes.group(root, "activations").groups()
-    groups = [(nodes.attributes(child)["order"], name) for name, child in children]
+    children = nodes.members(nodes.group(root, "activations")).items()
+    groups = [(c.attrs["order"], name) for name, c in children if isinstance(c, zarr.Group)]
     return [name for _, name in sorted(groups)]
 
 

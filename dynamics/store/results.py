@@ -70,7 +70,7 @@ def begin_result(
         return group
     with writing(root):
         group = root.require_group(name)
-        for old in list(group.array_keys()):
+        for old in nodes.members(group):
             del group[old]
         for key, (dim, values) in coordinates.items():
             new_coordinate(group, key, dim, values, key)
@@ -163,7 +163,10 @@ def write_result(
 def write_constant(
     group: zarr.Group, name: str, dims: Sequence[str], values: np.ndarray, *, description: str
 ) -> None:
-    """Write a variable without a step axis (baseline, noise ceiling) into a group of results."""
+    """Write a variable without a step axis (baseline, noise ceiling) into a group of results.
+
+    Its description is written last: see `is_written`.
+    """
     values = np.asarray(values)
     objectlock.check(name_of(group))
     with writing(group):
@@ -177,9 +180,9 @@ def write_constant(
             fill=np.nan,
             dims=dims,
             chunks=values.shape,
-            attrs={"description": description, "units": "1"},
         )
         array[...] = values
+        array.update_attributes({"description": description, "units": "1"})
         save(group, f"{group.path} {name}")
 
 
@@ -190,11 +193,11 @@ def write_label(group: zarr.Group, name: str, text: str, description: str) -> No
     put side by side.
     """
     with writing(group):
-        attrs = {"description": description}
-        array = new_array(group, name, (), str, fill="", dims=(), chunks=(), attrs=attrs)
+        array = new_array(group, name, (), str, fill="", dims=(), chunks=())
         array[...] = text
         known = str(group.attrs.get("coordinates", "")).split()
         group.attrs["coordinates"] = " ".join(sorted({*known, name}))
+        array.attrs["description"] = description
 
 
 def _steps_a_chunk(size: int) -> int:

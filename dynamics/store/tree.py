@@ -15,7 +15,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 from zarr.core.sync import sync
 
-from dynamics.store.layout import DONE
+from dynamics.store.layout import DONE, EMPTIED
 from dynamics.store.nodes import strings
 from dynamics.store.place import Where, open_zarr, place_of, reading
 from dynamics.store.snapshot import Snapshot
@@ -62,7 +62,7 @@ def check_root(where: object, attrs: dict[str, Any] | None) -> None:
     """Raise unless the attributes of a root group are a store's; None where there is no group."""
     if attrs is None:
         raise FileNotFoundError(f"no store at {where}: `dynamics crawl` makes one")
-    if not attrs:  # also where the making of a store was stopped: its attributes come last
+    if not attrs or EMPTIED in attrs:  # attributes come last: its making was stopped
         raise FileNotFoundError(f"no store at {where} yet: `dynamics crawl` makes one")
     if "schema" not in attrs:
         raise ValueError(f"{where} is a zarr group but not a store of this package")
