@@ -62,7 +62,7 @@ def test_a_subject_without_a_region_is_left_out_of_it():
         found["error"].isel(region=0), stats.sem(curve.isel(region=0).to_numpy(), axis=0)
     )
     assert emergence.over_subjects(gap)[1].attrs["limit"] == 4
-    with pytest.raises(ValueError, match="3 at least"):
+    with pytest.raises(ValueError, match="3 are needed at least"):
         emergence.over_subjects(curve.isel(subject=[0, 1]))
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import plots_results
 import pytest
 import xarray as xr
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
 import dynamics
@@ -277,6 +278,17 @@ def test_a_fit_is_drawn_beside_the_raw_curve():
         expected = emergence.fit(curve.sel(layer=layer), kind="isotonic", steps=line.get_xdata())
         np.testing.assert_allclose(line.get_ydata(), expected)
     assert "isotonic fit" in lines_of(ax)
+
+
+def test_a_step_without_neighbours_has_its_limits_as_a_line():
+    data = plots_results.without(plots_results.results(), 1, 100, 1000, 10000)
+    ax = plots.plot_curves(data)
+    lines = [c for c in ax.collections if isinstance(c, LineCollection)]
+    low, high = (plots.bands_by(data)[side].to_numpy() for side in ("low", "high"))
+    assert len(lines) == 3
+    for place, each in enumerate(lines):
+        ends = [segment[:, 1] for segment in each.get_segments()]
+        np.testing.assert_allclose(ends, np.stack([low, high], -1)[[0, 2], place])
 
 
 def test_a_level_far_from_the_curves_is_named_at_the_edge_and_takes_no_room():

@@ -45,7 +45,8 @@ def over_subjects(
     fewest = int(number.where(number > 0).min().fillna(0))
     if fewest < 3:
         raise ValueError(
-            f"{fewest} along {dim!r} are too few to resample: 3 at least, or resample stimuli"
+            f"to resample {dim!r} 3 are needed at least and there {'is' if fewest == 1 else 'are'} "
+            f"{fewest}: resample stimuli"
         )
     mean = curve.mean(dim)
     total = curve.sizes[dim]

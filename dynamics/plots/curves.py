@@ -89,6 +89,10 @@ def plot_curves(
         )
         has = _own_steps(results, hue, place)
         ax.fill_between(steps[has], low[has], high[has], color=colour, alpha=faint, linewidth=0)
+        alone = _alone(high[has])
+        if alone.any():
+            limits = (each[has][alone] for each in (steps, low, high))
+            ax.vlines(*limits, color=colour, alpha=0.5, linewidth=0.6)
         # Matplotlib leaves a gap at NaN, where others would draw a straight line across.
         label = name if np.isfinite(curve).any() else f"{name} (no data)"
         ax.plot(
@@ -182,6 +186,12 @@ def _own_steps(results: xr.Dataset, hue: str, place: int) -> np.ndarray:
         own = own.isel({hue: place})
     others = [dim for dim in own.dims if dim != "step"]
     return own.any(others).to_numpy()
+
+
+def _alone(values: np.ndarray) -> np.ndarray:
+    """Which values have no neighbour, so that a band between them has no width."""
+    known = np.pad(np.isfinite(values), 1)
+    return known[1:-1] & ~known[:-2] & ~known[2:]
 
 
 def _draw_untrained(ax: Axes, scores: np.ndarray, colours: Sequence | None) -> None:

@@ -60,5 +60,5 @@ def plot_best_layer(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
             ax.set_title(f"{signed(drift)}\n(95 % over {over})")
     mark_missing(ax, curve)
     layer_axis(ax, layers)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, handlelength=1.5)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=1.5)
     return ax

@@ -178,14 +178,15 @@ def _draw_row(
         fill = colour if np.isfinite(upper) or np.isnan(upper) else "white"
         ax.plot(estimate, row, "o", markersize=3.8, color=colour, markerfacecolor=fill)
     else:
+        lined = np.isfinite(lower)
         ax.annotate(
             status or "not reached",
             (1, row),
             xycoords=ax.get_yaxis_transform(),
-            xytext=(-4, 1.5),
+            xytext=(-4, 1.5 if lined else 0),
             textcoords="offset points",
             ha="right",
-            va="bottom",
+            va="bottom" if lined else "center",
             fontsize=5.5,
             color="0.35",
         )

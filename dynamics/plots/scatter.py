@@ -176,7 +176,8 @@ def _step_bar(ax: Axes, norm: LogNorm) -> None:
 def _tell(ax: Axes, brain, task, *, dim: str, kind: str, resampled) -> None:
     """Write the correlations above the axes."""
     if brain.sizes[dim] < 4:
-        text = f"{brain.sizes[dim]} {dim}s: too few to correlate"
+        number = brain.sizes[dim]
+        text = f"{number} {dim}{'s' * (number != 1)}: too few to correlate"
     else:
         found = emergence.correlate(brain, task, dim=dim, kind=kind, resampled=resampled)
         sign = {"pearson": "r", "spearman": "ρ"}[kind]
