@@ -1,4 +1,5 @@
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -92,3 +93,13 @@ def test_values_without_places_are_refused():
         plots.plot_surface(one, hemisphere="top")
     with pytest.raises(ValueError, match="no surface 'x'"):
         plots.plot_surface(one, surface="x")
+
+
+def test_labels_of_steps_below_the_brain_do_not_touch():
+    values = places(-60.0 + np.arange(12).reshape(4, 3), [11.0, 100, 2000, 9900], units="step")
+    ax = plots.plot_surface(values)
+    bar = ax.figure.axes[1]
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in bar.get_xticklabels(which="both")]
+    boxes = sorted((box for box in boxes if box.width), key=lambda box: box.x0)
+    assert len(boxes) > 1 and all(a.x1 < b.x0 for a, b in pairwise(boxes))

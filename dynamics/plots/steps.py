@@ -249,7 +249,7 @@ def label_steps(axis: Axis, norm: LogNorm) -> None:
     low, high = float(norm.vmin or 1), float(norm.vmax or 10)
     decades = [10.0**p for p in range(0, 13) if low <= 10.0**p <= high * 1.0001]
     finer = [10.0**p * k for p in range(0, 13) for k in (1, 2, 5)]
-    ticks = decades if len(decades) > 2 else [t for t in finer if low <= t <= high]
+    ticks = decades if len(decades) > 1 else [t for t in finer if low <= t <= high]
     axis.set_major_locator(FixedLocator(ticks or [low, high]))
     axis.set_major_formatter(FuncFormatter(step_label))
     axis.set_minor_formatter(NullFormatter())
