@@ -22,7 +22,6 @@ import zarr
 from dynamics import methods, progress, references, similarity, sounds, store
 from dynamics.cluster import cluster
 from dynamics.config import Choice, Sweep
-from dynamics.methods import ATTRS
 from dynamics.scoring import score_step
 from dynamics.targets import Target, checksums, gaps, load_brain, make_target
 
@@ -229,6 +228,7 @@ def _run(
     while waiting:
         group, label, metric, step, future = waiting.popleft()
         values = future.result()
-        store.write_result(group, step, values, checkpoint=hashes[step], attrs=ATTRS)
+        attrs = methods.attrs_of(metric.name)
+        store.write_result(group, step, values, checkpoint=hashes[step], attrs=attrs)
         submit()
         advance(note=f"{label} {metric.label} step {step}")

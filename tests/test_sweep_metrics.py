@@ -124,15 +124,19 @@ def test_other_shuffles_need_another_label(content):
 def test_two_protocols_in_a_store_are_told_apart_and_not_compared(content):
     content |= {"targets": ["one"], "baseline": None, "resamples": 4, "metrics": [
         "ridge", {"name": "ridge", "label": "pepino", "arguments": {"protocol": "pepino"}},
+        "mutual_knn",
     ]}  # fmt: skip
     plan = validate(content, origin="test")
     analyze.analyze(plan, advance=silent)
     tree = store.open(plan.store)
+    # Errors of what is no correlation are not scaled as those of correlations are.
+    for label, correlation in (("ridge", 1), ("mutual_knn", 0)):
+        assert tree[f"results/one/{label}/resample_score"].attrs["correlation"] == correlation
     both = [tree[f"results/one/{label}"].to_dataset() for label in ("ridge", "pepino")]
     assert [each["protocol"].item() for each in both] == ["ridge", "ridge pepino"]
     table = sweep.half_times(plan)
     assert set(zip(table["metric"], table["protocol"])) == {
-        ("ridge", "ridge"), ("pepino", "ridge pepino")
+        ("ridge", "ridge"), ("pepino", "ridge pepino"), ("mutual_knn", "mutual_knn")
     }  # fmt: skip
     curves = [each["score"].sel(layer="layer1") for each in both]
     mixed = xr.concat(curves, "metric").mean("neuroid")
@@ -158,7 +162,8 @@ def test_faults_are_found_before_anything_runs(content, metric, message, monkeyp
 
     monkeypatch.setattr(sweep.sounds, "load", lambda *a, **k: Stimuli())
     monkeypatch.setattr(sweep.crawl, "discover", lambda plan: [])
-    monkeypatch.setattr(sweep.models, "arguments", lambda name: {})
+    monkeypatch.setattr(sweep.models, "check_arguments", lambda name, given: None)
+    monkeypatch.setattr(sweep.brains, "check_name", lambda name: None)
     plan = validate(content | {"metrics": [metric]}, origin="test")
     with pytest.raises(ValueError, match=message):
         sweep.check(plan)

@@ -18,7 +18,7 @@ from dynamics.methods.checks import (
 from dynamics.methods.shuffles import halves_of, orders_of, shuffling, with_p_value
 from dynamics.methods.table import METHODS, PER_NEUROID, TIMED, WITH_BASELINE, WITHOUT_TARGET
 from dynamics.methods.timed import latencies
-from dynamics.methods.variables import ATTRS, Variables
+from dynamics.methods.variables import ATTRS, Variables, attrs_of
 
 __all__ = [
     "ATTRS",
@@ -31,6 +31,7 @@ __all__ = [
     "Variables",
     "applies",
     "arguments",
+    "attrs_of",
     "ceilings",
     "check_choice",
     "check_fit",

@@ -55,6 +55,20 @@ ATTRS: dict[str, dict[str, Any]] = {
 }
 
 
+_NO_CORRELATIONS = ("banded", "variance_partition", "mutual_knn")
+
+
+def attrs_of(metric: str) -> dict[str, dict[str, Any]]:
+    """Return the attributes of a metric's variables.
+
+    Only errors of correlations shrink as `dynamics.emergence.stabilised` has it; those of parts of
+    variance and of shared neighbours are left as the halves give them.
+    """
+    if metric not in _NO_CORRELATIONS:
+        return ATTRS
+    return ATTRS | {"resample_score": ATTRS["resample_score"] | {"correlation": 0}}
+
+
 def first_halves(halves: np.ndarray | None, resamples: int) -> np.ndarray | None:
     """Return the first of a sweep's halves, for metrics that cannot afford all.
 
