@@ -232,12 +232,19 @@ def test_runs_are_stacked_each_on_its_own_steps_and_what_failed_is_a_gap():
     np.testing.assert_array_equal(known, [True, True, False, True])
     _, other = plots.facet_curves(both, facet="run")
     np.testing.assert_array_equal(lines_of(other)["layer2"].get_xdata(), [0, 10, 100, 10000])
+    np.testing.assert_array_equal(lines_of(other)["step without data"].get_xdata(), [100])
 
 
 def test_runs_of_other_protocols_are_not_stacked_and_common_resamples_are_kept():
     data = plots_results.results()
     few = plots_results.results(resamples=10)
     assert plots.stack({"a": data, "b": few}).sizes["resample"] == 10
+    tasks = {
+        name: data.assign_attrs(identity={"metric": "probe", "score": "accuracy", "task": name})
+        for name in ("digits", "kinds")
+    }
+    identity = plots.stack(tasks, dim="task").attrs["identity"]
+    assert identity == {"metric": "probe", "score": "accuracy"}
     bare = few.drop_vars("resample_score")
     assert "resample_score" not in plots.stack({"a": data, "b": bare})
     odd = data.assign_attrs(identity={"metric": "ridge", "arguments": {"protocol": "pepino"}})

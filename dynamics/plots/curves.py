@@ -108,7 +108,7 @@ def plot_curves(
         _draw_fits(ax, bands["curve"], fit, colours)
     log_step_axis(ax, steps)
     _mark_half_times(ax, bands["curve"], colours)
-    mark_missing(ax, bands["curve"])
+    mark_missing(ax, bands["curve"].isel(step=_own_steps(results)))
     if ordered:
         _draw_levels(ax, results)
     else:
@@ -177,8 +177,8 @@ def _only(results: xr.Dataset, neuroid: str) -> xr.Dataset:
     return results.isel(neuroid=[names.index(neuroid)])
 
 
-def _own_steps(results: xr.Dataset, hue: str, place: int) -> np.ndarray:
-    """Which steps a curve's own run has, of those of all runs of a `stack`."""
+def _own_steps(results: xr.Dataset, hue: str = "", place: int = 0) -> np.ndarray:
+    """Which steps a curve's own run has (or any run), of those of all runs of a `stack`."""
     own = results.coords.get("own_step")
     if own is None:
         return np.ones(results.sizes["step"], bool)

@@ -25,7 +25,9 @@ def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
     -------
     xarray.Dataset
         Scores, resamples, baseline and ceiling with one more dimension, NaN at steps that a run
-        has not; the coordinate `own_step` (run, step) tells those from steps that failed.
+        has not; the coordinate `own_step` (run, step) tells those from steps that failed. To be
+        drawn: two runs are compared by `dynamics.emergence.compare_runs`, which looks whether
+        their resamples are of the same stimuli.
 
     Raises
     ------
@@ -53,4 +55,10 @@ def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
         combine_attrs="override",
     ).sortby("step")  # fmt: skip
     own = np.stack([np.isin(joined["step"], each["step"]) for each in every])
+    identities = [dict(each.attrs.get("identity", {})) for each in every]
+    joined.attrs["identity"] = {
+        key: value
+        for key, value in identities[0].items()
+        if all(other.get(key) == value for other in identities)
+    }
     return joined.assign_coords(own_step=((dim, "step"), own))

@@ -168,7 +168,8 @@ def notices(
     pending = len(rows) - sum(counts.values())
     behind = [r for r in results if r.data.sizes["step"] < counts[DONE]]
     if pending or behind:
-        parts = [f"{pending} of {len(rows)} checkpoints are still to be done"] if pending else []
+        verb = "is" if pending == 1 else "are"
+        parts = [f"{pending} of {len(rows)} checkpoints {verb} still to be done"] if pending else []
         parts += [
             f"{r.target} by {r.metric} has {r.data.sizes['step']} of {counts[DONE]} complete steps"
             for r in behind
