@@ -62,7 +62,7 @@ def check_name(name: str | Path) -> None:
 
 
 def simulated(**arguments) -> xr.Dataset:
-    """Simulate a listener: see `dynamics.listener.simulate`.
+    """Simulate a listener: see `dynamics.brains.listener.simulate`.
 
     Parameters
     ----------
