@@ -11,20 +11,11 @@ from dynamics.emergence.comparisons import (
     holm,
 )
 from dynamics.emergence.correlations import correlate
-from dynamics.emergence.curves import (
-    area,
-    ceiling_fraction,
-    final,
-    gain,
-    half_time,
-    onset,
-    peak,
-    plateau,
-    plateau_step,
-)
+from dynamics.emergence.curves import half_time, onset, plateau_step
 from dynamics.emergence.fits import FITS, fit, left_out_error
 from dynamics.emergence.intervals import METHODS, STATISTICS, bands, interval
 from dynamics.emergence.layers import best_layer
+from dynamics.emergence.levels import area, ceiling_fraction, final, gain, peak, plateau
 from dynamics.emergence.orders import order
 from dynamics.emergence.refits import resample_scores
 from dynamics.emergence.resamples import Scheme, scheme, stabilised

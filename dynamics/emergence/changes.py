@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 import xarray as xr
 
-from dynamics.emergence import curves
+from dynamics.emergence import curves, levels
 from dynamics.emergence.crossings import MISSING, NOT_REACHED, REACHED
 from dynamics.emergence.intervals import aligned
 from dynamics.emergence.resamples import Scheme
@@ -117,7 +117,7 @@ def decline_test(
             "decline": decline,
             "lower": lower,
             "p": p,
-            "peak_step": curves.peak(way * curve)["peak_step"],
+            "peak_step": levels.peak(way * curve)["peak_step"],
             "status": status,
         }
     )
@@ -165,7 +165,7 @@ def peak_range(
         return (steps[may[0]], steps[may[-1]]) if may else (np.nan, np.nan)
 
     lower, upper = _curve_by_curve(limits, way * curve, way * resampled, single=2)
-    estimate = curves.peak(way * curve)["peak_step"]
+    estimate = levels.peak(way * curve)["peak_step"]
     return xr.Dataset({"estimate": estimate, "lower": lower, "upper": upper}).assign_attrs(
         statistic="peak_step", confidence=confidence
     )

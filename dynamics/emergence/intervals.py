@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 from scipy import special, stats
 
-from dynamics.emergence import curves
+from dynamics.emergence import curves, levels
 from dynamics.emergence.crossings import MISSING, ONE_STEP, goal, window
 from dynamics.emergence.resamples import Scheme, stabilised
 
@@ -37,11 +37,11 @@ STATISTICS: dict[str, Statistic] = {
     "plateau_step": Statistic(
         curves.plateau_step, {"fraction": 0.9, "reference": "plateau", "sustained": True}
     ),
-    "gain": Statistic(curves.gain),
-    "area": Statistic(curves.area),
-    "plateau": Statistic(curves.plateau),
-    "final": Statistic(curves.final),
-    "ceiling_fraction": Statistic(curves.ceiling_fraction),
+    "gain": Statistic(levels.gain),
+    "area": Statistic(levels.area),
+    "plateau": Statistic(levels.plateau),
+    "final": Statistic(levels.final),
+    "ceiling_fraction": Statistic(levels.ceiling_fraction),
 }
 _AGAINST_ZERO = ("gain", "area", "final")
 METHODS = ("inversion", "normal", "percentile", "basic")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from dynamics.emergence import curves
+from dynamics.emergence import curves, levels
 
 
 def summarize(
@@ -43,13 +43,13 @@ def summarize(
     found = xr.Dataset({name: value.drop_vars("status") for name, value in when.items()})
     for name, value in when.items():
         found[f"{name}_status"] = value["status"].drop_vars("status")
-    top = curves.peak(curve).rename(score="peak")
+    top = levels.peak(curve).rename(score="peak")
     found = found.merge(top, compat="override")
-    found["plateau"] = curves.plateau(curve, decades=decades)
-    found["gain"] = curves.gain(curve)
-    found["area"] = curves.area(curve)
+    found["plateau"] = levels.plateau(curve, decades=decades)
+    found["gain"] = levels.gain(curve)
+    found["area"] = levels.area(curve)
     if baseline is not None:
-        found["gain_over_baseline"] = curves.gain(curve, baseline=baseline)
+        found["gain_over_baseline"] = levels.gain(curve, baseline=baseline)
     if ceiling is not None:
-        found["ceiling_fraction"] = curves.ceiling_fraction(curve, ceiling)
+        found["ceiling_fraction"] = levels.ceiling_fraction(curve, ceiling)
     return found

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.averages import average
-from dynamics.emergence import changes, correlations, curves
+from dynamics.emergence import changes, correlations, curves, levels
 from dynamics.emergence.intervals import STATISTICS, interval
 from dynamics.emergence.resamples import stabilised
 from dynamics.emergence.subjects import over_subjects, with_subjects
@@ -110,7 +110,7 @@ def plateau(results: xr.Dataset, by: str | None, over: str, **arguments: Any) ->
 def peak(results: xr.Dataset, by: str | None, over: str, **arguments: Any) -> xr.Dataset:
     """Return step and height of the peak, with the range of steps that may be it."""
     curve, resampled = pair(results, by, over)
-    found = curves.peak(curve)[["peak_step", "score"]].rename(peak_step="estimate")
+    found = levels.peak(curve)[["peak_step", "score"]].rename(peak_step="estimate")
     if resampled is not None:
         limits = changes.peak_range(curve, resampled, **arguments)
         found = found.assign(lower=limits["lower"], upper=limits["upper"])
@@ -121,7 +121,7 @@ def decline(results: xr.Dataset, by: str | None, over: str, **arguments: Any) ->
     """Return what is lost after the peak, tested where there are resamples."""
     curve, resampled = pair(results, by, over)
     names = {"decline": "estimate", "decline_fraction": "fraction"}
-    found = curves.peak(curve)[["peak_step", *names]].rename(names)
+    found = levels.peak(curve)[["peak_step", *names]].rename(names)
     if resampled is not None:
         test = changes.decline_test(curve, resampled, **arguments)
         found = found.assign({name: test[name] for name in ("lower", "p", "status")})
