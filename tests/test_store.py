@@ -127,6 +127,15 @@ def test_a_second_writer_is_refused_and_the_first_is_named(tmp_path):
         pass
 
 
+def test_results_without_a_complete_step_take_other_arguments(tmp_path):
+    root = fill(tmp_path / "s.zarr", [0])
+    for identity, layers in (({"a": 1}, ["one"]), ({"a": 2}, ["first", "second"])):
+        coordinates = {"layer": ("layer", layers)}
+        group = store.begin_result(root, "b", "m", identity=identity, coordinates=coordinates)
+        assert group.attrs["identity"] == identity
+        assert group["layer"][:].tolist() == layers
+
+
 def test_results_are_sorted_and_a_half_written_one_is_not_seen(tmp_path):
     root = fill(tmp_path / "s.zarr", [0, 1, 2])
     coordinates = {"layer": ("layer", ["first", "second"])}

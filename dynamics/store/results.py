@@ -36,6 +36,8 @@ def begin_result(
 ) -> zarr.Group:
     """Open the group of one target and metric for writing, making it where there is none.
 
+    One of another identity that has no complete step is made anew.
+
     Parameters
     ----------
     root : zarr.Group
@@ -55,21 +57,24 @@ def begin_result(
     Raises
     ------
     ValueError
-        If the group was made with another identity.
+        If the group has results of another identity.
     """
     identity = json.loads(json.dumps(identity))
     name = f"results/{target}/{metric}"
     if name in root and "identity" in nodes.group(root, name).attrs:
         group = nodes.group(root, name)
-        if differs := difference(nodes.attributes(group)["identity"], identity):
+        differs = difference(nodes.attributes(group)["identity"], identity)
+        if differs is None:
+            return group
+        if committed(group):
             key, found, expected = differs
             raise ValueError(
                 f"{name} in the store was computed with {key} = {found!r}, this sweep has "
                 f"{expected!r}: give the target or metric another `label`"
             )
-        return group
     with writing(root):
         group = root.require_group(name)
+        group.attrs.put({})
         for old in nodes.members(group):
             del group[old]
         for key, (dim, values) in coordinates.items():
