@@ -53,6 +53,8 @@ def open_storage(
     try:
         if protocol.startswith("http"):
             settings.setdefault("client_kwargs", {}).setdefault("timeout", _http_patience())
+        if protocol in ("gs", "gcs"):  # whose library would wait for ever
+            settings.setdefault("requests_timeout", _http_patience())
         return fsspec.core.url_to_fs(url, **settings)
     except ImportError as error:
         extra = EXTRAS.get(protocol)

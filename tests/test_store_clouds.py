@@ -34,13 +34,21 @@ def google(monkeypatch):
     # Its client's newest ways of talking are not those of the server.
     monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     pytest.importorskip("gcsfs")
+    import aiohttp
+
     server = pytest.importorskip("gcp_storage_emulator.server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     running = server.create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
     running.start()
-    options = {"endpoint_url": f"http://127.0.0.1:{port}", "token": "anon", "project": "test"}
+    # Now and then this server leaves a request without an answer; the second time it has one.
+    options = {
+        "endpoint_url": f"http://127.0.0.1:{port}",
+        "token": "anon",
+        "project": "test",
+        "requests_timeout": aiohttp.ClientTimeout(total=None, sock_read=5),
+    }
     yield store.Place(f"gs://{BUCKET}/run.zarr", options)
     running.stop()
 
@@ -84,6 +92,21 @@ def test_a_store_at_google_is_what_a_folder_is(google, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no store at gs://.*dynamics crawl"):
         store.open(google)
     same_as_on_a_disk(google, tmp_path)
+
+
+def test_a_server_that_never_answers_is_one_sentence():
+    pytest.importorskip("gcsfs")
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        options = {"endpoint_url": url, "token": "anon", "requests_timeout": 0.2}
+        with pytest.raises(OSError, match=r"cannot read store gs://lab/run\.zarr: TimeoutError"):
+            store.open(store.Place("gs://lab/run.zarr", options))
+    from dynamics.storage import open_storage
+
+    found, _ = open_storage("gs://lab/run.zarr", {"token": "anon"})
+    assert found.requests_timeout.sock_read > 0  # also where the user says nothing of it
 
 
 def test_the_lock_at_google_is_asked_for_on_condition_that_there_is_none(google, caplog):

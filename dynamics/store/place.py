@@ -220,7 +220,8 @@ def reading(where: Where) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _is_remote(error) and not isinstance(error, (PermissionError, ConnectionError)):
+        plain = (PermissionError, ConnectionError, TimeoutError)
+        if not _is_remote(error) and not isinstance(error, plain):
             raise
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise OSError(
