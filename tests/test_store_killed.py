@@ -156,6 +156,10 @@ def test_stopped_at_any_write_a_store_is_readable_and_resumed_the_same(tmp_path,
     copies = copied_at_every_write(tmp_path / "s.zarr", tmp_path / "copies", monkeypatch)
     assert len(copies) > 100
     reference = undated(tmp_path / "s.zarr")
+    # One that holds nothing and is of another sweep is made anew.
+    other = tmp_path / "other" / "s.zarr"
+    store.plan(store.begin(other, run="test", identity={"pooling": "last"}), [(7, "file", 1)])
+    copies += copied_at_every_write(other, tmp_path / "others", monkeypatch)[:20]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for path in copies:

@@ -19,8 +19,6 @@ from __future__ import annotations
 
 from dynamics.store.activations import (
     amend,
-    begin,
-    begin_controls,
     commit,
     plan,
     write_activations,
@@ -28,6 +26,7 @@ from dynamics.store.activations import (
 from dynamics.store.health import Summary, redo, summarise, verify, verify_controls
 from dynamics.store.layout import DONE, FAILED, PENDING, is_written, package_version
 from dynamics.store.lock import lock, unlock
+from dynamics.store.making import begin, begin_controls
 from dynamics.store.pairs import write_pairs
 from dynamics.store.place import Place, Where, place_of
 from dynamics.store.precision import PRECISIONS

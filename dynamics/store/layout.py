@@ -99,6 +99,21 @@ def new_array(
     )
 
 
+def new_column(table: zarr.Group, name: str, text: str = "") -> None:
+    """Make a column of the table of checkpoints, without rows, with another description if any."""
+    dtype, fill, description, unit = COLUMNS[name]
+    new_array(
+        table,
+        name,
+        (0,),
+        dtype,
+        fill=fill,
+        dims=("step",),
+        chunks=(TABLE_CHUNK,),
+        attrs={"description": text or description} | ({"units": unit} if unit else {}),
+    )
+
+
 def is_written(group: zarr.Group, name: str) -> bool:
     """Whether a group has a coordinate, constant or label that was not stopped half-way.
 

@@ -1,0 +1,145 @@
+"""Make a store, or open one for writing that was made for the same sweep."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import zarr
+
+from dynamics.store import nodes
+from dynamics.store.layout import (
+    COLUMNS,
+    DONE,
+    EMPTIED,
+    SCHEMA,
+    difference,
+    new_column,
+    package_version,
+)
+from dynamics.store.place import Where, open_zarr, place_of, writing
+from dynamics.store.read import controls_group, statuses
+from dynamics.store.repository import save
+
+# What stores that were made before there was a choice have.
+DEFAULTS = {"dtype": "float32", "revision": "1.1"}
+
+_ROOMS = ("activations", "results")
+_MEMBERS = {"checkpoints", "controls", *_ROOMS}
+
+
+def begin(where: Where, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
+    """Open a store for writing, making it where there is none.
+
+    One that was made with another identity and holds nothing yet, such as after a crawl whose
+    arguments were wrong for every checkpoint, is made anew.
+
+    Parameters
+    ----------
+    where : str, Path or Place
+        The store.
+    run : str
+        Name of the run.
+    identity : mapping
+        Everything that shapes the activations (adapter, arguments, stimulus digest, pooling ...),
+        of plain JSON types.
+
+    Returns
+    -------
+    zarr.Group
+        The root group.
+
+    Raises
+    ------
+    ValueError
+        If the store holds steps or results of another identity: both values are named.
+    OSError
+        If it cannot be written.
+    """
+    identity = json.loads(json.dumps(identity))
+    place = place_of(where)
+    with writing(place):
+        store, path = open_zarr(place, write=True)
+        root = zarr.open_group(store, path=path, mode="a")
+        known = nodes.attributes(root)
+        if known.get("schema") == SCHEMA and _differs(known, identity) and _holds_nothing(root):
+            root.attrs.put({EMPTIED: True})  # so that a stop in between leaves nothing of it
+        members = nodes.members(root).keys()
+        if EMPTIED in root.attrs:
+            for name in members & _MEMBERS:
+                del root[name]
+        if "schema" not in root.attrs and not members - _MEMBERS:
+            # Anew, or one that was stopped while it was made.
+            _make(root, run=run, identity=identity)
+    _check_identity(str(place), nodes.attributes(root), identity)
+    return root
+
+
+def begin_controls(root: zarr.Group) -> zarr.Group:
+    """Open the untrained networks of a store for writing, making their group where there is none.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store.
+
+    Returns
+    -------
+    zarr.Group
+        A group of the same layout, in which `plan`, `write_activations` and `commit` work; the
+        number of a control stands in the place of a step.
+    """
+    with writing(root):
+        group = root.require_group("controls")
+        if "schema" not in group.attrs:
+            known = nodes.attributes(root)
+            step = "number of the untrained network, whose seed is the sweep's plus this number"
+            _make(group, run=known["run"], identity=known["identity"], step=step)
+    return group
+
+
+def _make(root: zarr.Group, *, run: str, identity: Mapping[str, Any], step: str = "") -> None:
+    table = root.require_group("checkpoints")
+    for name in COLUMNS:
+        new_column(table, name, step if name == "step" else "")
+    for room in _ROOMS:
+        root.require_group(room)
+    root.attrs.put(
+        {
+            "schema": SCHEMA,
+            "run": run,
+            "identity": identity,
+            "package_version": package_version(),
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+    )
+    save(root, f"begin {run}")
+
+
+def _differs(
+    attrs: Mapping[str, Any], identity: Mapping[str, Any]
+) -> tuple[str, object, object] | None:
+    """Return the first key of an identity that a store has otherwise, and both values."""
+    return difference(DEFAULTS | dict(attrs["identity"]), DEFAULTS | dict(identity))
+
+
+def _holds_nothing(root: zarr.Group) -> bool:
+    tables = [table for table in (root, controls_group(root)) if table is not None]
+    done = any(DONE in statuses(table).values() for table in tables)
+    return not done and not nodes.members(nodes.group(root, "results"))
+
+
+def _check_identity(path: str, attrs: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    if attrs.get("schema") != SCHEMA:
+        raise ValueError(
+            f"{path} is not a store of this schema (found {attrs.get('schema')}, expected "
+            f"{SCHEMA}): choose another `store`"
+        )
+    if differs := _differs(attrs, identity):
+        key, found, expected = differs
+        raise ValueError(
+            f"store {path} was made with {key} = {found!r}, this sweep has {expected!r}: "
+            "choose another `store` or set it back"
+        )
