@@ -113,6 +113,7 @@ def plot_brain_task(
     one = None if resampled is None else resampled.isel(layer=0, drop=True)
     _tell(ax, curve, scores, dim="step", kind=kind, resampled=one)
     ax.set_xlabel(score_label(task))
+    ax.locator_params(axis="x", nbins=5)  # more labels would touch
     ax.set_ylabel(score_label(brain) + (f", {chosen}" if chosen else ""))
     each = {"upwards": over, "across": of_task}
     apart = ",\n".join(f"{what} {way}" for way, what in each.items() if what)
@@ -161,6 +162,7 @@ def plot_brain_task_models(
         ax.plot(x, y, marker, color=colour, markersize=4, linestyle="none", label=name)
     _tell(ax, brain, task, dim="model", kind=kind, resampled=None)
     ax.set_xlabel(score_label(task))
+    ax.locator_params(axis="x", nbins=5)  # more labels would touch
     ax.set_ylabel(score_label(brain))
     if own and few:
         draw_legend(ax)
