@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_store import CATEGORIES, IDENTITY, STIMULI
+from tiny_store import CATEGORIES, IDENTITY, STIMULI, fill
 
 from dynamics import store
 from dynamics.store.precision import PRECISIONS, round_layers, rounding_errors
@@ -73,7 +73,7 @@ def test_the_reader_gets_float32_and_the_errors_stand_on_the_array(tmp_path):
 
 def test_a_store_keeps_its_precision(tmp_path):
     path = tmp_path / "s.zarr"
-    store.begin(path, run="test", identity=IDENTITY)  # made before there was a choice
+    fill(path, [0])  # made before there was a choice
     store.begin(path, run="test", identity=IDENTITY | {"dtype": "float32"})
     with pytest.raises(ValueError, match="dtype = 'float32', this sweep has 'float16'"):
         store.begin(path, run="test", identity=IDENTITY | {"dtype": "float16"})
