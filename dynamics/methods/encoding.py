@@ -277,7 +277,6 @@ def _with_gaps(
 ) -> Variables:
     """Score every neuroid on the stimuli that it has, on the same halves and shuffles."""
     dims: dict[str, tuple[str, ...]] = {}
-    edges: list[tuple[int, float]] = []
 
     def fit(rows: np.ndarray, members: np.ndarray) -> dict[str, np.ndarray]:
         part = replace(
@@ -294,14 +293,11 @@ def _with_gaps(
             halves=None if halves is None else np.where(halves < 0, -1, place[halves]),
             orders=None if orders is None else orders_within(orders, rows),
         )
-        edges.append((len(members), float(found.pop("alpha_edge")[1])))
         dims.update({name: axes for name, (axes, _) in found.items()})
         return {name: values for name, (_, values) in found.items()}
 
     found = by_pattern(fit, target.response, target.folds)
-    counts, parts = zip(*edges)
-    edge: Variables = {"alpha_edge": ((), np.average(parts, weights=counts))}
-    return edge | {name: (dims[name], value.numpy()) for name, value in found.items()}
+    return {name: (dims[name], value.numpy()) for name, value in found.items()}
 
 
 def _with_shuffles(

@@ -117,23 +117,19 @@ def encode(
 def _masked(protocol: Callable, layers, Y, make, alphas, seed) -> dict:
     """Every neuroid on the stimuli that it has."""
     folds = None if protocol is _tuckute else make()
-    edges, n = [], len(Y)
 
     def fit(rows: np.ndarray, members: np.ndarray) -> dict:
         some = {name: X[rows] for name, X in layers.items()}
         part = None if folds is None else folds[rows]
         found = protocol(some, Y[rows][:, members], lambda: part, alphas, seed)
-        edges.append((len(members), float(found.pop("alpha_edge"))))
         found.pop("folds", None)
         if "prediction" in found:
-            whole = Y.new_full((n, len(members)), torch.nan)
+            whole = Y.new_full((len(Y), len(members)), torch.nan)
             whole[rows] = found["prediction"]
             found["prediction"] = whole
         return found
 
     out = by_pattern(fit, Y, folds)
-    counts, values = zip(*edges)
-    out["alpha_edge"] = Y.new_tensor(np.average(values, weights=counts))
     return out if folds is None else out | {"folds": torch.as_tensor(folds, device=Y.device)}
 
 

@@ -21,7 +21,8 @@ def by_pattern(
     Parameters
     ----------
     fit : callable
-        From row numbers of stimuli and numbers of neuroids to arrays with neuroids last.
+        From row numbers of stimuli and numbers of neuroids to arrays with neuroids last, and single
+        numbers.
     Y : array of shape (n, v) or (n, v, repetitions)
         Responses. A stimulus is missing where any repetition is not finite.
     folds : array of shape (n,), optional
@@ -31,7 +32,8 @@ def by_pattern(
     -------
     dict of tensors of shape (..., v)
         What `fit` returns. A neuroid with fewer than 2 stimuli in a fold, or without folds fewer
-        than 10 in all, has NaN (-1 in arrays of integers).
+        than 10 in all, has NaN (-1 in arrays of integers). Single numbers are averaged over the
+        neuroids that were fitted.
 
     Raises
     ------
@@ -44,13 +46,19 @@ def by_pattern(
     needed = np.minimum(np.bincount(labels), FEWEST_IN_ALL if folds is None else FEWEST)
     patterns, which = np.unique(finite.T, axis=0, return_inverse=True)
     out: dict[str, torch.Tensor] = {}
+    numbers: dict[str, list[torch.Tensor]] = {}
+    counts = []
     for number, pattern in enumerate(patterns):
         enough = np.bincount(labels[pattern], minlength=len(needed)) >= needed
         if not pattern.any() or not enough.all():
             continue
         members = np.flatnonzero(which.ravel() == number)
+        counts.append(len(members))
         for name, value in fit(np.flatnonzero(pattern), members).items():
             part = torch.as_tensor(value)
+            if part.ndim == 0:
+                numbers.setdefault(name, []).append(part)
+                continue
             if name not in out:
                 fill = torch.nan if part.is_floating_point() else -1
                 out[name] = part.new_full((*part.shape[:-1], finite.shape[1]), fill)
@@ -60,6 +68,8 @@ def by_pattern(
             f"no neuroid has {FEWEST} stimuli in every fold ({FEWEST_IN_ALL} where there are no "
             "folds): leave out the stimuli that most lack"
         )
+    for name, each in numbers.items():
+        out[name] = each[0].new_tensor(np.average([float(part) for part in each], weights=counts))
     return out
 
 
