@@ -236,13 +236,14 @@ def _in_decades(
     And what each resample does to the statistic, up to a factor: for correlations.
     """
     function, place = STATISTICS[statistic]
-    found = interval(curve, resampled, statistic=statistic, confidence=confidence, **arguments)
-    found = found.drop_vars("status", errors="ignore")
     if place is None:
+        found = interval(curve, resampled, statistic=statistic, confidence=confidence, **arguments)
         off = Scheme.of(resampled).of_values(function(resampled, **arguments))
         return found.assign(gain_p=0.0), off.rename(resample="deviation")
-    found = found.assign({k: np.log10(1 + found[k]) for k in ("estimate", "lower", "upper")})
+    estimate = function(curve, **arguments).drop_vars("status")
     bounds = invert(curve, resampled, confidence, arguments.get("baseline"), place | arguments)
+    when = {"estimate": estimate, "lower": bounds["lower"], "upper": bounds["upper"]}
+    found = xr.Dataset({name: np.log10(1 + value) for name, value in when.items()})
     return found.assign(gain_p=bounds["gain_p"]), bounds["deviation"]
 
 
