@@ -14,6 +14,7 @@ from dynamics.plots.bands import bands_by, level, parts, pick_layer
 from dynamics.plots.panels import draw_legend, label_outer, panels
 from dynamics.plots.steps import log_step_axis, mark_missing
 from dynamics.plots.style import (
+    LEVELS,
     draw_level,
     group_colours,
     group_markers,
@@ -254,7 +255,7 @@ def _mark_half_times(ax: Axes, curve: xr.DataArray, colours: Sequence) -> None:
 def _draw_levels(ax: Axes, results: xr.Dataset) -> None:
     """Draw the baseline, the noise ceiling and chance across."""
     limits = tuple(ax.dataLim.intervaly)
-    for name, (text, colour, line) in _LEVELS.items():
+    for name, (text, colour, line) in LEVELS.items():
         height = level(results, name)
         if np.isfinite(height):
             look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 0.9}
@@ -267,7 +268,7 @@ def _draw_levels(ax: Axes, results: xr.Dataset) -> None:
 def _draw_levels_apart(ax: Axes, groups: dict[str, xr.Dataset], colours: Sequence) -> None:
     """Draw each curve's own baseline and ceiling as a stroke in its colour, on the right."""
     limits = tuple(ax.dataLim.intervaly)
-    for name, (text, colour, line) in _LEVELS.items():
+    for name, (text, colour, line) in LEVELS.items():
         heights = [level(part, name) for part in groups.values()]
         if len({round(height, 9) for height in heights}) == 1 and np.isfinite(heights[0]):
             look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 0.9}
@@ -287,10 +288,3 @@ def _draw_levels_apart(ax: Axes, groups: dict[str, xr.Dataset], colours: Sequenc
                 )
         if np.isfinite(heights).any():
             ax.plot([], [], color=colour, linestyle=line, linewidth=1.3, label=f"{text} (right)")
-
-
-_LEVELS: dict[str, tuple[str, str, str | tuple]] = {
-    "baseline": ("spectrotemporal baseline", "0.35", (0, (3, 1.2))),
-    "ceiling": ("noise ceiling", "0.1", (0, (1, 1))),
-    "chance": ("chance", "0.35", "-."),
-}

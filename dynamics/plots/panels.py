@@ -8,13 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynamics.plots.style import COLUMN, PAGE, figure_of, sheet
+from dynamics.plots.style import COLUMN, LEVELS, PAGE, figure_of, grid
 
 # What is no curve stands last in a legend.
-_LEVELS = ("spectrotemporal baseline", "noise ceiling", "chance")
 _LAST = (
-    *_LEVELS,
-    *(f"{text} (right)" for text in _LEVELS),
+    *(text for text, *_ in LEVELS.values()),
+    *(f"{text} (right)" for text, *_ in LEVELS.values()),
     *("untrained", "untrained, all layers", "half-time", "step without data"),
 )
 
@@ -40,17 +39,14 @@ def panels(number: int, *, height: float = 52, sharey: bool = True) -> tuple[Fig
     """
     columns = min(3, number) if number != 4 else 2
     rows = -(-number // columns)
-    figure, axes = sheet(
-        rows,
+    return grid(
+        number,
         columns,
         width=COLUMN if columns == 1 else PAGE,
         height=height * rows + (16 if columns > 1 else 24),
         sharex=True,
         sharey=sharey,
     )
-    for ax in axes.flat[number:]:
-        ax.set_visible(False)
-    return figure, axes.ravel()[:number]
 
 
 def label_outer(axes: np.ndarray) -> None:

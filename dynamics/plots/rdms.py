@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from dynamics import metrics
 from dynamics.plots.steps import step_title, steps_to_show
-from dynamics.plots.style import COLUMN, GROUPS, colour_bar, sheet, styled
+from dynamics.plots.style import COLUMN, GROUPS, colour_bar, grid, styled
 
 # On a bar, unlike as a line, yellow and tints can be seen.
 _FILLS = (*GROUPS, "#F0E442", "#999999", "#7A5195", "#B5E2C4", "#8C6D31", "#D0D0D0")
@@ -67,13 +67,8 @@ def plot_rdms(
     matrices = [_rdm(activations.sel(step=step), sorting, distance) for step in chosen]
     low, high = _limits(matrices)
     columns = 2 if len(chosen) > 1 else 1
-    rows = -(-len(chosen) // columns)
-    figure, axes = sheet(
-        rows, columns, width=COLUMN, height=(38 if columns == 2 else 66) * rows + 22
-    )
-    for ax in axes.flat[len(chosen) :]:
-        ax.set_visible(False)
-    axes = axes.ravel()[: len(chosen)]
+    height = (38 if columns == 2 else 66) * -(-len(chosen) // columns) + 22
+    figure, axes = grid(len(chosen), columns, width=COLUMN, height=height)
     for ax, step, matrix in zip(axes, chosen, matrices):
         image = ax.imshow(matrix, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
         _category_bars(ax, rank[sorting], len(names))

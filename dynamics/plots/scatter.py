@@ -16,6 +16,7 @@ from dynamics.plots.bands import curve_and_band, curves_by, level, pick_layer
 from dynamics.plots.panels import draw_legend
 from dynamics.plots.steps import label_steps, step_norm
 from dynamics.plots.style import (
+    LEVELS,
     colour_bar,
     draw_level,
     group_colours,
@@ -99,16 +100,11 @@ def plot_brain_task(
             )  # fmt: skip
     if (steps > 0).any():
         _step_bar(ax, norm)
-    line: dict[str, Any] = {"color": "0.35", "linewidth": 0.9}
     across, upwards = tuple(ax.dataLim.intervalx), tuple(ax.dataLim.intervaly)
     if "chance" in task:
-        chance = float(task["chance"].mean())
-        line["linestyle"] = "-."
-        draw_level(ax, chance, text="chance", limits=across, which="x", **line)
+        _level(ax, "chance", float(task["chance"].mean()), limits=across, which="x")
     if "baseline" in brain and np.isfinite(brain["baseline"]).any():
-        height = level(brain, "baseline")
-        line["linestyle"] = (0, (3, 1.2))
-        draw_level(ax, height, text="spectrotemporal baseline", limits=upwards, **line)
+        _level(ax, "baseline", level(brain, "baseline"), limits=upwards, which="y")
     _, resampled, _ = curves_by(brain.expand_dims(layer=[chosen]))
     one = None if resampled is None else resampled.isel(layer=0, drop=True)
     _tell(ax, curve, scores, dim="step", kind=kind, resampled=one)
@@ -167,6 +163,12 @@ def plot_brain_task_models(
     if own and few:
         draw_legend(ax)
     return ax
+
+
+def _level(ax: Axes, name: str, height: float, *, limits: tuple, which: str) -> None:
+    text, colour, line = LEVELS[name]
+    look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 0.9}
+    draw_level(ax, height, text=text, limits=limits, which=which, **look)
 
 
 def _step_bar(ax: Axes, norm: LogNorm) -> None:

@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 
 from dynamics.plots.heatmaps import layer_axis
 from dynamics.plots.steps import log_step_axis, step_cells, step_title, steps_to_show
-from dynamics.plots.style import AXIS_NAMES, COLUMN, PAGE, colour_bar, panel, sheet, styled
+from dynamics.plots.style import AXIS_NAMES, COLUMN, PAGE, colour_bar, grid, panel, styled
 
 _MISSING = "0.86"
 _MOST_NAMES = 8
@@ -208,10 +208,7 @@ def facet_layer_similarity(
 
 def _panels(number: int, columns: int, *, width: float, height: float) -> np.ndarray:
     rows = -(-number // columns)
-    _, axes = sheet(rows, columns, width=width, height=8 + height * rows)
-    for ax in axes.flat[number:]:
-        ax.set_visible(False)
-    return axes.ravel()[:number]
+    return grid(number, columns, width=width, height=8 + height * rows)[1]
 
 
 def _square(ax: Axes) -> None:

@@ -48,6 +48,13 @@ STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": False,
 }
 
+# Levels across: name in legends, colour, dashes.
+LEVELS: dict[str, tuple[str, str, str | tuple]] = {
+    "baseline": ("spectrotemporal baseline", "0.35", (0, (3, 1.2))),
+    "ceiling": ("noise ceiling", "0.1", (0, (1, 1))),
+    "chance": ("chance", "0.35", "-."),
+}
+
 AXIS_NAMES = {
     "ridge": "Encoding score (Pearson r)",
     "rsa": "RSA (Spearman ρ)",
@@ -165,6 +172,31 @@ def sheet(rows: int, columns: int, *, width: float, height: float, **options) ->
     """
     figure = Figure(figsize=(width, height * MM), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def grid(
+    number: int, columns: int, *, width: float, height: float, **options
+) -> tuple[Figure, np.ndarray]:
+    """Return a new figure with so many panels, what is left of the last row being empty.
+
+    Parameters
+    ----------
+    number, columns : int
+        Of panels.
+    width, height, **options
+        As for `sheet`.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure.
+    axes : array of shape (number,)
+        The panels, row by row.
+    """
+    figure, axes = sheet(-(-number // columns), columns, width=width, height=height, **options)
+    for ax in axes.flat[number:]:
+        ax.set_visible(False)
+    return figure, axes.ravel()[:number]
 
 
 def colour_bar(mappable: ScalarMappable, axes: Any, *, label: str, **options: Any) -> Colorbar:
