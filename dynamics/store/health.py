@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,8 +25,8 @@ from dynamics.store.read import (
 )
 from dynamics.store.repository import save
 
-_CHUNK = re.compile(r"(^|/)activations/[^/]+/activation/c/")
-_STEP = re.compile(r"^(.*)activations/[^/]+/activation/c/(\d+).*")
+# Table (of steps, or of untrained networks), layer and row of a chunk of activations.
+_CHUNK = re.compile(r"((?:.*/)?)activations/([^/]+)/activation/c/(\d+)")
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,12 @@ def summarise(where: Where) -> Summary:
     with reading(where):
         sizes = sizes_of(root)
     layers = layer_names(root)
-    chunks = {key: size for key, size in sizes.items() if _CHUNK.search(key)}
-    # A row is another step in the table of untrained networks.
-    written = {_STEP.sub(r"\1\2", key) for key in chunks}
+    matches = {key: match for key in sizes if (match := _CHUNK.match(key))}
+    bytes_of_chunks = sum(sizes[key] for key in matches)
+    written = {match.group(1, 3) for match in matches.values()}
     whole = sum(
-        4
-        * int(np.prod(nodes.array(root, f"activations/{layer}/activation").shape[1:]))
-        * sum(f"activations/{layer}/activation/c/" in key for key in chunks)
-        for layer in {key.split("activations/", 1)[1].partition("/")[0] for key in chunks}
+        4 * count * int(np.prod(nodes.array(root, f"activations/{layer}/activation").shape[1:]))
+        for layer, count in Counter(match[2] for match in matches.values()).items()
     )
     pending = found.count(PENDING)
     return Summary(
@@ -105,9 +104,9 @@ def summarise(where: Where) -> Summary:
         layers=len(layers),
         bytes=sum(sizes.values()),
         files=len(sizes),
-        activation_bytes=sum(chunks.values()),
-        ratio=whole / sum(chunks.values()) if chunks else float("nan"),
-        files_per_step=len(chunks) / len(written) if written else float("nan"),
+        activation_bytes=bytes_of_chunks,
+        ratio=whole / bytes_of_chunks if matches else float("nan"),
+        files_per_step=len(matches) / len(written) if written else float("nan"),
         seconds_per_step=rate,
         seconds_left=rate * pending if pending else 0.0,
     )

@@ -91,7 +91,7 @@ def controls(where: Where) -> dict[int, str]:
 
 def controls_group(root: zarr.Group) -> zarr.Group | None:
     """Return the group of several untrained networks; None where none was made as a whole."""
-    found = nodes.members(root).get("controls")
+    found = nodes.group(root, "controls") if "controls" in root else None
     return found if found is not None and "schema" in found.attrs else None
 
 
