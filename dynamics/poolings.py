@@ -77,9 +77,12 @@ class Pooling:
             Seconds after a stimulus's beginning, up to the end of the longest.
         """
         counts = self.counts(durations)
-        if counts is None or self.rate is None:
-            return None
-        return (np.arange(counts.max()) + 0.5) / self.rate
+        return None if counts is None else self.centres(int(counts.max()))
+
+    def centres(self, count: int) -> np.ndarray:
+        """Return the centres (count,) of the first samples, seconds, of a pooling with time."""
+        assert self.rate is not None
+        return (np.arange(count) + 0.5) / self.rate
 
     def __call__(
         self,

@@ -40,8 +40,7 @@ def write_baseline(
     if metric.name in methods.TIMED:
         pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
         features = baseline_features(sweep, stimuli, pooling)
-        assert pooling.rate is not None  # `methods.check_fit` has looked
-        times = (np.arange(features.shape[1]) + 0.5) / pooling.rate
+        times = pooling.centres(features.shape[1])
         features = at_times(features[target.rows], times, target)
     else:
         features = baseline_features(sweep, stimuli)[target.rows].astype(float)
