@@ -25,6 +25,7 @@ from dynamics import (
 from dynamics.checkpoints import Checkpoint
 from dynamics.cluster import cluster
 from dynamics.config import Sweep
+from dynamics.faults import SoundError
 from dynamics.network import FAULTS, Extracted, Network, checked, extracted, read_ahead
 from dynamics.sounds import StimulusSet
 
@@ -273,7 +274,7 @@ class _Outcome:
         return self
 
     def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> bool:
-        if isinstance(fault, FAULTS):
+        if isinstance(fault, FAULTS) and not isinstance(fault, SoundError):
             self.error = _sentence(fault)
             return True
         return False

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 from dynamics import models, poolings
+from dynamics.faults import SoundError
 from dynamics.models import Model
+from dynamics.models.waveform import has_frames, shortest
 from dynamics.poolings import Pooling
 from dynamics.sounds import StimulusSet
 
@@ -74,9 +76,15 @@ def batches(
     -------
     iterable of Batch
         It can be walked many times.
+
+    Raises
+    ------
+    SoundError
+        Where a stimulus is too short for the network to have a frame of it.
     """
     waveforms = stimuli.waveforms(model.sample_rate)
     lengths = np.array([len(waveform) for waveform in waveforms])
+    _check_lengths(model, stimuli, lengths)
     groups = _groups(model, lengths, batch_size)
     if len(groups) > -(-len(lengths) // batch_size):
         why = model.why_not_batchable
@@ -96,6 +104,24 @@ def batches(
     if bytes_all <= keep_bytes:
         return [first, *(make(rows) for rows in groups[1:])]
     return _Remade(make, groups)
+
+
+def _check_lengths(model: Model, stimuli: StimulusSet, lengths: np.ndarray) -> None:
+    """Raise a SoundError that names the stimuli of which a network has no frame.
+
+    In a padded batch such a stimulus would get the frames of the padding.
+    """
+    if not len(lengths) or has_frames(model, int(lengths.min())):
+        return
+    rate, least = model.sample_rate, shortest(model)
+    short = [(int(n), name) for n, name in zip(lengths, stimuli.names) if n < least]
+    number, name = min(short)
+    others = f", and {len(short) - 1} more are as short" if len(short) > 1 else ""
+    raise SoundError(
+        f"the stimulus {name!r} has {number} samples at {rate} Hz ({1000 * number / rate:.3g} ms), "
+        f"and the network has no frame of fewer than {least} ({1000 * least / rate:.3g} ms)"
+        f"{others}: leave it out of the stimuli, or take longer sounds"
+    )
 
 
 def _groups(model: Model, lengths: np.ndarray, size: int) -> list[np.ndarray]:

@@ -108,7 +108,7 @@ class TorchaudioModel(WaveformModel):
 
     def frames(self, lengths):
         """Count frames by the formula of the convolutions."""
-        count = ((lengths - self.field) // self.stride + 1).clamp(min=1)
+        count = ((lengths - self.field) // self.stride + 1).clamp(min=0)
         return dict.fromkeys(self.layers, count)
 
     def load_weights(self, state: Mapping[str, torch.Tensor]) -> None:

@@ -12,6 +12,8 @@ from typing import Self
 
 import torch
 
+from dynamics.models.model import Model
+
 # Two stimuli of a padding test may differ by this much, relative to a layer's largest value.
 TOLERANCE = 1e-5
 
@@ -66,22 +68,73 @@ class WaveformModel(torch.nn.Module):
         raise NotImplementedError
 
     def frames(self, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Count valid frames by running silence of each new length once."""
+        """Count valid frames by running silence of each new length once.
+
+        A length under a second with which the network cannot run is shorter than its receptive
+        field: there are no frames.
+        """
         known = self.__dict__.setdefault("_counted", {})
         for length in sorted(set(lengths.tolist()) - known.keys()):
-            with torch.no_grad():
-                place = next((p.device for p in self.parameters()), None)
-                out = self(torch.zeros(1, length, device=place))
-            known[length] = {layer: values.shape[1] for layer, values in out.items()}
+            try:
+                known[length] = self._frames_of_silence(length)
+            except torch.OutOfMemoryError:
+                raise
+            except (RuntimeError, ValueError, IndexError, AssertionError):
+                if length >= self.sample_rate:
+                    raise
+                known[length] = dict.fromkeys(self.layers, 0)
         return {
             layer: torch.tensor([known[length][layer] for length in lengths.tolist()])
             for layer in self.layers
         }
 
+    def _frames_of_silence(self, length: int) -> dict[str, int]:
+        place = next((p.device for p in self.parameters()), None)
+        with torch.no_grad():
+            out = self(torch.zeros(1, length, device=place))
+        return {layer: values.shape[1] for layer, values in out.items()}
+
     def settle(self) -> Self:
         """Put into evaluation mode without gradients, for good."""
         self.requires_grad_(False)
         return self.eval()
+
+
+def shortest(model: Model, *, longest: int | None = None) -> int:
+    """Find the least number of samples that gives every layer of a network a frame.
+
+    Parameters
+    ----------
+    model : Model
+        Any adapter's.
+    longest : int, optional
+        Samples up to which it is looked for; by default a minute.
+
+    Returns
+    -------
+    int
+        Samples at the model's rate, such as the receptive field of its convolutions.
+
+    Raises
+    ------
+    ValueError
+        Where none up to `longest` does.
+    """
+    longest = longest or 60 * model.sample_rate
+    low, high = 1, 1
+    while not has_frames(model, high):
+        if high >= longest:
+            raise ValueError(f"a sound of {longest} samples gives the network no frame")
+        low, high = high + 1, min(2 * high, longest)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if has_frames(model, middle) else (middle + 1, high)
+    return low
+
+
+def has_frames(model: Model, length: int) -> bool:
+    """Whether a stimulus of so many samples gives every layer of a model a frame."""
+    return all(int(n.min()) > 0 for n in model.frames(torch.tensor([length])).values())
 
 
 def inside(lengths: torch.Tensor, samples: int) -> torch.Tensor:

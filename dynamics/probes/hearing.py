@@ -9,6 +9,7 @@ import numpy as np
 
 from dynamics import crawl, extract, poolings, sounds
 from dynamics.config import Sweep
+from dynamics.faults import SoundError
 from dynamics.models import Model
 from dynamics.network import FAULTS, Network, Read, checked, read_ahead
 from dynamics.sounds import StimulusSet
@@ -37,6 +38,8 @@ class Ears:
                     keep_bytes=extract.KEEP_BYTES // len(self.sets),
                 )
             return extract.extract(model, self.batches[key], pooling=self.pooling)
+        except SoundError:
+            raise
         except FAULTS as fault:
             return fault
 

@@ -102,7 +102,7 @@ class Spectrogram(HuggingFaceModel):
         """Count patches that lie within the stimulus as a whole."""
         frames = (lengths - 400) // 160 + 1
         count = (frames - self.settings.patch_size) // self.settings.time_stride + 1
-        return dict.fromkeys(self.layers, count.clamp(min=1))
+        return dict.fromkeys(self.layers, count.clamp(min=0))
 
 
 def _each(waveforms, lengths, features, window, rate):

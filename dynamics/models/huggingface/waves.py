@@ -65,8 +65,11 @@ class Waves(HuggingFaceModel):
     def frames(self, lengths):
         """Count frames by the network's own formula, or by running it."""
         if hasattr(self.network, "_get_feat_extract_output_lengths") and self._strided():
-            count = self.network._get_feat_extract_output_lengths(lengths).to(torch.int64)
-            return dict.fromkeys(self.layers, count.clamp(min=1))
+            formula = self.network._get_feat_extract_output_lengths
+            # The hidden states are those before an adapter, which some networks end with.
+            before = {"add_adapter": False} if "add_adapter" in _parameters(formula) else {}
+            count = formula(lengths, **before).to(torch.int64)
+            return dict.fromkeys(self.layers, count.clamp(min=0))
         return super().frames(lengths)
 
     def _strided(self) -> bool:

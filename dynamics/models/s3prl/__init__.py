@@ -5,6 +5,7 @@ Yang et al. (2021), SUPERB, arXiv 2105.01051.
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,10 @@ from dynamics.models.weights import check_finite, load_strictly
 __all__ = ["LIBRARIES", "Upstream", "build", "import_hub", "needs", "quiet", "upstreams"]
 
 LIBRARIES = ("s3prl", "torchaudio")
+
+# Samples to which s3prl lengthens what is shorter (50 ms).
+PADDED = 800
+_FEW_FRAMES = 8
 
 
 def build(
@@ -116,6 +121,7 @@ class Upstream(WaveformModel):
             for layer, stride in zip(self.layers, self.network.downsample_rates)
         }
         self.settle()
+        self.shortest = self._shortest()
         decide_batchable(self, "s3prl gives every stimulus the frames of the longest")
 
     def forward_prepared(self, waveforms, lengths):
@@ -123,15 +129,49 @@ class Upstream(WaveformModel):
         with torch.no_grad(), quiet(), torch.random.fork_rng(devices=[]):
             # Some front ends dither: the same noise each time.
             torch.manual_seed(self.seed)
-            states, _ = self.network(waveforms, lengths)
-        return dict(zip(self.layers, states))
+            states = self._states(waveforms, lengths)
+        counts = self.frames(lengths)
+        return {
+            layer: values[:, : int(counts[layer].max())]
+            for layer, values in zip(self.layers, states)
+        }
 
     def frames(self, lengths):
-        """Count frames as s3prl does: one each started stride."""
+        """Count frames as s3prl does: one each started stride; none below the receptive field."""
         return {
-            layer: torch.div(lengths - 1, stride, rounding_mode="floor") + 1
+            layer: (torch.div(lengths - 1, stride, rounding_mode="floor") + 1)
+            * (lengths >= self.shortest)
             for layer, stride in zip(self.layers, self.network.downsample_rates)
         }
+
+    def _states(self, waveforms, lengths):
+        """Run s3prl on sounds of at least 50 ms.
+
+        It lengthens a batch of short sounds until the longest has 50 ms: a sound would hear more
+        silence after its end in one batch than in another. Here each has 50 ms, as alone.
+        """
+        longer = lengths.clamp(min=PADDED)
+        padding = max(0, int(longer.max()) - waveforms.shape[1])
+        return self.network(torch.nn.functional.pad(waveforms, (0, padding)), longer)[0]
+
+    def _shortest(self) -> int:
+        """Find the fewest samples of which the network has a frame without any padding."""
+
+        def has_frames(samples: int) -> bool:
+            silence = torch.zeros(1, samples)
+            try:
+                with torch.no_grad(), quiet(), torch.random.fork_rng(devices=[]):
+                    states = self.network.upstream([silence[0]])["hidden_states"]
+                    self._states(silence, torch.tensor([samples]))
+            except (RuntimeError, ValueError, IndexError, AssertionError):
+                return False
+            return all(state.shape[1] > 0 for state in states)
+
+        low, high = 1, self.sample_rate
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if has_frames(middle) else (middle + 1, high)
+        return low
 
     def check(self, state: Mapping[str, torch.Tensor]) -> None:
         """Raise a ValueError where weights do not fit the file that the network was built from."""
@@ -174,6 +214,7 @@ class Upstream(WaveformModel):
                 raise ValueError(
                     f"s3prl cannot build {self.name} from this checkpoint: {reason}"
                 ) from error
+        network._match_length = functools.partial(_matched, network._match_length)
         if contents is not None and not self.randomize and arrived(network, contents) < 0.9:
             # Several families take what fits and keep random weights for the rest.
             raise ValueError(
@@ -181,6 +222,18 @@ class Upstream(WaveformModel):
                 "it is of another family"
             )
         return network
+
+
+def _matched(match, states: torch.Tensor, target: int) -> torch.Tensor:
+    """Give hidden states (batch, time, feature) s3prl's number of frames, also of a short sound.
+
+    Like s3prl, by repeating the last frame; but s3prl refuses some lengths between those it takes
+    (of wav2vec 2.0, 961 to 1,039 samples), where that is half of the frames.
+    """
+    there = states.shape[1]
+    if there and there < target <= _FEW_FRAMES:
+        return torch.cat([states, states[:, -1:].expand(-1, target - there, -1)], dim=1)
+    return match(states, target)
 
 
 class _Holder(torch.nn.Module):
