@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import logging
+import unicodedata
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from dynamics import datasets, synthesis
-from dynamics.audio import SUFFIXES, duration, natural_order, read_audio, resample, without_suffix
+from dynamics.audio import (
+    SUFFIXES,
+    disagreements,
+    duration,
+    natural_order,
+    read_audio,
+    resample,
+    sounds_in,
+    without_suffix,
+)
+
+logger = logging.getLogger(__name__)
 
 UNLABELLED = "unlabelled"
 
@@ -144,7 +157,9 @@ def from_folder(root: str | Path, *, name: str | None = None) -> StimulusSet:
 
     Stimuli are named after their files without suffix; where two files of different subfolders
     share a name, all are named by their path within the folder. Categories come from a file
-    ``labels.csv`` (name, category; a header is allowed), else from the first subfolder.
+    ``labels.csv`` (name, category; a header is allowed), else from the first subfolder. Hidden
+    files and folders are left out, and so are sounds that cannot be decoded here, which a warning
+    names.
 
     Parameters
     ----------
@@ -168,18 +183,20 @@ def from_folder(root: str | Path, *, name: str | None = None) -> StimulusSet:
     root = Path(root).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"stimulus folder '{root}' does not exist: correct the path")
-    paths = [
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    ]
+    paths, others = sounds_in(root)
+    if others:
+        named = ", ".join(path.name for path in others[:3]) + (" ..." if len(others) > 3 else "")
+        told = f"{len(others)} of its files cannot be decoded here ({named}): convert them to FLAC"
     if not paths:
         raise FileNotFoundError(
-            f"folder '{root}' holds no audio: it needs files ending in {', '.join(SUFFIXES)}"
+            f"folder '{root}' holds no audio: "
+            + (told if others else f"it needs files ending in {', '.join(SUFFIXES)}")
         )
-    names = [path.stem for path in paths]
+    if others:
+        _warn(f"folder '{root}': {told}, or they are no stimuli")
+    names = [_nfc(path.stem) for path in paths]
     if len(set(names)) < len(names):
-        names = [path.relative_to(root).with_suffix("").as_posix() for path in paths]
+        names = [_nfc(path.relative_to(root).with_suffix("").as_posix()) for path in paths]
     labels = root / "labels.csv"
     if labels.exists():
         table = read_labels(labels)
@@ -333,13 +350,30 @@ def _from_files(
     name: str, names: Sequence[str], categories: Sequence[str], paths: Sequence[Path]
 ) -> StimulusSet:
     order = sorted(range(len(names)), key=lambda index: natural_order(names[index]))
+    durations = np.array([duration(paths[index]) for index in order])
+    if told := disagreements(paths):
+        some = "; ".join(told[:3]) + (" ..." if len(told) > 3 else "")
+        _warn(
+            f"stimuli '{name}': {len(told)} of {len(names)} sounds are not as long as their "
+            f"headers state ({some}): what is decoded counts; replace what was cut off"
+        )
     return StimulusSet(
         name=name,
         names=tuple(names[index] for index in order),
         categories=tuple(categories[index] for index in order),
-        durations=np.array([duration(paths[index]) for index in order]),
+        durations=durations,
         sources=tuple(partial(read_audio, paths[index]) for index in order),
     )
+
+
+def _nfc(name: str) -> str:
+    """One spelling of a name, whichever the file system has: as `without_suffix`."""
+    return unicodedata.normalize("NFC", name)
+
+
+@lru_cache(maxsize=64)  # a command loads its sounds several times
+def _warn(message: str) -> None:
+    logger.warning("%s", message)
 
 
 def _synthesise(

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics import brains, metrics
+from dynamics.audio import without_suffix
 from dynamics.config import Choice
 from dynamics.sounds import StimulusSet
 
@@ -143,7 +144,7 @@ def make_target(data: xr.Dataset, activations: xr.Dataset, *, seed: int = 0) -> 
     """
     names = activations["stimulus"].to_numpy().tolist()
     data = brains.join(data, names)
-    place = {name: row for row, name in enumerate(names)}
+    place = {without_suffix(name): row for row, name in enumerate(names)}
     rows = np.array([place[str(name)] for name in data["stimulus"].to_numpy()])
     categories = activations["category"].to_numpy()[rows]
     title = data.attrs.get("name", "?")

@@ -187,7 +187,8 @@ def join(target: xr.Dataset, names: Sequence[str], *, partial: str = "warn") -> 
         Where no stimulus is in both, or only some and ``partial="error"``.
     """
     wanted = [without_suffix(str(name)) for name in names]
-    there = [str(name) for name in target["stimulus"].values]
+    there = [without_suffix(str(name)) for name in target["stimulus"].values]
+    target = target.assign_coords(stimulus=("stimulus", there))
     shared = [name for name in wanted if name in set(there)]
     title = target.attrs.get("name", "target")
     if not shared:

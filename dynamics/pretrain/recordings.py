@@ -9,15 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
+from dynamics.audio import SUFFIXES, duration, read_audio, sounds_in
 from dynamics.models.mel import SAMPLE_RATE
 from dynamics.synthesis import KINDS, sound
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
 _GAP = SAMPLE_RATE // 10
 _QUIET = 1e-3
 _TRIES = 8
@@ -54,7 +53,7 @@ class Recordings:
         seed: int = 0,
     ):
         paths = _audio_files(Path(folder).expanduser(), leave_out)
-        durations = [_duration(path) for path in paths]
+        durations = [duration(path) for path in paths]
         chosen: list[int] = []
         seconds = 0.0
         for i in np.random.default_rng(seed).permutation(len(paths)):
@@ -146,13 +145,11 @@ class Synthesised:
 def _audio_files(folder: Path, leave_out: Sequence[str]) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {str(folder)!r} to pretrain on")
-    found = sorted(
+    found = [
         path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(fnmatch.fnmatchcase(path.name, pattern) for pattern in leave_out)
-    )
+        for path in sounds_in(folder)[0]
+        if not any(fnmatch.fnmatchcase(path.name, pattern) for pattern in leave_out)
+    ]
     if not found:
         raise FileNotFoundError(
             f"there is no audio to pretrain on in {str(folder)!r}: looked for files ending in "
@@ -161,30 +158,8 @@ def _audio_files(folder: Path, leave_out: Sequence[str]) -> list[Path]:
     return found
 
 
-def _duration(path: Path) -> float:
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is an empty file: remove it from the pretraining folder")
-    try:
-        info = soundfile.info(str(path))
-    except soundfile.SoundFileError:
-        raise ValueError(
-            f"{path} is not readable audio: remove it from the pretraining folder"
-        ) from None
-    if info.frames < 1:
-        raise ValueError(f"{path} holds no samples: remove it from the pretraining folder")
-    return info.frames / info.samplerate
-
-
 def _decode(path: Path) -> np.ndarray:
-    try:
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.SoundFileError:
-        raise ValueError(
-            f"{path} is not readable audio: remove it from the pretraining folder"
-        ) from None
-    mono = wave.mean(axis=1)
+    mono, rate = read_audio(path)
     if rate != SAMPLE_RATE:
         mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
-    if not np.isfinite(mono).all():
-        raise ValueError(f"{path} has samples that are not finite: remove it")
     return np.round(np.clip(mono, -1, 1) * 32767).astype(np.int16)

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.audio import duration, read_audio
+from dynamics.audio import duration, read_audio, spelled
 from dynamics.probes.scoring import each_chroma
 from dynamics.probes.task import SPLITS, Task, limited, make_task
 from dynamics.sounds import StimulusSet
@@ -99,7 +99,7 @@ def hear(*, path: str, limit: int | None = None, seed: int = 0) -> Task:
     kept = limited(every, [split for split, _, _ in members], limit, seed=seed)
     members = [members[row] for row in kept]
     rate = _rate(root, name)
-    files = [root / rate / split / file for split, file, _ in members]
+    files = [spelled(root / rate / split / file) for split, file, _ in members]
     if gone := [file for file in files if not file.is_file()]:
         raise FileNotFoundError(f"HEAR task '{name}': {gone[0]} is missing: complete the folder")
     stimuli = StimulusSet(
