@@ -22,6 +22,7 @@ import zarr
 from dynamics import methods, progress, references, similarity, sounds, store
 from dynamics.cluster import cluster
 from dynamics.config import Choice, Sweep
+from dynamics.copies import kept_together, noted_copies
 from dynamics.scoring import score_step
 from dynamics.targets import Target, checksums, gaps, load_brain, make_target
 
@@ -71,7 +72,10 @@ def analyze(
             f"store {sweep.store} has no complete step yet: run `dynamics crawl` first"
         )
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
-    datasets = {choice.label: load_brain(choice, stimuli) for choice in sweep.targets}
+    copies = noted_copies(store.open_group(sweep.place))
+    datasets = {
+        choice.label: kept_together(load_brain(choice, stimuli), copies) for choice in sweep.targets
+    }
     targets = {
         label: make_target(data, activations, seed=sweep.seed) for label, data in datasets.items()
     }

@@ -277,7 +277,8 @@ def sounds_in(folder: str | Path) -> tuple[list[Path], list[Path]]:
         Sounds and films that it does not.
     """
     root = Path(folder)
-    readable, unreadable = [], []
+    readable: list[Path] = []
+    unreadable: list[Path] = []
     for path in sorted(root.rglob("*")):
         suffix, places = path.suffix.lower(), path.relative_to(root).parts
         if suffix not in SUFFIXES + UNREADABLE or not path.is_file():

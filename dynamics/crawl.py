@@ -25,6 +25,7 @@ from dynamics import (
 from dynamics.checkpoints import Checkpoint
 from dynamics.cluster import cluster
 from dynamics.config import Sweep
+from dynamics.copies import note_copies
 from dynamics.faults import SoundError
 from dynamics.network import FAULTS, Extracted, Network, checked, extracted, read_ahead
 from dynamics.sounds import StimulusSet
@@ -81,6 +82,7 @@ def crawl(
     network = Network(sweep, stimuli)
     with store.lock(sweep.place):
         root = store.begin(sweep.place, run=sweep.run, identity=identify(sweep, stimuli))
+        note_copies(root, stimuli)
         store.plan(
             root, [(c.step, c.uri, c.bytes) for c in found], modified=[c.modified for c in found]
         )

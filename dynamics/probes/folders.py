@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from dynamics import sounds
 from dynamics.audio import without_suffix
+from dynamics.copies import names_of_copies
 from dynamics.probes.task import Task, limited, make_task, new_folds, new_splits
 from dynamics.sounds import StimulusSet
+
+logger = logging.getLogger(__name__)
 
 _HEADERS = ("name", "file", "filename")
 
@@ -122,6 +126,9 @@ def folder(
                 f"{table}"
             )
         splits = new_splits(labels, seed=seed, name=name)
+        splits = _with_copies(splits, stimuli, name)
+    else:
+        _warn_of_copies(splits, stimuli, name)
     kept = limited(labels, splits, limit, seed=seed)
     return make_task(
         name,
@@ -158,6 +165,7 @@ def stimuli_category(*, stimuli: StimulusSet, seed: int = 0) -> Task:
     """
     name = "stimuli-category"
     folds = new_folds(stimuli.categories, seed=seed, name=name)
+    folds = _with_copies(folds, stimuli, name)
     text = f"category of the stimuli {stimuli.name}, five stratified folds"
     return make_task(
         name, stimuli, stimuli.categories, folds, description=text, official=True, stored=True
@@ -204,6 +212,31 @@ def _fsdd(what: str, part: int, limit: int | None, seed: int) -> Task:
         [splits[row] for row in kept],
         description=f"{what} of spoken digits; takes 0 to 4 test, 5 to 9 choose, the others train",
     )
+
+
+def _with_copies(splits: Sequence[str], stimuli: StimulusSet, name: str) -> list[str]:
+    """Put copies of a sound into the split of the first of them."""
+    place = {each: row for row, each in enumerate(stimuli.names)}
+    found = list(splits)
+    for group in names_of_copies(stimuli):
+        logger.warning(
+            "task '%s': %s are the same recording, or nearly: they are kept in one split",
+            name, " and ".join(group[:2]),
+        )  # fmt: skip
+        for each in group[1:]:
+            found[place[each]] = found[place[group[0]]]
+    return found
+
+
+def _warn_of_copies(splits: Sequence[str], stimuli: StimulusSet, name: str) -> None:
+    split = dict(zip(stimuli.names, splits))
+    for group in names_of_copies(stimuli):
+        if len({split[each] for each in group}) > 1:
+            logger.warning(
+                "task '%s': %s are the same recording, or nearly, and are in different splits: "
+                "scores are too high",
+                name, " and ".join(group[:2]),
+            )  # fmt: skip
 
 
 def _rows(path: Path) -> dict[str, tuple[str, str]]:
