@@ -16,7 +16,7 @@ import xarray as xr
 from dynamics.emergence import curves, levels
 from dynamics.emergence.crossings import MISSING, NOT_REACHED, REACHED
 from dynamics.emergence.intervals import aligned
-from dynamics.emergence.resamples import Scheme
+from dynamics.emergence.resamples import BLOCK, Scheme
 
 _EXACT = 12
 
@@ -156,13 +156,13 @@ def peak_range(
     steps = curve["step"].to_numpy().astype(float)
 
     def limits(scores: np.ndarray, cloud: np.ndarray):
-        may = [
-            place
-            for place in np.flatnonzero(np.isfinite(scores) & np.isfinite(cloud).all(0))
-            if not np.nanmin(noise.largest(scores - scores[place], cloud - cloud[:, [place]])[1])
-            <= 1 - confidence
-        ]
-        return (steps[may[0]], steps[may[-1]]) if may else (np.nan, np.nan)
+        known = np.flatnonzero(np.isfinite(scores) & np.isfinite(cloud).all(0))
+
+        def first(places: np.ndarray) -> float:
+            may = noise.first_highest(scores, cloud, places, 1 - confidence)
+            return np.nan if may is None else steps[may]
+
+        return first(known), first(known[::-1])
 
     lower, upper = _curve_by_curve(limits, way * curve, way * resampled, single=2)
     estimate = levels.peak(way * curve)["peak_step"]
@@ -239,7 +239,9 @@ class _Noise:
         if not use.any():
             return np.zeros(len(self.mix))
         standard = self.scheme.deviations(cloud)[:, use] / errors[use]
-        return (self.mix @ standard).max(1)
+        at_once = max(1, BLOCK // len(self.mix))
+        blocks = range(0, standard.shape[1], at_once)
+        return np.max([(self.mix @ standard[:, i : i + at_once]).max(1) for i in blocks], axis=0)
 
     def largest(self, contrast: np.ndarray, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return standardised contrasts and their adjusted p values, (steps,) each."""
@@ -257,6 +259,45 @@ class _Noise:
         return statistic, np.where(
             use, p, np.where(sure, np.where(statistic > 0, least, 1.0), np.nan)
         )
+
+    def first_highest(
+        self, scores: np.ndarray, cloud: np.ndarray, places: np.ndarray, level: float
+    ) -> int | None:
+        """Return the first of some places than which no step is significantly higher.
+
+        Most places are settled without the largest of all contrasts. It is at least the contrast
+        that is most above chance here, so a place stays where that one alone is no more than
+        chance. And no contrast can be above the length of a draw's weights, so a place goes where
+        that is beyond reach.
+        """
+        most = np.sqrt((self.mix**2).sum(1) * self.divisor)
+        allowed = level * (1 + len(self.mix)) - 1
+        # The height that so many draws at least cannot get to, whatever the contrasts.
+        beyond = np.sort(most)[::-1][min(int(max(allowed, 0)), len(most) - 1)] * (1 + 1e-9)
+        off = self.scheme.deviations(cloud)
+        power = (off**2).sum(0)
+        for place in places:
+            contrast = scores - scores[place]
+            # Cheap and rough, then as exact as the test itself.
+            rough = np.sqrt(np.maximum(power + power[place] - 2 * off[:, place] @ off, 0))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = contrast / rough * np.sqrt(self.divisor)
+            sound = rough > 1e-6 * np.sqrt(power.max())
+            if (ratio[sound & np.isfinite(ratio)] > 1.001 * beyond).any():
+                continue
+            own = cloud - cloud[:, [place]]
+            errors = self.errors(own)
+            known = np.isfinite(contrast) & np.isfinite(errors)
+            use = known & (errors > 1e-12)
+            if use.any() and not (contrast[known & ~use] > 1e-12).any():
+                standard = np.where(use, contrast, -np.inf) / np.where(use, errors, 1.0)
+                top = int(standard.argmax())
+                alone = self.mix @ (self.scheme.deviations(own[:, [top]])[:, 0] / errors[top])
+                if (alone > standard[top] * (1 + 1e-9)).sum() > allowed:
+                    return int(place)
+            if not np.nanmin(self.largest(contrast, own)[1]) <= level:
+                return int(place)
+        return None
 
     def critical(self, cloud: np.ndarray, confidence: float) -> tuple[float, np.ndarray]:
         """Return the quantile of the largest contrast, and the standard errors."""

@@ -117,15 +117,15 @@ def compare(
     freedom = Scheme.of(resampled).freedom(resampled.sizes["resample"])
     found, off = _in_decades(curve, resampled, statistic, confidence, arguments)
     names = [str(name) for name in _labels(curve, dim)]
-    parts = []
-    for pair in combinations(range(len(names)), 2):
-        a, b = (found.isel({dim: place}, drop=True) for place in pair)
-        rho = _correlation(*(off.isel({dim: place}, drop=True) for place in pair))
-        parts.append(_difference(a, b, rho, stats.t.ppf((1 + confidence) / 2, freedom), freedom))
-    found = xr.concat(parts, "pair", coords="minimal", compat="override")
-    pairs = list(combinations(names, 2))
-    found = found.assign_coords(
-        first=("pair", [a for a, _ in pairs]), second=("pair", [b for _, b in pairs])
+    pairs = list(combinations(range(len(names)), 2))
+    sides = [xr.DataArray([each[side] for each in pairs], dims="pair") for side in (0, 1)]
+    bare = found.drop_vars(dim, errors="ignore"), off.drop_vars(dim, errors="ignore")
+    a, b = (bare[0].isel({dim: places}) for places in sides)
+    rho = _correlation(*(bare[1].isel({dim: places}) for places in sides))
+    found = _difference(a, b, rho, stats.t.ppf((1 + confidence) / 2, freedom), freedom)
+    found = found.transpose("pair", ...).assign_coords(
+        first=("pair", [names[one] for one, _ in pairs]),
+        second=("pair", [names[other] for _, other in pairs]),
     )
     found["p_adjusted"] = xr.apply_ufunc(
         CORRECTIONS[correction],

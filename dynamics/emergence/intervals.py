@@ -252,10 +252,10 @@ def invert(
             for part in (0.0, 1.0, fraction)
         )
         off = scheme.deviations(cloud)
-        places, mixing = _between(when)
-        contrast = mixing - target.weights
-        height = contrast @ scores - target.constant
-        error = np.sqrt(((off @ contrast.T) ** 2).sum(0) / divisor)
+        mixed = _between(when)
+        places = mixed(np.log1p(when))
+        height = mixed(scores) - target.of(scores)
+        error = np.sqrt(_squares(off, target.weights, mixed) / divisor)
         nearest = int(np.argmax(height >= 0))
         lower = _rise(places, height + quantile * error, nearest)
         upper = _first(places, height - quantile * error)
@@ -270,7 +270,12 @@ def invert(
         late = sustained and upper >= when[window(when, options["decades"])[0]]
         if not gain_p < 2 * tail or late:
             upper = np.inf
-        return lower, upper, gain_p, off @ contrast[nearest]
+        return (
+            lower,
+            upper,
+            gain_p,
+            mixed(off, slice(nearest, nearest + 1))[:, 0] - off @ target.weights,
+        )
 
     lower, upper, gain_p, deviation = xr.apply_ufunc(
         limits,
@@ -285,17 +290,29 @@ def invert(
     return xr.Dataset({"lower": lower, "upper": upper, "gain_p": gain_p, "deviation": deviation})
 
 
-def _between(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places (g,) on log(1 + step) between the steps, and how scores mix there (g, steps)."""
-    x = np.log1p(steps)
-    index = np.linspace(0, len(x) - 1, (len(x) - 1) * _POINTS + 1)
-    left = np.minimum(index.astype(int), len(x) - 2)
+def _between(steps: np.ndarray) -> Callable[..., np.ndarray]:
+    """Return what mixes values at the steps (..., steps) to those at places between them (..., g).
+
+    Places are even on log(1 + step) between any two steps. A second argument picks some of them.
+    """
+    number = len(steps)
+    index = np.linspace(0, number - 1, (number - 1) * _POINTS + 1)
+    left = np.minimum(index.astype(int), number - 2)
     part = index - left
-    mixing = np.zeros((len(index), len(x)))
-    rows = np.arange(len(index))
-    mixing[rows, left] = 1 - part
-    mixing[rows, left + 1] = part
-    return mixing @ x, mixing
+
+    def mixed(values: np.ndarray, some: slice = slice(None)) -> np.ndarray:
+        place, share = left[some], part[some]
+        return (1 - share) * values[..., place] + share * values[..., place + 1]
+
+    return mixed
+
+
+def _squares(off: np.ndarray, weights: np.ndarray, mixed: Callable[..., np.ndarray]) -> np.ndarray:
+    """Sum up squared deviations (g,) of the contrasts of all places with a goal, one by one."""
+    total: np.ndarray | float = 0.0
+    for one, goal_off in zip(off, off @ weights, strict=True):
+        total = total + (mixed(one) - goal_off) ** 2
+    return np.asarray(total)
 
 
 def _rise(places: np.ndarray, values: np.ndarray, end: int) -> float:

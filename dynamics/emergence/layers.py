@@ -53,8 +53,11 @@ def best_layer(
     index = xr.DataArray(np.arange(number), dims=dim, coords=names)
     known = curve.notnull().any(dim)
     best = curve.fillna(-np.inf).argmax(dim).where(known, -1)
-    drawn = drawn_curves(curve, resampled, draws=draws, seed=seed)
-    support = (drawn.fillna(-np.inf).argmax(dim) == index).mean("draw").where(known)
+    times = sum(
+        (drawn.fillna(-np.inf).argmax(dim) == index).sum("draw")
+        for drawn in drawn_curves(curve, resampled, draws=draws, seed=seed)
+    )
+    support = (times / draws).where(known)
     x = xr.DataArray(np.log10(1 + curve["step"].to_numpy()), dims="step")
 
     def centre(scores: xr.DataArray) -> xr.DataArray:

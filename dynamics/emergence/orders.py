@@ -56,9 +56,10 @@ def order(
     curve, resampled = aligned(curve, resampled)
     function = STATISTICS[statistic].function
     estimate = function(curve, **arguments)
-    drawn = function(drawn_curves(curve, resampled, draws=draws, seed=seed), **arguments)
+    blocks = drawn_curves(curve, resampled, draws=draws, seed=seed)
+    values = [function(some, **arguments).drop_vars("status", errors="ignore") for some in blocks]
+    drawn = xr.concat(values, "draw").fillna(np.inf)
     known = estimate.drop_vars("status", errors="ignore").fillna(np.inf)
-    drawn = drawn.drop_vars("status", errors="ignore").fillna(np.inf)
     rank, ranks = _ranks(known, dim), _ranks(drawn, dim)
     tail = (1 - confidence) / 2
     other = drawn.rename({dim: "other"})

@@ -22,12 +22,15 @@ another initialisation would do takes several runs to know.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
 _SHORT = 1.04
+# Most numbers in one array of what is drawn: 32 MiB in double precision.
+BLOCK = 2**22
 
 
 class Scheme(NamedTuple):
@@ -193,7 +196,7 @@ class Scheme(NamedTuple):
 
 def drawn_curves(
     curve: xr.DataArray, resampled: xr.DataArray, *, draws: int = 400, seed: int = 0
-) -> xr.DataArray:
+) -> Iterator[xr.DataArray]:
     """Draw what the curves on another sample might have been, whole sets of curves at once.
 
     Parameters
@@ -205,19 +208,23 @@ def drawn_curves(
     seed : int
         Seed of the draws.
 
-    Returns
-    -------
+    Yields
+    ------
     xarray.DataArray
         With a dimension `draw`: a multivariate t distribution around the curves. Resamples
-        without a score are left out of that score's deviations; NaN where none has one.
+        without a score are left out of that score's deviations; NaN where none has one. So many
+        draws at a time as a block of memory holds.
     """
     found, number = Scheme.of(resampled), resampled.sizes["resample"]
     off = xr.DataArray(found.deviations(resampled.to_numpy()), dims=resampled.dims)
     known = off.notnull().sum("resample")
     scale = (off.sizes["resample"] / known.where(known > 0)) ** 0.5
+    off = off.fillna(0.0)
     mix = found.mixing(number, draws=draws, seed=seed)
-    drawn = xr.dot(xr.DataArray(mix, dims=("draw", "resample")), off.fillna(0.0), dim="resample")
-    return curve + drawn * scale
+    at_once = max(1, BLOCK // max(1, curve.size))
+    for first in range(0, draws, at_once):
+        some = xr.DataArray(mix[first : first + at_once], dims=("draw", "resample"))
+        yield curve + xr.dot(some, off, dim="resample") * scale
 
 
 def stabilised(curve: xr.DataArray, resampled: xr.DataArray) -> xr.DataArray:
