@@ -36,7 +36,9 @@ def test_intervals_of_2000_steps_take_little_memory(statistic):
     tracemalloc.stop()
     # A matrix of places by steps alone would be 512 MB.
     assert most < 60e6
-    assert (found["lower"] <= found["estimate"]).all()
+    # The late curve is still rising at the end: it has limits and no step of its plateau.
+    reached = found["estimate"].notnull()
+    assert bool(reached[0]) and (found["lower"] <= found["estimate"]).where(reached, True).all()
 
 
 def test_the_peak_of_many_steps_is_where_every_step_by_itself_may_be_it():
