@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from dynamics.config import load_config
-from dynamics.store import package_version
+from dynamics.installation import OURS, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from dynamics import brains, metrics, models, sounds
+    from dynamics.config import load_config
     from dynamics.similarity import similarity_of_runs
     from dynamics.store import Where
     from dynamics.sweep import run
@@ -29,7 +29,7 @@ __all__ = [
     "sounds",
 ]
 
-__version__ = package_version()
+__version__ = version_of(OURS)
 
 _ROOMS = ("brains", "metrics", "models", "sounds", "emergence", "plots", "probes")
 
@@ -65,7 +65,10 @@ def open(where: Where, *, group: str = "", options: Mapping[str, Any] | None = N
 
 
 def __getattr__(name: str) -> Any:
-    # Torch takes seconds to import: whoever only opens a store does not wait for it.
+    # Torch takes seconds to import: whoever only opens a store does not wait for it. And where a
+    # library is missing or broken, the command line must still be there to say so.
+    if name == "load_config":
+        return importlib.import_module("dynamics.config").load_config
     if name == "similarity_of_runs":
         return importlib.import_module("dynamics.similarity").similarity_of_runs
     if name == "run":

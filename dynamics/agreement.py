@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dynamics import extract, models, store
+from dynamics import extract, faults, models, store
 from dynamics.checkpoints import Checkpoint
-from dynamics.network import FAULTS, Network, Read, read_ahead
+from dynamics.network import Network, Read, read_ahead
 from dynamics.store import nodes
 
 logger = logging.getLogger(__name__)
@@ -117,8 +117,8 @@ def has_changed(checkpoint: Checkpoint, record: Mapping[str, Any]) -> bool:
 def _difference(checkpoint: Checkpoint, read: Read, network: Network) -> str:
     try:
         distance, layer = _distance(checkpoint, read, network)
-    except FAULTS as fault:
-        return " ".join(str(fault).split()) or type(fault).__name__
+    except Exception as fault:
+        return faults.sentence(faults.row(fault))
     if not np.isfinite(distance):
         return f"layer {layer} has another shape"
     if distance > extract.AGREEMENT:

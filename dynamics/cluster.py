@@ -41,7 +41,7 @@ def cluster(address: str | None, *, workers: int = 0) -> Iterator[Any]:
             client = Client(address, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError) as error:
             raise OSError(f"no dask scheduler answers at {address}: {error}") from None
-        with client:
+        with client, _told(address):
             yield client
         return
     with (
@@ -53,5 +53,28 @@ def cluster(address: str | None, *, workers: int = 0) -> Iterator[Any]:
             silence_logs=logging.ERROR,
         ) as local,
         Client(local, set_as_default=False) as client,
+        _told("this machine"),
     ):
         yield client
+
+
+@contextlib.contextmanager
+def _told(where: str) -> Iterator[None]:
+    """Say in one sentence what dask says in names of tasks and workers."""
+    from dask.distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+    from distributed.comm import CommClosedError
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise OSError(
+            f"the workers of {where} died over one task several times, as they do where memory "
+            "runs out: lower `workers` or `batch_size`, or give them more; what is done stays, "
+            "and the same command goes on from there"
+        ) from error
+    except (FutureCancelledError, CommClosedError) as error:
+        raise OSError(
+            f"the dask cluster of {where} went away ({type(error).__name__}): start it again; "
+            "what is done stays, and the same command goes on from there"
+        ) from error

@@ -15,6 +15,7 @@ from dynamics import (
     agreement,
     checkpoints,
     extract,
+    faults,
     models,
     poolings,
     progress,
@@ -26,8 +27,7 @@ from dynamics.checkpoints import Checkpoint
 from dynamics.cluster import cluster
 from dynamics.config import Sweep
 from dynamics.copies import note_copies
-from dynamics.faults import SoundError
-from dynamics.network import FAULTS, Extracted, Network, checked, extracted, read_ahead
+from dynamics.network import Extracted, Network, checked, extracted, read_ahead
 from dynamics.sounds import StimulusSet
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ def crawl(
     scheduler: str | None = None,
     advance: progress.Advance | None = None,
     stimuli: StimulusSet | None = None,
+    found: Sequence[Checkpoint] | None = None,
 ) -> dict[str, int]:
     """Extract every layer's activations at every checkpoint that the store lacks.
 
@@ -60,6 +61,8 @@ def crawl(
         Called after each checkpoint; by default a progress bar is drawn.
     stimuli : StimulusSet, optional
         The sweep's sounds, where they have been loaded already.
+    found : sequence of Checkpoint, optional
+        Its checkpoints, where `discover` has been called already.
 
     Returns
     -------
@@ -68,16 +71,18 @@ def crawl(
 
     Raises
     ------
-    ValueError, OSError
-        For a fault of the sweep as a whole, also where the versions of the libraries have changed
+    ValueError, OSError, ImportError, MemoryError
+        For a fault of the sweep, the sounds, the installation or the machine (see
+        `dynamics.faults`), also where the versions of the libraries have changed
         since the store was begun and give other numbers, or the checkpoint of a done step is
         another network now; a bad checkpoint is a row of the table instead.
     """
     models.check_arguments(sweep.model.name, sweep.model.arguments)
     if scheduler is None:
+        models.check(sweep.model.name, sweep.model.arguments)
         extract.device(sweep.device)
     poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
-    found = discover(sweep)
+    found = discover(sweep) if found is None else found
     stimuli = stimuli or sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     network = Network(sweep, stimuli)
     with store.lock(sweep.place):
@@ -135,9 +140,11 @@ def watch(
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     while True:
         try:
-            yield crawl(sweep, advance=advance, stimuli=stimuli)
+            found = discover(sweep)
         except FileNotFoundError as error:
             logger.info("%s: waiting", error)
+        else:
+            yield crawl(sweep, advance=advance, stimuli=stimuli, found=found)
         time.sleep(every)
 
 
@@ -276,8 +283,8 @@ class _Outcome:
         return self
 
     def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> bool:
-        if isinstance(fault, FAULTS) and not isinstance(fault, SoundError):
-            self.error = _sentence(fault)
+        if isinstance(fault, Exception):
+            self.error = faults.sentence(faults.row(fault))
             return True
         return False
 
@@ -294,15 +301,11 @@ class _Outcome:
                     categories=stimuli.categories,
                     times=self.network.pooling.times(stimuli.durations),
                 )
-            except ValueError as fault:  # another architecture; but a full disk is no such fault
-                self.error = _sentence(fault)
+            except store.MisfitError as fault:
+                self.error = faults.sentence(fault)
         columns = self.columns | {"error": self.error}
         # A column is rewritten as a whole, so one that stays as it is costs for nothing.
         changed = {name: v for name, v in columns.items() if before.get(name) != v}
         status = store.FAILED if self.error else store.DONE
         seconds = time.perf_counter() - self._start
         store.commit(root, step, status=status, seconds=seconds, **changed)
-
-
-def _sentence(fault: BaseException) -> str:
-    return " ".join(str(fault).split()) or type(fault).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -31,6 +31,10 @@ layers."""
 
 # Front ends do not depend on the weights: below this size they are kept between checkpoints.
 KEEP_BYTES = 2 * 1024**3
+
+
+class NotFiniteError(ValueError):
+    """Activations that are NaN or infinite."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +95,7 @@ def batches(
         logger.warning("%d stimuli take %d batches: %s", len(lengths), len(groups), why)
 
     def make(rows: np.ndarray) -> Batch:
-        padded = torch.zeros(len(rows), int(lengths[rows].max()))
-        for place, row in enumerate(rows):
-            padded[place, : lengths[row]] = torch.tensor(waveforms[row])
-        sizes = torch.from_numpy(lengths[rows])
-        with torch.inference_mode():
-            prepared = tuple(model.prepare(padded, sizes))
-        return Batch(rows, sizes, stimuli.durations[rows], prepared)
+        return batch_of(model, waveforms, rows, stimuli.durations)
 
     first = make(groups[0])
     bytes_all = sum(t.nbytes for t in first.prepared) / len(first.rows) * len(lengths)
@@ -122,6 +120,36 @@ def _check_lengths(model: Model, stimuli: StimulusSet, lengths: np.ndarray) -> N
         f"and the network has no frame of fewer than {least} ({1000 * least / rate:.3g} ms)"
         f"{others}: leave it out of the stimuli, or take longer sounds"
     )
+
+
+def batch_of(
+    model: Model, waveforms: Sequence[np.ndarray], rows: np.ndarray, durations: np.ndarray
+) -> Batch:
+    """Pad stimuli to one length and run a model's front end over them.
+
+    Parameters
+    ----------
+    model : Model
+        Any adapter's model.
+    waveforms : sequence of array of shape (n_samples,)
+        All stimuli.
+    rows : array of shape (batch,)
+        Those of the batch.
+    durations : array of shape (n_stimuli,)
+        Seconds.
+
+    Returns
+    -------
+    Batch
+        With zeros after each end.
+    """
+    sizes = torch.tensor([len(waveforms[row]) for row in rows])
+    padded = torch.zeros(len(rows), int(sizes.max()))
+    for place, row in enumerate(rows):
+        padded[place, : sizes[place]] = torch.tensor(waveforms[row])
+    with torch.inference_mode():
+        prepared = tuple(model.prepare(padded, sizes))
+    return Batch(rows, sizes, durations[rows], prepared)
 
 
 def _groups(model: Model, lengths: np.ndarray, size: int) -> list[np.ndarray]:
@@ -205,7 +233,7 @@ def extract(
     pool = poolings.make(pooling) if isinstance(pooling, str) else pooling
     parts: dict[str, list[np.ndarray]] = {layer: [] for layer in model.layers}
     rows = []
-    device = _device_of(model)
+    device = device_of(model)
     for batch in stimuli:
         rows.append(batch.rows)
         counts = pool.counts(batch.durations)
@@ -225,8 +253,8 @@ def extract(
     }
 
 
-def _device_of(model: Model) -> torch.device:
-    """Where a model's weights are; one without weights runs on the CPU."""
+def device_of(model: Model) -> torch.device:
+    """Return where a model's weights are; one without weights runs on the CPU."""
     if isinstance(model, torch.nn.Module):
         for weight in chain(model.parameters(), model.buffers()):
             return weight.device
@@ -300,7 +328,7 @@ def features(
 
 def _finite(values: np.ndarray, layer: str) -> np.ndarray:
     if not np.isfinite(values).all():
-        raise ValueError(
+        raise NotFiniteError(
             f"activations of layer {layer} are not finite: the weights are broken or overflow"
         )
     return values

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from dynamics import checkpoints, extract, models, poolings
+from dynamics import checkpoints, extract, faults, models, poolings, soundcheck
 from dynamics.checkpoints import Checkpoint
 from dynamics.config import Sweep
 from dynamics.sounds import StimulusSet
@@ -23,9 +23,6 @@ Read = tuple[Path, dict[str, torch.Tensor], str]
 
 Extracted = tuple[Checkpoint, str, Callable[[], dict[str, np.ndarray]]]
 """A checkpoint, its content hash, and what gives its activations or raises what is wrong."""
-
-# What a broken checkpoint raises while it is read, fitted to the network or run.
-FAULTS = (ValueError, OSError, RuntimeError, KeyError, TypeError, EOFError)
 
 
 class Network:
@@ -42,6 +39,7 @@ class Network:
         self.pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
         self.batches: Iterable[extract.Batch] | None = None
         self._model: models.Model | None = None
+        self._ran = False
 
     def model(self, read: Read) -> models.Model:
         """Return the network with the weights of a checkpoint, until the next call."""
@@ -61,12 +59,30 @@ class Network:
         return model.to(self.device)
 
     def layers(self, read: Read) -> dict[str, np.ndarray]:
-        """Return every layer's pooled activations with the weights of a checkpoint."""
-        return self._pooled(self.model(read))
+        """Return every layer's pooled activations with the weights of a checkpoint.
+
+        Parameters
+        ----------
+        read : Read
+            The checkpoint.
+
+        Returns
+        -------
+        dict of str to array
+            As from `dynamics.extract.extract`.
+
+        Raises
+        ------
+        SoundError
+            If a stimulus cannot pass through the network, whatever its weights.
+        ValueError and others
+            What is wrong with the checkpoint (see `dynamics.faults`).
+        """
+        return self._run(self.model(read), read)
 
     def fresh(self, read: Read, seed: int) -> dict[str, np.ndarray]:
         """Return those of the same architecture with fresh weights."""
-        return self._pooled(self.fresh_model(read, seed))
+        return self._run(self.fresh_model(read, seed), read)
 
     @functools.cached_property
     def device(self) -> torch.device:
@@ -76,6 +92,23 @@ class Network:
     @property
     def _settings(self) -> dict[str, Any]:
         return {"trust": self.sweep.trust_checkpoints} | self.sweep.model.arguments
+
+    def _run(self, model: models.Model, read: Read) -> dict[str, np.ndarray]:
+        try:
+            found = self._pooled(model)
+        except faults.FAULTS as fault:
+            if self._ran:
+                raise  # the sounds have passed before
+            self._model = self.batches = None  # the next checkpoint builds its own
+            raise soundcheck.blamed(
+                fault,
+                model,
+                self.stimuli,
+                pooling=self.pooling,
+                fresh=lambda: self.fresh_model(read, self.sweep.seed),
+            ) from fault
+        self._ran = True
+        return found
 
     def _pooled(self, model: models.Model) -> dict[str, np.ndarray]:
         if self.batches is None:
@@ -113,8 +146,13 @@ def read_ahead(
                     raise path
                 state = checkpoints.read(path, trust=sweep.trust_checkpoints)
                 yield checkpoint, (path, state, checkpoints.digest(path))
-            except FAULTS as fault:
-                yield checkpoint, fault
+            except Exception as fault:
+                if isinstance(fault, FileNotFoundError) and _all_gone(todo):
+                    raise FileNotFoundError(
+                        f"all {len(todo)} checkpoints that are still to be read are gone, such as "
+                        f"{checkpoint.uri}: is their disk mounted?"
+                    ) from fault
+                yield checkpoint, faults.row(fault, file_bytes=checkpoint.bytes)
 
     coming, first = states(), True
     with ThreadPoolExecutor(1) as reader:
@@ -128,3 +166,9 @@ def read_ahead(
             else:
                 upcoming = reader.submit(next, coming, None)
                 yield current
+
+
+def _all_gone(todo: Sequence[Checkpoint]) -> bool:
+    """Whether of several local checkpoints none is there any more."""
+    paths = [checkpoints.local_path(c.uri) for c in todo if not checkpoints.is_remote(c.uri)]
+    return len(paths) > 1 and len(paths) == len(todo) and not any(map(Path.exists, paths))

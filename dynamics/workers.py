@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from dynamics import sounds
+from dynamics import faults, sounds
 from dynamics.checkpoints import Checkpoint
 from dynamics.config import Sweep
-from dynamics.network import FAULTS, Extracted, Network, checked, read_ahead
+from dynamics.network import Extracted, Network, checked, read_ahead
 
 # Tasks under way for each thread of the cluster: one runs, one waits.
 _AHEAD = 2
@@ -49,8 +49,17 @@ def extracted(todo: Sequence[Checkpoint], sweep: Sweep, client: Any) -> Iterator
         if not waiting:
             return
         checkpoint, future = waiting.popleft()
-        sha256, found = future.result()
+        sha256, found = _result(future)
         yield checkpoint, sha256, functools.partial(checked, found)
+
+
+def _result(future: Any) -> Any:
+    """Wait for a task; what is wrong with a worker's installation or memory says so."""
+    try:
+        return future.result()
+    except (ImportError, MemoryError) as error:
+        told = faults.of_machine(error) or error
+        raise type(told)(f"on a worker: {told}") from error
 
 
 def extract_one(
@@ -79,8 +88,8 @@ def extract_one(
                 return "", read
             try:
                 return read[2], network.layers(read)
-            except FAULTS as fault:
-                return read[2], fault
+            except Exception as fault:
+                return read[2], faults.row(fault)
     raise FileNotFoundError(f"{checkpoint.uri} could not be fetched")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynamics.checkpoints.checkpoint import Checkpoint, is_remote
+from dynamics.checkpoints.checkpoint import Checkpoint, is_remote, local_path
 from dynamics.checkpoints.discovery import find, growing
 from dynamics.checkpoints.reading import digest, read, read_file, weights_of
 from dynamics.checkpoints.selection import select
@@ -16,6 +16,7 @@ __all__ = [
     "find",
     "growing",
     "is_remote",
+    "local_path",
     "read",
     "read_file",
     "select",

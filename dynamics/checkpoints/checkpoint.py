@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from dynamics.checkpoints.formats import step_from_name
 
@@ -54,6 +55,11 @@ def arrange(found: list[Checkpoint], duplicates: str = "newer") -> list[Checkpoi
 def is_remote(uri: str) -> bool:
     """Tell whether a path is a URL that has to be fetched."""
     return "://" in str(uri) and not str(uri).startswith(("file://", "local://"))
+
+
+def local_path(uri: str) -> Path:
+    """Return the path of a checkpoint on this machine, also where it is written as a URL."""
+    return Path(re.sub(r"^(file|local)://", "", str(uri)))
 
 
 def placed(uri, inside, named, size, modified, kind, note, given=None) -> Checkpoint | None:

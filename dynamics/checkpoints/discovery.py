@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dynamics.checkpoints.checkpoint import Checkpoint, arrange, is_remote, placed
+from dynamics.checkpoints.checkpoint import Checkpoint, arrange, is_remote, local_path, placed
 from dynamics.checkpoints.formats import (
     LAYOUTS,
     NO_WEIGHTS,
@@ -121,7 +120,7 @@ def _anywhere(source: Any, remote: dict[str, Any]) -> Iterator[Checkpoint]:
 
         yield from find_remote(str(source), **remote)
         return
-    path = Path(re.sub(r"^(file|local)://", "", str(source))).expanduser()
+    path = local_path(str(source)).expanduser()
     if path.exists():
         found = list(_in_folder(path))
         inner = [] if found or path.is_file() else [p for x in LAYOUTS for p in path.glob(x)]

@@ -116,7 +116,7 @@ def _index(folder: Path) -> Any:
         raw = path.read_bytes()
         found = classes_of(raw)
     except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read {str(path)!r}: {error}") from None
+        raise ValueError(f"cannot read {str(path)!r}: {error}") from error
     foreign = found - _INDEX - harmless().keys() - torch_allows()
     if foreign:
         raise ValueError(

@@ -87,7 +87,7 @@ def inspect(path: str | Path) -> Contents:
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no checkpoint at {str(path)!r}") from None
     except OSError as error:
-        raise ValueError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
+        raise ValueError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
     except ValueError as error:
         raise ValueError(f"cannot read {str(path)!r}: {error}") from None
 

@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from dynamics.checkpoints.checkpoint import Checkpoint, is_remote
+from dynamics.checkpoints.checkpoint import Checkpoint, is_remote, local_path
 from dynamics.checkpoints.formats import NO_WEIGHTS, SUFFIXES, WEIGHT_FILES
 from dynamics.storage import open_storage
 
@@ -171,7 +171,7 @@ def download(
         Never under this name before it is complete and verified.
     """
     if not is_remote(checkpoint.uri):
-        return Path(re.sub(r"^(file|local)://", "", checkpoint.uri))
+        return local_path(checkpoint.uri)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     storage, path = open_storage(checkpoint.uri, storage_options)
@@ -193,17 +193,36 @@ def download(
     except FileNotFoundError:
         _remove(partial)
         raise FileNotFoundError(f"there is no checkpoint at {checkpoint.uri!r} any more") from None
-    except ValueError as error:
-        _remove(partial)
-        raise ValueError(f"cannot fetch {checkpoint.uri!r}: {error}") from error
     except Exception as error:
         _remove(partial)
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"cannot fetch {checkpoint.uri!r}: {reason}") from error
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        text = f"cannot fetch {checkpoint.uri!r}: {reason}"
+        if not _answers(storage, path, error):
+            # Whoever fetches many must not take this for a fault of the checkpoint.
+            raise ValueError(text) from ConnectionError(reason)
+        raise ValueError(text) from error
     except BaseException:
         _remove(partial)
         raise
     return final
+
+
+def _answers(storage, path: str, fault: Exception) -> bool:
+    """Whether a store still lists the folder of a checkpoint that could not be fetched.
+
+    Where it does, the fault is the checkpoint's; a store that is away, or refuses even that, would
+    fail for every other as well.
+    """
+    try:
+        storage.invalidate_cache()
+        storage.ls(posixpath.dirname(path.rstrip("/")), detail=False)
+    except FileNotFoundError:
+        return True
+    except PermissionError:
+        return not isinstance(fault, PermissionError)  # listing may be closed where reading is not
+    except Exception:
+        return False
+    return True
 
 
 def _parts(storage, path: str) -> list[str] | None:

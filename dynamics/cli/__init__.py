@@ -1,46 +1,20 @@
-"""The command line: parses, calls, prints."""
+"""The command line: parses, calls, prints.
+
+Nothing is imported here that may be missing or broken: whatever is, a command says in one sentence.
+"""
 
 from __future__ import annotations
 
-import functools
+import importlib
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from typing import Any
-
-import typer
-
-from dynamics.cli import lists, stores, sweeps
-from dynamics.cli.console import BAD_INPUT, STOPPED, out
 
 __all__ = ["app", "main", "out"]
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="When, during pretraining, do a network's representations become brain-like?",
-)
-
-
-def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command end with one sentence when it is interrupted; typer by itself says nothing."""
-
-    @functools.wraps(command)
-    def run(*arguments: Any, **options: Any) -> None:
-        try:
-            command(*arguments, **options)
-        except KeyboardInterrupt:
-            print("dynamics: stopped; the same command goes on from here", file=sys.stderr)
-            raise typer.Exit(STOPPED) from None
-
-    return run
-
-
-for command in (*sweeps.COMMANDS, *stores.COMMANDS, *lists.COMMANDS):
-    app.command()(_stoppable(command))
+BAD_INPUT = 2
 
 
 def main() -> None:
@@ -51,9 +25,33 @@ def main() -> None:
     # Third-party imports print what a user can do nothing about.
     warnings.filterwarnings("ignore", module=r"(?!dynamics)")
     try:
-        app()
-    except (ValueError, OSError, TypeError, LookupError, ImportError) as error:
-        if os.environ.get("DYNAMICS_DEBUG"):
+        importlib.import_module("dynamics.cli.program").app()
+    except Exception as error:
+        told = _told(error)
+        if told is None or os.environ.get("DYNAMICS_DEBUG"):
             raise
-        print(f"dynamics: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"dynamics: {told}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+
+
+def _told(error: Exception) -> str | None:
+    """Return what is said of an error; None where it is a fault of this program."""
+    from dynamics import faults
+
+    machine = faults.of_machine(error)
+    # What is a sentence already stays as it is, also where it came from a full disk.
+    if machine is not None and not isinstance(error, (ValueError, OSError)):
+        return faults.sentence(machine)
+    if isinstance(machine, ImportError):
+        return faults.sentence(machine)
+    if isinstance(error, (ValueError, OSError, TypeError, LookupError, ImportError)):
+        return faults.sentence(error)
+    return None
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        return importlib.import_module("dynamics.cli.program").app
+    if name == "out":
+        return importlib.import_module("dynamics.cli.console").out
+    raise AttributeError(f"module 'dynamics.cli' has no attribute {name!r}")

@@ -21,7 +21,7 @@ Store = Annotated[
     str, typer.Argument(help="a store, such as store/demo.zarr, or the YAML file of its sweep")
 ]
 
-BAD_INPUT, FAILED_CHECKPOINTS, STOPPED = 2, 3, 130
+FAILED_CHECKPOINTS, STOPPED = 3, 130
 
 
 def place_of(store: str) -> Place:

@@ -11,7 +11,6 @@ code is at hand, the adapter ``module`` runs it.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 
+from dynamics import installation
 from dynamics.models.model import Model
 from dynamics.models.weights import check_finite, load_strictly
 
@@ -27,6 +27,7 @@ __all__ = [
     "ADAPTERS",
     "Model",
     "arguments",
+    "check",
     "check_finite",
     "load",
     "load_strictly",
@@ -217,6 +218,30 @@ def check_arguments(adapter: str, given: Mapping[str, Any]) -> None:
         raise TypeError(f"the adapter {adapter!r} needs the argument `{lacking[0]}`")
 
 
+def check(adapter: str, given: Mapping[str, Any]) -> None:
+    """Find what no checkpoint can be blamed for, before the first is read.
+
+    Parameters
+    ----------
+    adapter : str
+        Name in ``ADAPTERS``.
+    given : mapping
+        Arguments for it by name.
+
+    Raises
+    ------
+    ImportError
+        If a library of the adapter is missing or cannot be loaded: it names package and cure.
+    ValueError, TypeError
+        As of `check_arguments`, and where an adapter finds in its function ``check(**given)`` that
+        no network could be built with an argument.
+    """
+    check_arguments(adapter, given)
+    module = _module(adapter)
+    installation.load(*reversed(getattr(module, "LIBRARIES", ())))
+    getattr(module, "check", lambda **_: None)(**given)
+
+
 def revision(adapter: str) -> int:
     """Return the number that an adapter raises with every change that gives other activations."""
     return getattr(_module(adapter), "REVISION", 1)
@@ -239,8 +264,8 @@ def versions(adapter: str, arguments: Mapping[str, Any]) -> dict[str, str]:
         what its function ``versions(**arguments)`` returns.
     """
     module = _module(adapter)
-    names = ("training-dynamics", "torch", "soxr", *getattr(module, "LIBRARIES", ()))
-    found = {name: _version(name) for name in names}
+    names = (installation.OURS, "torch", "soxr", *getattr(module, "LIBRARIES", ()))
+    found = {name: installation.version_of(name) for name in names}
     return found | getattr(module, "versions", lambda **_: {})(**arguments)
 
 
@@ -260,13 +285,6 @@ def _module(adapter: str) -> Any:
     return importlib.import_module(
         getattr(ADAPTERS[adapter], "module", ADAPTERS[adapter].__module__)
     )
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _takes_any(parameters: Mapping[str, inspect.Parameter]) -> bool:

@@ -105,6 +105,20 @@ def build(
     return model
 
 
+def check(**arguments: Any) -> None:
+    """Build the network once, since nothing of it depends on a checkpoint; a ValueError if not."""
+    try:
+        build(None, **arguments)
+    except (ImportError, MemoryError, OSError, ValueError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(
+            f"the factory {arguments['factory']!r} makes no network that runs ({reason}): correct "
+            "it, or `options`, `takes` and `layers`"
+        ) from error
+
+
 def versions(*, factory: str, **_: Any) -> dict[str, str]:
     """Return a digest of the source file of a factory, in place of a version.
 

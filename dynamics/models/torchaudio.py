@@ -62,18 +62,36 @@ def build(
     ValueError
         Where there is no such factory or the weights do not fit.
     """
-    import torchaudio.models
-
-    if name not in FACTORIES:
-        raise ValueError(f"torchaudio has no network {name!r}: there are {', '.join(FACTORIES)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = getattr(torchaudio.models, name)(**(options or {}))
+        network = _network(name, options)
     model = TorchaudioModel(network, name, normalise=normalise).settle()
     if state is not None:
         model.load_weights(state)
     decide_batchable(model, _reason(network))
     return model
+
+
+def check(
+    *, name: str = "wav2vec2_base", options: Mapping[str, Any] | None = None, **_: Any
+) -> None:
+    """Raise a ValueError where there is no such factory, or it does not take its options."""
+    with torch.device("meta"):  # without memory
+        _network(name, options)
+
+
+def _network(name: str, options: Mapping[str, Any] | None) -> Any:
+    import torchaudio.models
+
+    if name not in FACTORIES:
+        raise ValueError(f"torchaudio has no network {name!r}: there are {', '.join(FACTORIES)}")
+    try:
+        return getattr(torchaudio.models, name)(**(options or {}))
+    except TypeError as error:
+        reason = str(error).replace("()", "")
+        raise ValueError(
+            f"torchaudio cannot build the network: {reason}: correct `options`"
+        ) from error
 
 
 class TorchaudioModel(WaveformModel):

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from dynamics import crawl, extract, poolings, sounds
+from dynamics import crawl, extract, faults, poolings, soundcheck, sounds
 from dynamics.config import Sweep
-from dynamics.faults import SoundError
 from dynamics.models import Model
-from dynamics.network import FAULTS, Network, Read, checked, read_ahead
+from dynamics.network import Network, Read, checked, read_ahead
 from dynamics.sounds import StimulusSet
 
 
@@ -38,10 +37,17 @@ class Ears:
                     keep_bytes=extract.KEEP_BYTES // len(self.sets),
                 )
             return extract.extract(model, self.batches[key], pooling=self.pooling)
-        except SoundError:
-            raise
-        except FAULTS as fault:
-            return fault
+        except faults.FAULTS as fault:
+            return faults.row(self._blamed(fault, model, key))
+
+    def _blamed(self, fault: Exception, model: Model | Exception, key: str) -> Exception:
+        if isinstance(model, Exception) or isinstance(fault, extract.NotFiniteError):
+            return fault  # of this step: the network that was crawled ran on the sweep's sounds
+
+        def same() -> Model:
+            return model
+
+        return soundcheck.blamed(fault, model, self.sets[key], pooling=self.pooling, fresh=same)
 
 
 def networks(
@@ -73,5 +79,5 @@ def networks(
 def _tried(make: Callable[[Read], Model], read: Read | Exception) -> Model | Exception:
     try:
         return make(checked(read))
-    except FAULTS as fault:
-        return fault
+    except Exception as fault:
+        return faults.row(fault)

@@ -24,7 +24,7 @@ from dynamics.store.activations import (
     write_activations,
 )
 from dynamics.store.health import Summary, redo, summarise, verify, verify_controls
-from dynamics.store.layout import DONE, FAILED, PENDING, is_written, package_version
+from dynamics.store.layout import DONE, FAILED, PENDING, MisfitError, is_written, package_version
 from dynamics.store.lock import lock, unlock
 from dynamics.store.making import begin, begin_controls
 from dynamics.store.pairs import write_pairs
@@ -55,6 +55,7 @@ __all__ = [
     "FAILED",
     "PENDING",
     "PRECISIONS",
+    "MisfitError",
     "Place",
     "Summary",
     "Where",

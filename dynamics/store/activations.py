@@ -14,6 +14,7 @@ from dynamics.store.layout import (
     ADDED,
     COLUMNS,
     DONE,
+    MisfitError,
     is_written,
     new_array,
     new_column,
@@ -93,7 +94,7 @@ def write_activations(
 
     Raises
     ------
-    ValueError
+    MisfitError
         If a layer has another shape than in the steps before, or a value beyond the largest of
         the store's `dtype`; nothing is written then.
     OSError
@@ -197,7 +198,7 @@ def _check_shapes(group: zarr.Group, step: int, layers: Mapping[str, np.ndarray]
     for layer, values in layers.items():
         name = f"{layer}/activation"
         if name in group and (known := nodes.array(group, name).shape[1:]) != values.shape:
-            raise ValueError(
+            raise MisfitError(
                 f"layer {layer} of step {step} has shape {values.shape}, the store has "
                 f"{known}: it belongs to another architecture"
             )

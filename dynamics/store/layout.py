@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from dynamics.installation import OURS, version_of
 from dynamics.store import nodes
 
 SCHEMA = 1
@@ -47,12 +47,13 @@ TABLE_CHUNK = 4096
 CODECS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())
 
 
+class MisfitError(ValueError):
+    """Activations that do not fit the store: a fault of their checkpoint, not of the store."""
+
+
 def package_version() -> str:
     """Return the version of the installed distribution, for records."""
-    try:
-        return version("training-dynamics")
-    except PackageNotFoundError:
-        return "unknown"
+    return version_of(OURS)
 
 
 def same(found: Any, expected: Any) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 
 from dynamics.store import nodes
+from dynamics.store.layout import MisfitError
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ def round_layers(layers: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.n
     Raises
     ------
     ValueError
-        If the type is unknown, or a value is beyond its largest one; nothing becomes infinite.
+        If the type is unknown.
+    MisfitError
+        If a value is beyond its largest one; nothing becomes infinite.
     """
     if dtype not in PRECISIONS:
         raise ValueError(f"unknown dtype {dtype!r}: there are {', '.join(PRECISIONS)}")
@@ -71,7 +74,7 @@ def round_layers(layers: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.n
             rounded[layer] = _round(values, dtype)
         over = np.isfinite(values) & ~np.isfinite(rounded[layer])
         if over.any():
-            raise ValueError(
+            raise MisfitError(
                 f"layer {layer} has the value {values[over][0]:.6g}, beyond the largest of {dtype} "
                 f"({PRECISIONS[dtype].largest:.6g}): set `dtype` to float32"
                 + (" or bfloat16" if dtype == "float16" else "")

@@ -77,6 +77,12 @@ def build(
     return model
 
 
+def check(*, config: str | Path | Mapping[str, Any] | None = None, **_: Any) -> None:
+    """Raise a ValueError where a configuration of the sweep, not of a checkpoint, is none."""
+    if config is not None:
+        _settings(config, None)
+
+
 def _settings(config, checkpoint):
     """Return a network's configuration, and the folder that it lies in where there is one."""
     from transformers import AutoConfig

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 
 import torch
 
@@ -45,7 +47,7 @@ class Waves(HuggingFaceModel):
     def _run(self, waveforms, mask):
         arguments = {"attention_mask": mask} if mask is not None else {}
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._last_block() as last:
                 out = self.network(waveforms, output_hidden_states=True, **arguments)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             if self.layers:
@@ -60,7 +62,32 @@ class Waves(HuggingFaceModel):
                 f"transformers' {type(self.network).__name__} gives no hidden states: "
                 "use the adapter `module` and name its layers"
             )
+        if last and last[-1].shape == states[-1].shape:
+            states = (*states[:-1], last[-1])
         return states
+
+    @contextlib.contextmanager
+    def _last_block(self) -> Iterator[list[torch.Tensor]]:
+        """Collect what the last block gives.
+
+        After it, networks whose blocks begin with a norm have one more. transformers 4 and some
+        5 give that norm's output as the last hidden state and others the block's. A layer here is
+        what its block gives, from the first to the last and whichever version is installed.
+        """
+        blocks = getattr(getattr(self.network, "encoder", None), "layers", None)
+        seen: list[torch.Tensor] = []
+        if not isinstance(blocks, torch.nn.ModuleList) or not len(blocks):
+            yield seen
+            return
+
+        def keep(_module, _inputs, output):
+            seen.append(output[0] if isinstance(output, tuple) else output)
+
+        handle = blocks[-1].register_forward_hook(keep)
+        try:
+            yield seen
+        finally:
+            handle.remove()
 
     def frames(self, lengths):
         """Count frames by the network's own formula, or by running it."""

@@ -74,15 +74,7 @@ def build(
     ValueError
         Where there is no such upstream, it cannot be built from the checkpoint, or it needs one.
     """
-    hub = import_hub()
-    if name not in hub.options():
-        raise ValueError(
-            f"s3prl has no upstream {name!r}: `dynamics models s3prl` lists the {len(upstreams())}"
-        )
-    if package := needs(name):
-        raise ValueError(
-            f"s3prl builds {name} with {package}, which is not installed: see its own README"
-        )
+    check(name=name)
     if checkpoint is None and name.endswith(("_local", "_custom", "_url")):
         raise ValueError(
             f"s3prl builds {name} from a checkpoint's own configuration: give it a checkpoint"
@@ -96,6 +88,19 @@ def build(
     if state is not None and template is not None:
         model.check(state)
     return model
+
+
+def check(*, name: str, **_: Any) -> None:
+    """Raise a ValueError where s3prl has no such upstream, or lacks what it builds it with."""
+    hub = import_hub()
+    if name not in hub.options():
+        raise ValueError(
+            f"s3prl has no upstream {name!r}: `dynamics models s3prl` lists the {len(upstreams())}"
+        )
+    if package := needs(name):
+        raise ValueError(
+            f"s3prl builds {name} with {package}, which is not installed: see its own README"
+        )
 
 
 class Upstream(WaveformModel):
