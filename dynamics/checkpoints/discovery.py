@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,13 +14,14 @@ from dynamics.checkpoints.formats import (
     LAYOUTS,
     NO_WEIGHTS,
     SUFFIXES,
+    note_of,
     recognise,
     recognise_folder,
     recognise_lone,
     step_from_name,
 )
 from dynamics.checkpoints.peek import peek
-from dynamics.checkpoints.reading import foreign_classes, inspect, weight_parts
+from dynamics.checkpoints.reading import inspect, open_regular, weight_parts
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ def _anywhere(source: Any, remote: dict[str, Any]) -> Iterator[Checkpoint]:
     path = local_path(str(source)).expanduser()
     if path.exists():
         found = list(_in_folder(path))
-        inner = [] if found or path.is_file() else [p for x in LAYOUTS for p in path.glob(x)]
+        inner = [] if found or not path.is_dir() else [p for x in LAYOUTS for p in path.glob(x)]
         yield from found
         for folder in sorted(inner):
             yield from _in_folder(folder)
@@ -174,7 +175,7 @@ def _extent(path: Path) -> tuple[int, float]:
 
 def _in_folder(folder: Path) -> Iterator[Checkpoint]:
     """Checkpoints directly in a folder, files and subfolders; the folder itself where it is one."""
-    if folder.is_file():
+    if not folder.is_dir():
         found = _from_file(folder)
         if found is not None:
             yield found
@@ -186,13 +187,13 @@ def _in_folder(folder: Path) -> Iterator[Checkpoint]:
     with os.scandir(folder) as entries:
         for entry in entries:
             try:
-                is_file, is_folder = entry.is_file(), entry.is_dir()
+                is_folder = entry.is_dir()
             except OSError:  # a symlink that points at itself
                 continue
-            if is_file and entry.name.lower().endswith(SUFFIXES):
-                checkpoint = _from_file(Path(entry.path))
-            elif is_folder:
+            if is_folder:
                 checkpoint = _from_folder(Path(entry.path))
+            elif entry.name.lower().endswith(SUFFIXES):
+                checkpoint = _from_file(Path(entry.path))
             else:
                 continue
             if checkpoint is not None:
@@ -202,60 +203,75 @@ def _in_folder(folder: Path) -> Iterator[Checkpoint]:
 def _from_file(path: Path, given: int | None = None) -> Checkpoint | None:
     if given is None and NO_WEIGHTS.fullmatch(path.name):
         return None
-    named = step_from_name(path.name)
     try:
-        status = path.stat()
+        path.stat()
     except OSError:  # removed just now by a training loop that keeps the best, or a link to itself
         return None
-    note = ""
-    inside = None
-    try:
-        with path.open("rb") as file:
-            contents = peek(file)
-        kind, inside = recognise(contents)
-        foreign = foreign_classes(contents)
-        if foreign:
-            note = f"would construct {foreign[0]}: needs trust_checkpoints"
-    except (OSError, ValueError) as error:
-        kind, note = "unreadable", getattr(error, "strerror", None) or str(error)
-    if not kind:
-        logger.debug("%s holds no weights", path)
-        return None
-    extent = status.st_size, status.st_mtime
-    return placed(str(path), inside, named, *extent, kind, note, given)
+    return _row(path, given, _look_at_file)
 
 
 def _from_folder(folder: Path, given: int | None = None, *, lone: bool = True) -> Checkpoint | None:
-    def open_file(name: str) -> BinaryIO:
-        return (folder / name).open("rb")
+    return _row(folder, given, _look_at_folder if lone else _look_at_whole_folder)
 
+
+Look = tuple[str, int | None, str]
+"""Format, the step that the contents state, and a note; an empty format where it is nothing."""
+
+
+def _row(path: Path, given: int | None, look: Callable[[Path], Look]) -> Checkpoint | None:
+    """Look at one entry; whatever it holds, what that raises is a note in its own row.
+
+    A machine without memory and a missing library end the listing: they are no faults of the entry.
+    """
     try:
-        names = [entry.name for entry in os.scandir(folder) if _is_file(entry)]
-        kind, inside = recognise_folder(names, open_file)
-        if lone and not kind:
-            kind, inside = recognise_lone(names, open_file)
-        if kind == "torch-distributed":
-            from dynamics.checkpoints.distributed import distributed_step
-
-            inside = distributed_step(folder)
-        extent = _extent(folder) if kind else (0, 0.0)
-    except OSError as error:
-        logger.warning("cannot look into %s: %s", folder, error.strerror)
+        kind, inside, note = look(path)
+    except FileNotFoundError:  # removed since the folder was listed
         return None
+    except (MemoryError, ImportError):
+        raise
+    except Exception as error:
+        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        kind, inside, note = "unreadable", None, " ".join(text.split())
     if not kind:
+        logger.debug("%s holds no weights", path)
         return None
-    kind, note = _verdict(folder, kind)
-    return placed(str(folder), inside, step_from_name(folder.name), *extent, kind, note, given)
-
-
-def _verdict(folder: Path, kind: str) -> tuple[str, str]:
-    """Look into a folder's weight files, as into a single one; the format, and what is amiss."""
     try:
-        parts = [] if kind == "torch-distributed" else weight_parts(folder)
-        foreign = [name for part in parts for name in foreign_classes(inspect(part))]
-    except (OSError, ValueError, KeyError) as error:
-        return "unreadable", str(error)
-    return kind, f"would construct {foreign[0]}: needs trust_checkpoints" if foreign else ""
+        extent = _extent(path)
+    except OSError:
+        extent = 0, 0.0
+    return placed(str(path), inside, step_from_name(path.name), *extent, kind, note, given)
+
+
+def _look_at_file(path: Path) -> Look:
+    with open_regular(path) as file:
+        contents = peek(file)
+    return *recognise(contents), note_of(contents.classes)
+
+
+def _look_at_folder(folder: Path, *, lone: bool = True) -> Look:
+    def open_file(name: str) -> BinaryIO:
+        return open_regular(folder / name)
+
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if _is_file(entry)]
+    kind, inside = recognise_folder(names, open_file)
+    if lone and not kind:
+        kind, inside = recognise_lone(names, open_file)
+    if not kind:
+        return "", None, ""
+    if kind == "torch-distributed":
+        from dynamics.checkpoints.distributed import distributed_step
+
+        return kind, distributed_step(folder), ""
+    try:
+        classes = {name for part in weight_parts(folder) for name in inspect(part).classes}
+    except (OSError, ValueError) as error:  # a part may be missing: that is a row
+        return "unreadable", inside, str(error)
+    return kind, inside, note_of(classes)
+
+
+def _look_at_whole_folder(folder: Path) -> Look:
+    return _look_at_folder(folder, lone=False)
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

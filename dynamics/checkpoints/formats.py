@@ -5,12 +5,14 @@ Contents speak first; names are asked only where the contents are silent.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO
 
-from dynamics.checkpoints.peek import STEP_KEYS, Contents, TensorSpec, peek, tensors
+import numpy as np
+
+from dynamics.checkpoints.peek import STEP_KEYS, Contents, UnknownFormatError, peek, tensors
+from dynamics.checkpoints.sidecars import read_json
 
 SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".th", ".tar", ".model", ".chkpt")
 
@@ -114,6 +116,11 @@ def recognise(contents: Contents) -> tuple[str, int | None]:
     return "torch", step
 
 
+def note_of(classes: Iterable[str]) -> str:
+    """Say what of a file needs trust; empty where nothing does."""
+    return f"would construct {min(classes)}: needs trust_checkpoints" if classes else ""
+
+
 def step_inside(tree: Mapping) -> int | None:
     """Read the number of updates from a checkpoint's own entries; None where none states it."""
     for key in STEP_KEYS:
@@ -164,7 +171,7 @@ def recognise_folder(
         step = None
         if "trainer_state.json" in names:
             with open_file("trainer_state.json") as file:
-                step = _json_step(file.read())
+                step = _json_step(file)
         return "huggingface", step
     return "", None
 
@@ -187,13 +194,18 @@ def recognise_lone(
         ``folder``, or ``""`` where there is no or more than one file of weights.
     step : int or None
         Number of updates that the file states.
+
+    Raises
+    ------
+    ValueError
+        Where the file is a damaged checkpoint.
     """
     weights = [name for name in names if _looks_like_weights(name)]
     if len(weights) == 1:
         with open_file(weights[0]) as file:
             try:
                 kind, step = recognise(peek(file))
-            except ValueError:
+            except UnknownFormatError:
                 return "", None
         return ("folder" if kind else ""), step
     return "", None
@@ -203,9 +215,9 @@ def _looks_like_weights(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not NO_WEIGHTS.fullmatch(name)
 
 
-def _json_step(raw: bytes) -> int | None:
+def _json_step(file: BinaryIO) -> int | None:
     try:
-        state = json.loads(raw)
+        state = read_json(file)
     except ValueError:
         return None
     return _whole(state.get("global_step")) if isinstance(state, Mapping) else None
@@ -219,7 +231,7 @@ def _speechbrain_step(names, open_file) -> int | None:
         with open_file(name) as file:
             text = file.read(65536).decode("utf-8", "replace")
         for key in ("optimizer_step", "step", "steps", "global_step"):
-            found = re.search(rf"^{key}:\s*(\d+)\s*$", text, re.MULTILINE)
+            found = re.search(rf"^{key}:\s*(\d{{1,18}})\s*$", text, re.MULTILINE)
             if found:
                 return int(found[1])
     return None
@@ -233,10 +245,13 @@ def _weights_only(tree: Mapping) -> Mapping:
 
 
 def _whole(value: Any) -> int | None:
-    if isinstance(value, (bool, TensorSpec)):
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    if isinstance(value, (int, float)) and value >= 0 and float(value).is_integer():
-        return int(value)
-    return None
+    # What the store counts in; a number beyond it counts no updates.
+    if not 0 <= value < 2**63 or value != int(value):
+        return None
+    return int(value)

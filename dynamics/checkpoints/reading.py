@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
+import io
 import logging
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from dynamics.checkpoints.formats import NO_WEIGHTS, SUFFIXES, WEIGHT_FILES, WRAPPERS
-from dynamics.checkpoints.harmless import harmless, torch_allows
-from dynamics.checkpoints.peek import Contents, peek
+from dynamics.checkpoints.peek import Contents, is_tree, opened_archive, peek
+from dynamics.checkpoints.sidecars import read_json, weight_parts_of
+from dynamics.checkpoints.tensors import Loaded
 
 logger = logging.getLogger(__name__)
+
+_NO_FILE = "it is no regular file but a folder, a pipe, a socket or a device"
 
 
 def read(path: str | Path, *, trust: bool = False) -> dict[str, torch.Tensor]:
@@ -46,7 +52,9 @@ def read(path: str | Path, *, trust: bool = False) -> dict[str, torch.Tensor]:
     path = Path(path)
     if path.is_dir():
         return _read_folder(path, trust)
-    state = weights_of(read_file(path, trust=trust))
+    tree = read_file(path, trust=trust)
+    with _one_sentence(path):
+        state = weights_of(tree)
     if not state:
         raise ValueError(f"{str(path)!r} holds no weights: name a file with a state dict in it")
     return state
@@ -55,48 +63,94 @@ def read(path: str | Path, *, trust: bool = False) -> dict[str, torch.Tensor]:
 def read_file(path: str | Path, *, trust: bool = False) -> Any:
     """Read everything that one file holds (configuration beside weights), as safely as `read`."""
     path = Path(path)
-    contents = inspect(path)
-    if contents.kind == "safetensors":
-        from safetensors.torch import load_file
-
-        try:
-            return dict(load_file(path))
-        except Exception as error:
-            raise _unreadable(path, error) from error
-    mmap = contents.kind == "torch"
-    if trust:
-        logger.warning("running whatever code %s brings: trust_checkpoints is on", path)
-        return _load(path, mmap, weights_only=False)
-    foreign = foreign_classes(contents)
+    with _one_sentence(path):
+        if trust:
+            with open_regular(path) as file:
+                kind = peek(file).kind
+            logger.warning("running whatever code %s brings: trust_checkpoints is on", path)
+            if kind == "safetensors":
+                return _safetensors(path)
+            return torch.load(path, map_location="cpu", mmap=kind == "torch", weights_only=False)
+        with open_regular(path) as file:
+            kind, opened = opened_archive(file)
+            if kind == "safetensors":
+                return _safetensors(path)
+            tree, foreign = opened.unpickle(Loaded(opened.storage, opened.size))
     if foreign:
+        first, *others = sorted(foreign)
         raise ValueError(
-            f"{str(path)!r} would construct {foreign[0]}"
-            + (f" and {len(foreign) - 1} more" if len(foreign) > 1 else "")
+            f"{str(path)!r} would construct {first}"
+            + (f" and {len(others)} more" if others else "")
             + ", which may run code: set `trust_checkpoints: true` if you trust its author"
         )
-    with torch.serialization.safe_globals([(thing, name) for name, thing in harmless().items()]):
-        return _load(path, mmap, weights_only=True)
+    return tree
+
+
+def _safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(path))
+
+
+def read_stream(file: BinaryIO) -> Any:
+    """Read a torch.save file that is part of another one; a ValueError where it is damaged."""
+    kind, opened = opened_archive(file)
+    if kind == "safetensors":
+        raise ValueError("a part of an unknown format")
+    tree, foreign = opened.unpickle(Loaded(opened.storage, opened.size))
+    if foreign:
+        raise ValueError(f"a part would construct {min(foreign)}, which may run code")
+    return tree
 
 
 def inspect(path: str | Path) -> Contents:
     """Structure of one local file; a ValueError or FileNotFoundError names the file."""
     path = Path(path)
+    with _one_sentence(path), open_regular(path) as file:
+        return peek(file)
+
+
+def open_regular(path: str | Path) -> io.BufferedReader:
+    """Open a file for reading bytes; a ValueError where it is a pipe, a socket or a device.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where it is.
+
+    Returns
+    -------
+    binary file
+        At its beginning.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError(_NO_FILE)
+    # Should it become a pipe between the two looks, this does not wait for a writer.
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    file = os.fdopen(number, "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError(_NO_FILE)
+    return file
+
+
+@contextlib.contextmanager
+def _one_sentence(path: Path) -> Iterator[None]:
+    """Turn whatever reading one file raises into a ValueError that names it.
+
+    A machine without memory and a library that is missing are no faults of the file.
+    """
     try:
-        with path.open("rb") as file:
-            return peek(file)
+        yield
+    except (MemoryError, ImportError):
+        raise
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no checkpoint at {str(path)!r}") from None
     except OSError as error:
         raise ValueError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ValueError(f"cannot read {str(path)!r}: {error}") from None
-
-
-def foreign_classes(contents: Contents) -> list[str]:
-    """Names in a file that are neither torch's own plain data nor in the table of harmless ones."""
-    if contents.kind == "safetensors":
-        return []
-    return sorted(contents.classes - harmless().keys() - torch_allows())
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"cannot read {str(path)!r}: {reason[:300]}") from error
 
 
 def digest(path: str | Path) -> str:
@@ -114,11 +168,11 @@ def digest(path: str | Path) -> str:
     """
     path = Path(path)
     if not path.is_dir():
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     total = hashlib.sha256()
     for part in sorted(weight_parts(path)):
-        with part.open("rb") as file:
+        with open_regular(part) as file:
             total.update(part.name.encode() + b"\0")
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
@@ -148,21 +202,22 @@ def weights_of(tree: Any) -> dict[str, torch.Tensor]:
 def _state_dict(tree: Any) -> dict[str, torch.Tensor]:
     if isinstance(tree, torch.nn.Module):
         return dict(tree.state_dict())
-    if not isinstance(tree, Mapping):
+    if not is_tree(tree):
         return {}
     flat = {str(key): value for key, value in tree.items() if isinstance(value, torch.Tensor)}
     if any("." in key for key in flat) or len(flat) == len(tree):
         return flat
     for name in WRAPPERS:
         inner = tree.get(name)
-        if isinstance(inner, (Mapping, torch.nn.Module)):
+        if is_tree(inner) or isinstance(inner, torch.nn.Module):
             state = weights_of(inner)
             if state:
                 return state
     networks = {
         str(name): weights_of(inner)
         for name, inner in tree.items()
-        if isinstance(inner, (Mapping, torch.nn.Module)) and "optim" not in str(name).lower()
+        if (is_tree(inner) or isinstance(inner, torch.nn.Module))
+        and "optim" not in str(name).lower()
     }
     # Numbers beside bare tensors: a small network's state dict with the step among its weights.
     return (
@@ -176,6 +231,10 @@ def _state_dict(tree: Any) -> dict[str, torch.Tensor]:
     )
 
 
+def _may_hold(thing: Any) -> bool:
+    return is_tree(thing) or isinstance(thing, torch.nn.Module)
+
+
 def weight_parts(folder: Path) -> list[Path]:
     """Files of a checkpoint folder that hold its weights."""
     if (folder / ".metadata").is_file():
@@ -184,9 +243,8 @@ def weight_parts(folder: Path) -> list[Path]:
         if (folder / name).is_file():
             if not name.endswith(".index.json"):
                 return [folder / name]
-            parts = json.loads((folder / name).read_text())["weight_map"]
-            # By name alone: an index must not lead out of its folder.
-            return [folder / name for name in sorted({Path(p).name for p in parts.values()})]
+            with _one_sentence(folder / name), open_regular(folder / name) as file:
+                return [folder / part for part in weight_parts_of(read_json(file))]
     return sorted(
         path
         for path in folder.iterdir()
@@ -212,15 +270,3 @@ def _read_folder(folder: Path, trust: bool) -> dict[str, torch.Tensor]:
     for part in parts:
         state.update(read(part, trust=trust))
     return state
-
-
-def _load(path: Path, mmap: bool, *, weights_only: bool) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", mmap=mmap, weights_only=weights_only)
-    except Exception as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return ValueError(f"cannot read {str(path)!r}: {reason[:300]}")

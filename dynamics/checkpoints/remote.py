@@ -16,6 +16,7 @@ from dynamics.checkpoints.formats import (
     LAYOUTS,
     NO_WEIGHTS,
     SUFFIXES,
+    note_of,
     recognise,
     recognise_folder,
     recognise_lone,
@@ -140,7 +141,8 @@ def _remote_file(storage, entry, look_inside: bool) -> Checkpoint | None:
     if look_inside or named is None:
         try:
             with storage.open(entry["name"], "rb", block_size=2**16) as file:
-                kind, inside = recognise(peek(file))
+                contents = peek(file)
+            (kind, inside), note = recognise(contents), note_of(contents.classes)
         except ValueError as error:
             # Servers without ranges cannot be looked into; that says nothing about the file.
             kind, note = "unreadable", str(error)
@@ -156,7 +158,7 @@ def _remote_file(storage, entry, look_inside: bool) -> Checkpoint | None:
 
 
 def _remote_folder(storage, entry, inside=None) -> Checkpoint | None:
-    path = entry["name"].rstrip("/")
+    path, note = entry["name"].rstrip("/"), ""
     try:
         parts = [e for e in inside or storage.ls(path, detail=True) if e["type"] == "file"]
         names = {posixpath.basename(part["name"]): part for part in parts}
@@ -167,6 +169,8 @@ def _remote_folder(storage, entry, inside=None) -> Checkpoint | None:
         kind, step = recognise_folder(names, open_file)
         if inside is None and not kind:
             kind, step = recognise_lone(names, open_file)
+    except ValueError as error:
+        kind, step, note = "unreadable", None, str(error)
     except Exception as error:
         logger.warning("cannot look into %s: %s", path, error)
         return None
@@ -175,7 +179,7 @@ def _remote_folder(storage, entry, inside=None) -> Checkpoint | None:
     url = storage.unstrip_protocol(path)
     size = sum(int(part.get("size") or 0) for part in parts)
     modified = max((_modified(part) for part in parts), default=0.0)
-    return placed(url, step, step_from_name(_name(path)), size, modified, kind, "")
+    return placed(url, step, step_from_name(_name(path)), size, modified, kind, note)
 
 
 def _revisions(url: str, options: Mapping[str, Any] | None) -> Iterator[Checkpoint]:

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import errno
 import hashlib
-import json
 import logging
 import os
 import posixpath
@@ -21,6 +20,7 @@ from typing import Any
 
 from dynamics.checkpoints.checkpoint import Checkpoint, is_remote, local_path
 from dynamics.checkpoints.formats import NO_WEIGHTS, SUFFIXES, WEIGHT_FILES
+from dynamics.checkpoints.sidecars import read_json, weight_parts_of
 from dynamics.storage import open_storage
 
 logger = logging.getLogger(__name__)
@@ -242,8 +242,9 @@ def _parts(storage, path: str) -> list[str] | None:
         if name in entries:
             weights = [name]
             if name.endswith(".index.json"):
-                index = json.loads(storage.cat_file(entries[name]))
-                weights = sorted(set(index["weight_map"].values()) & entries.keys())
+                with storage.open(entries[name], "rb") as file:
+                    listed = weight_parts_of(read_json(file))
+                weights = sorted(set(listed) & entries.keys())
             break
     weights = weights or [
         n for n in entries if n.lower().endswith(SUFFIXES) and not NO_WEIGHTS.fullmatch(n)
