@@ -123,7 +123,8 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         known = self._names.get((module, name))
         if known is None:
-            self.foreign.add(f"{module}.{name}")
+            # Whoever wrote the file chose the name: it is put into sentences and tables.
+            self.foreign.add(f"{module}.{name}".encode("unicode_escape").decode()[:200])
             return INERT
         self._made[id(known.thing)] = known
         return known.thing
