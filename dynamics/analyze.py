@@ -12,14 +12,14 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 import zarr
 
-from dynamics import methods, progress, references, similarity, sounds, store
+from dynamics import methods, progress, references, resampling, similarity, sounds, store
 from dynamics.cluster import cluster
 from dynamics.config import Choice, Sweep
 from dynamics.copies import kept_together, noted_copies
@@ -76,26 +76,35 @@ def analyze(
     datasets = {
         choice.label: kept_together(load_brain(choice, stimuli), copies) for choice in sweep.targets
     }
-    targets = {
-        label: make_target(data, activations, seed=sweep.seed) for label, data in datasets.items()
-    }
     pairs = [
         (label, metric)
-        for label in targets
+        for label in datasets
         for metric in sweep.metrics
         if methods.applies(metric, label)
     ]
+    targets = {
+        key: make_target(datasets[key[0]], activations, seed=sweep.seed, n_folds=key[1])
+        for key in dict.fromkeys(_key(sweep, *pair) for pair in pairs)
+    }
     times = store.read_times(sweep.place) is not None
     for label, metric in pairs:
         sizes = {str(dim): size for dim, size in datasets[label]["response"].sizes.items()}
         there = sweep.baseline is not None
-        where = gaps(datasets[label]) if np.isnan(targets[label].response).any() else ""
-        methods.check_fit(metric, label, sizes, baseline=there, times=times, gaps=where)
+        holes = np.isnan(targets[_key(sweep, label, metric)].response).any()
+        methods.check_fit(
+            metric,
+            label,
+            sizes,
+            baseline=there,
+            times=times,
+            gaps=gaps(datasets[label]) if holes else "",
+            own_folds="fold" in datasets[label].coords,
+        )
     if any(metric.name in methods.WITH_BASELINE for _, metric in pairs):
         features = references.baseline_features(sweep, stimuli)
         targets = {
-            label: replace(target, baseline=features[target.rows].astype(float))
-            for label, target in targets.items()
+            key: replace(target, baseline=features[target.rows].astype(float))
+            for key, target in targets.items()
         }
     table = tree["checkpoints"].to_dataset().set_coords("sha256")
     hashes = dict(zip(table["step"].to_numpy().tolist(), table["sha256"].to_numpy().tolist()))
@@ -105,15 +114,18 @@ def analyze(
         root = store.open_group(sweep.place, mode="r+")
         jobs = []
         for label, metric in pairs:
-            target = targets[label]
+            target = targets[_key(sweep, label, metric)]
             group = _begin(root, sweep, metric, label, target, datasets[label])
+            plan = resampling.plan(group, sweep, metric, label, target, datasets[label])
             have = store.committed(group)
-            missing = [step for step in steps if have.get(step) != hashes[step]]
-            written = store.is_written(group, "baseline")
+            missing = [
+                step for step in steps if have.get(step) != hashes[step] or step in plan.again
+            ]
+            written = resampling.is_complete(group, "baseline", plan)
             if not written and references.has_baseline(sweep, metric):
-                references.write_baseline(group, sweep, stimuli, metric, target)
-            references.write_untrained(group, sweep, metric, target)
-            jobs += [(group, metric, label, step) for step in missing]
+                references.write_baseline(group, sweep, stimuli, metric, target, plan.together)
+            references.write_untrained(group, sweep, metric, target, plan.together)
+            jobs += [Job(group, metric, label, step, plan) for step in missing]
         alone = similarity.missing(sweep)
         new = len(jobs) + len(alone)
         if new:
@@ -126,6 +138,21 @@ def analyze(
                     similarity.analyze(sweep, client, advance=advance)
     total = len(steps) * (len(pairs) + bool(sweep.self_similarity))
     return {"new": new, "already": total - new}
+
+
+class Job(NamedTuple):
+    """One step against one target by one metric, and where its results go."""
+
+    group: zarr.Group
+    metric: Choice
+    label: str
+    step: int
+    plan: resampling.Plan
+
+
+def _key(sweep: Sweep, label: str, metric: Choice) -> tuple[str, int]:
+    """Return what tells targets apart: the label, and how many folds a metric has."""
+    return label, methods.folds_of(metric, sweep)
 
 
 def _begin(
@@ -186,43 +213,44 @@ def _begin(
 
 
 def _run(
-    jobs: Sequence[tuple[zarr.Group, Choice, str, int]],
+    jobs: Sequence[Job],
     sweep: Sweep,
-    targets: Mapping[str, Target],
+    targets: Mapping[tuple[str, int], Target],
     hashes: Mapping[int, str],
     client: Any,
     advance: progress.Advance,
 ) -> None:
     path = sweep.place.resolved()
-    halves = {label: methods.halves_of(target, sweep) for label, target in targets.items()}
-    chosen = {(label, metric.label): metric for _, metric, label, _ in jobs}
+    first = {(job.label, job.metric.label): job for job in jobs}
+    target_of = {key: targets[_key(sweep, job.label, job.metric)] for key, job in first.items()}
     orders = {
-        (label, name): methods.orders_of(targets[label], metric, sweep)
-        for (label, name), metric in chosen.items()
+        key: methods.orders_of(target_of[key], job.metric, sweep) for key, job in first.items()
     }
     orders = {
         key: None if each is None else client.scatter(each, hash=False)
         for key, each in orders.items()
     }
-    held = {label: client.scatter(target, hash=False) for label, target in targets.items()}
+    used = {_key(sweep, job.label, job.metric) for job in first.values()}
+    held = {key: client.scatter(targets[key], hash=False) for key in sorted(used)}
     window = 4 * max(1, sum(client.ncores().values()))
     waiting: deque = deque()
     ahead = iter(jobs)
 
     def submit() -> None:
-        for group, metric, label, step in ahead:
+        for job in ahead:
             future = client.submit(
                 score_step,
                 path,
-                step,
-                held[label],
-                metric.name,
-                methods.given(metric),
-                halves=halves[label],
-                orders=orders[label, metric.label],
+                job.step,
+                held[_key(sweep, job.label, job.metric)],
+                job.metric.name,
+                methods.given(job.metric),
+                halves=job.plan.rows,
+                orders=orders[job.label, job.metric.label],
+                together=job.plan.together,
                 pure=False,
             )
-            waiting.append((group, label, metric, step, future))
+            waiting.append((job, future))
             return
 
     for _ in range(window):
@@ -230,9 +258,10 @@ def _run(
     # Results are written in the order of the jobs, so that the store does not depend on
     # which worker was quicker.
     while waiting:
-        group, label, metric, step, future = waiting.popleft()
-        values = future.result()
-        attrs = methods.attrs_of(metric.name)
-        store.write_result(group, step, values, checkpoint=hashes[step], attrs=attrs)
+        job, future = waiting.popleft()
+        values, label, metric = job.plan.marked(future.result()), job.label, job.metric
+        n = len(target_of[label, metric.label].rows)
+        attrs = methods.attrs_of(metric.name, methods.given(metric), rows=job.plan.rows, n=n)
+        store.write_result(job.group, job.step, values, checkpoint=hashes[job.step], attrs=attrs)
         submit()
-        advance(note=f"{label} {metric.label} step {step}")
+        advance(note=f"{label} {metric.label} step {job.step}")

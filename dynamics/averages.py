@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
+
+COUNT = "neuroids_averaged"
+"""Coordinate of means of groups of neuroids: of how many each is the mean."""
 
 
 def average(score: xr.DataArray, *, by: str | None = None) -> xr.DataArray:
@@ -27,7 +31,7 @@ def average(score: xr.DataArray, *, by: str | None = None) -> xr.DataArray:
     ValueError
         If there is no such coordinate.
     """
-    units = [dim for dim in ("neuroid", "subject") if dim in score.dims]
+    units = [dim for dim in ("group", "neuroid", "subject") if dim in score.dims]
     if by is not None and by not in score.coords and by not in score.dims:
         raise ValueError(f"the scores have no coordinate {by!r} to average by")
     if not units or by in score.dims:
@@ -35,10 +39,114 @@ def average(score: xr.DataArray, *, by: str | None = None) -> xr.DataArray:
     unit = units[0]
     with xr.set_options(keep_attrs=True):
         if by is not None:
-            return score.groupby(by).mean(unit)
-        if unit == "neuroid" and "subject" in score.coords:
-            return score.groupby("subject").mean("neuroid").mean("subject")
-        return score.mean(unit)
+            return mean_by(score, by, unit)
+        if unit != "subject" and "subject" in score.coords:
+            return mean_by(score, "subject", unit).mean("subject")
+        return mean_by(score, None, unit)
+
+
+def mean_by(score: xr.DataArray, by: str | None, unit: str) -> xr.DataArray:
+    """Average over neuroids, or over means of groups of them as over the neuroids themselves.
+
+    Parameters
+    ----------
+    score : xarray.DataArray
+        Scores, with the coordinate `COUNT` where they are means of groups.
+    by : str or None
+        Coordinate within whose values to average.
+    unit : str
+        The dimension to average over.
+
+    Returns
+    -------
+    xarray.DataArray
+        With a dimension `by` in place of `unit`.
+    """
+    if COUNT not in score.coords:
+        return score.mean(unit) if by is None else score.groupby(by).mean(unit)
+    count = score[COUNT].drop_vars(COUNT)
+    weighted = score.drop_vars(COUNT).fillna(0.0) * count
+    total, number = (
+        part.sum(unit) if by is None else part.groupby(by).sum(unit) for part in (weighted, count)
+    )
+    return (total / number.where(number > 0)).assign_attrs(score.attrs)
+
+
+def resampled(results: xr.Dataset, *, of: str = "") -> xr.DataArray | None:
+    """Return the scores on resamples that averages are made of.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    of : str
+        ``"baseline"`` or ``"untrained"`` for theirs.
+
+    Returns
+    -------
+    xarray.DataArray or None
+        Of every neuroid or subject; or else the means of groups, with a dimension `group`, their
+        coordinates and the coordinate `COUNT`, which `average` and `by_subject` take as they take
+        neuroids. None where there are none, or where the results are those of a part of a group.
+    """
+    start = f"{of}_" if of else ""
+    if f"{start}resample_score" in results:
+        return results[f"{start}resample_score"]
+    if not _whole_groups(results, f"{start}resample_mean"):
+        return None
+    own = results["group_of_neuroid"].to_numpy().astype(int)
+    groups, first, place = np.unique(own, return_index=True, return_inverse=True)
+    mean, number = (
+        results[f"{start}resample_{what}"].isel(group=groups) for what in ("mean", "count")
+    )
+    labels = {
+        str(name): ("group", values.to_numpy()[first])
+        for name, values in results.coords.items()
+        if values.dims == ("neuroid",) and name != "neuroid"
+        if (values.to_numpy() == values.to_numpy()[first][place]).all()
+    }
+    return mean.assign_coords({COUNT: (number.dims, number.to_numpy()), **labels})
+
+
+def _whole_groups(results: xr.Dataset, name: str) -> bool:
+    """Whether means of groups are there, of groups that are there as a whole."""
+    if name not in results or "neuroid" not in results.dims:
+        return False
+    groups, count = np.unique(results["group_of_neuroid"].astype(int), return_counts=True)
+    return bool((results["group_size"].to_numpy()[groups] == count).all())
+
+
+def has_resamples(results: xr.Dataset) -> bool:
+    """Whether there are scores on resamples, of each neuroid or of groups."""
+    return "resample_score" in results or _whole_groups(results, "resample_mean")
+
+
+def why_no_intervals(results: xr.Dataset) -> str:
+    """Say why results have no intervals and what to do; empty where they have.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric, or of some of its neuroids.
+
+    Returns
+    -------
+    str
+        A clause without a full stop.
+    """
+    if has_resamples(results):
+        return ""
+    attrs = results.attrs
+    if "resample_mean" in results:
+        return f"single neuroids have none, as {attrs.get('no_intervals_of_neuroids', _POOLED)}"
+    return str(attrs.get("no_intervals") or _NONE)
+
+
+_POOLED = "their resamples are kept as means of subjects and regions"
+_NONE = (
+    "they have no `resample_score`, scores on resamples of the stimuli; set `resamples: 50` in the "
+    "sweep, and give the metric a `label` of its own"
+)
 
 
 def by_subject(score: xr.DataArray) -> xr.DataArray:
@@ -54,6 +162,6 @@ def by_subject(score: xr.DataArray) -> xr.DataArray:
     xarray.DataArray
         With a dimension `subject` where the neuroids have that coordinate.
     """
-    if "neuroid" not in score.dims:
+    if not {"neuroid", "group"} & set(score.dims):
         return score
     return average(score, by="subject" if "subject" in score.coords else None)

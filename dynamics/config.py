@@ -90,7 +90,9 @@ class Sweep(_Section):
     device: str = "auto"
     workers: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
+    folds: int = Field(default=5, ge=2)
     resamples: int = Field(default=50, ge=0, multiple_of=2)
+    resample_neuroids: int = Field(default=500, ge=0)
     permutations: int = Field(default=0, ge=0)
     shuffle: Literal["overall", "category"] = "overall"
     select: Any = "all"

@@ -58,3 +58,12 @@ def bar(description: str, total: int) -> Iterator[Advance]:
             progress.update(task, advance=amount, note=note)
 
         yield advance
+
+
+def size_of(count: float) -> str:
+    """Return a number of bytes as it is printed."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import zarr
 
 from dynamics import extract, methods, poolings, store
 from dynamics.config import Choice, Sweep
-from dynamics.methods import ATTRS, METHODS
+from dynamics.methods import ATTRS, METHODS, RESAMPLED
 from dynamics.scoring import at_times, score_step
 from dynamics.sounds import StimulusSet
 from dynamics.targets import Target
+
+# Values of a layer that stand beside its score.
+_BESIDE = ("r2", "r2_corrected")
 
 
 def has_baseline(sweep: Sweep, metric: Choice) -> bool:
@@ -35,6 +40,7 @@ def write_baseline(
     stimuli: StimulusSet,
     metric: Choice,
     target: Target,
+    together: np.ndarray | None = None,
 ) -> None:
     """Score the baseline model like a layer (the last of its layers)."""
     if metric.name in methods.TIMED:
@@ -44,12 +50,12 @@ def write_baseline(
         features = at_times(features[target.rows], times, target)
     else:
         features = baseline_features(sweep, stimuli)[target.rows].astype(float)
-    # On the same halves as the layers, so that what those have in common cancels in the gain.
-    halves = methods.halves_of(target, sweep)
+    # On the same resamples as the layers, so that what those have in common cancels in the gain.
+    halves, target = methods.resamples_of(target, metric, sweep), replace(target, together=together)
     given = methods.given(metric)
     found = METHODS[metric.name]({"baseline": features}, target, halves=halves, **given)
     assert sweep.baseline is not None
-    for name in ("r2", "fold_score", "resample_score", "score"):  # last what is looked for
+    for name in (*_BESIDE, "fold_score", *RESAMPLED, "score"):  # last what is looked for
         if name in found:
             dims, values = found[name]
             key = "baseline" if name == "score" else f"baseline_{name}"
@@ -57,20 +63,27 @@ def write_baseline(
             store.write_constant(group, key, dims[1:], values[0], description=text)
 
 
-def write_untrained(group: zarr.Group, sweep: Sweep, metric: Choice, target: Target) -> None:
+def write_untrained(
+    group: zarr.Group,
+    sweep: Sweep,
+    metric: Choice,
+    target: Target,
+    together: np.ndarray | None = None,
+) -> None:
     """Score the untrained networks of a store: the level, and its spread, before any training."""
     path = sweep.place / "controls"
     sources = store.controls(store.Place(path.where, path.options))
-    lacking = "resample_score" in group and "untrained_resample_score" not in group
+    halves, arguments = methods.resamples_of(target, metric, sweep), methods.given(metric)
+    promised = "resample_score" if together is None else "resample_mean"
+    lacking = halves is not None and f"untrained_{promised}" not in group
     if not sources or (group.attrs.get("untrained") == list(sources.values()) and not lacking):
         return
-    # On the same halves as the layers, so that what those have in common cancels in the gain.
-    halves, arguments = methods.halves_of(target, sweep), methods.given(metric)
+    # On the same resamples as the layers, so that what those have in common cancels in the gain.
     found = [
-        score_step(path, number, target, metric.name, arguments, halves=halves)
+        score_step(path, number, target, metric.name, arguments, halves=halves, together=together)
         for number in sources
     ]
-    for name in ("score", "r2", "resample_score"):
+    for name in ("score", *_BESIDE, *RESAMPLED):
         if name in found[0]:
             dims = ("control", *found[0][name][0])
             values = np.stack([one[name][1] for one in found])

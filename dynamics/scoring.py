@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ def score_step(
     *,
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
+    together: np.ndarray | None = None,
 ) -> Variables:
     """Compare one step's layers with a target; what runs on a worker.
 
@@ -37,16 +39,19 @@ def score_step(
     arguments : mapping
         Arguments of the metric.
     halves : array of shape (n_resamples, n_kept), optional
-        Complementary halves of the stimuli, the same for every step, on which the score is
-        computed again.
+        Stimuli of every resample on which the score is computed again, the same for every step,
+        from `dynamics.methods.resamples_of`.
     orders : array of shape (n_permutations, n_joined), optional
         Shuffles of the target's stimuli, the same for every step, for the null.
+    together : array of shape (n_neuroids,), optional
+        Groups over which resamples are averaged; by default those of every neuroid are kept.
 
     Returns
     -------
     dict of str to (dimensions, array)
         Variables of the result, without the step axis.
     """
+    target = replace(target, together=together)
     layers = store.read_activations(path, step)
     layers = {name: values[target.rows] for name, values in layers.items()}
     if metric in methods.TIMED:

@@ -26,6 +26,7 @@ from dynamics import (
     sounds,
     store,
 )
+from dynamics.averages import why_no_intervals
 from dynamics.config import Sweep, load_config, validate
 from dynamics.targets import gaps, load_brain
 
@@ -167,10 +168,17 @@ def check(sweep: Sweep) -> None:
             if methods.applies(choice, target.label):
                 baseline = sweep.baseline is not None
                 methods.check_fit(
-                    choice, target.label, sizes, baseline=baseline, times=times, gaps=gaps(joined)
+                    choice,
+                    target.label,
+                    sizes,
+                    baseline=baseline,
+                    times=times,
+                    gaps=gaps(joined),
+                    own_folds="fold" in joined.coords,
                 )
                 methods.shuffling(choice, sweep)
-                methods.rehearse(choice, sizes["stimulus"], sizes)
+                folds = methods.folds_of(choice, sweep)
+                methods.rehearse(choice, sizes["stimulus"], sizes, folds=folds)
     _ = stimuli.digest  # decodes every sound
     for task in probes.load_tasks(sweep, stimuli).values():
         _ = task.stimuli.digest
@@ -310,6 +318,35 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def without_intervals(sweep: Sweep) -> list[str]:
+    """Say what of a sweep's results has no interval, why, and what to do.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+
+    Returns
+    -------
+    list of str
+        A sentence for each target and metric.
+    """
+    tree, said = store.open(sweep.place), []
+    for target in sweep.targets:
+        for metric in sweep.metrics:
+            path = f"results/{target.label}/{metric.label}"
+            if f"/{path}" not in tree.groups:
+                continue
+            results = tree[path].to_dataset()
+            if why := why_no_intervals(results):
+                said.append(f"{target.label} by {metric.label} has no intervals: {why}")
+            elif why := str(results.attrs.get("no_intervals_of_neuroids", "")):
+                said.append(
+                    f"single neuroids of {target.label} by {metric.label} have no intervals: {why}"
+                )
+    return said
 
 
 def _limit(limits: xr.Dataset | None, side: str, layer: str) -> float:

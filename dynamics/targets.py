@@ -42,6 +42,9 @@ class Target:
         Seconds from the onset of the sound to the centre of each sample of `course`.
     baseline : array of shape (n_joined, n_features), optional
         What the sweep's baseline model makes of the stimuli.
+    together : array of shape (n_neuroids,), optional
+        Group of every neuroid, from `groups_of_neuroids`, over which scores on resamples are
+        averaged; by default those of every neuroid are kept.
     """
 
     rows: np.ndarray
@@ -53,6 +56,7 @@ class Target:
     course: np.ndarray | None = None
     times: np.ndarray | None = None
     baseline: np.ndarray | None = None
+    together: np.ndarray | None = None
 
     @property
     def mean_response(self) -> np.ndarray:
@@ -118,7 +122,9 @@ def load_brain(choice: Choice, stimuli: StimulusSet) -> xr.Dataset:
     return brains.load(choice.name, **arguments)
 
 
-def make_target(data: xr.Dataset, activations: xr.Dataset, *, seed: int = 0) -> Target:
+def make_target(
+    data: xr.Dataset, activations: xr.Dataset, *, seed: int = 0, n_folds: int = N_FOLDS
+) -> Target:
     """Join a brain target with the stimuli of a store, by name.
 
     Parameters
@@ -130,6 +136,8 @@ def make_target(data: xr.Dataset, activations: xr.Dataset, *, seed: int = 0) -> 
     seed : int
         For the assignment of folds, where the target brings none: stratified by category, with
         stimuli of one ``group`` together where it has that coordinate.
+    n_folds : int
+        How many folds, where the target brings none.
 
     Returns
     -------
@@ -152,8 +160,8 @@ def make_target(data: xr.Dataset, activations: xr.Dataset, *, seed: int = 0) -> 
         folds = data["fold"].to_numpy().astype(int)
     else:
         folds = metrics.stratified_folds(
-            metrics.merge_small(categories, N_FOLDS),
-            N_FOLDS,
+            metrics.merge_small(categories, n_folds),
+            n_folds,
             seed=seed,
             groups=data["group"].to_numpy() if "group" in data.coords else None,
         )
@@ -181,6 +189,39 @@ def make_target(data: xr.Dataset, activations: xr.Dataset, *, seed: int = 0) -> 
         course=course,
         times=None if course is None else _times(data, title),
     )
+
+
+def groups_of_neuroids(data: xr.Dataset, *, most: int = 500) -> np.ndarray:
+    """Find the groups of neuroids that no average over neuroids tells apart.
+
+    Neuroids of one subject and region, and of one value of every further coordinate of labels (a
+    hemisphere, say) as long as there are at most so many groups.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        A target as `dynamics.brains.load` returns it.
+    most : int
+        How many groups further coordinates may make.
+
+    Returns
+    -------
+    array of shape (n_neuroids,), int
+        Group of every neuroid, 0 and on.
+    """
+    labels = {
+        str(name): values.to_numpy().astype(str)
+        for name, values in data.coords.items()
+        if values.dims == ("neuroid",) and name != "neuroid" and values.dtype.kind != "f"
+    }
+    first = [labels.pop(name) for name in ("subject", "region") if name in labels]
+    groups = np.zeros(data.sizes["neuroid"], int)
+    for number, values in enumerate([*first, *labels.values()]):
+        pairs = np.stack([groups.astype(str), values], 1)
+        found, finer = np.unique(pairs, axis=0, return_inverse=True)
+        if number < len(first) or len(found) <= most:
+            groups = finer.ravel()
+    return groups
 
 
 def gaps(data: xr.Dataset) -> str:

@@ -390,3 +390,28 @@ def test_the_overall_score_weighs_tasks_of_any_range_the_same():
         overall(tree, ["w"])
     with pytest.raises(ValueError, match="no variable 'layer_mix_score'"):
         overall(tree, ["x"], variable="layer_mix_score")
+
+
+def test_the_overall_score_of_several_models_is_z_scored_over_them():
+    import xarray as xr
+
+    def model(scores):
+        coords = {"step": [0, 10], "layer": ["l0", "l1"]}
+        data = {f"/results/{task}/probe": xr.Dataset({"score": (("step", "layer"), each)}, coords)
+                for task, each in scores.items()}  # fmt: skip
+        return xr.DataTree.from_dict(data)
+
+    a = np.array([[0.1, 0.2], [0.3, 0.6]])
+    worse = {"x": a, "y": 10 * a, "z": np.full((2, 2), 0.5)}
+    better = {"x": a + 0.2, "y": 10 * a + 1, "w": a}
+    found = overall({"worse": model(worse), "better": model(better)})
+    both = {task: np.stack([worse[task], better[task]]) for task in ("x", "y")}
+    z = [(x - x.mean()) / x.std(ddof=1) for x in both.values()]
+    np.testing.assert_allclose(found, np.mean(z, 0), atol=1e-12)
+    assert float((found.sel(run="better") - found.sel(run="worse")).min()) > 0.5
+    assert found.attrs["zscored_over"] == "2 runs: worse, better"
+    # One alone has a mean of 0 whatever it is, and says over what.
+    alone = overall(model(better), ["x", "y"])
+    assert abs(float(alone.mean())) < 1e-12 and "one run" in alone.attrs["description"]
+    with pytest.raises(ValueError, match="of 'better' has no probe of 'z'"):
+        overall({"worse": model(worse), "better": model(better)}, ["z"])

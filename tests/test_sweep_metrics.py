@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import dynamics.accessor  # noqa: F401 (registers it)
 from dynamics import analyze, emergence, metrics, references, store, sweep, targets
 from dynamics.config import validate
 from dynamics.progress import silent
@@ -273,3 +274,80 @@ def test_without_time_there_is_no_timeresolved_encoding(content, timed, monkeypa
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: brain())
     with pytest.raises(ValueError, match="needs responses over time, and target 'brain' has no"):
         analyze.analyze(validate(timed, origin="test"), advance=silent)
+
+
+def test_beyond_so_many_neuroids_means_are_kept_and_single_ones_on_request(content, caplog):
+    content |= {"targets": ["one"], "resamples": 4, "metrics": ["ridge", "rsa"]}
+    few = validate(content | {"resample_neuroids": 5}, origin="test")
+    analyze.analyze(few, advance=silent)
+    ridge = store.open(few.store)["results/one/ridge"].to_dataset()
+    assert ridge["resample_mean"].dims == ("step", "layer", "resample", "group")
+    assert ridge["resample_mean"].sizes["group"] == 4 and "resample_score" not in ridge
+    assert ridge["resample_mean"].attrs["paired"] == 1 and ridge["resample_mean"].attrs["units"]
+    assert ridge["baseline_resample_mean"].dims == ("resample", "group")
+    assert "`resample_neuroids: 6` (up to 384 B a step)" in ridge.attrs["no_intervals_of_neuroids"]
+    pooled = ridge.dynamics.half_time(by="region")
+    assert np.isfinite(pooled["lower"]).all()
+    assert "resample_score" in store.open(few.store)["results/one/rsa"]
+    assert analyze.analyze(few, advance=silent)["new"] == 0
+    assert not caplog.records
+
+    every = validate(content, origin="test")
+    assert analyze.analyze(every, advance=silent) == {"new": 2, "already": 2}
+    assert [record.message for record in caplog.records] == [
+        "results of 'one' by 'ridge' were made before they had intervals: 2 steps are computed "
+        "again"
+    ]
+    again = store.open(every.store)["results/one/ridge"].to_dataset()
+    assert again["resample_score"].sizes["neuroid"] == 6
+    xr.testing.assert_equal(again["score"], ridge["score"])
+    xr.testing.assert_allclose(again.dynamics.half_time(by="region"), pooled, rtol=1e-9)
+    caplog.clear()
+    assert analyze.analyze(every, advance=silent)["new"] == 0 and not caplog.records
+    # What has each one's goes on so.
+    assert analyze.analyze(few, advance=silent)["new"] == 0
+
+
+def test_older_results_of_a_protocol_get_their_resamples_even_if_that_is_stopped(
+    content, monkeypatch
+):
+    content |= {"targets": ["one"], "resamples": 4, "metrics": [
+        {"name": "ridge", "label": "pepino", "arguments": {"protocol": "pepino"}}]}  # fmt: skip
+    plan = validate(content, origin="test")
+    analyze.analyze(plan, advance=silent)
+    new = store.open(plan.store)["results/one/pepino"].to_dataset().load()
+    assert new["resample_score"].attrs["paired"] == 0
+    group = store.open_group(plan.store, mode="r+")["results/one/pepino"]
+    for name in ("resample_score", "baseline_resample_score"):
+        del group[name]
+    write, written = store.write_result, []
+
+    def stop(*args, **kwargs):
+        if written:
+            raise KeyboardInterrupt
+        written.append(write(*args, **kwargs))
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(analyze.store, "write_result", stop)
+        analyze.analyze(plan, advance=silent)
+    assert analyze.analyze(plan, advance=silent) == {"new": 1, "already": 1}
+    again = store.open(plan.store)["results/one/pepino"].to_dataset().load()
+    xr.testing.assert_equal(again["resample_score"], new["resample_score"])
+    xr.testing.assert_equal(again["baseline_resample_score"], new["baseline_resample_score"])
+    assert analyze.analyze(plan, advance=silent)["new"] == 0
+
+
+def test_the_number_of_folds_is_that_of_the_sweep_or_of_a_metric(content):
+    content |= {"targets": ["one"], "folds": 3, "metrics": [
+        "ridge", {"name": "ridge", "label": "six", "arguments": {"folds": 6}}]}  # fmt: skip
+    plan = validate(content, origin="test")
+    analyze.analyze(plan, advance=silent)
+    tree = store.open(plan.store)
+    for label, number in (("ridge", 3), ("six", 6)):
+        found = tree[f"results/one/{label}"].to_dataset()
+        assert found.sizes["split"] == number
+        folds = metrics.stratified_folds(CATEGORIES, number)
+        X, Y = layers_at(10)["layer1"].astype(float), brain()["response"].to_numpy()
+        alone = metrics.encode(X, Y, folds=folds)
+        np.testing.assert_allclose(found["score"].sel(step=10, layer="layer1"),
+                                   alone["layer_r"][0], atol=1e-6)  # fmt: skip

@@ -34,15 +34,6 @@ def place_of(store: str) -> Place:
     return room.Place(store)
 
 
-def size_of(count: float) -> str:
-    """Return a number of bytes as it is printed."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
 def time_of(seconds: float) -> str:
     """Return a span of time as it is printed."""
     for unit, size in (("s", 60), ("min", 60), ("h", 24)):

@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from dynamics.cli.console import FAILED_CHECKPOINTS, Config, Scheduler, out, size_of
+from dynamics.cli.console import FAILED_CHECKPOINTS, Config, Scheduler, out
+from dynamics.progress import size_of
 
 if TYPE_CHECKING:
     from dynamics.config import Sweep
@@ -187,6 +188,8 @@ def _plot(
         table.add_row(*map(escape, (row.target, row.metric, row.layer, *levels, when)))
     if table.row_count:
         out.print(table)
+    for sentence in room.without_intervals(sweep):
+        out.print(sentence, soft_wrap=True, markup=False, highlight=False)
     out.print(f"store: {sweep.store}", soft_wrap=True)
     if written:
         out.print(f"figures: {sweep.figures} ({len(written)} files)", soft_wrap=True)

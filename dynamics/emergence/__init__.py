@@ -18,7 +18,7 @@ from dynamics.emergence.layers import best_layer
 from dynamics.emergence.levels import area, ceiling_fraction, final, gain, peak, plateau
 from dynamics.emergence.orders import order
 from dynamics.emergence.refits import resample_scores
-from dynamics.emergence.resamples import Scheme, scheme, stabilised
+from dynamics.emergence.resamples import Scheme, scheme, squared, stabilised
 from dynamics.emergence.runs import compare_runs
 from dynamics.emergence.subjects import over_subjects, with_subjects
 from dynamics.emergence.summary import summarize
@@ -57,6 +57,7 @@ __all__ = [
     "plateau_step",
     "resample_scores",
     "scheme",
+    "squared",
     "stabilised",
     "summarize",
     "with_subjects",

@@ -255,6 +255,27 @@ def stabilised(curve: xr.DataArray, resampled: xr.DataArray) -> xr.DataArray:
     return (mean + (resampled - mean) * factor).assign_attrs(resampled.attrs | done)
 
 
+def squared(curve: xr.DataArray, resampled: xr.DataArray) -> xr.DataArray:
+    """Square correlations on resamples, 0 where negative, so that they speak of r^2 on all stimuli.
+
+    The deviations of r are those of `stabilised`, but around the r of all stimuli and not around
+    the mean over resamples, which is lower: r^2 moves by 2 r for each unit of r.
+
+    Parameters
+    ----------
+    curve, resampled : xarray.DataArray
+        Correlations, as for `stabilised`.
+
+    Returns
+    -------
+    xarray.DataArray
+        With the dimensions of `resampled`, and the attributes of its scheme less `correlation`.
+    """
+    found = stabilised(curve, resampled)
+    shifted = (curve + (found - found.mean("resample"))).transpose(*resampled.dims)
+    return (shifted.clip(min=0) ** 2).assign_attrs(resampled.attrs | {"correlation": 0})
+
+
 def scheme(method: str, *, n: int, kept: int, resamples: int) -> Scheme:
     """Look up how resamples of a method speak about the full sample.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import xarray as xr
 
-from dynamics.averages import average
+from dynamics.averages import average, resampled, why_no_intervals
 from dynamics.emergence.comparisons import compare_two
 
 # What has to be equal for two scores to be comparable, and then for two resamples to be pairs.
@@ -34,7 +34,7 @@ def compare_runs(
     Parameters
     ----------
     first, second : xarray.Dataset
-        Results of one target and metric of either store, with `score` and `resample_score`.
+        Results of one target and metric of either store, with scores on resamples.
     layers : tuple of two str, optional
         The layer of either; by default all layers that both have by name.
     by : str, optional
@@ -58,11 +58,12 @@ def compare_runs(
     check_alike([first, second])
     identities = [dict(each.attrs.get("identity", {})) for each in (first, second)]
     for name, each in (("first", first), ("second", second)):
-        if "score" not in each or "resample_score" not in each:
+        if "score" not in each:
             raise ValueError(
-                f"the {name} run has no `score` and `resample_score`: select the results of one "
-                "target and metric, analyzed with resamples"
+                f"the {name} run has no `score`: select the results of one target and metric"
             )
+        if why := why_no_intervals(each):
+            raise ValueError(f"the {name} run has no intervals to compare: {why}")
     if layers is not None:
         first, second = (x.sel(layer=name) for x, name in zip((first, second), layers, strict=True))
         first, second = (x.drop_vars("layer") for x in (first, second))
@@ -73,14 +74,18 @@ def compare_runs(
                 "the runs have no layer name in common: name the two with `layers=(one, other)`"
             )
         first, second = (x.sel(layer=common) for x in (first, second))
-    pairs = [
-        (average(x["score"], by=by), average(x["resample_score"], by=by)) for x in (first, second)
-    ]
+    pairs = [(average(x["score"], by=by), _averaged(x, by)) for x in (first, second)]
     known = bool(identities[0]) and bool(identities[1])
     paired = known and all(identities[0].get(k) == identities[1].get(k) for k in PAIRING)
     return compare_two(
         *pairs, paired=paired, statistic=statistic, confidence=confidence, **arguments
     )
+
+
+def _averaged(results: xr.Dataset, by: str | None) -> xr.DataArray:
+    again = resampled(results)
+    assert again is not None  # `why_no_intervals` has looked
+    return average(again, by=by)
 
 
 def check_alike(results: Sequence[xr.Dataset], keys: Sequence[str] = QUESTION) -> None:

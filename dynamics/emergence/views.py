@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics.averages import average
+from dynamics.averages import average, mean_by, resampled, why_no_intervals
 from dynamics.emergence import changes, correlations, curves, levels
 from dynamics.emergence.intervals import STATISTICS, interval
 from dynamics.emergence.resamples import stabilised
@@ -20,6 +20,7 @@ from dynamics.emergence.subjects import over_subjects, with_subjects
 from dynamics.emergence.summary import summarize as tabulate
 
 OVER = ("stimuli", "subjects", "both")
+_OF_GROUPS = "those of single neuroids are not kept, ask by subject or region"
 _FROM_BASELINE = ("onset", "half_time", "plateau_step", "gain", "area")
 Pair = tuple[xr.DataArray, xr.DataArray | None]
 
@@ -51,21 +52,85 @@ def pair(results: xr.Dataset, by: str | None, over: str) -> Pair:
     curve : xarray.DataArray
         With a dimension `step`.
     resampled : xarray.DataArray or None
-        With `resample` besides; None where the results have no `resample_score`.
+        With `resample` besides; None where the results have no scores on resamples.
+    """
+    return _pair_above(results, by, over)
+
+
+def _pair_above(results: xr.Dataset, by: str | None, over: str, *, above: str = "") -> Pair:
+    """Return curves as `pair` does, less the level of the ``"baseline"`` or the ``"untrained"``.
+
+    Averages are made first, so that it is the averages' errors that `stabilised` scales, as it is
+    where gains count from a step of the curve.
     """
     if over not in OVER:
         raise ValueError(f"over must be one of {', '.join(OVER)}, found {over!r}")
-    score = variable(results, "score")
-    again = results.get("resample_score")
-    if over == "stimuli":
-        return average(score, by=by), None if again is None else average(again, by=by)
+    score, again = variable(results, "score"), resampled(results)
+    if over == "both" and again is None:
+        raise ValueError(f"there are no intervals over stimuli: {why_no_intervals(results)}; or "
+                         "ask over subjects")  # fmt: skip
+    within = _of_subjects if over != "stimuli" else average
+    # Means of groups have no neuroids to be told apart.
+    pooled = again is not None and "group" in again.dims
+    again = None if over == "subjects" or (pooled and by == "neuroid") else again
+    curve, cloud = within(score, by=by), None if again is None else within(again, by=by)
+    if above:
+        level, exact = level_of(results, above)
+        curve, cloud = less((curve, cloud), within(level, by=by),
+                            None if exact is None else within(exact, by=by))  # fmt: skip
     if over == "subjects":
-        return over_subjects(_of_subjects(score, by))
+        return over_subjects(curve)
+    return (curve, cloud) if over == "stimuli" or cloud is None else with_subjects(curve, cloud)
+
+
+def level_of(results: xr.Dataset, name: str) -> Pair:
+    """Return the level of the ``"baseline"`` or of the ``"untrained"`` networks, and on resamples.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    name : str
+        Which.
+
+    Returns
+    -------
+    level : xarray.DataArray
+        Of every neuroid or subject, the mean over untrained networks.
+    resampled : xarray.DataArray or None
+        As `dynamics.averages.resampled`.
+    """
+    level = results[name if name == "baseline" else f"{name}_score"]
+    again = resampled(results, of=name)
+    if name == "untrained":
+        level = level.mean("control")
+        again = None if again is None else again.mean("control").assign_attrs(again.attrs)
+    return level, again
+
+
+def less(both: Pair, level: xr.DataArray, exact: xr.DataArray | None) -> Pair:
+    """Take a level off curves and, where it was resampled, off each resample.
+
+    Parameters
+    ----------
+    both : (curve, resampled)
+        As `pair` returns them.
+    level : xarray.DataArray
+        Averaged as the curves are.
+    exact : xarray.DataArray or None
+        The level on resamples; None takes it as exact.
+
+    Returns
+    -------
+    (curve, resampled)
+        The differences, their resamples at the level of the full sample.
+    """
+    curve, again = both
     if again is None:
-        raise ValueError(
-            "the results have no `resample_score`: analyze with resamples, or ask over subjects"
-        )
-    return with_subjects(_of_subjects(score, by), _of_subjects(again, by))
+        return curve - level, None
+    off = level if exact is None else stabilised(level, exact.assign_attrs(again.attrs))
+    again = stabilised(curve, again)
+    return curve - level, (again - off).assign_attrs(again.attrs)
 
 
 def statistic(
@@ -137,9 +202,9 @@ def gain(
     if above != "baseline":
         raise ValueError(f"above must be 'untrained' or 'baseline', found {above!r}")
     variable(results, "baseline")
-    level = results["baseline"], results.get("baseline_resample_score")
-    found = _finished(results, over, "final", pair(less(results, *level), by, over), **arguments)
-    exact = "resample_score" in results and "baseline_resample_score" not in results
+    both = _pair_above(results, by, over, above="baseline")
+    found = _finished(results, over, "final", both, **arguments)
+    exact = both[1] is not None and resampled(results, of="baseline") is None
     return found.assign_attrs(
         baseline="score of the baseline model" + (", taken as exact" if exact else "")
     )
@@ -197,7 +262,8 @@ def needing(
     curve, resampled = pair(results, by, over)
     if resampled is None:
         raise ValueError(
-            "the results have no `resample_score`: analyze with resamples, or ask over subjects"
+            f"there are no intervals over stimuli: {why_no_intervals(results) or _OF_GROUPS}; or "
+            "ask over subjects"
         )
     return _said(function(curve, resampled, **arguments), results, curve, over)
 
@@ -236,18 +302,6 @@ def summarize(
     return table.assign_attrs(baseline=text)
 
 
-def less(results: xr.Dataset, level: xr.DataArray, resampled: xr.DataArray | None) -> xr.Dataset:
-    """Take a level off the scores, on all stimuli and, where it was resampled, on each resample."""
-    score = variable(results, "score")
-    out = results.assign(score=score - level)
-    if "resample_score" in results:
-        again = stabilised(score, results["resample_score"])
-        if resampled is not None:
-            level = stabilised(level, resampled.assign_attrs(results["resample_score"].attrs))
-        out["resample_score"] = (again - level).assign_attrs(again.attrs)
-    return out
-
-
 def _finished(
     results: xr.Dataset, over: str, name: str, both: Pair, **arguments: Any
 ) -> xr.Dataset:
@@ -273,13 +327,11 @@ def _counted(
     if "baseline" in arguments or not own:
         text = curves.baseline_text(steps, arguments.get("baseline"))
         return pair(results, by, over), arguments, text
-    level = results["untrained_score"].mean("control")
-    again = results.get("untrained_resample_score")
-    again = None if again is None else again.mean("control")
+    again = resampled(results, of="untrained")
     text = f"mean score of {results.sizes['control']} untrained networks"
-    if over != "subjects" and "resample_score" in results and again is None:
+    if over != "subjects" and resampled(results) is not None and again is None:
         text += ", taken as exact"
-    both = pair(less(results, level, again), by, over)
+    both = _pair_above(results, by, over, above="untrained")
     return both, arguments | {"baseline": xr.DataArray(0.0)}, text
 
 
@@ -295,8 +347,9 @@ def _said(
     lost = 0
     if "neuroid" in score.dims:
         lost = int(score.isnull().all([d for d in score.dims if d != "neuroid"]).sum())
-    if over == "stimuli" and "resample_score" in results:
-        over = results["resample_score"].attrs.get("over", over)
+    again = resampled(results)
+    if over == "stimuli" and again is not None:
+        over = again.attrs.get("over", over)
     return found.assign_attrs(
         over=over,
         baseline=curves.baseline_text(steps),
@@ -305,17 +358,19 @@ def _said(
     )
 
 
-def _of_subjects(score: xr.DataArray, by: str | None) -> xr.DataArray:
+def _of_subjects(score: xr.DataArray, *, by: str | None) -> xr.DataArray:
     """Average within subjects, and within each value of `by` as well."""
     if "subject" not in score.coords and "subject" not in score.dims:
         raise ValueError("the scores have no coordinate 'subject': ask over stimuli")
     if by in ("subject", "neuroid"):
         raise ValueError(f"by={by!r} leaves no subjects to resample: ask over stimuli")
-    unit = "neuroid" if "neuroid" in score.dims else "subject"
+    unit = next((dim for dim in ("group", "neuroid") if dim in score.dims), "subject")
 
     def within(part: xr.DataArray) -> xr.DataArray:
         with xr.set_options(keep_attrs=True):
-            return part.groupby("subject").mean(unit if unit == "neuroid" else None)
+            if unit == "subject":
+                return part.groupby("subject").mean()
+            return mean_by(part, "subject", unit)
 
     if by is None:
         return within(score)

@@ -10,20 +10,31 @@ from dynamics.methods.checks import (
     check_choice,
     check_fit,
     check_method,
+    folds_of,
     given,
     protocol,
     rehearse,
     summary,
 )
-from dynamics.methods.shuffles import halves_of, orders_of, shuffling, with_p_value
+from dynamics.methods.resampled import MANY
+from dynamics.methods.shuffles import (
+    halves_of,
+    orders_of,
+    resamples_of,
+    shuffling,
+    with_p_value,
+    without_resamples,
+)
 from dynamics.methods.table import METHODS, PER_NEUROID, TIMED, WITH_BASELINE, WITHOUT_TARGET
 from dynamics.methods.timed import latencies
-from dynamics.methods.variables import ATTRS, Variables, attrs_of
+from dynamics.methods.variables import ATTRS, RESAMPLED, Variables, attrs_of
 
 __all__ = [
     "ATTRS",
+    "MANY",
     "METHODS",
     "PER_NEUROID",
+    "RESAMPLED",
     "RESERVED",
     "TIMED",
     "WITHOUT_TARGET",
@@ -36,6 +47,7 @@ __all__ = [
     "check_choice",
     "check_fit",
     "check_method",
+    "folds_of",
     "given",
     "halves_of",
     "latencies",
@@ -43,7 +55,9 @@ __all__ = [
     "orders_of",
     "protocol",
     "rehearse",
+    "resamples_of",
     "shuffling",
     "summary",
     "with_p_value",
+    "without_resamples",
 ]

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.config import Choice
+from dynamics.config import Choice, Sweep
 from dynamics.methods.table import METHODS, TIMED, WITH_BASELINE, WITH_GAPS, WITHOUT_TARGET
 from dynamics.targets import Target
 
 RESERVED = {
     "permutations": "number of shuffles of the null, in place of the sweep's `permutations`",
     "shuffle": "how they are shuffled, in place of the sweep's `shuffle`",
+    "folds": "number of folds, in place of the sweep's `folds`",
     "targets": "labels of the targets that it is for (default: all)",
 }
 """Arguments that every metric takes in a sweep."""
@@ -54,6 +55,11 @@ def protocol(choice: Choice) -> str:
     return ", ".join([" ".join([choice.name, *first]), *(f"{k}={v}" for k, v in own.items())])
 
 
+def folds_of(choice: Choice, sweep: Sweep) -> int:
+    """Return how many folds a metric of a sweep has, where the target brings none of its own."""
+    return int(choice.arguments.get("folds", sweep.folds))
+
+
 def applies(choice: Choice, label: str) -> bool:
     """Whether a metric of a sweep is for the target of this label."""
     return label in choice.arguments.get("targets", [label])
@@ -83,6 +89,13 @@ def check_choice(choice: Choice, labels: list[str]) -> None:
                 f"metric {choice.label!r} has no argument {key!r}: {hint}it takes "
                 f"{', '.join([*known, *RESERVED])}"
             )
+    folds = choice.arguments.get("folds", 5)
+    if not isinstance(folds, int) or isinstance(folds, bool) or folds < 2:
+        raise ValueError(f"metric {choice.label!r}: folds must be a number from 2, not {folds!r}")
+    if "folds" in choice.arguments and choice.arguments.get("protocol") == "tuckute":
+        raise ValueError(
+            f"metric {choice.label!r}: the tuckute protocol draws its own splits: leave out `folds`"
+        )
     wanted = choice.arguments.get("targets", [])
     if isinstance(wanted, str) or not all(isinstance(each, str) for each in wanted):
         raise ValueError(f"metric {choice.label!r}: targets must be a list of labels")
@@ -102,6 +115,7 @@ def check_fit(
     baseline: bool,
     times: bool,
     gaps: str = "",
+    own_folds: bool = False,
 ) -> None:
     """Find out whether a target and a store have what a metric needs.
 
@@ -119,6 +133,8 @@ def check_fit(
         Whether activations are kept over time.
     gaps : str
         Where responses of the target are missing, from `dynamics.targets.gaps`.
+    own_folds : bool
+        Whether the target brings the fold of every stimulus.
 
     Raises
     ------
@@ -137,6 +153,11 @@ def check_fit(
         raise ValueError(
             f"target {label!r} has missing values in {gaps}, which metric {choice.label!r} does "
             f"not take: {way}, {elsewhere}"
+        )
+    if own_folds and "folds" in choice.arguments:
+        raise ValueError(
+            f"metric {choice.label!r} has an argument `folds`, and target {label!r} brings the "
+            f"fold of every stimulus: leave the argument out, {elsewhere}"
         )
     if choice.arguments.get("distance") == "crossnobis" and sizes.get("repetition", 1) < 2:
         raise ValueError(
@@ -157,7 +178,7 @@ def check_fit(
         raise ValueError(f"metric {choice.label!r} needs a baseline model: set the key `baseline`")
 
 
-def rehearse(choice: Choice, stimuli: int, sizes: dict[str, int]) -> None:
+def rehearse(choice: Choice, stimuli: int, sizes: dict[str, int], *, folds: int = 5) -> None:
     """Try a metric with its arguments on random numbers, so that bad values show at once.
 
     Parameters
@@ -168,6 +189,8 @@ def rehearse(choice: Choice, stimuli: int, sizes: dict[str, int]) -> None:
         Number of stimuli.
     sizes : dict of str to int
         Sizes of the target's dimensions.
+    folds : int
+        How many.
 
     Raises
     ------
@@ -181,7 +204,7 @@ def rehearse(choice: Choice, stimuli: int, sizes: dict[str, int]) -> None:
     target = Target(
         np.arange(n),
         rng.standard_normal(shape),
-        np.arange(n) % 5,
+        np.arange(n) % folds,
         np.array(["a", "a", "b", "b"]),
         regions=np.full(4, "a"),
         categories=np.full(n, "a"),

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from dynamics import metrics
-from dynamics.methods.variables import Variables, first_halves
-from dynamics.metrics import refit
+from dynamics.methods import resampled
+from dynamics.methods.variables import Variables, first_halves, scheme_of
 from dynamics.metrics.banded import refit_banded
 from dynamics.metrics.missing import by_pattern, orders_within, places
 from dynamics.metrics.null import columns_null
@@ -21,6 +21,9 @@ from dynamics.targets import Target
 Layers = Mapping[str, np.ndarray]
 
 NULLS = ("conditional", "independent")
+
+# Resamples of ridge where each of them takes long.
+_FEW = 20
 
 # Shuffled neuroids side by side; the decompositions of all weightings are done once for them.
 _COLUMNS = 2**14
@@ -45,6 +48,7 @@ def ridge(
     alphas: Sequence[float] | None = None,
     missing: str = "error",
     seed: int = 0,
+    resamples: int | None = None,
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
@@ -59,8 +63,12 @@ def ridge(
     protocol, alphas, missing, seed
         As for `dynamics.metrics.encode`. With ``missing="mask"`` halves and shuffles are those of
         all stimuli, less what a neuroid lacks.
+    resamples : int, optional
+        How many of the sweep's resamples to use, the first ones, an even number; by default all
+        by the default protocol for at most 500 neuroids, else 20, as each of them takes a third
+        of the time of the scores (as long as those by ``"pepino"``).
     halves, orders
-        Resamples and shuffles.
+        Resamples (see `dynamics.methods.resamples_of`) and shuffles.
 
     Returns
     -------
@@ -74,7 +82,7 @@ def ridge(
         As for `dynamics.metrics.encode`.
     """
     if missing == "mask" and not np.isfinite(target.response).all():
-        whole = partial(ridge, protocol=protocol, alphas=alphas, seed=seed)
+        whole = partial(ridge, protocol=protocol, alphas=alphas, seed=seed, resamples=resamples)
         return _with_gaps(whole, layers, target, halves, orders)
     given: dict[str, Any] = {"protocol": protocol, "seed": seed, "missing": missing}
     if alphas is not None:
@@ -87,10 +95,10 @@ def ridge(
         for key, (name, axes) in _RIDGE.items()
         if key in found and np.ndim(found[key]) == len(axes)
     }
-    if halves is not None and protocol == "default":
-        K = metrics.grams(dict(layers))[1]
-        again = refit.refit_ridge(K, target.mean_response, target.folds, halves, alphas)
-        values["resample_score"] = (("layer", "resample", "neuroid"), np.asarray(again))
+    many = protocol != "default" or target.response.shape[1] > resampled.MANY
+    rows = first_halves(halves, (_FEW if many else None) if resamples is None else resamples)
+    if rows is not None:
+        values |= _ridge_again(protocol, layers, target, rows, given, values)
     if orders is not None:
         # Only one protocol looks at single repetitions.
         responses = target.response if protocol == "tuckute" else target.mean_response
@@ -98,6 +106,27 @@ def ridge(
         null = columns_null(lambda Y: score(Y.numpy()), responses, orders, ("layer_r", "r"))
         values |= _null(null["layer_r"], null["r"])
     return values
+
+
+def _ridge_again(
+    protocol: str,
+    layers: Layers,
+    target: Target,
+    rows: np.ndarray,
+    given: Mapping[str, Any],
+    values: Variables,
+) -> Variables:
+    """Fit every layer again on resamples of the stimuli."""
+    K = np.asarray(metrics.grams(dict(layers))[1])
+    refits = resampled.ridge_refits(protocol, K, target, rows, given.get("alphas"), given["seed"])
+    if target.together is not None:
+        reliability = None
+        if "r2_corrected" in values:
+            found = np.asarray(metrics.noise_ceiling(target.response)["reliability"])
+            reliability = np.where(found > 0, found, np.nan)
+        scheme = scheme_of("ridge", {"protocol": protocol}, rows, len(target.rows))
+        refits = resampled.with_squares(refits, values["score"][1], scheme, reliability)
+    return resampled.of_layers(refits, len(K), target.together)
 
 
 def banded(
@@ -165,8 +194,12 @@ def banded(
     }
     if rows is not None:
         weights = found["weights"].transpose(1, 2, 0)
-        again = refit_banded(K, target.mean_response, target.folds, weights, rows)
-        values["resample_score"] = (("layer", "resample", "neuroid"), again["layer_share"])
+
+        def refits(some: np.ndarray) -> np.ndarray:
+            again = refit_banded(K, target.mean_response, target.folds, weights, some)
+            return np.asarray(again["layer_share"])
+
+        values |= resampled.of_rows(refits, rows, target.together)
     if orders is not None:
         values |= _null(null["layer_share"], null["r"])
         values["null_total_score"] = values.pop("null_best_score")
@@ -239,7 +272,7 @@ def variance_partition(
     fixed = np.zeros_like(Y)
     if orders is not None and null == "conditional":
         fixed = np.asarray(metrics.nested_ridge(L, Y, target.folds)["prediction"])
-    found, shuffles, again = [], [], []
+    found, shuffles = [], []
     for name, X in layers.items():
         K = metrics.gram(X, name=name)
 
@@ -253,16 +286,19 @@ def variance_partition(
         one, shuffled = _with_shuffles(fit, Y - fixed, orders, [*parts.values(), "weights"])
         found.append(one)
         shuffles.append(shuffled["unique_first"])
-        if rows is not None:
-            weights = one["weights"].transpose(1, 2, 0)
-            again.append(refit_partition(K, L, Y, target.folds, weights, rows))
     axes = ("layer", "neuroid")
     values: Variables = {
         name: (axes, np.stack([each[key] for each in found])) for name, key in parts.items()
     }
     values["baseline_r2"] = (("neuroid",), found[0]["second"])
     if rows is not None:
-        values["resample_score"] = (("layer", "resample", "neuroid"), np.stack(again))
+
+        def refits(layer: int) -> dict[str, np.ndarray]:
+            K, weights = metrics.gram(list(layers.values())[layer]), found[layer]["weights"]
+            again = refit_partition(K, L, Y, target.folds, weights.transpose(1, 2, 0), rows)
+            return {"score": np.asarray(again)}
+
+        values |= resampled.of_layers(refits, len(layers), target.together)
     if orders is not None:
         values["null_score"] = (("layer", "permutation", "neuroid"), np.stack(shuffles))
     return values
@@ -277,6 +313,7 @@ def _with_gaps(
 ) -> Variables:
     """Score every neuroid on the stimuli that it has, on the same halves and shuffles."""
     dims: dict[str, tuple[str, ...]] = {}
+    pooled = resampled.Pool(target.together)
 
     def fit(rows: np.ndarray, members: np.ndarray) -> dict[str, np.ndarray]:
         part = replace(
@@ -285,6 +322,7 @@ def _with_gaps(
             response=target.response[rows][:, members],
             folds=target.folds[rows],
             subjects=target.subjects[members],
+            together=pooled.among(members),
         )
         place = places(rows, len(target.rows))
         found = score(
@@ -293,11 +331,12 @@ def _with_gaps(
             halves=None if halves is None else np.where(halves < 0, -1, place[halves]),
             orders=None if orders is None else orders_within(orders, rows),
         )
+        found = pooled.take(found, members)
         dims.update({name: axes for name, (axes, _) in found.items()})
         return {name: values for name, (_, values) in found.items()}
 
     found = by_pattern(fit, target.response, target.folds)
-    return {name: (dims[name], value.numpy()) for name, value in found.items()}
+    return {name: (dims[name], value.numpy()) for name, value in found.items()} | pooled.given()
 
 
 def _with_shuffles(

@@ -8,15 +8,13 @@ import numpy as np
 
 from dynamics import metrics
 from dynamics.config import Choice, Sweep
-from dynamics.methods.variables import Variables
+from dynamics.methods.table import WITHOUT_RESAMPLES
+from dynamics.methods.variables import FRACTION, Variables, subsampled
 from dynamics.metrics import subsets
 from dynamics.metrics.null import SCHEMES
 from dynamics.targets import Target
 
 logger = logging.getLogger(__name__)
-
-# Beyond so many neuroids the refits of every one would outgrow the scores a hundredfold.
-_MOST_RESAMPLED = 500
 
 
 def halves_of(target: Target, sweep: Sweep) -> np.ndarray | None:
@@ -32,11 +30,69 @@ def halves_of(target: Target, sweep: Sweep) -> np.ndarray | None:
     Returns
     -------
     array of shape (n_resamples, n_kept) or None
-        None where the sweep wants none, or there are too many neuroids to refit each.
+        None where the sweep wants none.
     """
-    if sweep.resamples == 0 or target.response.shape[1] > _MOST_RESAMPLED:
+    if sweep.resamples == 0:
         return None
     return subsets.half_rows(target.folds, sweep.resamples, seed=sweep.seed)
+
+
+def resamples_of(target: Target, choice: Choice, sweep: Sweep) -> np.ndarray | None:
+    """Return the stimuli of every resample on which a metric's scores are computed again.
+
+    Complementary halves, the same for all steps and metrics of a target; for protocols of
+    published studies, *pepino* and *tuckute*, subsets without a third of the stimuli, the same
+    part of each fold.
+
+    Parameters
+    ----------
+    target : Target
+        The brain target.
+    choice : Choice
+        The metric.
+    sweep : Sweep
+        Says how many, and the seed.
+
+    Returns
+    -------
+    array of shape (n_resamples, n_kept) or None
+        None where the sweep wants none, or the metric has none (see `without_resamples`).
+    """
+    if without_resamples(choice, sweep):
+        return None
+    if subsampled(choice.name, choice.arguments):
+        return subsets.subsamples(target.folds, sweep.resamples, fraction=FRACTION, seed=sweep.seed)
+    return halves_of(target, sweep)
+
+
+def without_resamples(choice: Choice, sweep: Sweep) -> str:
+    """Say why a metric's scores have no resamples, and what to do; empty where they have.
+
+    Parameters
+    ----------
+    choice : Choice
+        The metric.
+    sweep : Sweep
+        The sweep.
+
+    Returns
+    -------
+    str
+        A sentence without its full stop.
+    """
+    other = "give the metric a `label` of its own"
+    if sweep.resamples == 0:
+        return f"the sweep has `resamples: 0`; for intervals set `resamples: 50`, and {other}"
+    if choice.name in WITHOUT_RESAMPLES:
+        return WITHOUT_RESAMPLES[choice.name]
+    if choice.name == "rsa" and choice.arguments.get("compare") == "kendall":
+        return (
+            "Kendall's tau on every half would take minutes a step; `compare: spearman` has "
+            f"intervals: {other}"
+        )
+    if choice.arguments.get("resamples", 1) == 0:
+        return f"its argument is `resamples: 0`; for intervals leave that out, and {other}"
+    return ""
 
 
 def shuffling(choice: Choice, sweep: Sweep) -> tuple[int, str]:

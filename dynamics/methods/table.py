@@ -42,3 +42,17 @@ WITH_GAPS = ("ridge",)
 
 WITHOUT_TARGET = ("effective_dimensionality",)
 """Look at the activations alone, and have no baseline to be drawn beside them."""
+
+_CANONICAL = (
+    "how many components hold 99 % of the variance depends on how many stimuli there are, so the "
+    "canonical correlations of a part of them are another score; use `cka` or `procrustes`"
+)
+WITHOUT_RESAMPLES = {
+    "svcca": _CANONICAL,
+    "pwcca": _CANONICAL,
+    "effective_dimensionality": (
+        "the dimensions that can be seen depend on how many stimuli there are, so those of a part "
+        "of them are another number; compare several runs"
+    ),
+}
+"""Why scores of a metric have no resamples, and what has."""

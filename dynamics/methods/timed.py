@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from dynamics import metrics
-from dynamics.methods.variables import Variables, first_halves
+from dynamics.methods import resampled
+from dynamics.methods.variables import Variables, first_halves, scheme_of
 from dynamics.metrics.null import columns_null
 from dynamics.metrics.timeresolved import WINDOWS
 from dynamics.targets import Target
@@ -91,7 +92,16 @@ def encode_timeresolved(
         "alpha_edge": ((), np.asarray(found["alpha_edge"])),
     }
     if "resample_r" in found:
-        values["resample_score"] = (("layer", "resample", "neuroid"), found["resample_r"])
+        again = np.asarray(found["resample_r"])
+
+        def refits(layer: int) -> dict[str, np.ndarray]:
+            return {"score": again[layer]}
+
+        every = refits
+        if target.together is not None:
+            scheme = scheme_of("encode_timeresolved", {}, halves, len(target.rows))
+            every = resampled.with_squares(refits, values["score"][1], scheme, None)
+        values |= resampled.of_layers(every, len(again), target.together)
     if orders is not None:
         n, t, _ = target.course.shape
         null = columns_null(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,30 @@ from dynamics import emergence
 Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
 """Dimensions and values by name, without the step axis."""
 
-_HALVES = emergence.scheme("halves", n=2, kept=1, resamples=2)
-
 
 def _about(description: str, units: str = "1") -> dict[str, Any]:
     return {"description": description, "units": units}
 
 
 ATTRS: dict[str, dict[str, Any]] = {
-    "resample_score": _about("score on complementary halves of the stimuli, refitted")
-    | _HALVES.attrs,
+    "resample_score": _about("score on complementary halves of the stimuli, refitted"),
+    "r2_resample_score": _about("r2 on complementary halves of the stimuli, refitted"),
+    "resample_mean": _about(
+        "score on complementary halves of the stimuli, refitted: mean over a group of neuroids, "
+        "those of one subject and region, which `group_of_neuroid` names"
+    ),
+    "resample_count": _about("neuroids of the group that have such a score", "neuroids"),
+    "r2_resample_mean": _about(
+        "r2 on complementary halves of the stimuli, refitted, brought to the level of all stimuli: "
+        "mean over a group of neuroids"
+    ),
+    "r2_resample_count": _about("neuroids of the group that have such an r2", "neuroids"),
+    "r2_corrected_resample_mean": _about(
+        "r2_resample_mean with each neuroid's r2 over the reliability of its responses"
+    ),
+    "r2_corrected_resample_count": _about("neuroids with such an r2_corrected", "neuroids"),
+    "group_of_neuroid": _about("group over which resamples of the neuroid are averaged"),
+    "group_size": _about("neuroids of the group", "neuroids"),
     "null_score": _about(
         "score with stimuli of the target, or of what a baseline leaves, shuffled"
     ),
@@ -55,29 +70,94 @@ ATTRS: dict[str, dict[str, Any]] = {
 }
 
 
+RESAMPLED = tuple(name for name in ATTRS if "resample_" in name)
+"""Variables that hold scores on resamples, or how many neuroids they are of."""
+
 _NO_CORRELATIONS = ("banded", "variance_partition", "mutual_knn")
+SUBSAMPLED = ("pepino", "tuckute")
+"""Protocols that are resampled by leaving out a third of the stimuli, not by halves: of half of
+the stimuli their fixed penalties and splits would make another score."""
+FRACTION = 1 / 3
 
 
-def attrs_of(metric: str) -> dict[str, dict[str, Any]]:
-    """Return the attributes of a metric's variables.
+def subsampled(metric: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether resamples of a metric leave out a third of the stimuli instead of a half."""
+    return metric == "ridge" and arguments.get("protocol") in SUBSAMPLED
+
+
+def scheme_of(
+    metric: str, arguments: Mapping[str, Any], rows: np.ndarray | None, n: int
+) -> dict[str, Any]:
+    """Return what `dynamics.emergence.Scheme` reads about a metric's resamples.
 
     Only errors of correlations shrink as `dynamics.emergence.stabilised` has it; those of parts of
     variance and of shared neighbours are left as the halves give them.
+
+    Parameters
+    ----------
+    metric : str
+        A name in `METHODS`.
+    arguments : mapping
+        Arguments of the metric.
+    rows : array of shape (resamples, kept) or None
+        Stimuli of every resample.
+    n : int
+        Number of stimuli.
+
+    Returns
+    -------
+    dict
+        Attributes.
     """
-    if metric not in _NO_CORRELATIONS:
-        return ATTRS
-    return ATTRS | {"resample_score": ATTRS["resample_score"] | {"correlation": 0}}
+    if subsampled(metric, arguments):
+        kept = n - round(FRACTION * n) if rows is None else int((rows >= 0).sum(1).max())
+        return {**emergence.scheme("subsample", n=n, kept=kept, resamples=1).attrs}
+    halves = emergence.scheme("halves", n=2, kept=1, resamples=2).attrs
+    return halves | ({"correlation": 0} if metric in _NO_CORRELATIONS else {})
 
 
-def first_halves(halves: np.ndarray | None, resamples: int) -> np.ndarray | None:
+def attrs_of(
+    metric: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    rows: np.ndarray | None = None,
+    n: int = 2,
+) -> dict[str, dict[str, Any]]:
+    """Return the attributes of a metric's variables.
+
+    Parameters
+    ----------
+    metric, arguments, rows, n
+        As for `scheme_of`.
+
+    Returns
+    -------
+    dict of str to dict
+        `description`, `units`, and of resamples their scheme.
+    """
+    given = arguments or {}
+    scheme, attrs = scheme_of(metric, given, rows, n), dict(ATTRS)
+    for name in ATTRS:
+        if name.endswith(("resample_score", "resample_mean")):
+            squares = {"correlation": 0} if name.startswith("r2") else {}
+            attrs[name] = ATTRS[name] | scheme | squares
+            if subsampled(metric, given):
+                text = ATTRS[name]["description"].replace(
+                    "complementary halves of the stimuli", "two thirds of the stimuli"
+                )
+                attrs[name] |= {"description": text, "method": "subsample"}
+    return attrs
+
+
+def first_halves(halves: np.ndarray | None, resamples: int | None) -> np.ndarray | None:
     """Return the first of a sweep's halves, for metrics that cannot afford all.
 
     Parameters
     ----------
     halves : array of shape (resamples, kept) or None
         Complementary halves, two by two.
-    resamples : int
-        How many to keep, an even number; 0 for none.
+    resamples : int or None
+        How many to keep, an even number; 0 for none, None for all.
 
     Returns
     -------
@@ -89,6 +169,8 @@ def first_halves(halves: np.ndarray | None, resamples: int) -> np.ndarray | None
     ValueError
         If the number is odd or negative.
     """
+    if resamples is None:
+        return halves
     if not isinstance(resamples, int) or resamples < 0 or resamples % 2:
         raise ValueError(
             f"halves come in pairs: give an even number of resamples, not {resamples!r}"

@@ -59,7 +59,7 @@ def nested_layers(
     fold = check_folds(folds, len(target))
     n_folds = int(fold.max()) + 1
     if n_folds < 3:
-        raise ValueError("nested cross-validation needs at least 3 folds: give more folds")
+        raise ValueError("nested cross-validation needs at least 3 folds: give more `folds`")
     if n_folds == len(target):
         # A prediction without information could not be told from one that has some.
         raise ValueError("every stimulus is a fold of its own: give fewer folds, of 2 or more")

@@ -53,14 +53,7 @@ def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) 
         If shapes do not fit, a value is not finite, an alpha is not positive, or there are fewer
         than 3 folds.
     """
-    gram, target = gram_matrices(K), responses(Y)
-    same_rows(gram[0], target, names=("K", "Y"))
-    fold = check_folds(folds, len(target))
-    if fold.max() < 2:
-        raise ValueError("nested cross-validation needs at least 3 folds: give more folds")
-    grid = check_alphas(np.array(ALPHAS) if alphas is None else alphas, gram)[0]
-    labels = torch.as_tensor(fold, device=gram.device)
-    rows = [(labels == f).nonzero().ravel() for f in range(int(fold.max()) + 1)]
+    gram, target, rows, grid = _checked(K, Y, folds, alphas)
     splits = list(side_by_side(lambda matrix: Splits.of(matrix, rows), gram.unbind()))
     parts = target.to(gram.device).split(BLOCK, 1)
     blocks = list(side_by_side(lambda part: _block(splits, rows, part, grid), parts))
@@ -69,6 +62,54 @@ def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) 
     at_limit = (out["alpha"] / 2 < LIMITS[0]) | (out["alpha"] * 2 > LIMITS[1])
     out["alpha_edge"] = at_limit.double().mean()
     return {name: like(value, K, Y) for name, value in out.items()}
+
+
+def pepino_layers(K: Array, Y: Array, folds: Array, alphas: Array | None = None) -> Array:
+    """Encode Y from every layer by itself: ``layer_r`` of `pepino_ridge`, and nothing else.
+
+    Parameters
+    ----------
+    K, Y, folds, alphas
+        As for `pepino_ridge`.
+
+    Returns
+    -------
+    array of shape (layers, v)
+        Pearson r of pooled out-of-fold predictions, with its sign; 0 of constant neuroids.
+
+    Raises
+    ------
+    ValueError
+        As for `pepino_ridge`.
+    """
+    gram, target, rows, grid = _checked(K, Y, folds, alphas)
+    splits = list(side_by_side(lambda matrix: Splits.of(matrix, rows), gram.unbind()))
+
+    def block(y: torch.Tensor) -> torch.Tensor:
+        summary, found = Responses.of(y, rows), []
+        for one in splits:
+            scores = clipped_square(inner_scores(one, summary, grid))[:, :, None]
+            alpha = _choose([one], scores, y, grid, [0])[1]
+            found.append(_r(one.predict_outer(y, alpha), y))
+        return torch.stack(found)
+
+    parts = target.to(gram.device).split(BLOCK, 1)
+    return like(torch.cat(list(side_by_side(block, parts)), -1), K, Y)
+
+
+def _checked(
+    K: Array, Y: Array, folds: Array, alphas: Array | None
+) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor], torch.Tensor]:
+    """Return Gram matrices, responses, the rows of every fold, and where the search starts."""
+    gram, target = gram_matrices(K), responses(Y)
+    same_rows(gram[0], target, names=("K", "Y"))
+    fold = check_folds(folds, len(target))
+    if fold.max() < 2:
+        raise ValueError("nested cross-validation needs at least 3 folds: give more `folds`")
+    grid = check_alphas(np.array(ALPHAS) if alphas is None else alphas, gram)[0]
+    labels = torch.as_tensor(fold, device=gram.device)
+    rows = [(labels == f).nonzero().ravel() for f in range(int(fold.max()) + 1)]
+    return gram, target, rows, grid
 
 
 def _block(

@@ -51,7 +51,7 @@ def subsamples(
     if min(kept) < 2:
         raise ValueError(
             f"deleting {fraction:.3g} of the stimuli leaves a fold with {min(kept)}: delete less "
-            "or use fewer folds"
+            "or use fewer `folds`"
         )
     rng = np.random.default_rng(seed)
     return np.stack(
@@ -101,7 +101,7 @@ def half_rows(folds: Array, resamples: int = 100, *, seed: int = 0) -> np.ndarra
         raise ValueError(f"halves come in pairs: give an even number of resamples, not {resamples}")
     if min(map(len, members)) < 4:
         raise ValueError(
-            f"a fold has {min(map(len, members))} stimuli: half of it is no fold, use fewer folds"
+            f"a fold has {min(map(len, members))} stimuli: half of it is no fold, use fewer `folds`"
         )
     halves = []
     for _ in range(resamples // 2):

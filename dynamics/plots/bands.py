@@ -7,7 +7,9 @@ import xarray as xr
 from scipy import stats
 
 from dynamics import emergence
-from dynamics.averages import average, by_subject
+from dynamics.averages import average, by_subject, has_resamples
+from dynamics.averages import resampled as resamples_of
+from dynamics.emergence import views
 
 
 def bands_by(results: xr.Dataset, *, hue: str = "layer", layer: str | None = None) -> xr.Dataset:
@@ -77,7 +79,7 @@ def curves_by(
         # Resamples of subjects and resamples of stimuli alone have other spreads.
         found = {name: resampled_curve(part, subjects=False) for name, part in each.items()}
     curve = _side_by_side({name: one for name, (one, _, _) in found.items()}, by)
-    if "resample_score" not in results:
+    if any(one is None for _, one, _ in found.values()):
         return curve, None, chosen
     again = {name: one for name, (_, one, _) in found.items() if one is not None}
     return curve, _side_by_side(again, by), chosen
@@ -198,7 +200,7 @@ def curve_and_band(
 
 
 def resampled_curve(
-    results: xr.Dataset, *, subjects: bool = True
+    results: xr.Dataset, *, subjects: bool = True, above: str = ""
 ) -> tuple[xr.DataArray, xr.DataArray | None, str]:
     """Return the mean curves and the same on resamples, for `dynamics.emergence.interval`.
 
@@ -208,6 +210,8 @@ def resampled_curve(
         Results of one target and metric.
     subjects : bool
         Whether to resample subjects as well, where there are three or more.
+    above : str
+        Level that is taken off, resample by resample: ``"baseline"`` or ``"untrained"``.
 
     Returns
     -------
@@ -219,12 +223,18 @@ def resampled_curve(
         What the resamples vary: the attribute `over` of ``resample_score``, by default "test
         sounds" for probes and else "stimuli"; "and subjects" where they are resampled as well.
     """
-    if "resample_score" not in results:
+    again = resamples_of(results)
+    if again is None:
         return mean_curve(results), None, ""
     is_probe = results.attrs.get("identity", {}).get("metric") == "probe"
     default = "test sounds" if is_probe else "stimuli"
-    over = str(results["resample_score"].attrs.get("over", default))
-    curve, resampled = by_subject(results["score"]), by_subject(results["resample_score"].load())
+    over = str(again.attrs.get("over", default))
+    curve, resampled = by_subject(results["score"]), by_subject(again.load())
+    if above:
+        level, exact = views.level_of(results, above)
+        off = None if exact is None else by_subject(exact)
+        curve, lower = views.less((curve, resampled), by_subject(level), off)
+        resampled = resampled if lower is None else lower
     if subjects and "subject" in curve.dims:
         there = curve.notnull().any("step").sum("subject")
         if int(there.where(there > 0).min().fillna(0)) > 2:
@@ -247,7 +257,7 @@ def mean_curve(results: xr.Dataset) -> xr.DataArray:
     xarray.DataArray
         Dimensions step and, where there is one, layer.
     """
-    if "resample_score" in results:
+    if has_resamples(results):
         return _in_order(average(results["score"]))
     return _in_order(units_of(results)[0].mean("unit"))
 
@@ -292,7 +302,7 @@ def level(results: xr.Dataset, name: str) -> float:
     float
         In the unit of the scores.
     """
-    if name == "baseline" and "resample_score" not in results and "fold_score" in results:
+    if name == "baseline" and not has_resamples(results) and "fold_score" in results:
         # The curve is a mean of test folds then, and so is what it is compared with.
         over = units_of(results)[1]
         name = "baseline_fold_score" if over == "test folds" else name

@@ -9,6 +9,10 @@ import xarray as xr
 
 from dynamics.emergence.runs import check_alike
 
+# Which neuroids the means on resamples are of.
+_GROUPS = ("group_of_neuroid", "group_size", "resample_count", "r2_resample_count",
+           "r2_corrected_resample_count")  # fmt: skip
+
 
 def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
     """Join results of several runs or models, to be told apart as hue or facet.
@@ -42,7 +46,7 @@ def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
     check_alike(every, ("metric", *(("score", "resampling") if is_probe else ("arguments",))))
     fewest = min(each.sizes.get("resample", 0) for each in every)
     kept = [
-        each[[v for v in each.data_vars if each[v].dtype.kind == "f"]].isel(
+        each[[v for v in each.data_vars if each[v].dtype.kind == "f" or v in _GROUPS]].isel(
             resample=slice(fewest), missing_dims="ignore"
         )
         for each in every

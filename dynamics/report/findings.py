@@ -10,7 +10,7 @@ import xarray as xr
 
 from dynamics import emergence, plots
 from dynamics.averages import average
-from dynamics.emergence import views
+from dynamics.averages import resampled as resampled_of
 
 MEAN = "mean"
 _UNITS = {"step", "layer", "neuroid", "subject"}
@@ -260,10 +260,9 @@ def _put(table: xr.Dataset, name: str, found: xr.Dataset) -> None:
 
 def _with_paired_baseline(table: xr.Dataset, data: xr.Dataset) -> xr.Dataset:
     """Put limits of a difference where the baseline was scored on the same resamples."""
-    if "resample_score" not in data or "baseline_resample_score" not in data:
+    if resampled_of(data) is None or resampled_of(data, of="baseline") is None:
         return table
-    above = views.less(data, data["baseline"], data["baseline_resample_score"])
-    score, resampled, _ = plots.resampled_curve(above)
+    score, resampled, _ = plots.resampled_curve(data, above="baseline")
     table = table.copy()
     _put(table, "gain_over_baseline", _estimate(score, resampled, "final"))
     return table

@@ -66,15 +66,6 @@ def with_limits(text: str, limits: str) -> str:
     return f"{text} {limits}" if limits else text
 
 
-def size(count: float) -> str:
-    """Write a number of bytes."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
 def listed(names: list[str]) -> str:
     """Join names as a sentence does."""
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import xarray as xr
 
+from dynamics.progress import size_of
 from dynamics.report.findings import Result
-from dynamics.report.numbers import NONE, listed, size
+from dynamics.report.numbers import NONE, listed
 from dynamics.store import DONE, FAILED, package_version
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "xarray", "zarr", "matplotlib", "seaborn")
@@ -121,7 +122,7 @@ def checkpoints(tree: xr.DataTree, results: list[Result]) -> list[dict[str, Any]
             row
             | {
                 "uri": without_secrets(str(row["uri"])),
-                "size": size(row["bytes"]) if row["bytes"] else NONE,
+                "size": size_of(row["bytes"]) if row["bytes"] else NONE,
                 "time": f"{seconds:.1f}" if math.isfinite(seconds) else NONE,
                 "scored": sum(step in steps for steps in have),
             }

@@ -8,6 +8,7 @@ from typing import Any
 
 import xarray as xr
 
+from dynamics.averages import resampled, why_no_intervals
 from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import listed
 
@@ -199,11 +200,22 @@ def _statistics(found: Found, cited: dict[str, None]) -> str:
 
 def _intervals(found: Found, cited: dict[str, None]) -> str:
     withs = [(result, curves[0]) for result, curves in found if curves[0].resampled is not None]
+    said = {
+        f"“{result.metric}” has no intervals in {result.target}: {why}."
+        for result, _ in found
+        if (why := why_no_intervals(result.data))
+    }
+    said |= {
+        f"Single neuroids of {result.target} have no intervals by “{result.metric}”: {why}."
+        for result, _ in found
+        if (why := str(result.data.attrs.get("no_intervals_of_neuroids", "")))
+    }
+    lacking = " ".join(sorted(said))
     if not withs:
         return (
             "There are no intervals: the results hold no scores on resamples of the stimuli "
-            "(`resamples` in the sweep)."
-        )
+            f"(`resamples` in the sweep). {lacking}"
+        ).rstrip()
     over = listed(sorted({curve.over for _, curve in withs}))
     cited.update(dict.fromkeys(("fieller", "westfall", "zou", "holm")))
     alike: dict[str, dict[str, None]] = {}
@@ -221,7 +233,7 @@ def _intervals(found: Found, cited: dict[str, None]) -> str:
     based = [result.data for result, _ in withs if "baseline" in result.data]
     if not based:
         exact = "The noise ceiling counts as exact."
-    elif all("baseline_resample_score" in data for data in based):
+    elif all(resampled(data, of="baseline") is not None for data in based):
         exact = "The baseline was scored on the same resamples; the noise ceiling counts as exact."
     else:
         exact = "The baseline and the noise ceiling count as exact."
@@ -238,13 +250,15 @@ def _intervals(found: Found, cited: dict[str, None]) -> str:
         "those of the earlier curve having no gain, corrected by Holm's method. The limits around "
         f"a curve are pointwise. {exact} All of this is for this network and this brain before "
         "other stimuli of the same kind: what another initialisation would do takes several runs "
-        "to know."
+        "to know." + (f" {lacking}" if lacking else "")
     )
 
 
 def _resamples(result: Result, cited: dict[str, None]) -> str:
     """Say how the resamples of a result were made and what errors are made of them."""
-    attrs, number = result.data["resample_score"].attrs, result.data.sizes["resample"]
+    again = resampled(result.data)
+    assert again is not None  # the curves of the result have resamples
+    attrs, number = again.attrs, again.sizes["resample"]
     seed = _safe(str(result.identity.get("seed", "?")))
     if method := attrs.get("method"):
         return f"By {{label}}: {number} resamples, {_safe(str(method))} (seed {seed})."

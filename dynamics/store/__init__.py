@@ -44,6 +44,7 @@ from dynamics.store.read import (
 from dynamics.store.results import (
     begin_result,
     committed,
+    unmarked,
     write_constant,
     write_label,
     write_result,
@@ -83,6 +84,7 @@ __all__ = [
     "steps",
     "summarise",
     "unlock",
+    "unmarked",
     "verify",
     "verify_controls",
     "write_activations",

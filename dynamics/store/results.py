@@ -101,6 +101,12 @@ def committed(group: zarr.Group) -> dict[int, str]:
     return {step: str(source) for step, source in zip(steps, sources) if source}
 
 
+def unmarked(group: zarr.Group, name: str) -> list[int]:
+    """Return the complete steps at which a variable of marks (step) is 0."""
+    marks = dict(zip(nodes.values(group, "step").tolist(), nodes.values(group, name).tolist()))
+    return [step for step in committed(group) if not marks.get(step)]
+
+
 def row_of(group: zarr.Group, step: int) -> tuple[int, int]:
     """Return a step's row in a group of results, a new one where it has none, and how many are."""
     known = nodes.values(group, "step").tolist()
@@ -182,7 +188,7 @@ def write_constant(
             name,
             values.shape,
             values.dtype,
-            fill=np.nan,
+            fill=np.nan if values.dtype.kind == "f" else 0,
             dims=dims,
             chunks=values.shape,
         )
