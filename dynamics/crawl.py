@@ -79,7 +79,7 @@ def crawl(
     """
     models.check_arguments(sweep.model.name, sweep.model.arguments)
     if scheduler is None:
-        models.check(sweep.model.name, sweep.model.arguments)
+        models.check(sweep.model.name, sweep.model.arguments, trust=sweep.trust_checkpoints)
         extract.device(sweep.device)
     poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
     found = discover(sweep) if found is None else found

@@ -228,3 +228,133 @@ def test_an_untrained_control_takes_its_sizes_from_the_checkpoint(tmp_path):
     name = "network.encoder.layers.0.attention.q_proj.weight"
     assert control.state_dict()[name].shape == trained.state_dict()[name].shape
     assert not torch.equal(control.state_dict()[name], trained.state_dict()[name])
+
+
+def rewrite(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "whisper", "audio-spectrogram-transformer"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_half_and_double_precision_run_in_single_with_the_saved_values(tmp_path, name, dtype):
+    network, _ = saved(tmp_path, name)
+    folder = tmp_path / "other"
+    network.to(dtype).save_pretrained(folder)
+    assert str(dtype).removeprefix("torch.") in (folder / "config.json").read_text()
+    model = models.load("huggingface", folder)
+    state = {n: v.float() for n, v in checkpoints.read(folder).items()}
+    reference = models.load("huggingface", state, config=NETWORKS[name])
+    batch, _ = stimuli()
+    found, expected = model(batch)["layer2"], reference(batch)["layer2"]
+    assert found.dtype == torch.float32
+    np.testing.assert_array_equal(found, expected)
+    assert f"weights of {str(dtype).removeprefix('torch.')} computed in float32" in model.notes
+
+
+@pytest.mark.parametrize("place", ["processor", "preprocessor", "run", "config"])
+def test_normalisation_is_found_wherever_it_is_kept(tmp_path, place):
+    _, folder = saved(tmp_path, "wav2vec2-group")
+    extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True, sampling_rate=16000)
+    settings = extractor.to_dict()
+    if place == "processor":
+        (folder / "processor_config.json").write_text(json.dumps({"feature_extractor": settings}))
+        # The nested one counts, as in transformers.
+        without = json.dumps(settings | {"do_normalize": False})
+        (folder / "preprocessor_config.json").write_text(without)
+        assert transformers.Wav2Vec2FeatureExtractor.from_pretrained(folder).do_normalize
+    elif place == "preprocessor":
+        extractor.save_pretrained(folder)
+    elif place == "run":
+        extractor.save_pretrained(folder.parent)
+    else:
+        rewrite(folder / "config.json", feature_extractor_config=settings)
+    model = models.load("huggingface", folder)
+    assert model.normalise and "do_normalize True of " in model.notes[0]
+    batch, _ = stimuli()
+    expected = extractor(batch[0].numpy(), sampling_rate=16000)["input_values"][0]
+    np.testing.assert_allclose(model.prepare(batch)[0][0], expected, atol=1e-5)
+
+
+def test_settings_of_ast_are_taken_from_the_processor(tmp_path):
+    _, folder = saved(tmp_path, "audio-spectrogram-transformer")
+    settings = {"mean": -3.0, "std": 2.0, "do_normalize": True, "sampling_rate": 16000}
+    (folder / "processor_config.json").write_text(json.dumps({"feature_extractor": settings}))
+    model = models.load("huggingface", folder)
+    extractor = transformers.ASTFeatureExtractor(max_length=256, mean=-3.0, std=2.0)
+    batch, _ = stimuli()
+    expected = extractor(batch[0].numpy(), sampling_rate=16000, return_tensors="pt")["input_values"]
+    np.testing.assert_array_equal(model.prepare(batch[:1])[0], expected)
+
+
+def test_code_beside_a_configuration_is_neither_run_nor_asked_about(tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asks"))
+    _, folder = saved(tmp_path, "wav2vec2")
+    marker = tmp_path / "ran"
+    (folder / "own.py").write_text(
+        f"open({str(marker)!r}, 'w').close()\n"
+        "from transformers import Wav2Vec2Config as Own, Wav2Vec2Model as Net\n"
+    )
+    rewrite(
+        folder / "config.json",
+        auto_map={"AutoConfig": "own.Own", "AutoModel": "own.Net"}, model_type="own_thing",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"code of its own .* `trust_checkpoints: true`"):
+        models.load("huggingface", folder)
+    assert not marker.exists()
+    rewrite(folder / "config.json", model_type="wav2vec2")  # a family of transformers' own
+    assert models.load("huggingface", folder).layers[-1] == "layer2"
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: {f"wav2vec2.{n}": v for n, v in s.items()} | {"lm_head.weight": torch.ones(3)},
+        lambda s: {f"model.wav2vec2.{n}": v for n, v in s.items()} | {"loss.w": torch.ones(3)},
+        lambda s: {f"module._orig_mod.{n}": v for n, v in s.items()},
+        lambda s: s | {"project_hid.weight": torch.ones(3), "quantizer.codevectors": torch.ones(3)},
+        lambda s: s | {"encoder.position_ids": torch.arange(3)},
+        lambda s: {n: v for n, v in s.items() if "masked_spec_embed" not in n},
+    ],
+)
+def test_prefixes_heads_and_constants_around_a_base_model_are_resolved(tmp_path, change):
+    network, _ = saved(tmp_path, "wav2vec2")
+    model = models.load("huggingface", change(network.state_dict()), config=NETWORKS["wav2vec2"])
+    for name, value in model.network.state_dict().items():
+        if "masked_spec_embed" not in name:
+            np.testing.assert_array_equal(value, network.state_dict()[name])
+
+
+def test_layers_that_the_configuration_has_not_and_missing_ones_are_refused(tmp_path):
+    network, _ = saved(tmp_path, "wav2vec2")
+    fewer = NETWORKS["wav2vec2"] | {"num_hidden_layers": 2}
+    with pytest.raises(ValueError, match=r"the network does not know \(encoder\.layers\.2"):
+        models.load("huggingface", network.state_dict(), config=fewer)
+    more = NETWORKS["wav2vec2"] | {"num_hidden_layers": 4}
+    with pytest.raises(ValueError, match=r"lacks 16 weights \(encoder\.layers\.3"):
+        models.load("huggingface", network.state_dict(), config=more)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_hidden_states_are_not_written_into_after_they_are_collected(name):
+    """Compared with copies that hooks take when each layer has run."""
+    model = models.load("huggingface", config=NETWORKS[name])
+    body = getattr(model.network, "encoder", model.network)
+    copies, batch = [], stimuli()[0][:1]
+    handles = [
+        layer.register_forward_hook(
+            lambda _m, _i, out: copies.append((out[0] if isinstance(out, tuple) else out).clone())
+        )
+        for layer in body.layers
+    ]
+    prepared = model.prepare(batch)
+    with torch.no_grad():
+        if name == "whisper":
+            states = model.network.encoder(prepared[0], output_hidden_states=True).hidden_states
+        else:
+            states = model.network(prepared[0], output_hidden_states=True).hidden_states
+    for handle in handles:
+        handle.remove()
+    # The last state has the final norm, where there is one.
+    for copy, state in zip(copies[:-1], states[1:-1]):
+        np.testing.assert_array_equal(copy, state)

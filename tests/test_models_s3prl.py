@@ -196,3 +196,43 @@ def test_folders_of_transformers_are_built_and_their_weights_exchanged(tmp_path,
     model.load_weights(checkpoints.read(folders[1]))
     np.testing.assert_array_equal(model(wave)["hidden2"], other(wave)["hidden2"])
     assert not torch.equal(before, other(wave)["hidden2"])
+
+
+def test_exchanged_weights_are_where_the_network_is_and_in_evaluation_mode(tmp_path):
+    first = s3prl_files.save(tmp_path / "states-1.ckpt", "tera_local", step=1, seed=1)
+    second = s3prl_files.save(tmp_path / "states-2.ckpt", "tera_local", step=2, seed=2)
+    model = models.load("s3prl", first, name="tera_local").to("meta")
+    model.load_weights(checkpoints.read(second))
+    places = {t.device.type for t in (*model.parameters(), *model.buffers())}
+    assert places == {"meta"}
+    assert not any(module.training for module in model.modules())
+
+
+def test_names_of_wrappers_and_half_precision_are_resolved_against_the_first_file(tmp_path):
+    first = s3prl_files.save(tmp_path / "states-1.ckpt", "hubert_custom", step=1, seed=1)
+    second = s3prl_files.save(tmp_path / "states-2.ckpt", "hubert_custom", step=2, seed=2)
+    model, other = (models.load("s3prl", path, name="hubert_custom") for path in (first, second))
+    state = checkpoints.read(second)
+    wrapped = {f"module.{name}": value for name, value in state.items()}
+    wave = 0.1 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    model.load_weights(wrapped)
+    np.testing.assert_array_equal(model(wave)["hidden2"], other(wave)["hidden2"])
+    half = {n: v.half() if v.is_floating_point() else v for n, v in state.items()}
+    model.load_weights(half)
+    other.load_weights({n: v.to(state[n].dtype) for n, v in half.items()})
+    np.testing.assert_array_equal(model(wave)["hidden2"], other(wave)["hidden2"])
+    assert "weights of float16 computed in float32" in model.notes
+
+
+def test_a_folder_of_transformers_in_half_precision_runs_in_single(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.HubertConfig(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=32,
+        conv_dim=[16] * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4,
+        feat_extract_norm="layer", do_stable_layer_norm=True,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    transformers.HubertModel(config).half().save_pretrained(tmp_path)
+    transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(tmp_path)
+    model = models.load("s3prl", tmp_path, name="hf_hubert_custom")
+    assert model(torch.zeros(1, 8000))["hidden2"].dtype == torch.float32

@@ -218,7 +218,7 @@ def check_arguments(adapter: str, given: Mapping[str, Any]) -> None:
         raise TypeError(f"the adapter {adapter!r} needs the argument `{lacking[0]}`")
 
 
-def check(adapter: str, given: Mapping[str, Any]) -> None:
+def check(adapter: str, given: Mapping[str, Any], *, trust: bool = False) -> None:
     """Find what no checkpoint can be blamed for, before the first is read.
 
     Parameters
@@ -227,6 +227,8 @@ def check(adapter: str, given: Mapping[str, Any]) -> None:
         Name in ``ADAPTERS``.
     given : mapping
         Arguments for it by name.
+    trust : bool
+        As for `load`.
 
     Raises
     ------
@@ -239,6 +241,8 @@ def check(adapter: str, given: Mapping[str, Any]) -> None:
     check_arguments(adapter, given)
     module = _module(adapter)
     installation.load(*reversed(getattr(module, "LIBRARIES", ())))
+    if "trust" in _signature(adapter):
+        given = {"trust": trust} | dict(given)
     getattr(module, "check", lambda **_: None)(**given)
 
 

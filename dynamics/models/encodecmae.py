@@ -7,12 +7,14 @@ the same network.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 from dynamics.models.mel import SAMPLE_RATE, SHIFT, WINDOW, frame_count, log_mel
+from dynamics.models.names import WRAPPERS
 from dynamics.models.residual import Encoder, Positions
 from dynamics.models.weights import load_strictly
 
@@ -76,7 +78,7 @@ def build(
             seed=seed,
         )
     with torch.random.fork_rng(devices=[]):  # its initial values are replaced at once
-        model = EnCodecMAE(**_sizes(state, heads, frames_per_token))
+        model = EnCodecMAE(**_sizes(_plain(state), heads, frames_per_token))
     model.load_weights(state)
     return model
 
@@ -105,6 +107,7 @@ def untrained(
     EnCodecMAE
         In evaluation mode.
     """
+    state = _plain(state)
     sizes = _sizes(state, heads, frames_per_token)
     inputs = state["wav_encoder.post_net.weight"].shape[1]
     names = ("layers", "width", "feed_forward")
@@ -221,7 +224,8 @@ class EnCodecMAE(nn.Module):
         ValueError
             One sentence naming missing, left over, wrongly shaped or non-finite weights.
         """
-        load_strictly(self, state, ignore=_TRAINING_ONLY, what="EnCodecMAE")
+        state, notes = _shared_filled(state)
+        self.notes = notes + load_strictly(self, state, ignore=_TRAINING_ONLY, what="EnCodecMAE")
 
 
 def fresh_state(
@@ -261,6 +265,30 @@ def stack(mel: torch.Tensor, frames_per_token: int) -> torch.Tensor:
     """Join neighbouring frames: (batch, frames, mels) to (batch, tokens, mels x stack)."""
     tokens = mel.shape[1] // frames_per_token
     return mel[:, : tokens * frames_per_token].reshape(mel.shape[0], tokens, -1)
+
+
+def _plain(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Take wrappers' words and a prefix out of names, before the sizes of the network are known."""
+    words = set(WRAPPERS)
+    names = {n: ".".join(w for w in n.split(".") if w not in words) for n in state}
+    key = "wav_encoder.post_net.weight"
+    prefix = next((n.removesuffix(key) for n in names.values() if n.endswith(key)), "")
+    plain = {short.removeprefix(prefix): state[name] for name, short in names.items()}
+    return _shared_filled(plain)[0]
+
+
+def _shared_filled(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Give every layer the feed-forward block that a file keeps once for all of them."""
+    layer = re.compile(r"^(.*\bvisible_encoder\.encoder_layers\.)(\d+)\.(.*)$")
+    parts = [(m, value) for name, value in state.items() if (m := layer.match(name))]
+    blocks = [(m, value) for m, value in parts if m[3].startswith("ff_layer.")]
+    if len({(m[1], m[2]) for m, _ in blocks}) != 1:
+        return dict(state), []
+    numbers = {m[2] for m, _ in parts}
+    filled = {f"{m[1]}{n}.{m[3]}": value for m, value in blocks for n in numbers}
+    if filled.keys() <= state.keys():
+        return dict(state), []
+    return dict(state) | filled, ["one feed-forward block for all layers"]
 
 
 def _valid(counts: torch.Tensor, length: int) -> torch.Tensor:

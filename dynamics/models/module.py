@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import hashlib
 import importlib
 import inspect
@@ -12,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from dynamics.models.recording import check_all_ran, chosen, first_tensor, plainly, uncompiled
 from dynamics.models.waveform import WaveformModel, decide_batchable, measure_frame_times
-from dynamics.models.weights import load_strictly
+from dynamics.models.weights import load_strictly, remembered
+
+# 2: outputs as they were before anything was written into them in place.
+REVISION = 2
 
 INPUTS = {
     "batch samples": lambda waveforms: waveforms,
@@ -72,12 +74,16 @@ def build(
         Each layer as (batch, time, feature): the axes of batch and time are those that change with
         the number and the length of the inputs, all others together are the features; an output
         without time is one frame. Of a tuple, such as a recurrent layer's, the first tensor
-        counts.
+        counts. An activation is what a layer gave when it ran, whatever is done to it in place
+        afterwards. A module that runs several times in one pass is a layer each time: ``name``,
+        ``name#2`` and on. A compiled network runs as it was before compilation, and torch's
+        attention without its fused form, in which the inner modules do not run.
 
     Raises
     ------
     ValueError
-        Where the factory cannot be found, no layer matches, or the weights do not fit.
+        Where the factory cannot be found, a pattern matches no layer or none that runs, or the
+        weights do not fit.
     """
     if takes not in INPUTS:
         raise ValueError(f"`takes` is {takes!r}: use {' or '.join(map(repr, INPUTS))}")
@@ -85,23 +91,29 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = function(**(options or {}))
-    if not isinstance(network, torch.nn.Module):
-        raise ValueError(f"{factory} returned a {type(network).__name__}, not a torch.nn.Module")
-    patterns = [layers] if isinstance(layers, str) else list(layers)
-    model = HookedModel(
-        network,
-        patterns,
-        sample_rate=sample_rate,
-        takes=takes,
-        lengths=lengths,
-        prefix=prefix,
-        ignore=ignore,
-    ).settle()
-    model.learn_axes()
+        if not isinstance(network, torch.nn.Module):
+            raise ValueError(
+                f"{factory} returned a {type(network).__name__}, not a torch.nn.Module"
+            )
+        patterns = [layers] if isinstance(layers, str) else list(layers)
+        model = HookedModel(
+            uncompiled(network),
+            patterns,
+            sample_rate=sample_rate,
+            takes=takes,
+            lengths=lengths,
+            prefix=prefix,
+            ignore=ignore,
+            seed=seed,
+        ).settle()
+        model.learn_axes()  # lazy modules get their weights with the first sound
     model.frame_times = dict(frame_times) if frame_times else measure_frame_times(model)
     if state is not None:
         model.load_weights(state)
     decide_batchable(model, "its layers do not mask what lies after a stimulus's end")
+    if model.is_random():
+        model.batchable = model.batch_equal_lengths = False
+        model.why_not_batchable = "it draws noise or dropout in evaluation mode as well"
     return model
 
 
@@ -143,7 +155,7 @@ def versions(*, factory: str, **_: Any) -> dict[str, str]:
 class HookedModel(WaveformModel):
     """A network whose submodules' outputs are read by hooks."""
 
-    def __init__(self, network, patterns, *, sample_rate, takes, lengths, prefix, ignore):
+    def __init__(self, network, patterns, *, sample_rate, takes, lengths, prefix, ignore, seed):
         super().__init__()
         self.network = network
         self.sample_rate = sample_rate
@@ -151,13 +163,10 @@ class HookedModel(WaveformModel):
         self.length_argument = lengths
         self.prefix = prefix
         self.ignore = tuple(ignore)
-        names = [name for name, _ in network.named_modules() if name]
-        self.chosen = [n for n in names if any(fnmatch.fnmatchcase(n, p) for p in patterns)]
-        if not self.chosen:
-            raise ValueError(
-                f"no submodule matches {', '.join(map(repr, patterns))}: there are "
-                f"{', '.join(names[:20]) or 'none'}{', ...' if len(names) > 20 else ''}"
-            )
+        self.seed = seed
+        self.initial = remembered(network)
+        self.patterns = [_plain_name(pattern) for pattern in patterns]
+        self.chosen = chosen(network, self.patterns)
         self.axes: dict[str, tuple[int | None, int | None]] = {}
 
     def learn_axes(self) -> None:
@@ -169,9 +178,15 @@ class HookedModel(WaveformModel):
             rng = torch.Generator().manual_seed(0)
             waveforms = 0.1 * torch.randn(batch, samples, generator=rng)
             outputs.append(self._run(waveforms, torch.full((batch,), samples)))
-        for layer, output in outputs[0].items():
-            more, longer = outputs[1].get(layer), outputs[2].get(layer)
-            if more is None or longer is None or not output.ndim == more.ndim == longer.ndim:
+        check_all_ran(self.network, self.patterns, self.chosen, outputs[0])
+        for layer in dict.fromkeys(layer for seen in outputs for layer in seen):
+            if not all(layer in seen for seen in outputs):
+                raise ValueError(
+                    f"{layer} runs another number of times with another input: leave "
+                    f"{layer.partition('#')[0]} out of `layers`"
+                )
+            output, more, longer = (seen[layer] for seen in outputs)
+            if not output.ndim == more.ndim == longer.ndim:
                 raise ValueError(f"the output of {layer} changes its axes with the input: leave it")
             self.axes[layer] = (_changed(output, more, layer), _changed(output, longer, layer))
         self.layers = tuple(outputs[0])
@@ -181,21 +196,36 @@ class HookedModel(WaveformModel):
         outputs = self._run(waveforms, lengths)
         return {layer: self._arranged(layer, outputs[layer]) for layer in self.layers}
 
+    def is_random(self) -> bool:
+        """Whether the same sound gives other numbers with another seed."""
+        samples = self.sample_rate
+        waveforms = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
+        lengths, seed = torch.tensor([samples]), self.seed
+        one = self._run(waveforms, lengths)
+        try:
+            self.seed = seed + 1
+            other = self._run(waveforms, lengths)
+        finally:
+            self.seed = seed
+        return any(not torch.equal(one[layer], other[layer]) for layer in one)
+
     def load_weights(self, state: Mapping[str, torch.Tensor]) -> None:
         """Exchange the weights; only names that begin with `prefix` are looked at."""
         if self.prefix:
             state = {n: v for n, v in state.items() if n.startswith(self.prefix)}
         state = {name.removeprefix(self.prefix): value for name, value in state.items()}
-        load_strictly(self.network, state, ignore=self.ignore, what=type(self.network).__name__)
+        self.notes = load_strictly(
+            self.network,
+            state,
+            ignore=self.ignore,
+            what=type(self.network).__name__,
+            initial=self.initial,
+        )
 
     def _run(self, waveforms, lengths) -> dict[str, torch.Tensor]:
         arguments = {self.length_argument: lengths} if self.length_argument else {}
-        with torch.no_grad(), self._recording() as seen:
+        with torch.no_grad(), plainly(self.seed, waveforms.device), self._recording() as seen:
             self.network(INPUTS[self.takes](waveforms), **arguments)
-        if not seen:
-            raise ValueError(
-                f"none of {', '.join(self.chosen[:5])} ran: choose layers of the forward pass"
-            )
         return seen
 
     @contextlib.contextmanager
@@ -205,12 +235,13 @@ class HookedModel(WaveformModel):
 
         def hook(name):
             def keep(_module, _inputs, output):
-                tensor = _first_tensor(output)
+                tensor = first_tensor(output)
                 if tensor is None:
                     raise ValueError(f"{name} gives no tensor: leave it out of `layers`")
                 # A block that is shared by several layers runs more than once.
                 again = sum(1 for key in seen if key.partition("#")[0] == name)
-                seen[f"{name}#{again + 1}" if again else name] = tensor
+                # A copy: what follows may write into it, as a ReLU in place does.
+                seen[f"{name}#{again + 1}" if again else name] = tensor.detach().clone()
 
             return keep
 
@@ -231,6 +262,10 @@ class HookedModel(WaveformModel):
         return moved.flatten(2) if moved.ndim > 2 else moved.unsqueeze(-1)
 
 
+def _plain_name(pattern: str) -> str:
+    return ".".join(word for word in pattern.split(".") if word != "_orig_mod")
+
+
 def _factory(name: str):
     module, _, function = name.partition(":")
     if not function:
@@ -244,21 +279,6 @@ def _factory(name: str):
     if not callable(thing):
         raise ValueError(f"the factory {name!r} is a {type(thing).__name__}, not a function")
     return thing
-
-
-def _first_tensor(output: Any) -> torch.Tensor | None:
-    if isinstance(output, torch.Tensor):
-        return output
-    if isinstance(output, PackedSequence):
-        return pad_packed_sequence(output, batch_first=True)[0]
-    if isinstance(output, Mapping):
-        output = tuple(output.values())
-    if isinstance(output, (tuple, list)):
-        for part in output:
-            tensor = _first_tensor(part)
-            if tensor is not None:
-                return tensor
-    return None
 
 
 def _changed(one: torch.Tensor, other: torch.Tensor, layer: str) -> int | None:

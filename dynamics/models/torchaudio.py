@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from dynamics.models.waveform import WaveformModel, decide_batchable, normalised
-from dynamics.models.weights import load_strictly
+from dynamics.models.weights import load_strictly, remembered
 
 LIBRARIES = ("torchaudio",)
 
@@ -101,6 +101,7 @@ class TorchaudioModel(WaveformModel):
         super().__init__()
         self.network = network
         self.name = name
+        self.initial = remembered(network)
         self.normalise = normalise
         count = len(network.encoder.transformer.layers)
         self.layers = tuple(f"layer{i}" for i in range(count))
@@ -131,16 +132,15 @@ class TorchaudioModel(WaveformModel):
 
     def load_weights(self, state: Mapping[str, torch.Tensor]) -> None:
         """Exchange the weights; heads and the pretraining wrapper's prefix may be there."""
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-        if any(name.startswith("wav2vec2.") for name in state):
-            state = {name.removeprefix("wav2vec2."): value for name, value in state.items()}
         own = self.network.state_dict()
         heads = [pattern for pattern in _HEADS if not any(_under(n, pattern) for n in own)]
-        load_strictly(
+        self.notes = load_strictly(
             self.network,
             state,
             ignore=[*heads, "mask_generator.*"],
             what=f"torchaudio's {self.name}",
+            parts=True,
+            initial=self.initial,
         )
 
 

@@ -8,6 +8,12 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
+from dynamics.models.names import resolve, without_other_parts
+
+# Buffers that versions of libraries add or drop, and that no number in evaluation depends on:
+# a count of training steps, and 0, 1, 2 ... for the embedding of positions.
+CONSTANT = ("*num_batches_tracked", "*position_ids")
+
 
 def load_strictly(
     module: torch.nn.Module,
@@ -16,10 +22,13 @@ def load_strictly(
     ignore: Iterable[str] = (),
     optional: Iterable[str] = (),
     what: str = "the network",
-) -> None:
+    parts: bool = False,
+    initial: Mapping[str, torch.Tensor] | None = None,
+) -> list[str]:
     """Copy weights into a module after checking that they are exactly the ones it needs.
 
     Nothing is copied where anything is wrong, so a network keeps its old weights after an error.
+    Names are resolved as libraries do on loading (`dynamics.models.names`).
 
     Parameters
     ----------
@@ -33,6 +42,16 @@ def load_strictly(
         Patterns of names of the module that `state` may lack, such as constant buffers.
     what : str
         Name of the network for the message.
+    parts : bool
+        Whether the network may be a part of what was trained: other parts are left aside.
+    initial : mapping of str to Tensor, optional
+        What `remembered` returned when the module was built: what `state` lacks, and buffers that
+        no checkpoint has, get these values, and not those of the checkpoint before.
+
+    Returns
+    -------
+    list of str
+        What was resolved, each in a few words.
 
     Raises
     ------
@@ -40,11 +59,18 @@ def load_strictly(
         One sentence with missing and left over names, wrong shapes, or NaN or infinite weights.
     """
     own = module.state_dict(keep_vars=True)
+    ignore, optional = [*ignore, *CONSTANT], [*optional, *CONSTANT]
+    given = {n: v for n, v in state.items() if n in own or not _matches(n, ignore)}
+    state, notes = resolve(module, given, parts=parts)
     missing = [name for name in own if name not in state and not _matches(name, optional)]
+    if parts and not missing:
+        state, aside = without_other_parts(own, state)
+        notes += aside
     extra = [name for name in state if name not in own and not _matches(name, ignore)]
     if missing or extra:
         raise ValueError(_mismatch(what, missing, extra))
     shared = [name for name in own if name in state]
+    state |= {n: state[n][0] for n in shared if not own[n].ndim and state[n].shape == (1,)}
     wrong = [name for name in shared if own[name].shape != state[name].shape]
     if wrong:
         first = wrong[0]
@@ -53,10 +79,40 @@ def load_strictly(
             f"checkpoint and {_shape(own[first])} in the network{_and_more(wrong)}: give the "
             "adapter the sizes that the checkpoint was trained with"
         )
+    notes += _dtypes(own, {name: state[name] for name in shared}, what)
     check_finite({name: state[name] for name in shared})
     with torch.no_grad():
+        places = dict(module.named_buffers()) | own
+        for name in set(initial or {}) - set(shared):
+            value = (initial or {})[name]
+            # A cache that a forward pass makes longer, such as of positions, may stay as it is.
+            if name in places and places[name].shape == value.shape:
+                places[name].copy_(value)
         for name in shared:
             own[name].copy_(state[name])
+    return notes
+
+
+def remembered(module: torch.nn.Module, optional: Iterable[str] = ()) -> dict[str, torch.Tensor]:
+    """Copy what may be missing in a checkpoint, of a network as it was built.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network, before any checkpoint or sound has changed it.
+    optional : iterable of str
+        As for `load_strictly`.
+
+    Returns
+    -------
+    dict of str to Tensor
+        All buffers, and weights that checkpoints may lack, by their names.
+    """
+    own = module.state_dict(keep_vars=True)
+    kept = {name: value for name, value in own.items() if _matches(name, optional)}
+    kept |= dict(module.named_buffers())
+    lazy = torch.nn.parameter.is_lazy  # without values as yet
+    return {name: value.detach().clone() for name, value in kept.items() if not lazy(value)}
 
 
 def check_finite(state: Mapping[str, torch.Tensor]) -> None:
@@ -69,6 +125,27 @@ def check_finite(state: Mapping[str, torch.Tensor]) -> None:
             f"the checkpoint has NaN or infinite weights: {count} of {first.numel()} in "
             f"{broken[0]}{_and_more(broken)}: training diverged or the file is damaged"
         )
+
+
+def _dtypes(
+    own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], what: str
+) -> list[str]:
+    """Say where weights are of another precision; refuse quantised ones, whose scale is lost."""
+    others: dict[torch.dtype, str] = {}
+    for name, value in state.items():
+        if value.dtype != own[name].dtype and own[name].is_floating_point():
+            others.setdefault(value.dtype, name)
+    coarse = [name for dtype, name in others.items() if dtype.itemsize < 2]
+    if coarse:
+        raise ValueError(
+            f"the checkpoint does not fit {what}: {coarse[0]} is quantised "
+            f"({_dtype(state[coarse[0]])}): give the weights before quantisation"
+        )
+    return [f"weights of {_dtype(state[n])} computed in {_dtype(own[n])}" for n in others.values()]
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -12,11 +12,15 @@ from typing import Any
 
 import torch
 
+from dynamics.models.huggingface.frontend import front_end
 from dynamics.models.huggingface.mel import Spectrogram, Whisper
 from dynamics.models.huggingface.model import HuggingFaceModel, silent
 from dynamics.models.huggingface.waves import Waves
 
 LIBRARIES = ("transformers",)
+
+# 2: settings of the front end are also read from processor_config.json.
+REVISION = 2
 
 # Families that need another front end; all others take waveforms.
 FAMILIES: dict[str, Callable[..., HuggingFaceModel]] = {
@@ -32,6 +36,7 @@ def build(
     normalise: bool | None = None,
     seed: int = 0,
     checkpoint: str | None = None,
+    trust: bool = False,
 ) -> HuggingFaceModel:
     """Build a network of transformers from its configuration.
 
@@ -44,16 +49,21 @@ def build(
         with their ``model_type``. By default the one beside the checkpoint.
     normalise : bool, optional
         Whether each waveform is brought to zero mean and unit variance. By default what
-        ``preprocessor_config.json`` says, else true for networks with layer-normed features.
+        ``processor_config.json`` or ``preprocessor_config.json`` says, beside the configuration,
+        the checkpoint, or one folder up; else true for networks with layer-normed features.
     seed : int
         Of the initial weights.
     checkpoint : str, optional
         Where the weights came from, to find ``config.json``.
+    trust : bool
+        True lets the configuration run code that lies beside it. Without it such a network is
+        refused, and nobody is asked.
 
     Returns
     -------
     HuggingFaceModel
-        Layers ``embedding`` (what enters the first layer), ``layer0`` and on.
+        Layers ``embedding`` (what enters the first layer), ``layer0`` and on. It runs in single
+        precision, whatever the weights were saved in.
 
     Raises
     ------
@@ -64,35 +74,48 @@ def build(
     """
     from transformers import AutoModel
 
-    settings, folder = _settings(config, checkpoint)
+    settings, places = _settings(config, checkpoint, trust)
     with torch.random.fork_rng(devices=[]), silent():
         torch.manual_seed(seed)
-        network = AutoModel.from_config(settings)
+        try:
+            network = AutoModel.from_config(
+                settings, dtype=torch.float32, trust_remote_code=trust
+            ).float()
+        except ValueError as error:
+            raise _foreign(error) from error
+    found = front_end(places)
     model = FAMILIES.get(settings.model_type, Waves)(
-        network, settings, folder=folder, normalise=normalise
+        network, settings, front=found.settings, normalise=normalise
     ).settle()
+    model.taken = found.note
     if state is not None:
         model.load_weights(state)
     model.finish()
     return model
 
 
-def check(*, config: str | Path | Mapping[str, Any] | None = None, **_: Any) -> None:
+def check(
+    *, config: str | Path | Mapping[str, Any] | None = None, trust: bool = False, **_: Any
+) -> None:
     """Raise a ValueError where a configuration of the sweep, not of a checkpoint, is none."""
     if config is not None:
-        _settings(config, None)
+        _settings(config, None, trust)
 
 
-def _settings(config, checkpoint):
-    """Return a network's configuration, and the folder that it lies in where there is one."""
+def _settings(config, checkpoint, trust):
+    """Return a network's configuration, and where the settings of its front end may be."""
     from transformers import AutoConfig
 
+    beside = []
+    if checkpoint is not None:
+        folder = Path(checkpoint) if Path(checkpoint).is_dir() else Path(checkpoint).parent
+        beside = [folder, folder.absolute().parent]
     if isinstance(config, Mapping):
         settings = dict(config)
         kind = settings.pop("model_type", None)
         if kind is None:
             raise ValueError("`config` has no `model_type`: name one, such as wav2vec2")
-        return AutoConfig.for_model(kind, **settings), None
+        return AutoConfig.for_model(kind, **settings), beside
     if config is None:
         folder = Path(checkpoint) if checkpoint else None
         if folder is not None and not folder.is_dir():
@@ -106,12 +129,29 @@ def _settings(config, checkpoint):
     path = Path(config)
     if path.is_file():
         path = path.parent
+    here: dict[str, Any] = {"trust_remote_code": trust}
     if path.is_dir():
-        return AutoConfig.from_pretrained(str(path)), path
+        try:
+            found = AutoConfig.from_pretrained(str(path), local_files_only=True, **here)
+        except ValueError as error:
+            raise _foreign(error) from error
+        return found, list(dict.fromkeys([path, *beside]))
     try:
-        return AutoConfig.from_pretrained(str(config)), None
+        return AutoConfig.from_pretrained(str(config), **here), [str(config), *beside]
+    except ValueError as error:
+        raise _foreign(error) from error
     except OSError as error:
         raise ValueError(
             f"there is no configuration {str(config)!r}, neither here nor on the hub: give the "
             "path of a config.json"
         ) from error
+
+
+def _foreign(error: ValueError) -> ValueError:
+    """Say in one sentence that a network's own code is not run; other errors stay."""
+    if "trust_remote_code" not in str(error):
+        return error
+    return ValueError(
+        "the configuration names code of its own for this network (`auto_map`), which is not run: "
+        "set `trust_checkpoints: true` if you trust its author"
+    )

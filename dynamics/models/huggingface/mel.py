@@ -7,29 +7,33 @@ from __future__ import annotations
 
 import torch
 
-from dynamics.models.huggingface.model import HuggingFaceModel, preprocessor
+from dynamics.models.huggingface.model import HuggingFaceModel
 
 
 class Whisper(HuggingFaceModel):
     """Whisper's encoder: it takes log-mel frames of a window that every stimulus is padded to."""
 
-    def __init__(self, network, settings, *, folder=None, normalise=None):
+    def __init__(self, network, settings, *, front=None, normalise=None):
         from transformers import WhisperFeatureExtractor
 
         super().__init__(network, settings)
-        self.window = settings.max_source_positions * 320
-        extractor = preprocessor(folder)
-        self.sample_rate = int(extractor.get("sampling_rate", 16000))
+        front = front or {}
+        self.sample_rate = int(front.get("sampling_rate", 16000))
+        known = {name: front[name] for name in ("hop_length", "n_fft") if name in front}
+        # Two mel frames a frame of the encoder.
+        self.stride = 2 * int(known.get("hop_length", 160))
+        self.window = settings.max_source_positions * self.stride
         self.extractor = WhisperFeatureExtractor(
             feature_size=settings.num_mel_bins,
             sampling_rate=self.sample_rate,
             chunk_length=self.window // self.sample_rate,
+            **known,
         )
         self.extractor.n_samples = self.window
         # The decoder is not used: it need not be in memory, nor in the checkpoint.
         self.network.decoder = torch.nn.Identity()
         self._name_layers(settings.encoder_layers + 1)
-        self.frame_times = dict.fromkeys(self.layers, (0.0, 320 / self.sample_rate))
+        self.frame_times = dict.fromkeys(self.layers, (0.0, self.stride / self.sample_rate))
 
     def prepare(self, waveforms, lengths=None):
         """Return log-mel frames (batch, mels, frames) of each stimulus, padded to the window."""
@@ -49,29 +53,31 @@ class Whisper(HuggingFaceModel):
 
     def frames(self, lengths):
         """Count frames that begin within the stimulus."""
-        return dict.fromkeys(self.layers, (lengths + 319) // 320)
+        return dict.fromkeys(self.layers, (lengths + self.stride - 1) // self.stride)
 
 
 class Spectrogram(HuggingFaceModel):
     """AST: patches of a log-mel spectrogram; the patches of one time are averaged."""
 
-    def __init__(self, network, settings, *, folder=None, normalise=None):
+    def __init__(self, network, settings, *, front=None, normalise=None):
         from transformers import ASTFeatureExtractor
 
         super().__init__(network, settings)
-        extractor = preprocessor(folder)
-        known = {k: extractor[k] for k in ("mean", "std", "do_normalize") if k in extractor}
+        taken = ("mean", "std", "do_normalize", "sampling_rate")
+        known = {name: front[name] for name in taken if name in (front or {})}
         self.extractor = ASTFeatureExtractor(
             num_mel_bins=settings.num_mel_bins, max_length=settings.max_length, **known
         )
         self.sample_rate = self.extractor.sampling_rate
         # 25 ms windows every 10 ms, without frames that begin before the sound.
-        self.window = 400 + (settings.max_length - 1) * 160
+        self.frame, self.shift = self.sample_rate // 40, self.sample_rate // 100
+        self.window = self.frame + (settings.max_length - 1) * self.shift
         stride, size = settings.time_stride, settings.patch_size
         self.rows = (settings.num_mel_bins - size) // settings.frequency_stride + 1
         self._name_layers(settings.num_hidden_layers + 1)
-        first = (200 + 160 * (size - 1) / 2) / self.sample_rate
-        self.frame_times = dict.fromkeys(self.layers, (first, 160 * stride / self.sample_rate))
+        first = (self.frame / 2 + self.shift * (size - 1) / 2) / self.sample_rate
+        spacing = self.shift * stride / self.sample_rate
+        self.frame_times = dict.fromkeys(self.layers, (first, spacing))
 
     def prepare(self, waveforms, lengths=None):
         """Return log-mel frames (batch, frames, mels) of each stimulus, padded to the window."""
@@ -79,7 +85,7 @@ class Spectrogram(HuggingFaceModel):
         return (_each(waveforms, lengths, self._features, self.window, self.sample_rate),)
 
     def _features(self, waveform):
-        if len(waveform) < 400:
+        if len(waveform) < self.frame:
             raise ValueError(
                 f"AST needs at least 25 ms of sound and a stimulus has {len(waveform)} samples: "
                 "leave it out"
@@ -100,7 +106,7 @@ class Spectrogram(HuggingFaceModel):
 
     def frames(self, lengths):
         """Count patches that lie within the stimulus as a whole."""
-        frames = (lengths - 400) // 160 + 1
+        frames = (lengths - self.frame) // self.shift + 1
         count = (frames - self.settings.patch_size) // self.settings.time_stride + 1
         return dict.fromkeys(self.layers, count.clamp(min=0))
 

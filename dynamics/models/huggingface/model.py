@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import fnmatch
 import logging
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from dynamics.models.names import resolve, summarised
 from dynamics.models.waveform import WaveformModel
-from dynamics.models.weights import load_strictly
+from dynamics.models.weights import load_strictly, remembered
 
 logger = logging.getLogger(__name__)
+
+# Vectors of masking, which only training uses; Whisper's decoder is not run.
+_OPTIONAL = ("*masked_spec_embed", "decoder.*")
 
 
 class HuggingFaceModel(WaveformModel):
@@ -24,6 +27,8 @@ class HuggingFaceModel(WaveformModel):
         super().__init__()
         self.network: Any = network.eval()
         self.settings = settings
+        self.taken = ""
+        self.initial = remembered(network, _OPTIONAL)
 
     def _name_layers(self, count: int) -> None:
         self.layers = ("embedding", *(f"layer{i}" for i in range(count - 1)))
@@ -32,36 +37,52 @@ class HuggingFaceModel(WaveformModel):
         """Exchange the weights; heads of training, and names of older transformers, are known."""
         what = f"transformers' {type(self.network).__name__}"
         prefix = self.network.base_model_prefix + "."
-        if any(name.startswith(prefix) for name in state):
-            state = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+        notes = [self.taken] if self.taken else []
+        under = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+        state = under or state
         own = self.network.state_dict().keys()
-        state = {n: v for n, v in state.items() if n in own or not _is_other_part(n)}
-        if state.keys() != own:
-            state = self._renamed(state)
-        load_strictly(self.network, state, optional=["*masked_spec_embed", "decoder.*"], what=what)
+        heads = [n for n in state if n not in own and _is_other_part(n)]
+        state = {n: v for n, v in state.items() if n not in heads}
+        if heads and not under:
+            notes.append(f"{len(heads)} weights left aside ({summarised(heads)})")
+        if not own <= state.keys() or not state.keys() <= own:
+            state, resolved = resolve(self.network, state, parts=True)
+            renamed = state if own <= state.keys() else self._renamed(state)
+            if renamed is not state:
+                # The library has brought them to single precision on the way.
+                kinds = {v.dtype for v in state.values() if v.is_floating_point()}
+                names = sorted(str(kind).removeprefix("torch.") for kind in kinds)
+                resolved += [f"weights of {n} computed in float32" for n in names if n != "float32"]
+            if renamed.keys() != state.keys():
+                resolved.append("names of another version of transformers")
+            state, notes = renamed, notes + resolved
+        self.notes = notes + load_strictly(
+            self.network, state, optional=_OPTIONAL, what=what, initial=self.initial, parts=True
+        )
 
     def _renamed(self, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """Let transformers translate the names that its earlier versions saved."""
         with silent(), torch.random.fork_rng(devices=[]):
             try:
                 loaded, told = type(self.network).from_pretrained(
-                    None, config=self.settings, state_dict=dict(state), output_loading_info=True
+                    None,
+                    config=self.settings,
+                    state_dict=dict(state),
+                    output_loading_info=True,
+                    dtype=torch.float32,
+                    local_files_only=True,
                 )
             except (RuntimeError, ValueError, TypeError) as error:
                 logger.debug("transformers cannot translate the names: %s", error)
                 return state
-        if told["missing_keys"] or told["unexpected_keys"]:
+        drawn = set(told["missing_keys"])
+        if any(not any(fnmatch.fnmatchcase(name, p) for p in _OPTIONAL) for name in drawn):
             return state
-        return loaded.state_dict()
+        left = {name: state[name] for name in told["unexpected_keys"] if name in state}
+        return {n: v for n, v in loaded.state_dict().items() if n not in drawn} | left
 
     def finish(self) -> None:
         """Note what can only be known of the complete network."""
-
-
-def preprocessor(folder: Path | None) -> dict[str, Any]:
-    """Read the settings of the front end beside a checkpoint; empty where there are none."""
-    path = folder / "preprocessor_config.json" if folder else None
-    return json.loads(path.read_text()) if path is not None and path.is_file() else {}
 
 
 @contextlib.contextmanager

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 
 import torch
 
-from dynamics.models.huggingface.model import HuggingFaceModel, preprocessor
+from dynamics.models.huggingface.model import HuggingFaceModel
 from dynamics.models.waveform import decide_batchable, inside, measure_frame_times, normalised
 
 
 class Waves(HuggingFaceModel):
     """Networks that take waveforms: wav2vec 2.0, HuBERT, WavLM, data2vec, UniSpeech, others."""
 
-    def __init__(self, network, settings, *, folder=None, normalise=None):
+    def __init__(self, network, settings, *, front=None, normalise=None):
         super().__init__(network, settings)
-        extractor = preprocessor(folder)
+        extractor = front or {}
         self.sample_rate = int(
             extractor.get("sampling_rate") or getattr(settings, "sampling_rate", None) or 16000
         )

@@ -8,11 +8,14 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from dynamics.models.names import resolve
+from dynamics.models.recording import plainly
 from dynamics.models.s3prl.contents import (
     arrived,
     read_contents,
@@ -131,9 +134,8 @@ class Upstream(WaveformModel):
 
     def forward_prepared(self, waveforms, lengths):
         """Return every hidden state (batch, time, feature)."""
-        with torch.no_grad(), quiet(), torch.random.fork_rng(devices=[]):
-            # Some front ends dither: the same noise each time.
-            torch.manual_seed(self.seed)
+        # Some front ends dither: the same noise each time.
+        with torch.no_grad(), quiet(), plainly(self.seed, waveforms.device):
             states = self._states(waveforms, lengths)
         counts = self.frames(lengths)
         return {
@@ -178,8 +180,11 @@ class Upstream(WaveformModel):
             low, high = (low, middle) if has_frames(middle) else (middle + 1, high)
         return low
 
-    def check(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Raise a ValueError where weights do not fit the file that the network was built from."""
+    def check(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return weights by the names of the file that the network was built from.
+
+        A ValueError says what does not fit.
+        """
         from dynamics.checkpoints import weights_of
 
         if self.template is None:
@@ -187,17 +192,21 @@ class Upstream(WaveformModel):
                 f"{self.name} was built without a file: its weights cannot be exchanged"
             )
         expected = weights_of(self.template)
-        holder = _Holder({name: value.shape for name, value in expected.items()})
-        load_strictly(holder, state, what=f"s3prl's {self.name}")
-        check_finite(state)
+        holder = _Holder(expected)
+        found, _ = resolve(holder, state)
+        self.notes = load_strictly(holder, state, what=f"s3prl's {self.name}")
+        check_finite(found)
+        return {name: found.get(name, value) for name, value in expected.items()}
 
     def load_weights(self, state: Mapping[str, torch.Tensor]) -> None:
         """Exchange the weights, by the names that the first checkpoint has."""
         from dynamics.checkpoints import weights_of
 
-        self.check(state)
+        state = self.check(state)
         names = {id(value): name for name, value in weights_of(self.template).items()}
-        self.network = self._built(replaced(self.template, names, state))
+        place = next((t.device for t in chain(self.parameters(), self.buffers())), None)
+        # Built on the CPU, it goes where the network of the checkpoint before was.
+        self.network = self._built(replaced(self.template, names, state)).to(place)
         self.settle()
 
     def _built(self, contents) -> torch.nn.Module:
@@ -244,9 +253,9 @@ def _matched(match, states: torch.Tensor, target: int) -> torch.Tensor:
 class _Holder(torch.nn.Module):
     """Weights of given shapes without memory, to compare names and shapes with."""
 
-    def __init__(self, shapes):
+    def __init__(self, weights):
         super().__init__()
-        self.shapes = shapes
+        self.weights = {n: torch.empty_like(value, device="meta") for n, value in weights.items()}
 
     def state_dict(self, *, keep_vars=False):
-        return {name: torch.empty(shape, device="meta") for name, shape in self.shapes.items()}
+        return self.weights

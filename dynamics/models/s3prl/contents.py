@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 # Key under which the JSON files of a checkpoint folder are kept beside its weights.
 _FOLDER = "files of the folder"
+_DTYPE = re.compile(r'("(?:torch_)?dtype":\s*")(?:bfloat16|float16|float64)"')
 
 
 def read_contents(path: Path, trust: bool) -> Any:
@@ -32,8 +34,13 @@ def write_contents(contents: Any, folder: Path) -> str:
     from safetensors.torch import save_file
 
     for name, text in contents[_FOLDER].items():
-        (folder / name).write_text(text)
-    state = {name: value.contiguous() for name, value in contents["state_dict"].items()}
+        # s3prl's front ends give single precision, whatever the weights were saved in.
+        single = _DTYPE.sub(r'\1float32"', text)
+        (folder / name).write_text(single)
+    state = {
+        name: (value.float() if value.is_floating_point() else value).contiguous()
+        for name, value in contents["state_dict"].items()
+    }
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     return str(folder)
 
