@@ -17,9 +17,9 @@ def average(score: xr.DataArray, *, by: str | None = None) -> xr.DataArray:
     score : xarray.DataArray
         Scores with a dimension `neuroid` or `subject`, or with neither: then nothing is done.
     by : str, optional
-        Average within each value of this coordinate (``"region"``, ``"subject"``) and keep it
-        as a dimension; ``"neuroid"`` leaves every neuroid to itself. By default over all
-        neuroids, within each subject first, and over subjects.
+        Average within each value of this coordinate (``"region"``, ``"subject"``), of each
+        subject first, and keep it as a dimension; ``"neuroid"`` leaves every neuroid to itself.
+        By default over all neuroids, within each subject first, and over subjects.
 
     Returns
     -------
@@ -39,6 +39,8 @@ def average(score: xr.DataArray, *, by: str | None = None) -> xr.DataArray:
     unit = units[0]
     with xr.set_options(keep_attrs=True):
         if by is not None:
+            if by != "subject" and unit != "subject" and "subject" in score.coords:
+                return _within_each(score, by, unit)
             return mean_by(score, by, unit)
         if unit != "subject" and "subject" in score.coords:
             return mean_by(score, "subject", unit).mean("subject")
@@ -147,6 +149,15 @@ _NONE = (
     "they have no `resample_score`, scores on resamples of the stimuli; set `resamples: 50` in the "
     "sweep, and give the metric a `label` of its own"
 )
+
+
+def _within_each(score: xr.DataArray, by: str, unit: str) -> xr.DataArray:
+    """Average each part as the whole is averaged: within each subject that has it first."""
+    labels = score[by].to_numpy()
+    names = np.unique(labels)
+    parts = [average(score.isel({unit: np.flatnonzero(labels == name)})) for name in names]
+    named = xr.DataArray(names, dims=by, name=by)
+    return xr.concat(parts, named, combine_attrs="override").transpose(..., by)
 
 
 def by_subject(score: xr.DataArray) -> xr.DataArray:

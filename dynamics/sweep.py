@@ -28,6 +28,7 @@ from dynamics import (
 )
 from dynamics.averages import why_no_intervals
 from dynamics.config import Sweep, load_config, validate
+from dynamics.emergence import views
 from dynamics.targets import gaps, load_brain
 
 DEMO: dict[str, Any] = {
@@ -284,8 +285,9 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns target, metric, layer, protocol (how the scores were made), untrained, final,
-        half_time (steps; NaN: no gain), low and high (limits of 95 %; infinite: the gain itself
+        Columns target, metric, layer, protocol (how the scores were made), untrained (NaN: there
+        is neither a step 0 nor a control), final, half_time (steps), status (why there is none),
+        low and high (limits of 95 %; infinite: the gain itself
         is uncertain; NaN: no resamples).
     """
     tree = store.open(sweep.place)
@@ -298,21 +300,23 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
     rows = []
     for target, metric in [*pairs, *((task, probes.METRIC) for task in _probed(sweep, tree))]:
         results = tree[f"results/{target}/{metric}"].to_dataset()
-        curve, resampled, _ = plots.resampled_curve(results)
-        times = emergence.half_time(curve)
-        limits = None if resampled is None else emergence.interval(curve, resampled)
+        (curve, resampled), known, _ = views.counted(results)
+        times = emergence.half_time(curve, **known)
+        limits = None if resampled is None else emergence.interval(curve, resampled, **known)
+        levels = views.untrained(results), plots.mean_curve(results).isel(step=-1)
         protocol = str(results["protocol"].item()) if "protocol" in results else ""
         for layer in curve["layer"].to_numpy():
-            one = curve.sel(layer=layer)
+            untrained, final = (float(level.sel(layer=layer)) for level in levels)
             rows.append(
                 {
                     "target": target,
                     "metric": metric,
                     "layer": str(layer),
                     "protocol": protocol,
-                    "untrained": float(one.isel(step=0)),
-                    "final": float(one.isel(step=-1)),
+                    "untrained": untrained,
+                    "final": final,
                     "half_time": float(times.sel(layer=layer)),
+                    "status": str(times["status"].sel(layer=layer).item()),
                     "low": _limit(limits, "lower", layer),
                     "high": _limit(limits, "upper", layer),
                 }

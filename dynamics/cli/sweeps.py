@@ -183,8 +183,8 @@ def _plot(
     for name in ("untrained", "final", "half-time [95 %]"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in room.half_times(sweep).itertuples():
-        when = _when(row.half_time, row.low, row.high)
-        levels = (f"{row.untrained:.3f}", f"{row.final:.3f}")
+        when = _when(row.half_time, row.low, row.high, row.status)
+        levels = (_level(row.untrained), _level(row.final))
         table.add_row(*map(escape, (row.target, row.metric, row.layer, *levels, when)))
     if table.row_count:
         out.print(table)
@@ -206,9 +206,13 @@ def _plot_and_report(sweep: Sweep) -> None:
         out.print(f"report: {path}", soft_wrap=True, markup=False)
 
 
-def _when(step: float, low: float, high: float) -> str:
+def _level(score: float) -> str:
+    return "none" if math.isnan(score) else f"{score:.3f}"
+
+
+def _when(step: float, low: float, high: float, status: str = "no gain") -> str:
     if math.isnan(step):
-        return "no gain"
+        return status
     if math.isnan(low) and math.isnan(high):
         return f"step {step:,.0f}"
     above = "..." if math.isinf(high) else f"{high:,.0f}"

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics.averages import average, mean_by, resampled, why_no_intervals
-from dynamics.emergence import changes, correlations, curves, levels
+from dynamics.averages import average, has_resamples, mean_by, resampled, why_no_intervals
+from dynamics.emergence import changes, comparisons, correlations, curves, levels, orders
 from dynamics.emergence.intervals import STATISTICS, interval
 from dynamics.emergence.resamples import stabilised
 from dynamics.emergence.subjects import over_subjects, with_subjects
@@ -22,6 +22,7 @@ from dynamics.emergence.summary import summarize as tabulate
 OVER = ("stimuli", "subjects", "both")
 _OF_GROUPS = "those of single neuroids are not kept, ask by subject or region"
 _FROM_BASELINE = ("onset", "half_time", "plateau_step", "gain", "area")
+_COUNTING = (comparisons.compare, orders.order)
 Pair = tuple[xr.DataArray, xr.DataArray | None]
 
 
@@ -251,6 +252,73 @@ def correlate(
     return _said(found, results, curve, over)
 
 
+def untrained(results: xr.Dataset, by: str | None = None) -> xr.DataArray:
+    """Return the score of the untrained network: of step 0, else the mean over the controls.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    by : str, optional
+        As in `dynamics.averages.average`.
+
+    Returns
+    -------
+    xarray.DataArray
+        Averaged as the curves, without `step`; NaN where there is no untrained network, whatever
+        the first checkpoint scores.
+    """
+    curve = average(variable(results, "score"), by=by)
+    if has_controls(results):
+        return average(results["untrained_score"].mean("control"), by=by)
+    first = curve.isel(step=0, drop=True)
+    return first if float(curve["step"][0]) == 0 else first * np.nan
+
+
+def has_controls(results: xr.Dataset) -> bool:
+    """Whether untrained controls stand in for a missing step 0."""
+    steps = results["step"].to_numpy() if "step" in results.coords else np.zeros(0)
+    return bool("untrained_score" in results and len(steps) and steps[0] > 0)
+
+
+def counted(
+    results: xr.Dataset, by: str | None = None, over: str | None = None
+) -> tuple[Pair, dict[str, Any], str]:
+    """Return curves whose gains count from the untrained level.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    by, over : str, optional
+        As in `pair`; `over` by default as `default_over`.
+
+    Returns
+    -------
+    pair : tuple
+        As `pair` returns it, less the controls' score where these stand in for step 0.
+    known : dict
+        `baseline` then, else nothing: arguments of statistics.
+    text : str
+        The level from which gains count, in words.
+    """
+    return _counted(results, by, over or default_over(results, by), {})
+
+
+def default_over(results: xr.Dataset, by: str | None = None) -> str:
+    """Return over what limits are: "both" where each curve is of 3 subjects or more."""
+    if by in ("subject", "neuroid") or not has_resamples(results):
+        return "stimuli"
+    score = results["score"]
+    if "subject" not in score.coords and "subject" not in score.dims:
+        return "stimuli"
+    each = _of_subjects(score, by=by)
+    if "subject" not in each.dims:
+        return "stimuli"
+    there = each.notnull().any("step").sum("subject")
+    return "both" if int(there.where(there > 0).min().fillna(0)) > 2 else "stimuli"
+
+
 def needing(
     results: xr.Dataset,
     function: Callable[..., xr.Dataset],
@@ -260,12 +328,16 @@ def needing(
 ) -> xr.Dataset:
     """Call a function that needs resamples; ValueError where there are none."""
     curve, resampled = pair(results, by, over)
+    text = None
+    if function in _COUNTING and arguments.get("statistic", "half_time") in _FROM_BASELINE:
+        (curve, resampled), arguments, text = _counted(results, by, over, arguments)
     if resampled is None:
         raise ValueError(
             f"there are no intervals over stimuli: {why_no_intervals(results) or _OF_GROUPS}; or "
             "ask over subjects"
         )
-    return _said(function(curve, resampled, **arguments), results, curve, over)
+    found = _said(function(curve, resampled, **arguments), results, curve, over)
+    return found if text is None else found.assign_attrs(baseline=text)
 
 
 def summarize(
@@ -323,8 +395,7 @@ def _counted(
     stimuli and resample by resample, and gains count from zero.
     """
     steps = results["step"].to_numpy() if "step" in results.coords else np.zeros(0)
-    own = "untrained_score" in results and len(steps) and steps[0] > 0
-    if "baseline" in arguments or not own:
+    if "baseline" in arguments or not has_controls(results):
         text = curves.baseline_text(steps, arguments.get("baseline"))
         return pair(results, by, over), arguments, text
     again = resampled(results, of="untrained")

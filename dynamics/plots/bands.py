@@ -153,7 +153,7 @@ def pick_layer(results: xr.Dataset, layer: str | None = None) -> tuple[xr.Datase
         return results, ""
     names = [str(name) for name in results["layer"].to_numpy()]
     if layer is None:
-        score = results["score"]
+        score = average(results["score"])
         mean = score.mean([dim for dim in score.dims if dim not in ("step", "layer")])
         last = mean.dropna("step", how="all")
         place = int(last.isel(step=-1).fillna(-np.inf).argmax("layer")) if last.size else 0
