@@ -358,3 +358,12 @@ def test_hidden_states_are_not_written_into_after_they_are_collected(name):
     # The last state has the final norm, where there is one.
     for copy, state in zip(copies[:-1], states[1:-1]):
         np.testing.assert_array_equal(copy, state)
+
+
+def test_code_beside_a_configuration_does_not_run(tmp_path):
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: pass\n")
+    settings = {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="which is not run"):
+        models.load("huggingface", None, state={}, config=str(tmp_path))
+    assert not (tmp_path / "ran").exists()

@@ -256,7 +256,7 @@ def _look_at_folder(folder: Path, *, lone: bool = True) -> Look:
         names = [entry.name for entry in entries if _is_file(entry)]
     kind, inside = recognise_folder(names, open_file)
     if lone and not kind:
-        kind, inside = recognise_lone(names, open_file)
+        kind, inside, _ = recognise_lone(names, open_file)
     if not kind:
         return "", None, ""
     if kind == "torch-distributed":

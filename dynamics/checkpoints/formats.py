@@ -178,7 +178,7 @@ def recognise_folder(
 
 def recognise_lone(
     names: Iterable[str], open_file: Callable[[str], BinaryIO]
-) -> tuple[str, int | None]:
+) -> tuple[str, int | None, str]:
     """Recognise a folder by the only file of weights in it, such as ``step_100/model.pt``.
 
     Parameters
@@ -194,6 +194,8 @@ def recognise_lone(
         ``folder``, or ``""`` where there is no or more than one file of weights.
     step : int or None
         Number of updates that the file states.
+    note : str
+        What of the file needs trust; empty where nothing does.
 
     Raises
     ------
@@ -201,14 +203,15 @@ def recognise_lone(
         Where the file is a damaged checkpoint.
     """
     weights = [name for name in names if _looks_like_weights(name)]
-    if len(weights) == 1:
-        with open_file(weights[0]) as file:
-            try:
-                kind, step = recognise(peek(file))
-            except UnknownFormatError:
-                return "", None
-        return ("folder" if kind else ""), step
-    return "", None
+    if len(weights) != 1:
+        return "", None, ""
+    with open_file(weights[0]) as file:
+        try:
+            contents = peek(file)
+        except UnknownFormatError:
+            return "", None, ""
+    kind, step = recognise(contents)
+    return ("folder" if kind else ""), step, note_of(contents.classes)
 
 
 def _looks_like_weights(name: str) -> bool:

@@ -168,7 +168,7 @@ def _remote_folder(storage, entry, inside=None) -> Checkpoint | None:
 
         kind, step = recognise_folder(names, open_file)
         if inside is None and not kind:
-            kind, step = recognise_lone(names, open_file)
+            kind, step, note = recognise_lone(names, open_file)
     except ValueError as error:
         kind, step, note = "unreadable", None, str(error)
     except Exception as error:
