@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from dynamics import emergence
 from dynamics.plots.bands import bands_by, level, parts, pick_layer
+from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.panels import draw_legend, label_outer, panels
 from dynamics.plots.steps import log_step_axis, mark_missing
 from dynamics.plots.style import (
@@ -76,6 +77,7 @@ def plot_curves(
     bands = bands_by(results, hue=hue, layer=layer)
     names = [str(name) for name in bands[hue].to_numpy()]
     ordered = hue == "layer"
+    names = short_names(names) if ordered else names
     colours = (layer_colours if ordered else group_colours)(len(names))
     markers = ["o"] * len(names) if ordered else group_markers(len(names))
     # Colours of layers have an order: of many layers some in the legend tell the others.
@@ -115,7 +117,7 @@ def plot_curves(
     else:
         _draw_levels_apart(ax, parts(pick_layer(results, layer)[0], hue), colours)
     ax.set_ylabel(score_label(results))
-    title = [part for part in (neuroid, bands.attrs["layer"]) if part]
+    title = [part for part in (neuroid, short_layer(results, bands.attrs["layer"])) if part]
     ax.set_title(", ".join(map(str, title)))
     ax.set_gid(bands.attrs["over"])
     if own:

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics.plots.bands import level, mean_curve
+from dynamics.plots.names import short_names
 from dynamics.plots.steps import step_mesh
 from dynamics.plots.style import colour_bar, panel, score_label, styled
 
@@ -54,7 +55,7 @@ def plot_heatmap(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def layer_axis(ax: Axes, layers: np.ndarray, *, which: str = "y", most: int = 16) -> None:
+def layer_axis(ax: Axes, layers: np.ndarray, *, which: str = "y", most: int = 12) -> None:
     """Name the rows of an axes by layers from input (bottom) to output, as many as are legible.
 
     Parameters
@@ -71,7 +72,8 @@ def layer_axis(ax: Axes, layers: np.ndarray, *, which: str = "y", most: int = 16
     every = max(1, -(-len(layers) // most))
     shown = np.arange(0, len(layers), every)
     axis = ax.yaxis if which == "y" else ax.xaxis
-    axis.set_ticks(shown, [str(layers[place]) for place in shown])
+    names = short_names([str(layer) for layer in layers])
+    axis.set_ticks(shown, [names[place] for place in shown])
     axis.set_tick_params(length=0, labelrotation=90 if which == "x" else 0)
     axis.set_label_text("Layer")
 

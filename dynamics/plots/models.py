@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from dynamics.averages import average, by_subject
 from dynamics.emergence.runs import check_alike
 from dynamics.plots.bands import curve_and_band, level, pick_layer
+from dynamics.plots.names import short_layer
 from dynamics.plots.panels import draw_legend
 from dynamics.plots.style import COLUMN, PAGE, group_colours, panel, score_label, styled
 
@@ -59,11 +60,16 @@ def plot_models(
     check_alike(list(models.values()))
     own = ax is None
     many = len(models) > _FEW
-    ax = panel(ax, height=64, width=PAGE if many else COLUMN)
+    picked = {name: pick_layer(results, layer) for name, results in models.items()}
+    layers = {name: short_layer(models[name], chosen) for name, (_, chosen) in picked.items()}
+    widest = max(map(len, [*models, *layers.values()]))
+    # Names stand upright where they would touch side by side.
+    upright = len(models) > 2 * _FEW or widest * len(models) > (_WIDE if many else _WIDE // 2)
+    ax = panel(ax, height=88 if upright else 64, width=PAGE if many else COLUMN)
     colours = group_colours(len(models))
     ticks, labelled, over = [], set(), set()
-    for place, (name, results) in enumerate(models.items()):
-        one, chosen = pick_layer(results, layer)
+    for place, name in enumerate(models):
+        one = picked[name][0]
         curve, low, high, what = curve_and_band(one)
         at = _step(name, curve, step)
         heights = [float(each.isel(step=at)) for each in (curve, low, high)]
@@ -92,11 +98,14 @@ def plot_models(
                 )
         over.add(what)
         where = int(curve["step"][at])
-        ticks.append("\n".join(part for part in (name, chosen, f"step {where:,}") if part))
+        told = [part for part in (name, layers[name], f"step {where:,}") if part]
+        ticks.append(name if upright else "\n".join(told))
     ax.axhline(0, color="0.15", linewidth=0.6)
     ax.set_xticks(range(len(models)), ticks)
-    if len(models) > 2 * _FEW:
+    if upright:
         ax.tick_params(axis="x", rotation=90)
+        several = len(set(layers.values())) > 1
+        ax.set_title("the best layer of each" if several else next(iter(layers.values())))
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.6, len(models) - 0.4)
     ax.set_ylabel(score_label(next(iter(models.values()))))
@@ -133,6 +142,7 @@ def _points(score: xr.DataArray) -> np.ndarray:
 
 
 _MOST, _FEW = 30, 4
+_WIDE = 130  # letters on a page
 _LINES: dict[str, tuple[str, dict]] = {
     "baseline": ("spectrotemporal baseline", {"color": "0.3", "linestyle": (0, (3, 1.2))}),
     "ceiling": ("noise ceiling", {"color": "0.05", "linestyle": (0, (1, 1))}),

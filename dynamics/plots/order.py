@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from dynamics import emergence
 from dynamics.plots.bands import curves_by
+from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.steps import log_step_axis
 from dynamics.plots.style import panel, styled
 
@@ -71,6 +72,7 @@ def plot_order(
         ).assign_attrs(over=resampled.attrs["over"])
     ax = plot_intervals(found, steps=curve["step"].to_numpy(), ax=ax)
     if chosen:
+        chosen = short_layer(results, chosen)
         ax.set_title(", ".join(word for word in (ax.get_title(), chosen) if word))
     return ax
 
@@ -116,7 +118,9 @@ def plot_intervals(found: xr.Dataset, *, steps: np.ndarray, ax: Axes | None = No
     ax = panel(ax, height=24 + 4.2 * len(rows))
     log_step_axis(ax, steps)
     limits = ax.get_xlim()
-    names = found[dim].to_numpy() if dim in found.coords else np.arange(len(rows))
+    given = found[dim].to_numpy() if dim in found.coords else np.arange(len(rows))
+    names = [str(name) for name in given]
+    names = short_names(names) if dim == "layer" else names
     status = found["status"].to_numpy() if "status" in found.coords else np.full(len(rows), "")
     for row, place in enumerate(rows):
         lower, upper = (

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynamics.plots.style import COLUMN, LEVELS, PAGE, figure_of, grid
+from dynamics.plots.names import fit_legend, printable
+from dynamics.plots.style import COLUMN, LEVELS, MM, PAGE, figure_of, grid
+
+# Inches that a legend may take of a figure as it is; and entries of one column.
+_ROOM, _TALL = 22 * MM, 10
 
 # What is no curve stands last in a legend.
 _LAST = (
@@ -91,15 +97,45 @@ def draw_legend(*axes: Axes, what: str = "bands") -> None:
         for ax, told in zip(axes, limits):
             ax.set_title("\n".join(part for part in (ax.get_title(), told) if part))
         limits = [""]
+    legend_below(figure, entries, title=f"{what}: {limits[0]}" if limits[0] else None)
+
+
+def legend_below(
+    figure: Figure, entries: Mapping[str, Any], *, title: str | None = None, most: int = 6
+) -> None:
+    """Draw a legend below all axes, in as many columns as fit; the figure grows by a long one.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure.
+    entries : mapping of str to artist
+        What stands for what.
+    title : str, optional
+        Above it.
+    most : int
+        How many columns at most.
+    """
     options: dict[str, Any] = {
         "loc": "outside lower center",
-        "title": f"{what}: {limits[0]}" if limits[0] else None,
+        "title": title,
         "handlelength": 1.8,
         "columnspacing": 1.2,
     }
-    for columns in range(min(6, len(entries)), 0, -1):
-        legend = figure.legend(list(entries.values()), list(entries), ncols=columns, **options)
+    size = plt.rcParams["legend.fontsize"]
+    fewest = 1 if len(entries) <= _TALL else 2
+    for columns in range(max(fewest, min(most, len(entries))), 0, -1):
+        labels = [printable(label) for label in entries]
+        if columns == fewest:
+            labels = fit_legend(labels, figure, columns=columns, size=size)
+        legend = figure.legend(list(entries.values()), labels, ncols=columns, **options)
         legend.get_title().set_multialignment("center")
-        if legend.get_window_extent().width < figure.bbox.width or columns == 1:
+        box = legend.get_window_extent()
+        if box.width < figure.bbox.width or columns == 1:
+            # What the axes would lose beyond the room that figures have for legends.
+            width, height = figure.get_size_inches()
+            missing = box.height / figure.dpi - max(_ROOM, 0.3 * height)
+            if missing > 0:
+                figure.set_size_inches(width, height + missing)
             return
         legend.remove()

@@ -12,6 +12,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
 from dynamics import metrics
+from dynamics.plots.panels import legend_below
 from dynamics.plots.steps import step_title, steps_to_show
 from dynamics.plots.style import COLUMN, GROUPS, colour_bar, grid, styled
 
@@ -74,15 +75,8 @@ def plot_rdms(
         _category_bars(ax, rank[sorting], len(names))
         ax.set_title(step_title(step), pad=9)
     colour_bar(image, axes, label=f"Dissimilarity ({distance})", aspect=30)
-    figure.legend(
-        handles=[
-            Patch(color=_FILLS[place % len(_FILLS)], label=n) for place, n in enumerate(names)
-        ],
-        loc="outside lower center",
-        ncols=4,
-        handlelength=0.9,
-        columnspacing=1.0,
-    )
+    fills = [Patch(color=_FILLS[place % len(_FILLS)]) for place in range(len(names))]
+    legend_below(figure, dict(zip(names, fills)), most=4)
     return axes
 
 

@@ -13,6 +13,7 @@ from matplotlib.colors import ListedColormap, LogNorm
 
 from dynamics import emergence
 from dynamics.plots.bands import curve_and_band, curves_by, level, pick_layer
+from dynamics.plots.names import short_layer
 from dynamics.plots.panels import draw_legend
 from dynamics.plots.steps import label_steps, step_norm
 from dynamics.plots.style import (
@@ -69,6 +70,7 @@ def plot_brain_task(
     ValueError
         If there is no such layer, or no step is common to both.
     """
+    every = brain
     brain, chosen = pick_layer(brain, layer)
     task, _ = pick_layer(task, chosen or None)
     curve, low, high, over = curve_and_band(brain)
@@ -110,7 +112,7 @@ def plot_brain_task(
     _tell(ax, curve, scores, dim="step", kind=kind, resampled=one)
     ax.set_xlabel(score_label(task))
     ax.locator_params(axis="x", nbins=5)  # more labels would touch
-    ax.set_ylabel(score_label(brain) + (f", {chosen}" if chosen else ""))
+    ax.set_ylabel(score_label(brain) + (f", {short_layer(every, chosen)}" if chosen else ""))
     each = {"upwards": over, "across": of_task}
     apart = ",\n".join(f"{what} {way}" for way, what in each.items() if what)
     ax.set_gid(over if over == of_task else apart)

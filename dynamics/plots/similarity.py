@@ -11,6 +11,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 
 from dynamics.plots.heatmaps import layer_axis
+from dynamics.plots.names import short_layer
 from dynamics.plots.steps import log_step_axis, step_cells, step_title, steps_to_show
 from dynamics.plots.style import AXIS_NAMES, COLUMN, PAGE, colour_bar, grid, panel, styled
 
@@ -64,7 +65,7 @@ def plot_similarity(
     for x, columns in step_cells(steps):
         for y, rows in step_cells(others):
             mesh = _cells(ax, x, y, values[rows, columns], norm)
-    ax.set_title(name)
+    ax.set_title(short_layer(similarity, name))
     if bar:
         colour_bar(mesh, ax, label=_label(similarity))
     return ax

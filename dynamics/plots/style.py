@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -17,11 +18,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
+from dynamics.plots.names import families, fit
+
 MM = 1 / 25.4
 COLUMN, PAGE = 85 * MM, 180 * MM
 
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": families(),
     "font.size": 7,
     "axes.labelsize": 7,
     "axes.titlesize": 7.5,
@@ -74,19 +77,34 @@ FORMATS = ("png", "pdf")
 GROUPS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+_drawing: ContextVar[bool] = ContextVar("drawing", default=False)
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a function so that whatever it draws has the style."""
+    """Decorate a function so that whatever it draws has the style, and names in it fit."""
 
     @functools.wraps(draw)
     def inner(*args: P.args, **kwargs: P.kwargs) -> T:
-        with plt.rc_context(STYLE):
-            return draw(*args, **kwargs)
+        outermost = not _drawing.get()
+        token = _drawing.set(True)
+        try:
+            with plt.rc_context(STYLE):
+                found = draw(*args, **kwargs)
+                # In somebody's own axes, or in one that is a part of more, nothing is laid out.
+                if outermost and kwargs.get("ax") is None:
+                    fit(_whole(found))
+                return found
+        finally:
+            _drawing.reset(token)
 
     return inner
+
+
+def _whole(drawn: Any) -> Figure:
+    return drawn if isinstance(drawn, Figure) else figure_of(np.ravel(drawn)[0])
 
 
 def layer_colours(number: int) -> list[tuple[float, float, float]]:
@@ -297,9 +315,13 @@ def draw_level(
     x, y = (0.98, 0.98 if height > high else 0.02)
     if which == "x":
         x, y = (0.98 if height > high else 0.02), 0.02
+    edge = f"beyond {arrow}"
+    row = sum(each.get_gid() == edge for each in ax.texts)  # of those that stand there already
+    y += (-0.07 if y > 0.5 else 0.07) * row
     ax.text(
-        x, y, signed(f"{arrow} {text} {height:.2f}"), transform=ax.transAxes, fontsize=5.5,
-        ha="right" if x > 0.5 else "left", va="top" if y > 0.5 else "bottom", zorder=5,
+        x, y, signed(f"{arrow} {text} {height:.2f}"), transform=ax.transAxes, gid=edge,
+        fontsize=5.5, zorder=5,
+        ha="right" if x > 0.5 else "left", va="top" if y > 0.5 else "bottom",
         bbox={"facecolor": "white", "linewidth": 0, "alpha": 0.8, "pad": 0.8},
     )  # fmt: skip
 
