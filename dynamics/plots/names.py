@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -217,9 +218,9 @@ def fit(figure: Figure) -> None:
         box, (columns, _) = ax.get_window_extent(), _place_of(ax)
         centre = (box.x0 + box.x1) / 2
         free = 2 * min(centre, figure.bbox.width - centre)
-        for title in (ax.title, ax._left_title, ax._right_title):  # type: ignore[attr-defined]
-            width = free if columns == 1 else min(free, 1.12 * box.width)
-            _fit_text(title, width if title is ax.title else figure.bbox.width - box.x0)
+        _fit_text(ax.title, free if columns == 1 else min(free, 1.12 * box.width))
+        _fit_text(ax._left_title, figure.bbox.width - box.x0)  # type: ignore[attr-defined]
+        _fit_text(ax._right_title, box.x1)  # type: ignore[attr-defined]
         _fit_text(ax.yaxis.label, max(box.height * 1.15, 0.3 * figure.bbox.height), upright=True)
         _fit_text(ax.xaxis.label, free if columns == 1 else 1.1 * box.width)
 
@@ -312,7 +313,7 @@ def _thin_steps(axis: Axis) -> None:
         return
     ticks = sorted(axis.get_majorticklocs())
     boxes = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()]
-    if any(right.x0 - left.x1 < _AIR for left, right in zip(boxes, boxes[1:])):
+    if any(right.x0 - left.x1 < _AIR for left, right in pairwise(boxes)):
         zero, decades = [t for t in ticks if t == 0], [t for t in ticks if t > 0]
         axis.set_major_locator(FixedLocator([*zero, *decades[::-2][::-1]]))
 
