@@ -53,10 +53,9 @@ def best_layer(
     index = xr.DataArray(np.arange(number), dims=dim, coords=names)
     known = curve.notnull().any(dim)
     best = curve.fillna(-np.inf).argmax(dim).where(known, -1)
-    times = sum(
-        (drawn.fillna(-np.inf).argmax(dim) == index).sum("draw")
-        for drawn in drawn_curves(curve, resampled, draws=draws, seed=seed)
-    )
+    times = xr.zeros_like(curve)
+    for drawn in drawn_curves(curve, resampled, draws=draws, seed=seed):
+        times = times + (drawn.fillna(-np.inf).argmax(dim) == index).sum("draw")
     support = (times / draws).where(known)
     x = xr.DataArray(np.log10(1 + curve["step"].to_numpy()), dims="step")
 
