@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -238,6 +240,45 @@ def test_files_of_ones_own_are_read_alike(tmp_path, target, suffix):
     assert loaded.attrs["name"] == "mine"
     assert loaded.attrs["simulated"] == 0
     assert loaded["region"].dims == ("neuroid",)
+
+
+@pytest.mark.parametrize(
+    ("engine", "kind", "magic"),
+    [
+        ("scipy", "NETCDF3_64BIT", b"CDF\x02"),
+        ("netcdf4", "NETCDF3_CLASSIC", b"CDF\x01"),
+        ("netcdf4", "NETCDF4", b"\x89HDF"),
+        ("h5netcdf", "NETCDF4", b"\x89HDF"),
+    ],
+)
+def test_netcdf_of_either_kind_and_any_writer_is_read(tmp_path, target, engine, kind, magic):
+    if engine == "netcdf4":
+        pytest.importorskip("netCDF4")
+    path = tmp_path / "mine.nc"
+    target.attrs.update(citation="", simulated=1, shape=[4.0, 2.0])
+    target = target.assign_coords(category=("stimulus", ["spräche", "b", "", "d"]))
+    script = tmp_path / "write.py"  # in a process of its own: two libraries of HDF5 must not meet
+    target.to_zarr(tmp_path / "mine.zarr")
+    script.write_text(
+        f"import xarray\nxarray.load_dataset({str(tmp_path / 'mine.zarr')!r}).to_netcdf("
+        f"{str(path)!r}, engine={engine!r}, format={kind!r})\n"
+    )
+    subprocess.run([sys.executable, str(script)], check=True, timeout=120)
+    assert path.read_bytes()[:4] == magic
+    loaded = brains.load(path)
+    assert loaded["response"].dims == ("stimulus", "neuroid", "repetition")
+    assert loaded["stimulus"].to_numpy().tolist() == ["a", "b", "c", "d"]
+    assert loaded["category"].to_numpy().tolist() == ["spräche", "b", "", "d"]
+    assert set(loaded["region"].to_numpy().tolist()) == {"unknown"}
+    np.testing.assert_array_equal(loaded["response"], target["response"])
+    assert loaded.attrs["citation"] == "" and int(loaded.attrs["simulated"]) == 1
+
+
+def test_a_file_that_needs_a_missing_library_names_it(tmp_path, monkeypatch):
+    (tmp_path / "mine.nc").write_bytes(b"\x89HDF\r\n\x1a\n")
+    monkeypatch.setitem(sys.modules, "h5netcdf", None)
+    with pytest.raises(ValueError, match=r"h5netcdf.*pip install"):
+        brains.load(tmp_path / "mine.nc")
 
 
 def test_an_npz_file_may_have_a_time_axis(tmp_path):

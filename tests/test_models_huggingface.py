@@ -367,3 +367,34 @@ def test_code_beside_a_configuration_does_not_run(tmp_path):
     with pytest.raises(ValueError, match="which is not run"):
         models.load("huggingface", None, state={}, config=str(tmp_path))
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "hubert", "wavlm", "unispeech-sat", "data2vec-audio"])
+def test_every_layer_is_what_its_block_gives_the_last_one_too(tmp_path, name):
+    """Not what a norm after the last block makes of it, in which versions of the library differ."""
+    network, folder = saved(tmp_path, name)
+    given = []
+    for block in network.encoder.layers:
+        block.register_forward_hook(
+            lambda _m, _i, out: given.append(out[0] if isinstance(out, tuple) else out)
+        )
+    model = models.load("huggingface", folder)
+    batch, lengths = stimuli()
+    with torch.no_grad():
+        last = network(model.prepare(batch[:1], lengths[:1])[0]).last_hidden_state
+        found = model(batch[:1])
+    assert len(given) == 3
+    for number, expected in enumerate(given):
+        # The same operations in the same order: float32 rounding of another batching at most.
+        np.testing.assert_allclose(found[f"layer{number}"], expected, atol=1e-6)
+    pre_norm = NETWORKS[name].get("do_stable_layer_norm", False)
+    assert pre_norm == (not np.allclose(found["layer2"], last, atol=1e-2))
+
+
+def test_whispers_last_layer_is_what_the_decoder_hears(tmp_path):
+    network, folder = saved(tmp_path, "whisper")
+    model = models.load("huggingface", folder)
+    batch, lengths = stimuli()
+    with torch.no_grad():
+        last = network.encoder(model.prepare(batch[:1], lengths[:1])[0]).last_hidden_state
+        np.testing.assert_allclose(model(batch[:1])["layer2"], last, atol=1e-6)

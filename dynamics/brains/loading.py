@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from dynamics import installation
 from dynamics.audio import without_suffix
 from dynamics.brains import natsound
 
@@ -125,7 +126,7 @@ def from_file(path: str | Path) -> xr.Dataset:
     if not path.exists():
         raise FileNotFoundError(f"brain target '{path}' does not exist: correct the path")
     try:
-        target = _read_npz(path) if path.suffix == ".npz" else xr.load_dataset(path)
+        target = _READERS.get(path.suffix, xr.load_dataset)(path)
     except Exception as error:
         # The readers' own exceptions are of many unrelated types.
         raise ValueError(
@@ -269,6 +270,20 @@ def _read_npz(path: Path) -> xr.Dataset:
         if key in (*places, "neuroid", *NEUROID_LABELS)
     }
     return xr.Dataset({"response": (dims, arrays["response"].astype(np.float64))}, coords=coords)
+
+
+def _read_netcdf(path: Path) -> xr.Dataset:
+    """Read netCDF 3 or 4 with the library that is there, one for each."""
+    with path.open("rb") as file:
+        engine = "h5netcdf" if file.read(4) == b"\x89HDF" else "scipy"
+    installation.load(engine)
+    target = xr.load_dataset(path, engine=engine)
+    # Texts without a character come back as objects of the library.
+    target.attrs = {k: "" if type(v).__name__ == "Empty" else v for k, v in target.attrs.items()}
+    return target
+
+
+_READERS: dict[str, Callable[[Path], xr.Dataset]] = {".npz": _read_npz, ".nc": _read_netcdf}
 
 
 def _first_line(error: Exception) -> str:
