@@ -23,7 +23,7 @@ from dynamics import (
     store,
     workers,
 )
-from dynamics.checkpoints import Checkpoint
+from dynamics.checkpoints import Checkpoint, LeftForLater
 from dynamics.cluster import cluster
 from dynamics.config import Sweep
 from dynamics.copies import note_copies
@@ -256,13 +256,26 @@ def _commit_all(
             "modified": checkpoint.modified,
             "sha256": sha256,
         }
-        with outcome:
-            outcome.layers = layers()
+        try:
+            with outcome:
+                outcome.layers = layers()
+        except LeftForLater as reason:
+            _leave(root, checkpoint.step, records[checkpoint.step], str(reason))
+            outcome = _Outcome(network)
+            advance(note=f"step {checkpoint.step}: left for later")
+            continue
         outcome.commit(root, checkpoint.step, before=records[checkpoint.step])
         if outcome.error:
             logger.warning("step %d failed: %s", checkpoint.step, outcome.error)
         outcome = _Outcome(network)
         advance(note=f"step {checkpoint.step}")
+
+
+def _leave(root: zarr.Group, step: int, record: Mapping[str, Any], reason: str) -> None:
+    """Say once why a checkpoint is not done; its row waits until one of its step comes."""
+    logger.warning("step %d: %s", step, reason)
+    if record["error"] != reason or record["status"] != store.PENDING:
+        store.commit(root, step, status=store.PENDING, error=reason)
 
 
 class _Outcome:
@@ -283,7 +296,7 @@ class _Outcome:
         return self
 
     def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> bool:
-        if isinstance(fault, Exception):
+        if isinstance(fault, Exception) and not isinstance(fault, LeftForLater):
             self.error = faults.sentence(faults.row(fault))
             return True
         return False

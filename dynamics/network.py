@@ -141,18 +141,18 @@ def read_ahead(
         keep = max(1, sweep.keep - 1)
         coming = checkpoints.fetched(todo, place, keep=keep, storage_options=sweep.storage_options)
         for checkpoint, path in coming:
+            found: Read | Exception
             try:
-                if isinstance(path, Exception):
-                    raise path
-                state = checkpoints.read(path, trust=sweep.trust_checkpoints)
-                yield checkpoint, (path, state, checkpoints.digest(path))
+                found = _read(checkpoint, path, sweep)
             except Exception as fault:
-                if isinstance(fault, FileNotFoundError) and _all_gone(todo):
+                gone = isinstance(fault.__cause__ or fault, FileNotFoundError)
+                if gone and _all_gone(todo):
                     raise FileNotFoundError(
                         f"all {len(todo)} checkpoints that are still to be read are gone, such as "
                         f"{checkpoint.uri}: is their disk mounted?"
                     ) from fault
-                yield checkpoint, faults.row(fault, file_bytes=checkpoint.bytes)
+                found = faults.row(fault, file_bytes=checkpoint.bytes)
+            yield checkpoint, found
 
     coming, first = states(), True
     with ThreadPoolExecutor(1) as reader:
@@ -172,3 +172,16 @@ def _all_gone(todo: Sequence[Checkpoint]) -> bool:
     """Whether of several local checkpoints none is there any more."""
     paths = [checkpoints.local_path(c.uri) for c in todo if not checkpoints.is_remote(c.uri)]
     return len(paths) > 1 and len(paths) == len(todo) and not any(map(Path.exists, paths))
+
+
+def _read(checkpoint: Checkpoint, path: Path | Exception, sweep: Sweep) -> Read:
+    """Read a checkpoint that is still the one which was listed."""
+    options = sweep.storage_options
+    with checkpoints.as_listed(checkpoint, path, storage_options=options) as where:
+        if checkpoint.format == "parts":
+            raise ValueError(f"{checkpoint.uri}: {checkpoint.note}")
+        state = checkpoints.read(where, trust=sweep.trust_checkpoints)
+        if not checkpoints.is_remote(checkpoint.uri):
+            # Mapped from a file that a training loop may write again, they could change later.
+            state = {name: value.clone() for name, value in state.items()}
+        return where, state, checkpoints.digest(where)

@@ -44,15 +44,17 @@ class Hub(http.server.BaseHTTPRequestHandler):
         api = f"/api/models/{self.repository}/"
         if path == f"{api}refs":
             body = [
-                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": name * 8}
+                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": commit(name)}
                 for name in self.refs
             ]
             return self.answer({"branches": body, "converts": [], "tags": []})
         if path == api.rstrip("/") or path.startswith(f"{api}revision/"):
-            return self.answer({"id": self.repository, "sha": "0" * 40, "siblings": []})
+            revision = path.rpartition("/revision/")[2] if "/revision/" in path else "main"
+            sha = commit(revision) if revision in self.files else revision
+            return self.answer({"id": self.repository, "sha": sha, "siblings": []})
         if path.startswith(f"{api}tree/"):
             revision, _, folder = path.removeprefix(f"{api}tree/").partition("/")
-            found = {n: b for n, b in self.files[revision].items() if n.startswith(folder)}
+            found = {n: b for n, b in self.at(revision).items() if n.startswith(folder)}
             return self.answer(
                 [
                     {"type": "file", "path": n, "size": len(b), "oid": "1" * 40, "lfs": lfs(b)}
@@ -64,7 +66,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         files = f"/{self.repository}/resolve/"
         if path.startswith(files):
             revision, _, name = path.removeprefix(files).partition("/")
-            return self.content(self.files[revision][name])
+            return self.content(self.at(revision)[name])
         return self.answer({"error": "no such thing"}, 404)
 
     do_HEAD = do_GET  # noqa: N815
@@ -76,13 +78,18 @@ class Hub(http.server.BaseHTTPRequestHandler):
         paths = json.loads(asked)["paths"] if asked.startswith("{") else []
         found = []
         for path in paths:
-            if path in self.files.get(revision, {}):
-                body = self.files[revision][path]
+            if path in self.at(revision):
+                body = self.at(revision)[path]
                 found.append(
                     {"type": "file", "path": path, "size": len(body), "oid": "1" * 40,
                      "lfs": lfs(body)}
                 )  # fmt: skip
         self.answer(found)
+
+    def at(self, revision):
+        """Files of a branch, by its name or by its commit."""
+        names = {commit(name): name for name in self.files}
+        return self.files.get(names.get(revision, revision), {})
 
     def answer(self, body, status=200):
         self.content(json.dumps(body).encode(), status)
@@ -100,6 +107,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *arguments):
         pass
+
+
+def commit(name):
+    """Commit of a branch."""
+    return (name * 40)[:40]
 
 
 def lfs(body):

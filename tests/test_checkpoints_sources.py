@@ -84,7 +84,7 @@ def test_usual_folders_below_the_named_one_are_looked_into(tmp_path):
         ("step1000", 1000),
         ("step-000123-loss=0.5.pt", 123),
         ("iter_0001000.pth", 1000),
-        ("100k_updates.pt", None),
+        ("100k_updates.pt", 100_000),
         ("ckpt.25.pt", 25),
         ("0042.pt", 42),
         ("wav2vec2.pt", None),

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dynamics.checkpoints.formats import step_from_name
+from dynamics.checkpoints.names import read_name, step_from_name
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +29,16 @@ class Checkpoint:
         Seconds since 1970; 0 where the storage does not say.
     format : str
         ``lightning``, ``s3prl``, ``fairseq``, ``safetensors``, ``torch``, ``huggingface``,
-        ``speechbrain``, ``torch-distributed``, ``folder`` or ``unreadable``.
+        ``speechbrain``, ``torch-distributed``, ``deepspeed``, ``folder``, ``remote`` (not looked
+        into), ``parts`` (no whole network; `note` says why) or ``unreadable``.
     note : str
         What a reader should know: a name that disagrees, a duplicate, why it cannot be read.
+    inside : int or None
+        Step that its inside stated when it was listed.
+    known_by : str
+        What `step` is from: ``inside``, ``name`` or ``list`` (stated by the user).
+    version : str
+        What a remote store calls the content that was listed: a tag, a generation, a commit.
     """
 
     step: int
@@ -40,6 +47,9 @@ class Checkpoint:
     modified: float
     format: str
     note: str = ""
+    inside: int | None = None
+    known_by: str = "name"
+    version: str = ""
 
 
 def arrange(found: list[Checkpoint], duplicates: str = "newer") -> list[Checkpoint]:
@@ -47,7 +57,7 @@ def arrange(found: list[Checkpoint], duplicates: str = "newer") -> list[Checkpoi
     if duplicates not in ("newer", "older", "error"):
         raise ValueError(f"duplicates must be newer, older or error, not {duplicates!r}")
     by_step: dict[int, list[Checkpoint]] = {}
-    for checkpoint in found:
+    for checkpoint in _without_ranks(found):
         by_step.setdefault(checkpoint.step, []).append(checkpoint)
     return [_one_of(by_step[step], duplicates) for step in sorted(by_step)]
 
@@ -62,20 +72,100 @@ def local_path(uri: str) -> Path:
     return Path(re.sub(r"^(file|local)://", "", str(uri)))
 
 
-def placed(uri, inside, named, size, modified, kind, note, given=None) -> Checkpoint | None:
-    """Make a checkpoint of what is known, or None where nothing states a step."""
+def placed(
+    uri: str,
+    inside: int | None,
+    name: str,
+    extent: tuple[int, float],
+    kind: str,
+    note: str = "",
+    *,
+    given: int | None = None,
+    told: bool = False,
+    version: str = "",
+) -> Checkpoint | None:
+    """Make a checkpoint of what is known of one.
+
+    Parameters
+    ----------
+    uri : str
+        Local path or URL.
+    inside : int or None
+        Step that the file or folder itself states.
+    name : str
+        Where its name is read.
+    extent : tuple of int and float
+        Size and time of the last change.
+    kind, note, version : str
+        As of `Checkpoint`.
+    given : int, optional
+        Step that the user states.
+    told : bool
+        Whether a number in the name counts only where a word beside it says that it is a step.
+
+    Returns
+    -------
+    Checkpoint or None
+        None where nothing states a step.
+
+    Raises
+    ------
+    ValueError
+        Where only the name could state a step and can be read in two ways.
+    """
     if given is not None:
         if inside is not None and inside != given:
-            note = f"its inside says step {inside}, the list {given}"
-        return Checkpoint(given, uri, size, modified, kind, note)
-    step = inside if inside is not None else named
+            note = _joined(note, f"its inside says step {inside}, the list {given}")
+        return Checkpoint(given, uri, *extent, kind, note, inside, "list", version)
+    read = read_name(name)
+    steps = {} if told and not read.told else read.steps
+    if inside is not None:
+        if steps and inside not in steps and not read.epoch:
+            named = " or ".join(map(str, (step for step in steps if step is not None)))
+            note = _joined(note, f"its name says step {named}, its inside {inside}")
+        return Checkpoint(inside, uri, *extent, kind, note, inside, "inside", version)
+    if len(steps) > 1 and kind != "unreadable":
+        ways = " or ".join(
+            f"{'no step' if step is None else f'step {step}'} ({words})"
+            for step, words in steps.items()
+        )
+        raise ValueError(
+            f"the name of {uri!r} can be read as {ways}, and its inside states no step: give "
+            "`checkpoints` as a mapping of step to place"
+        )
+    step = next(iter(steps)) if len(steps) == 1 else None
     if step is None:
         logger.warning("%s is left out: neither it nor its name states a training step", uri)
         return None
-    if inside is not None and named is not None and inside != named and not _is_epoch(uri):
-        text = f"its name says step {named}, its inside {inside}"
-        note = f"{note}; {text}" if note else text
-    return Checkpoint(step, uri, size, modified, kind, note)
+    return Checkpoint(step, uri, *extent, kind, note, None, "name", version)
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
+
+
+def _without_ranks(found: list[Checkpoint]) -> list[Checkpoint]:
+    """Make one of files that differ in nothing but the number of the process that wrote them."""
+    groups: dict[str, list[Checkpoint]] = {}
+    for checkpoint in found:
+        listed = checkpoint.known_by == "list"
+        key = checkpoint.uri if listed else _RANK.sub(r"\1", checkpoint.uri)
+        groups.setdefault(key, []).append(checkpoint)
+    return [
+        group[0]
+        if len({os.path.realpath(c.uri) for c in group}) == 1
+        else replace(
+            group[0],
+            format="parts",
+            bytes=sum(c.bytes for c in group),
+            note=f"{len(group)} processes wrote a file each, such as {_last(group[0].uri)!r}, that "
+            "may hold a part of the weights: join them, or name one of them if it holds all",
+        )
+        for group in (sorted(each, key=lambda c: c.uri) for each in groups.values())
+    ]
+
+
+_RANK = re.compile(r"([-_.](?:rank|shard)[-_]?)\d+(?=[^/]*$)")
 
 
 def _one_of(same: list[Checkpoint], duplicates: str) -> Checkpoint:
@@ -93,7 +183,7 @@ def _one_of(same: list[Checkpoint], duplicates: str) -> Checkpoint:
     ranked = sorted(
         same,
         key=lambda c: (
-            c.format != "unreadable",
+            c.format not in ("unreadable", "parts"),
             c.modified if duplicates == "newer" else -c.modified,
             _has_step(c),
             c.uri,
@@ -102,17 +192,11 @@ def _one_of(same: list[Checkpoint], duplicates: str) -> Checkpoint:
     *others, best = ranked
     text = "step also in " + ", ".join(repr(_last(c.uri)) for c in others) + f" ({duplicates} used)"
     logger.warning("step %d: %r is used, %s", best.step, best.uri, text)
-    return replace(best, note="; ".join(filter(None, (best.note, text))))
+    return replace(best, note=_joined(best.note, text))
 
 
 def _has_step(checkpoint: Checkpoint) -> bool:
     return step_from_name(_last(checkpoint.uri)) == checkpoint.step
-
-
-def _is_epoch(uri: str) -> bool:
-    """Whether the number in a name counts epochs, which need not equal the step."""
-    name = _last(uri)
-    return "epoch" in name.lower() and "step" not in name.lower()
 
 
 def _last(uri: str) -> str:

@@ -5,23 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from dynamics.checkpoints.checkpoint import Checkpoint, arrange, is_remote, local_path, placed
-from dynamics.checkpoints.formats import (
-    LAYOUTS,
-    NO_WEIGHTS,
-    SUFFIXES,
-    note_of,
-    recognise,
-    recognise_folder,
-    recognise_lone,
-    step_from_name,
-)
-from dynamics.checkpoints.peek import peek
-from dynamics.checkpoints.reading import inspect, open_regular, weight_parts
+from dynamics.checkpoints.checkpoint import Checkpoint, arrange, is_remote, local_path
+from dynamics.checkpoints.containers import belongs, beside, best_named
+from dynamics.checkpoints.formats import LAYOUTS, WHOLE
+from dynamics.checkpoints.local import container, describe, extent, from_file, from_folder
+from dynamics.checkpoints.names import SUFFIXES, is_aside
 
 logger = logging.getLogger(__name__)
 
@@ -102,13 +94,13 @@ def growing(checkpoint: Checkpoint, *, quiet: float = 30.0, wait: float = 1.0) -
         return False
     path = Path(checkpoint.uri)
     try:
-        before = _extent(path)
+        before = extent(path)
         if time.time() - before[1] > quiet:
             return False
         time.sleep(wait)
-        if _extent(path) != before or before[0] != checkpoint.bytes:
+        if extent(path) != before or before[0] != checkpoint.bytes:
             return True
-        again = _from_folder(path) if path.is_dir() else _from_file(path)
+        again = from_folder(path) if path.is_dir() else from_file(path)
     except OSError:
         return True
     return again is None or again.format == "unreadable"
@@ -124,7 +116,8 @@ def _anywhere(source: Any, remote: dict[str, Any]) -> Iterator[Checkpoint]:
     path = local_path(str(source)).expanduser()
     if path.exists():
         found = list(_in_folder(path))
-        inner = [] if found or not path.is_dir() else [p for x in LAYOUTS for p in path.glob(x)]
+        beside_it = [c for c in found if Path(c.uri) != path]
+        inner = [] if beside_it or not path.is_dir() else [p for x in LAYOUTS for p in path.glob(x)]
         yield from found
         for folder in sorted(inner):
             yield from _in_folder(folder)
@@ -132,7 +125,10 @@ def _anywhere(source: Any, remote: dict[str, Any]) -> Iterator[Checkpoint]:
         # `Path.glob` follows no symlinks below `**`, so a loop of them ends.
         start = Path(path.anchor) if path.is_absolute() else Path()
         for match in sorted(start.glob(str(path.relative_to(path.anchor)))):
-            checkpoint = _from_folder(match) if match.is_dir() else _from_file(match)
+            if is_aside(match.name):
+                logger.info("%s is left out: a copy that was put aside", match)
+                continue
+            checkpoint = from_folder(match) if match.is_dir() else from_file(match)
             if checkpoint is not None:
                 yield checkpoint
     else:
@@ -163,119 +159,44 @@ def _given(step: Any, where: Any, remote: dict[str, Any]) -> Checkpoint:
     path = Path(where).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"there is no checkpoint at {str(where)!r} for step {step}")
-    found = _from_folder(path, step) if path.is_dir() else _from_file(path, step)
-    return found or Checkpoint(step, str(path), *_extent(path), "unreadable", "holds no weights")
-
-
-def _extent(path: Path) -> tuple[int, float]:
-    parts = [part for part in path.iterdir() if part.is_file()] if path.is_dir() else [path]
-    stats = [part.stat() for part in parts]
-    return sum(s.st_size for s in stats), max((s.st_mtime for s in stats), default=0.0)
+    note = "holds no weights"
+    return describe(path, step) or Checkpoint(
+        step, str(path), *extent(path), "unreadable", note, known_by="list"
+    )
 
 
 def _in_folder(folder: Path) -> Iterator[Checkpoint]:
-    """Checkpoints directly in a folder, files and subfolders; the folder itself where it is one."""
+    """Checkpoints directly in a folder, files and subfolders, and it itself where it is one."""
     if not folder.is_dir():
-        found = _from_file(folder)
-        if found is not None:
-            yield found
+        alone = from_file(folder)
+        if alone is not None:
+            yield alone
         return
-    itself = _from_folder(folder, lone=False)
-    if itself is not None:
-        yield itself
+    kind, itself = container(folder)
+    if kind in WHOLE:
+        if itself is not None:
+            yield itself
         return
+    found = []
     with os.scandir(folder) as entries:
         for entry in entries:
             try:
                 is_folder = entry.is_dir()
             except OSError:  # a symlink that points at itself
                 continue
-            if is_folder:
-                checkpoint = _from_folder(Path(entry.path))
-            elif entry.name.lower().endswith(SUFFIXES):
-                checkpoint = _from_file(Path(entry.path))
-            else:
+            is_file = not is_folder and entry.name.lower().endswith(SUFFIXES)
+            if not (is_file or is_folder) or (kind and belongs(entry.name, is_file)):
                 continue
-            if checkpoint is not None:
-                yield checkpoint
+            if is_aside(entry.name):
+                logger.info("%s is left out: a copy that was put aside", entry.path)
+                continue
+            found.append((from_file if is_file else from_folder)(Path(entry.path)))
+    inner = list(filter(None, found))
+    yield from beside(itself, inner, kind, best=lambda: _best_of(folder))
 
 
-def _from_file(path: Path, given: int | None = None) -> Checkpoint | None:
-    if given is None and NO_WEIGHTS.fullmatch(path.name):
-        return None
+def _best_of(folder: Path) -> str:
     try:
-        path.stat()
-    except OSError:  # removed just now by a training loop that keeps the best, or a link to itself
-        return None
-    return _row(path, given, _look_at_file)
-
-
-def _from_folder(folder: Path, given: int | None = None, *, lone: bool = True) -> Checkpoint | None:
-    return _row(folder, given, _look_at_folder if lone else _look_at_whole_folder)
-
-
-Look = tuple[str, int | None, str]
-"""Format, the step that the contents state, and a note; an empty format where it is nothing."""
-
-
-def _row(path: Path, given: int | None, look: Callable[[Path], Look]) -> Checkpoint | None:
-    """Look at one entry; whatever it holds, what that raises is a note in its own row.
-
-    A machine without memory and a missing library end the listing: they are no faults of the entry.
-    """
-    try:
-        kind, inside, note = look(path)
-    except FileNotFoundError:  # removed since the folder was listed
-        return None
-    except (MemoryError, ImportError):
-        raise
-    except Exception as error:
-        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        kind, inside, note = "unreadable", None, " ".join(text.split())
-    if not kind:
-        logger.debug("%s holds no weights", path)
-        return None
-    try:
-        extent = _extent(path)
+        return best_named((folder / "trainer_state.json").read_bytes())
     except OSError:
-        extent = 0, 0.0
-    return placed(str(path), inside, step_from_name(path.name), *extent, kind, note, given)
-
-
-def _look_at_file(path: Path) -> Look:
-    with open_regular(path) as file:
-        contents = peek(file)
-    return *recognise(contents), note_of(contents.classes)
-
-
-def _look_at_folder(folder: Path, *, lone: bool = True) -> Look:
-    def open_file(name: str) -> BinaryIO:
-        return open_regular(folder / name)
-
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if _is_file(entry)]
-    kind, inside = recognise_folder(names, open_file)
-    if lone and not kind:
-        kind, inside, _ = recognise_lone(names, open_file)
-    if not kind:
-        return "", None, ""
-    if kind == "torch-distributed":
-        from dynamics.checkpoints.distributed import distributed_step
-
-        return kind, distributed_step(folder), ""
-    try:
-        classes = {name for part in weight_parts(folder) for name in inspect(part).classes}
-    except (OSError, ValueError) as error:  # a part may be missing: that is a row
-        return "unreadable", inside, str(error)
-    return kind, inside, note_of(classes)
-
-
-def _look_at_whole_folder(folder: Path) -> Look:
-    return _look_at_folder(folder, lone=False)
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # a link that points at itself
-        return False
+        return ""

@@ -11,10 +11,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from dynamics.checkpoints.names import SUFFIXES, is_aside
+from dynamics.checkpoints.names import step_from_name as step_from_name
 from dynamics.checkpoints.peek import STEP_KEYS, Contents, UnknownFormatError, peek, tensors
 from dynamics.checkpoints.sidecars import read_json
-
-SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".th", ".tar", ".model", ".chkpt")
 
 # Where training loops put their checkpoints below the folder that people name.
 LAYOUTS = ("checkpoints", "ckpts", "ckpt", "save", "lightning_logs/version_*/checkpoints")
@@ -35,54 +35,31 @@ WEIGHT_FILES = (
 
 # Files beside the weights that hold no network.
 NO_WEIGHTS = re.compile(
-    r"(optimizer|optim|scheduler|scaler|rng_state.*|training_args|trainer_state|dataloader.*|"
-    r"dataset|counter|brain|intra_epoch|lr_annealing.*)\.[a-z]+",
+    r"((optimizer|optim|lr_?scheduler|scheduler|scaler|sampler|random_states?)([-_].*)?|"
+    r".*optim_states?|rng_state.*|training_args|trainer_state|dataloader.*|dataset|counter|brain|"
+    r"intra_epoch|lr_annealing.*)\.[a-z]+",
     re.IGNORECASE,
 )
+
+# Weights of a folder that the file of its model is beside; a number in such a name is no step.
+OWN_WEIGHTS = re.compile(
+    r"(adapter_|pytorch_|diffusion_pytorch_)?model(_\d+)?([-.]\d+-of-\d+)?\.(bin|safetensors)|"
+    r"consolidated[-.\d]*\.\w+",
+    re.IGNORECASE,
+)
+_SHARD = re.compile(r".*[-_.]\d+-of-(\d+)\.\w+")
+
+# Subfolders in which DeepSpeed, Megatron and accelerate put the weights of one checkpoint.
+INNER = ("checkpoint", "mp_rank_00", "pytorch_model", "pytorch_model_fsdp_0", "model")
+
+# Folders whose every file belongs to one checkpoint.
+WHOLE = ("speechbrain", "torch-distributed", "deepspeed", "parts")
+
+_DEEPSPEED = "mp_rank_00_model_states.pt"
 
 # Where a step hides one level below the top, by the habits of several training loops.
 _NESTED = ("trainer", "trainer_state", "state", "meta", "metadata", "__metadata__", "extra_state",
            "progress", "train_state", "info")  # fmt: skip
-
-# Patterns of steps in names, most telling first; the number is the last group.
-_NAME_PATTERNS = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"(?:global[-_]?)?steps?[-_=]?(\d+)",
-        r"(\d+)[-_]?steps?(?![a-z])",
-        r"(?:updates?|iterations?|iters?|iter)[-_=]?(\d+)",
-        r"checkpoint_\d+_(\d+)$",
-        r"(?:checkpoint|states|ckpt|model|weights)[-_=.]?(\d+)$",
-        r"(?:^|[-_=.])(\d+)$",
-        r"epochs?[-_=]?(\d+)",
-    )
-)
-
-
-def step_from_name(name: str) -> int | None:
-    """Training step that a file or folder name states.
-
-    Parameters
-    ----------
-    name : str
-        Last part of a path, for example ``"epoch=10-step=1000.ckpt"`` or ``"checkpoint-500"``.
-
-    Returns
-    -------
-    int or None
-        None where the name has no number that reads as a step.
-    """
-    stem = name
-    for suffix in SUFFIXES:
-        if stem.lower().endswith(suffix):
-            stem = stem[: -len(suffix)]
-            break
-    stem = re.sub(r"-v\d+$", "", stem)  # Lightning's counter for a name that was taken
-    for pattern in _NAME_PATTERNS:
-        found = pattern.findall(stem)
-        if found:
-            return int(found[-1])
-    return None
 
 
 def recognise(contents: Contents) -> tuple[str, int | None]:
@@ -157,8 +134,8 @@ def recognise_folder(
     Returns
     -------
     format : str
-        ``huggingface``, ``speechbrain``, ``torch-distributed``, or ``""`` where the folder is not
-        one checkpoint of these.
+        ``huggingface``, ``speechbrain``, ``torch-distributed``, ``deepspeed``, ``parts`` (see
+        `parts_of`), or ``""`` where the folder is not one checkpoint of these.
     step : int or None
         Number of updates that its files state.
     """
@@ -167,6 +144,8 @@ def recognise_folder(
         return "torch-distributed", None
     if "CKPT.yaml" in names:
         return "speechbrain", _speechbrain_step(names, open_file)
+    if any(name.endswith("_model_states.pt") and "mp_rank_" in name for name in names):
+        return _deepspeed(names, open_file)
     if any(name in names for name in WEIGHT_FILES):
         step = None
         if "trainer_state.json" in names:
@@ -202,7 +181,9 @@ def recognise_lone(
     ValueError
         Where the file is a damaged checkpoint.
     """
-    weights = [name for name in names if _looks_like_weights(name)]
+    weights = weights_among(names)
+    if weights and all(_SHARD.fullmatch(name) for name in weights):
+        return "parts", None, parts_of(weights)
     if len(weights) != 1:
         return "", None, ""
     with open_file(weights[0]) as file:
@@ -214,8 +195,72 @@ def recognise_lone(
     return ("folder" if kind else ""), step, note_of(contents.classes)
 
 
+def parts_of(names: Iterable[str]) -> str:
+    """Say why the files of a folder of the format ``parts`` are no whole network, and what helps.
+
+    Parameters
+    ----------
+    names : iterable of str
+        File names directly inside the folder.
+
+    Returns
+    -------
+    str
+        One sentence.
+    """
+    names = sorted(names)
+    if any(name.startswith(("zero_pp_rank_", "bf16_zero_pp_rank_")) for name in names):
+        return (
+            "DeepSpeed's ZeRO stage 3 has left a part of every weight in each of its files: join "
+            "them with the script zero_to_fp32.py that DeepSpeed put beside them"
+        )
+    if any("mp_rank_" in name for name in names):
+        return (
+            "its weights are split over several files mp_rank_*_model_states.pt: join them with "
+            "the tool of the training framework"
+        )
+    return (
+        "its weights are shards without the index that says which there are: it is still being "
+        "written, or its *.index.json was left behind"
+    )
+
+
+def weights_among(names: Iterable[str]) -> list[str]:
+    """Return the names of the files that hold the weights of a folder without an index.
+
+    Parameters
+    ----------
+    names : iterable of str
+        File names directly inside the folder.
+
+    Returns
+    -------
+    list of str
+        Sorted. An average beside the only network that was trained is left out, and so is what is
+        no network.
+    """
+    weights = sorted(name for name in names if _looks_like_weights(name))
+    if _DEEPSPEED in weights:
+        return [_DEEPSPEED]
+    trained = [name for name in weights if not is_average(name)]
+    return trained if len(trained) == 1 else weights
+
+
+def is_average(name: str) -> bool:
+    """Whether a file or entry by this name holds an average of weights over training."""
+    return bool(re.search(r"(?:^|[^a-z])(?:ema|swa|averaged?)(?:[^a-z]|$)", name.lower()))
+
+
+def _deepspeed(names, open_file) -> tuple[str, int | None]:
+    ranks = [name for name in names if re.fullmatch(r"mp_rank_\d+_model_states\.pt", name)]
+    if ranks != [_DEEPSPEED]:
+        return "parts", None
+    with open_file(_DEEPSPEED) as file:
+        return "deepspeed", recognise(peek(file))[1]
+
+
 def _looks_like_weights(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not NO_WEIGHTS.fullmatch(name)
+    return name.lower().endswith(SUFFIXES) and not NO_WEIGHTS.fullmatch(name) and not is_aside(name)
 
 
 def _json_step(file: BinaryIO) -> int | None:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from dynamics.checkpoints.formats import NO_WEIGHTS, SUFFIXES, WEIGHT_FILES, WRAPPERS
+from dynamics.checkpoints.formats import WEIGHT_FILES, WRAPPERS, weights_among
 from dynamics.checkpoints.peek import Contents, is_tree, opened_archive, peek
 from dynamics.checkpoints.sidecars import read_json, weight_parts_of
 from dynamics.checkpoints.tensors import Loaded
@@ -245,13 +245,8 @@ def weight_parts(folder: Path) -> list[Path]:
                 return [folder / name]
             with _one_sentence(folder / name), open_regular(folder / name) as file:
                 return [folder / part for part in weight_parts_of(read_json(file))]
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file()
-        and path.name.lower().endswith(SUFFIXES)
-        and not NO_WEIGHTS.fullmatch(path.name)
-    )
+    files = [path.name for path in folder.iterdir() if path.is_file()]
+    return [folder / name for name in weights_among(files)]
 
 
 def _read_folder(folder: Path, trust: bool) -> dict[str, torch.Tensor]:

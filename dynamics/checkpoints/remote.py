@@ -7,23 +7,26 @@ import logging
 import posixpath
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
+from dynamics.checkpoints.containers import belongs, beside, best_named
 from dynamics.checkpoints.formats import (
+    INNER,
     LAYOUTS,
     NO_WEIGHTS,
-    SUFFIXES,
+    WHOLE,
     note_of,
+    parts_of,
     recognise,
     recognise_folder,
     recognise_lone,
-    step_from_name,
 )
+from dynamics.checkpoints.names import SUFFIXES, is_aside, step_from_name
 from dynamics.checkpoints.peek import peek
-from dynamics.storage import open_storage
+from dynamics.checkpoints.versions import extent_of, modified_of, open_fresh, version_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +59,9 @@ def find_remote(
     if url.startswith("hf://") and "@" in url and _is_pattern(_revision(url)):
         yield from _revisions(url, storage_options)
         return
-    storage, path = open_storage(url, storage_options)
     try:
-        entries = _entries(storage, path, url)
+        storage, path, pin = open_fresh(url, storage_options)
+        kind, itself, entries = _entries(storage, path, url)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is nothing at {url!r}") from None
     except ValueError:
@@ -71,18 +74,16 @@ def find_remote(
             return _remote_folder(storage, entry)
         return _remote_file(storage, entry, look_inside)
 
-    wanted = [
-        entry
-        for entry in entries
-        if entry["type"] == "directory" or entry["name"].lower().endswith(SUFFIXES)
-    ]
+    wanted = [] if kind in WHOLE else [entry for entry in entries if _is_wanted(entry, kind)]
     with ThreadPoolExecutor(LOOKS) as looks:
-        found = list(filter(None, looks.map(describe, wanted)))
-    yield from found
-    for entry in () if found else entries:
+        inner = list(filter(None, looks.map(describe, wanted)))
+    for found in beside(itself, inner, kind, best=lambda: _best_of(storage, path)):
+        version = pin.commit or found.version
+        yield replace(found, uri=pin.outward(found.uri), version=version)
+    for entry in () if inner or kind in WHOLE else entries:
         if entry["type"] == "directory" and _name(entry["name"]) in LAYOUTS:
-            inner = storage.unstrip_protocol(entry["name"])
-            yield from find_remote(inner, storage_options=storage_options, look_inside=look_inside)
+            below = pin.outward(storage.unstrip_protocol(entry["name"]))
+            yield from find_remote(below, storage_options=storage_options, look_inside=look_inside)
 
 
 def describe_remote(
@@ -104,41 +105,58 @@ def describe_remote(
     Checkpoint
         Its size and time, without a look inside.
     """
-    storage, path = open_storage(url, storage_options)
     try:
+        storage, path, pin = open_fresh(url, storage_options)
         entry = storage.info(path)
+        extent = int(entry.get("size") or 0), modified_of(entry)
+        if entry["type"] == "directory":
+            extent = extent_of(storage.ls(path, detail=True))
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no checkpoint at {url!r} for step {step}") from None
+    except ValueError:
+        raise
     except Exception as error:
         raise ValueError(_complaint(url, error)) from error
     kind = "folder" if entry["type"] == "directory" else "remote"
-    return Checkpoint(step, url, int(entry.get("size") or 0), _modified(entry), kind)
+    version = pin.commit or version_of(entry)
+    return Checkpoint(step, url, *extent, kind, known_by="list", version=version)
 
 
-def _entries(storage, path: str, url: str) -> list[dict[str, Any]]:
+def _entries(storage, path: str, url: str) -> tuple[str, Checkpoint | None, list[dict[str, Any]]]:
+    """Format of a place and the checkpoint that it is, and what is in it."""
     if _is_pattern(path) and not url.startswith("http"):
-        return list(storage.glob(path, detail=True).values())
+        found = storage.glob(path, detail=True).values()
+        return "", None, [entry for entry in found if not is_aside(_name(entry["name"]))]
     if path.lower().endswith(SUFFIXES):
         entry = storage.info(path)
         if entry["type"] == "file":
-            return [entry]
+            return "", None, [entry]
     entries = storage.ls(path, detail=True)
     itself = path.strip("/")
     if len(entries) == 1 and entries[0]["name"].strip("/") == itself:
-        return entries
-    found = _remote_folder(storage, {"name": path, "type": "directory"}, entries)
-    if found is not None:
-        return [{"name": path, "type": "directory"}]
+        return "", None, entries
     # Some stores list a folder among its own contents.
-    return [entry for entry in entries if entry["name"].strip("/") != itself]
+    entries = [entry for entry in entries if entry["name"].strip("/") != itself]
+    kind, found = _looked_at(storage, path, entries, told=True)
+    kept = [entry for entry in entries if not is_aside(_name(entry["name"]))]
+    return kind, found, kept
+
+
+def _is_wanted(entry: Mapping[str, Any], kind: str) -> bool:
+    """Whether to look into an entry of a folder of a format, for a checkpoint of its own."""
+    is_file = entry["type"] != "directory"
+    name = _name(entry["name"])
+    if is_file and not name.lower().endswith(SUFFIXES):
+        return False
+    return not (kind and belongs(name, is_file))
 
 
 def _remote_file(storage, entry, look_inside: bool) -> Checkpoint | None:
     name = _name(entry["name"])
     if NO_WEIGHTS.fullmatch(name):
         return None
-    named, inside, note, kind = step_from_name(name), None, "", "remote"
-    if look_inside or named is None:
+    inside, note, kind = None, "", "remote"
+    if look_inside or step_from_name(name) is None:
         try:
             with storage.open(entry["name"], "rb", block_size=2**16) as file:
                 contents = peek(file)
@@ -152,34 +170,69 @@ def _remote_file(storage, entry, look_inside: bool) -> Checkpoint | None:
             kind, note = "remote", f"not looked into: {' '.join(str(error).split())[:100]}"
     if not kind:
         return None
-    size = int(entry.get("size") or 0)
+    extent = int(entry.get("size") or 0), modified_of(entry)
     url = storage.unstrip_protocol(entry["name"])
-    return placed(url, inside, named, size, _modified(entry), kind, note)
+    return placed(url, inside, name, extent, kind, note, version=version_of(entry))
 
 
-def _remote_folder(storage, entry, inside=None) -> Checkpoint | None:
-    path, note = entry["name"].rstrip("/"), ""
+def _remote_folder(storage, entry) -> Checkpoint | None:
+    path = entry["name"].rstrip("/")
     try:
-        parts = [e for e in inside or storage.ls(path, detail=True) if e["type"] == "file"]
-        names = {posixpath.basename(part["name"]): part for part in parts}
-
-        def open_file(name):
-            return storage.open(names[name]["name"], "rb", block_size=2**16)
-
-        kind, step = recognise_folder(names, open_file)
-        if inside is None and not kind:
-            kind, step, note = recognise_lone(names, open_file)
-    except ValueError as error:
-        kind, step, note = "unreadable", None, str(error)
+        entries = storage.ls(path, detail=True)
     except Exception as error:
         logger.warning("cannot look into %s: %s", path, error)
         return None
+    return _looked_at(storage, path, entries)[1]
+
+
+def _looked_at(
+    storage, path: str, entries: list[dict[str, Any]], *, told: bool = False
+) -> tuple[str, Checkpoint | None]:
+    """Format of a folder, and the checkpoint that it is where its step is known."""
+    where = path
+    try:
+        kind, step, note, parts = _recognised(storage, entries, lone=not told)
+        for inner in INNER if not kind and not told else ():
+            below = [e for e in entries if e["type"] == "directory" and _name(e["name"]) == inner]
+            if below and not kind:
+                where = below[0]["name"].rstrip("/")
+                inside = storage.ls(where, detail=True)
+                kind, step, note, parts = _recognised(storage, inside, lone=True)
+    except ValueError as error:
+        files = [entry for entry in entries if entry["type"] == "file"]
+        kind, url = "unreadable", storage.unstrip_protocol(path)
+        extent = extent_of(files)
+        return kind, placed(url, None, _name(path), extent, kind, str(error), told=told)
+    except Exception as error:
+        logger.warning("cannot look into %s: %s", path, error)
+        return "", None
     if not kind:
-        return None
-    url = storage.unstrip_protocol(path)
-    size = sum(int(part.get("size") or 0) for part in parts)
-    modified = max((_modified(part) for part in parts), default=0.0)
-    return placed(url, step, step_from_name(_name(path)), size, modified, kind, note)
+        return "", None
+    url = storage.unstrip_protocol(where)
+    return kind, placed(url, step, _name(path), extent_of(parts), kind, note, told=told)
+
+
+def _recognised(
+    storage, entries: list[dict[str, Any]], *, lone: bool
+) -> tuple[str, int | None, str, list[dict[str, Any]]]:
+    """Format, step, note and files of a folder."""
+    names = {posixpath.basename(e["name"]): e for e in entries if e["type"] == "file"}
+
+    def open_file(name):
+        return storage.open(names[name]["name"], "rb", block_size=2**16)
+
+    kind, step = recognise_folder(names, open_file)
+    note = parts_of(names) if kind == "parts" else ""
+    if lone and not kind:
+        kind, step, note = recognise_lone(names, open_file)
+    return kind, step, note, list(names.values())
+
+
+def _best_of(storage, path: str) -> str:
+    try:
+        return best_named(storage.cat_file(f"{path.rstrip('/')}/trainer_state.json"))
+    except Exception:
+        return ""
 
 
 def _revisions(url: str, options: Mapping[str, Any] | None) -> Iterator[Checkpoint]:
@@ -200,7 +253,8 @@ def _revisions(url: str, options: Mapping[str, Any] | None) -> Iterator[Checkpoi
         if fnmatch.fnmatchcase(ref.name, pattern):
             where = "/".join(filter(None, (f"hf://{repository}@{ref.name}", folder)))
             note = f"commit {ref.target_commit[:12]}"
-            found = placed(where, None, step_from_name(ref.name), 0, 0.0, "huggingface", note)
+            commit = ref.target_commit
+            found = placed(where, None, ref.name, (0, 0.0), "huggingface", note, version=commit)
             if found is not None:
                 yield found
 
@@ -216,17 +270,6 @@ def _revision(url: str) -> str:
 
 def _is_pattern(text: str) -> bool:
     return any(sign in text for sign in "*?[")
-
-
-def _modified(entry: Mapping[str, Any]) -> float:
-    for key in ("LastModified", "last_modified", "updated", "mtime", "created", "last_commit"):
-        value = entry.get(key)
-        value = getattr(value, "date", value) if key == "last_commit" else value
-        if isinstance(value, datetime):
-            return value.timestamp()
-        if isinstance(value, (int, float)):
-            return float(value)
-    return 0.0
 
 
 def _complaint(url: str, error: Exception) -> str:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from dynamics.checkpoints.checkpoint import Checkpoint, is_remote, local_path
-from dynamics.checkpoints.formats import NO_WEIGHTS, SUFFIXES, WEIGHT_FILES
+from dynamics.checkpoints.formats import WEIGHT_FILES, weights_among
 from dynamics.checkpoints.sidecars import read_json, weight_parts_of
+from dynamics.checkpoints.versions import open_fresh
 from dynamics.storage import open_storage
 
 logger = logging.getLogger(__name__)
@@ -174,7 +175,7 @@ def download(
         return local_path(checkpoint.uri)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    storage, path = open_storage(checkpoint.uri, storage_options)
+    storage, path = _opened(checkpoint, storage_options)
     name = re.sub(r"[^\w.=@-]+", "_", posixpath.basename(path.rstrip("/")))[-80:]
     mark = hashlib.sha256(checkpoint.uri.encode()).hexdigest()[:12]
     final = folder / f"{mark}-{name}"
@@ -225,6 +226,19 @@ def _answers(storage, path: str, fault: Exception) -> bool:
     return True
 
 
+def _opened(checkpoint: Checkpoint, options: Mapping[str, Any] | None) -> tuple[Any, str]:
+    """Open the store of a checkpoint; a branch of a hub at the commit that was listed."""
+    if not checkpoint.uri.startswith("hf://"):
+        return open_storage(checkpoint.uri, options)
+    try:
+        return open_fresh(checkpoint.uri, options, commit=checkpoint.version)[:2]
+    except (FileNotFoundError, ValueError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"cannot fetch {checkpoint.uri!r}: {reason}") from error
+
+
 def _parts(storage, path: str) -> list[str] | None:
     """Files of a checkpoint folder that are needed: weights and what describes them."""
     if storage.isfile(path):
@@ -246,9 +260,7 @@ def _parts(storage, path: str) -> list[str] | None:
                     listed = weight_parts_of(read_json(file))
                 weights = sorted(set(listed) & entries.keys())
             break
-    weights = weights or [
-        n for n in entries if n.lower().endswith(SUFFIXES) and not NO_WEIGHTS.fullmatch(n)
-    ]
+    weights = weights or weights_among(entries)
     return [entries[name] for name in dict.fromkeys([*described, *weights])]
 
 

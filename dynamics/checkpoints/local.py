@@ -1,0 +1,190 @@
+"""Look at one checkpoint on this machine: its format, its step, its size, what is amiss with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from dynamics.checkpoints.checkpoint import Checkpoint, placed
+from dynamics.checkpoints.containers import own
+from dynamics.checkpoints.formats import (
+    INNER,
+    NO_WEIGHTS,
+    note_of,
+    parts_of,
+    recognise,
+    recognise_folder,
+    recognise_lone,
+)
+from dynamics.checkpoints.peek import peek
+from dynamics.checkpoints.reading import inspect, open_regular, weight_parts
+
+logger = logging.getLogger(__name__)
+
+
+class Look(NamedTuple):
+    """What a look at an entry gave; an empty layout where it is no checkpoint."""
+
+    layout: str
+    inside: int | None = None
+    note: str = ""
+    where: Path | None = None
+    kind: str = ""  # where it is not the layout: a part is missing or damaged
+
+
+def describe(path: Path, step: int) -> Checkpoint | None:
+    """Look into a local file or folder whose step is known.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is.
+    step : int
+        Number of updates.
+
+    Returns
+    -------
+    Checkpoint or None
+        None where it holds no weights.
+    """
+    return from_folder(path, step) if path.is_dir() else from_file(path, step)
+
+
+def from_file(path: Path, given: int | None = None) -> Checkpoint | None:
+    """Look into a file; None where it holds no weights or nothing states a step."""
+    if given is None and NO_WEIGHTS.fullmatch(path.name):
+        return None
+    try:
+        path.stat()
+    except OSError:  # removed just now by a training loop that keeps the best, or a link to itself
+        return None
+    return _row(path, _look_at_file, given)[1]
+
+
+def from_folder(folder: Path, given: int | None = None) -> Checkpoint | None:
+    """Look into a folder; None where it is no checkpoint or nothing states a step."""
+    return _row(folder, _look_at_folder, given)[1]
+
+
+def container(folder: Path) -> tuple[str, Checkpoint | None]:
+    """Look at a folder that others may be in.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder that the user named.
+
+    Returns
+    -------
+    layout : str
+        Its format as a checkpoint; empty where it is none.
+    checkpoint : Checkpoint or None
+        None also where its step is not known: a number in the name of such a folder counts only
+        where a word says that it is a step.
+    """
+    return _row(folder, _look_at_whole_folder, told=True)
+
+
+def extent(path: Path) -> tuple[int, float]:
+    """Return the size of a file or of the files of a folder, and when the last one was written.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is.
+
+    Returns
+    -------
+    bytes : int
+        Together.
+    modified : float
+        Seconds since 1970.
+    """
+    parts = [part for part in path.iterdir() if part.is_file()] if path.is_dir() else [path]
+    stats = [part.stat() for part in parts]
+    return sum(s.st_size for s in stats), max((s.st_mtime for s in stats), default=0.0)
+
+
+def _row(
+    path: Path,
+    look: Callable[[Path], Look],
+    given: int | None = None,
+    *,
+    told: bool = False,
+) -> tuple[str, Checkpoint | None]:
+    """Look at one entry; whatever it holds, what that raises is a note in its own row.
+
+    A machine without memory and a missing library end the listing: they are no faults of the entry.
+    """
+    try:
+        found = look(path)
+    except FileNotFoundError:  # removed since the folder was listed
+        return "", None
+    except (MemoryError, ImportError):
+        raise
+    except Exception as error:
+        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        found = Look("unreadable", None, " ".join(text.split()))
+    if not found.layout:
+        logger.debug("%s holds no weights", path)
+        return "", None
+    where = found.where or path
+    try:
+        size = extent(where)
+    except OSError:
+        size = 0, 0.0
+    uri, name = own(path, found.inside, given)
+    uri = uri if where == path else str(where)
+    kind = found.kind or found.layout
+    return found.layout, placed(
+        uri, found.inside, name, size, kind, found.note, given=given, told=told
+    )
+
+
+def _look_at_file(path: Path) -> Look:
+    with open_regular(path) as file:
+        contents = peek(file)
+    return Look(*recognise(contents), note_of(contents.classes))
+
+
+def _look_at_whole_folder(folder: Path) -> Look:
+    return _look_at_folder(folder, lone=False)
+
+
+def _look_at_folder(folder: Path, *, lone: bool = True, deep: bool = True) -> Look:
+    def open_file(name: str) -> BinaryIO:
+        return open_regular(folder / name)
+
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if _is_file(entry)]
+    kind, inside = recognise_folder(names, open_file)
+    if lone and not kind:
+        kind, inside, _ = recognise_lone(names, open_file)
+        for inner in INNER if deep and not kind else ():
+            if (folder / inner).is_dir():
+                below = _look_at_folder(folder / inner, deep=False)
+                if below.layout:
+                    return below
+    if not kind:
+        return Look("")
+    if kind == "parts":
+        return Look(kind, None, parts_of(names), folder)
+    if kind == "torch-distributed":
+        from dynamics.checkpoints.distributed import distributed_step
+
+        return Look(kind, distributed_step(folder), "", folder)
+    try:
+        classes = {name for part in weight_parts(folder) for name in inspect(part).classes}
+    except (OSError, ValueError) as error:  # a part may be missing: that is a row
+        return Look(kind, inside, str(error), folder, "unreadable")
+    return Look(kind, inside, note_of(classes), folder)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that points at itself
+        return False
