@@ -16,9 +16,6 @@ from dynamics.models.recording import check_all_ran, chosen, first_tensor, plain
 from dynamics.models.waveform import WaveformModel, decide_batchable, measure_frame_times
 from dynamics.models.weights import load_strictly, remembered
 
-# 2: outputs as they were before anything was written into them in place.
-REVISION = 2
-
 INPUTS = {
     "batch samples": lambda waveforms: waveforms,
     "batch channel samples": lambda waveforms: waveforms.unsqueeze(1),

@@ -19,9 +19,6 @@ from dynamics.models.huggingface.waves import Waves
 
 LIBRARIES = ("transformers",)
 
-# 2: settings of the front end are also read from processor_config.json.
-REVISION = 2
-
 # Families that need another front end; all others take waveforms.
 FAMILIES: dict[str, Callable[..., HuggingFaceModel]] = {
     "whisper": Whisper,
