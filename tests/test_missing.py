@@ -5,7 +5,7 @@ import pytest
 from test_ridge import nested_by_scikit_learn
 
 from dynamics import methods, metrics
-from dynamics.metrics.missing import by_pattern, orders_within
+from dynamics.metrics.missing import by_pattern, complete_block, orders_within
 from dynamics.metrics.refit import refit_ridge
 from dynamics.metrics.ridge import RELATIVE_ALPHAS
 from dynamics.metrics.subsets import half_rows
@@ -103,3 +103,42 @@ def test_halves_and_null_of_a_sweep_are_those_of_the_stimuli_there():
     null = metrics.ridge_null(K, Y[rows][:, [4]], folds[rows], orders_within(orders, rows))
     np.testing.assert_allclose(found["null_score"][1][..., 4], null["layer_r"][..., 0].T, atol=1e-9)
     assert np.isnan(found["score"][1][:, 5]).all()
+
+
+def test_a_stimulus_that_lacks_one_of_three_repetitions_is_scored_by_the_mean_of_the_others():
+    layers, Y, folds = example(repetitions=3)
+    Y = np.nan_to_num(Y, nan=0.5)
+    Y[::2, :, 1] = np.nan
+    for protocol in ("default", "pepino"):
+        found = metrics.encode(layers, Y, protocol=protocol, folds=folds, missing="mask")
+        plain = metrics.encode(layers, np.nanmean(Y, 2), protocol=protocol, folds=folds)
+        for name in ("r", "layer_r", "prediction"):
+            np.testing.assert_allclose(found[name], plain[name], atol=1e-9)
+    with pytest.raises(ValueError, match="not finite"):
+        metrics.encode(layers, Y, folds=folds)
+
+
+def test_the_tuckute_protocol_takes_repetitions_that_lack_stimuli():
+    layers, Y, _ = example(repetitions=3)
+    Y, given = np.nan_to_num(Y, nan=0.5), {"protocol": "tuckute", "alphas": [1.0, 10.0, 100.0]}
+    gap = Y.copy()
+    gap[4, :, 1] = np.nan
+    found = metrics.encode(layers, gap, **given, missing="mask")
+    plain = metrics.encode(layers, np.nanmean(gap, 2), **given)
+    np.testing.assert_allclose(found["layer_r"], plain["layer_r"], atol=1e-9)
+    # One of 180 responses changes a noise-corrected score by little, and makes none unknown.
+    whole = metrics.encode(layers, Y, **given)
+    assert np.isfinite(found["layer_r2"]).all()
+    np.testing.assert_allclose(found["layer_r2"], whole["layer_r2"], atol=0.15)
+
+
+def test_the_block_left_without_gaps_lacks_few_stimuli_or_the_neuroid_that_lacks_most():
+    there = np.ones((20, 5), bool)
+    there[3, 1] = False
+    rows, columns = complete_block(there)
+    assert len(rows) == 19 and 3 not in rows and columns.tolist() == [0, 1, 2, 3, 4]
+    there[:10, 4] = False
+    rows, columns = complete_block(there)
+    assert len(rows) == 19 and columns.tolist() == [0, 1, 2, 3]
+    rows, columns = complete_block(np.zeros((4, 2), bool))
+    assert len(rows) == len(columns) == 0

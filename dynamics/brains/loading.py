@@ -212,45 +212,42 @@ def join(target: xr.Dataset, names: Sequence[str], *, partial: str = "warn") -> 
 def ceiling(target: xr.Dataset) -> xr.DataArray:
     """Estimate the noise ceiling of every neuroid from its repetitions.
 
-    With r the mean Pearson correlation over pairs of R repetitions (across stimuli, and times
-    where there are any), the reliability of the mean over repetitions is
-    rho = R r / (1 + (R - 1) r) (Spearman 1910, Brown 1910), and sqrt(rho) is the correlation of
-    a noiseless predictor with that mean.
+    As `dynamics.metrics.noise_ceiling`, across stimuli, and times where there are any: with r the
+    mean Pearson correlation over pairs of R repetitions, the reliability of the mean over
+    repetitions is rho = R r / (1 + (R - 1) r) (Spearman 1910, Brown 1910), and sqrt(rho) is the
+    correlation of a noiseless predictor with that mean.
 
     Parameters
     ----------
     target : xarray.Dataset
-        With at least two repetitions.
+        With at least two repetitions. Two repetitions are correlated over what both have.
 
     Returns
     -------
     xarray.DataArray of shape (n_neuroids,)
-        Correlations; NaN where r is not positive.
+        Correlations; NaN where r is not positive, or no two repetitions can be compared.
 
     Raises
     ------
     ValueError
         Where there are no repetitions.
     """
+    # Imported when asked for, because it needs a neural network library and nothing else does.
+    from dynamics import metrics
+
     R = target.sizes.get("repetition", 1)
     if R < 2:
         raise ValueError(
             f"brain target '{target.attrs.get('name', '')}' has no repetitions to estimate a "
             "noise ceiling from"
         )
-    Y = target["response"].transpose("repetition", ..., "neuroid").values
-    Y = Y.reshape(R, -1, Y.shape[-1])
-    # What one repetition lacks counts in none.
-    there = np.isfinite(Y).all(axis=0)
-    Y = np.where(there, Y, 0)
-    Y = np.where(there, Y - Y.sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=0), 1), 0)
-    deviation = np.sqrt((Y**2).sum(axis=1, keepdims=True))
-    Z = np.divide(Y, deviation, out=np.zeros_like(Y), where=deviation > 0)
-    # The sum over all ordered pairs, without the R repetitions paired with themselves.
-    r = ((Z.sum(axis=0) ** 2).sum(axis=0) - (Z**2).sum(axis=(0, 1))) / (R * (R - 1))
-    rho = np.where(r > 0, R * r / (1 + (R - 1) * np.maximum(r, 0)), np.nan)
+    Y = target["response"].transpose(..., "neuroid", "repetition").to_numpy().astype(float)
+    Y = Y.reshape(-1, *Y.shape[-2:])
+    known = np.full(Y.shape[1], np.nan)
+    if len(Y) > 2:
+        known = np.asarray(metrics.noise_ceiling(Y, missing="mask")["ceiling"])
     about = {"long_name": "noise ceiling (correlation)", "source": "estimated from repetitions"}
-    return xr.DataArray(np.sqrt(rho), dims="neuroid", attrs=about)
+    return xr.DataArray(known, dims="neuroid", attrs=about)
 
 
 def _read_npz(path: Path) -> xr.Dataset:

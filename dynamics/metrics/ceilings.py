@@ -7,12 +7,13 @@ from itertools import combinations
 import torch
 
 from dynamics.metrics.gram import Array, as_tensor, like, responses
+from dynamics.metrics.missing import check_handling, varying
 from dynamics.metrics.rdm import upper_entries
 from dynamics.metrics.rsa import COMPARISONS, POOLINGS
 from dynamics.metrics.splits import pearson
 
 
-def noise_ceiling(Y: Array) -> dict[str, Array]:
+def noise_ceiling(Y: Array, *, missing: str = "error") -> dict[str, Array]:
     """Reliability of each neuroid from repetitions.
 
     The correlation over stimuli between two repetitions, averaged over all pairs, stepped up to
@@ -23,21 +24,29 @@ def noise_ceiling(Y: Array) -> dict[str, Array]:
     Parameters
     ----------
     Y : array of shape (n, v, repetitions)
-        Responses, finite, at least 2 repetitions.
+        Responses, at least 2 repetitions. A repetition in which a neuroid is constant says nothing
+        and is left out for it.
+    missing : str
+        What to do with responses that are not finite: ``"error"`` names the first neuroid that has
+        one; ``"mask"`` correlates two repetitions over the stimuli that both have, at least 3, and
+        steps up to the average of what there is: with R_i repetitions of stimulus i the noise of
+        the average is that of R = n / sum_i (1 / R_i) repetitions.
 
     Returns
     -------
     dict of arrays
         ``reliability`` (v,): of the average over repetitions, may be negative. ``ceiling`` (v,):
-        its square root, a correlation; 0 where the reliability is negative. ``pair_r`` (v,):
-        mean correlation of two repetitions. A neuroid that is constant in a repetition has NaN.
+        its square root, a correlation; NaN where the reliability is not above 0, for no score is a
+        part of such a ceiling. ``pair_r`` (v,): mean correlation of two repetitions. All are NaN
+        where no two repetitions can be compared.
 
     Raises
     ------
     ValueError
         If there are no repetitions, fewer than 3 stimuli, or a value that is not finite.
     """
-    target = responses(Y)
+    check_handling(missing)
+    target = responses(Y) if missing == "error" else as_tensor(Y)
     if target.ndim != 3 or target.shape[2] < 2:
         raise ValueError(
             f"a noise ceiling needs repetitions but Y has shape {tuple(target.shape)}: give "
@@ -45,13 +54,13 @@ def noise_ceiling(Y: Array) -> dict[str, Array]:
         )
     if len(target) < 3:
         raise ValueError(f"{len(target)} stimuli have no noise ceiling: give at least 3")
-    R = target.shape[2]
-    pairs = torch.stack(
-        [constant_is_nan(target[:, :, a], target[:, :, b]) for a, b in combinations(range(R), 2)]
-    )
-    r = pairs.mean(0)
-    reliability = spearman_brown(r, R)
-    ceiling = reliability.clamp(min=0).sqrt()
+    there = torch.isfinite(target)
+    there &= torch.as_tensor(varying(target.cpu().numpy())).to(target.device)
+    single = torch.where(there, target, torch.nan).unbind(2)
+    pairs = torch.stack([pearson_there(a, b) for a, b in combinations(single, 2)])
+    r = torch.where(pairs.isnan().any(0), pairs.nanmean(0), pairs.mean(0))
+    reliability = spearman_brown(r, averaged(there.sum(2)))
+    ceiling = torch.where(reliability > 0, reliability, torch.nan).sqrt()
     out = {"reliability": reliability, "ceiling": ceiling, "pair_r": r}
     return {name: like(value, Y) for name, value in out.items()}
 
@@ -99,12 +108,28 @@ def rdm_noise_ceiling(D: Array, *, compare: str = "spearman") -> dict[str, Array
     return {name: like(value, D) for name, value in out.items()}
 
 
-def spearman_brown(r: torch.Tensor, repetitions: int) -> torch.Tensor:
+def spearman_brown(r: torch.Tensor, repetitions: int | torch.Tensor) -> torch.Tensor:
     """Reliability of the mean of so many repetitions from that of one."""
     return repetitions * r / (1 + (repetitions - 1) * r)
 
 
-def constant_is_nan(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Column-wise Pearson r, NaN where either column is constant."""
-    flat = (x == x[:1]).all(0)
-    return torch.where(flat, torch.nan, pearson(x, y))
+def averaged(counts: torch.Tensor) -> torch.Tensor:
+    """Of how many repetitions (v,) an average has the noise, from those of each stimulus (n, v)."""
+    some = counts > 0
+    most = counts.amax(0)
+    equal = ((counts == most) | ~some).all(0)
+    inverse = torch.where(some, 1 / counts.clamp(min=1), 0.0).double().sum(0)
+    return torch.where(equal, most.double(), some.sum(0) / inverse.clamp(min=1e-300))
+
+
+def pearson_there(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Column-wise `pearson` over the rows that both have, NaN with fewer than 3 of them."""
+    both = x.isfinite() & y.isfinite()
+    plain = pearson(x, y)
+    if both.all():
+        return plain
+    count = both.sum(0).clamp(min=1)
+    x, y = (torch.where(both, z, 0.0) for z in (x, y))
+    x, y = (torch.where(both, z - z.sum(0) / count, 0.0) for z in (x, y))
+    some = torch.where(both.sum(0) >= 3, pearson(x, y), torch.nan)
+    return torch.where(both.all(0), plain, some)

@@ -19,7 +19,7 @@ from dynamics.metrics.gram import (
     responses,
     same_rows,
 )
-from dynamics.metrics.missing import by_pattern
+from dynamics.metrics.missing import by_pattern, check_handling, over_repetitions
 from dynamics.metrics.pepino import pepino_ridge
 from dynamics.metrics.ridge import nested_ridge_features
 from dynamics.metrics.tuckute import tuckute_ridge
@@ -65,9 +65,9 @@ def encode(
         Stimuli of one group never straddle training and test.
     missing : str
         What to do with responses that are not finite: ``"error"`` names the first neuroid that
-        has one; ``"mask"`` fits and scores every neuroid on the stimuli that it has, those with
-        the same ones together. One with fewer than 2 in a fold gets NaN (-1 where the result is
-        an index).
+        has one; ``"mask"`` averages the repetitions that there are, and fits and scores every
+        neuroid on the stimuli that it has, those with the same ones together. One with fewer than
+        2 in a fold gets NaN (-1 where the result is an index).
 
     Returns
     -------
@@ -94,8 +94,7 @@ def encode(
     given = next(iter(named.values()))
     same_rows(given, Y, names=(f"layer {next(iter(named))!r}", "Y"))
     tensors = {name: activations(X, name=name) for name, X in named.items()}
-    if missing not in ("error", "mask"):
-        raise ValueError(f"missing is {missing!r}: use one of error, mask")
+    check_handling(missing)
     target = as_tensor(Y).to(next(iter(tensors.values())).device)
     target = target[:, None] if target.ndim == 1 else target
     if missing == "error" or target.ndim not in (2, 3):
@@ -106,7 +105,7 @@ def encode(
 
     if protocol == "tuckute" and (folds is not None or groups is not None):
         raise ValueError("the tuckute protocol draws its own splits: give neither folds nor groups")
-    if torch.isfinite(target).all():
+    if torch.isfinite(as_tensor(over_repetitions(target))).all():
         result = PROTOCOLS[protocol](tensors, target, make, alphas, seed)
     else:
         result = _masked(PROTOCOLS[protocol], tensors, target, make, alphas, seed)
@@ -135,10 +134,9 @@ def _masked(protocol: Callable, layers, Y, make, alphas, seed) -> dict:
 
 def _default(layers, Y, make, alphas, seed) -> dict:
     folds = make()
-    mean = Y.mean(2) if Y.ndim == 3 else Y
-    result = nested_ridge_features(layers, mean, folds, alphas)
+    result = nested_ridge_features(layers, over_repetitions(Y), folds, alphas)
     if Y.ndim == 3 and Y.shape[2] > 1:
-        noise = noise_ceiling(Y)
+        noise = noise_ceiling(Y, missing="mask")
         reliability = as_tensor(noise["reliability"])
         usable = torch.where(reliability > 0, reliability, torch.nan)
         result["ceiling"] = noise["ceiling"]
@@ -149,7 +147,7 @@ def _default(layers, Y, make, alphas, seed) -> dict:
 
 def _pepino(layers, Y, make, alphas, seed) -> dict:
     folds = make()
-    result = pepino_ridge(grams(layers)[1], Y.mean(2) if Y.ndim == 3 else Y, folds, alphas)
+    result = pepino_ridge(grams(layers)[1], over_repetitions(Y), folds, alphas)
     return result | {"folds": torch.as_tensor(folds, device=Y.device)}
 
 

@@ -1,4 +1,4 @@
-"""Responses with gaps: every neuroid on the stimuli that it has."""
+"""Responses with gaps: means of what is there, and every neuroid on the stimuli that it has."""
 
 from __future__ import annotations
 
@@ -12,6 +12,81 @@ from dynamics.metrics.gram import Array, as_tensor
 # Stimuli that a neuroid needs in every fold, and where there are no folds.
 FEWEST, FEWEST_IN_ALL = 2, 10
 
+HANDLINGS = ("error", "mask")
+
+
+def check_handling(missing: str) -> None:
+    """Raise a ValueError unless gaps are to be handled in a way that there is."""
+    if missing not in HANDLINGS:
+        raise ValueError(f"missing is {missing!r}: use one of {', '.join(HANDLINGS)}")
+
+
+def mean_there(Y: Array, axis: int) -> Array:
+    """Mean along an axis over what is there.
+
+    Parameters
+    ----------
+    Y : array
+        Values; those that are not finite are not there.
+    axis : int
+        The axis that goes.
+
+    Returns
+    -------
+    array
+        NaN where nothing is there. Without gaps the plain mean, to the last digit.
+    """
+    there = np.isfinite(Y) if isinstance(Y, np.ndarray) else torch.isfinite(Y)
+    if there.all():
+        return Y.mean(axis)
+    room = np if isinstance(Y, np.ndarray) else torch
+    count = there.sum(axis)
+    mean = room.where(there, Y, 0.0).sum(axis) / room.where(count > 0, count, 1)
+    return room.where(count > 0, mean, room.nan)
+
+
+def over_repetitions(Y: Array) -> Array:
+    """Average responses (n, v) or (n, v, repetitions) over the repetitions that are there."""
+    return mean_there(Y, 2) if Y.ndim == 3 else Y
+
+
+def varying(Y: np.ndarray) -> np.ndarray:
+    """Mark the columns of (n, ...) that differ between stimuli; what is not there does not."""
+    there = np.isfinite(Y)
+    centred = np.where(there, Y - mean_there(Y, 0), 0.0)
+    spread = np.sqrt((centred**2).sum(0) / np.maximum(there.sum(0), 1))
+    # The rounding up to which the solvers call a neuroid constant.
+    return spread > 1e-12 * np.abs(np.where(there, Y, 0.0)).max(0)
+
+
+def complete_block(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Stimuli and neuroids among which nothing is missing, few of either left out.
+
+    The stimulus or neuroid that lacks the largest part of the others is left out, again and again;
+    of equal ones the stimulus, of equal stimuli the first.
+
+    Parameters
+    ----------
+    there : array of shape (n, v), bool
+        Which responses there are.
+
+    Returns
+    -------
+    rows, columns : arrays of int
+        Ascending; both empty where nothing is left.
+    """
+    rows, columns = np.arange(there.shape[0]), np.arange(there.shape[1])
+    while len(rows) and len(columns):
+        lacking = ~there[np.ix_(rows, columns)]
+        if not lacking.any():
+            return rows, columns
+        by_row, by_column = lacking.mean(1), lacking.mean(0)
+        if by_row.max() >= by_column.max():
+            rows = np.delete(rows, by_row.argmax())
+        else:
+            columns = np.delete(columns, by_column.argmax())
+    return rows[:0], columns[:0]
+
 
 def by_pattern(
     fit: Callable[[np.ndarray, np.ndarray], Mapping[str, Array]], Y: Array, folds: Array | None
@@ -24,7 +99,7 @@ def by_pattern(
         From row numbers of stimuli and numbers of neuroids to arrays with neuroids last, and single
         numbers.
     Y : array of shape (n, v) or (n, v, repetitions)
-        Responses. A stimulus is missing where any repetition is not finite.
+        Responses. A stimulus is missing where no repetition is finite.
     folds : array of shape (n,), optional
         Fold of each stimulus.
 
@@ -41,7 +116,7 @@ def by_pattern(
         If no neuroid has enough stimuli.
     """
     there = torch.isfinite(as_tensor(Y)).reshape(len(Y), -1, *Y.shape[2:]).cpu()
-    finite = (there.all(2) if there.ndim == 3 else there).numpy()
+    finite = (there.any(2) if there.ndim == 3 else there).numpy()
     labels = np.zeros(len(Y), int) if folds is None else np.asarray(folds)
     needed = np.minimum(np.bincount(labels), FEWEST_IN_ALL if folds is None else FEWEST)
     patterns, which = np.unique(finite.T, axis=0, return_inverse=True)

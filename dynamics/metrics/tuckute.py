@@ -13,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from dynamics.metrics.gram import Array, gram_matrices, like, responses, same_rows
+from dynamics.metrics.ceilings import averaged, pearson_there, spearman_brown
+from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
+from dynamics.metrics.missing import over_repetitions
 from dynamics.metrics.ridge import check_alphas
 from dynamics.metrics.splits import centred_split, pearson
 
@@ -22,6 +24,8 @@ SPLITS = 10
 DRAWS = 10
 FLOORS = (0.182, 0.183)
 BLOCK = 256
+# Training sounds that the model of a single repetition needs.
+FEWEST = 3
 
 
 def tuckute_ridge(
@@ -34,7 +38,10 @@ def tuckute_ridge(
     K : array of shape (layers, n, n)
         Linear Gram matrices in the activations' own units, since the alphas are absolute.
     Y : array of shape (n, v) or (n, v, repetitions)
-        Responses. The study's numbers need its order of stimuli (by stimulus number).
+        Responses. The study's numbers need its order of stimuli (by stimulus number). A repetition
+        may lack stimuli (NaN) that others have: means are over what there is, the model of a
+        repetition is fitted on its training sounds, and reliabilities are stepped up to the
+        repetitions that a mean has of noise, see `noise_ceiling`.
     alphas : array of shape (a,), optional
         Penalties, by default 10^-50 ... 10^49.
     seed : int
@@ -55,17 +62,18 @@ def tuckute_ridge(
     Raises
     ------
     ValueError
-        If shapes do not fit, a value is not finite, an alpha is not positive, or there are fewer
-        than 6 stimuli.
+        If shapes do not fit, a stimulus has no finite response, an alpha is not positive, or there
+        are fewer than 6 stimuli.
     """
     gram = gram_matrices(K)
-    target = responses(Y).to(gram.device)
+    target = as_tensor(Y).to(gram.device)
+    target = target[:, None] if target.ndim == 1 else target
+    mean = responses(over_repetitions(target) if target.ndim == 3 else target)
     same_rows(gram[0], target, names=("K", "Y"))
     if len(target) < 6:
         raise ValueError(f"{len(target)} stimuli are too few to split in half: give at least 6")
     repeated = target.ndim == 3 and target.shape[2] > 1
     singles = target.unbind(2) if repeated else ()
-    mean = target.mean(2) if target.ndim == 3 else target
     grid = check_alphas(ALPHAS if alphas is None else alphas, gram)[0]
 
     shape = (len(gram), SPLITS, mean.shape[1])
@@ -79,9 +87,10 @@ def tuckute_ridge(
             r = torch.nan_to_num(pearson(prediction, mean[test])).clamp(min=0)
             out["split_r"][number, s], out["alpha"][number, s] = r, alpha
             if repeated:
-                predicted = [model.fit_predict(y, grid)[0] for y in singles]
-                noise = _reliability([y[train] for y in singles], FLOORS[0])
-                noise = noise * _reliability(predicted, FLOORS[1])
+                predicted = [_predict_single(model, matrix, test, y, grid) for y in singles]
+                heard = target[train].isfinite().sum(2)
+                noise = _reliability([y[train] for y in singles], FLOORS[0], heard)
+                noise = noise * _reliability(predicted, FLOORS[1], heard)
                 corrected[number, s] = r.square() / noise
     out["split_r2"] = out["split_r"].square()
     if repeated:
@@ -167,11 +176,29 @@ def numpy_median(x: torch.Tensor, dim: int = 1) -> torch.Tensor:
     return x.nanquantile(0.5, dim)
 
 
-def _reliability(repetitions: list[torch.Tensor], floor: float) -> torch.Tensor:
+def _predict_single(
+    model: LeaveOneOut, K: torch.Tensor, test: torch.Tensor, y: torch.Tensor, grid: torch.Tensor
+) -> torch.Tensor:
+    """Predictions (test, v) from one repetition, each neuroid on the training sounds it has."""
+    there = y[model.train].isfinite()
+    if there.all():
+        return model.fit_predict(y, grid)[0]
+    out = y.new_full((len(test), y.shape[1]), torch.nan)
+    for pattern in there.unique(dim=1).unbind(1):
+        members = (there == pattern[:, None]).all(0).nonzero().ravel()
+        if int(pattern.sum()) >= FEWEST:
+            own = LeaveOneOut.of(K, model.train[pattern], test)
+            out[:, members] = own.fit_predict(y[:, members], grid)[0]
+    return out
+
+
+def _reliability(
+    repetitions: list[torch.Tensor], floor: float, heard: torch.Tensor
+) -> torch.Tensor:
     """Median pair correlation over rows, Spearman-Brown corrected, at least `floor`."""
-    pairs = [pearson(b, a) for a, b in combinations(repetitions, 2)]
-    r, R = numpy_median(torch.stack(pairs), 0), len(repetitions)
-    return torch.nan_to_num(R * r / (1 + (R - 1) * r), nan=floor).clamp(min=floor)
+    pairs = [pearson_there(b, a) for a, b in combinations(repetitions, 2)]
+    r = numpy_median(torch.stack(pairs), 0)
+    return torch.nan_to_num(spearman_brown(r, averaged(heard)), nan=floor).clamp(min=floor)
 
 
 def _draw_layers(scores: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
