@@ -23,6 +23,7 @@ from dynamics import methods, progress, references, resampling, similarity, soun
 from dynamics.cluster import cluster
 from dynamics.config import Choice, Sweep
 from dynamics.copies import kept_together, noted_copies
+from dynamics.gaps import describe_gaps
 from dynamics.scoring import score_step
 from dynamics.targets import Target, checksums, gaps, load_brain, make_target
 
@@ -90,14 +91,14 @@ def analyze(
     for label, metric in pairs:
         sizes = {str(dim): size for dim, size in datasets[label]["response"].sizes.items()}
         there = sweep.baseline is not None
-        holes = np.isnan(targets[_key(sweep, label, metric)].response).any()
+        known = targets[_key(sweep, label, metric)].gaps
         methods.check_fit(
             metric,
             label,
             sizes,
             baseline=there,
             times=times,
-            gaps=gaps(datasets[label]) if holes else "",
+            gaps=gaps(datasets[label]) if known.get("lacking") else "",
             own_folds="fold" in datasets[label].coords,
         )
     if any(metric.name in methods.WITH_BASELINE for _, metric in pairs):
@@ -186,8 +187,15 @@ def _begin(
         coordinates["subject"] = ("subject", [subject for subject, _ in groups])
         if "region" in by:
             coordinates["region"] = ("subject", [region for _, region in groups])
+    if target.gaps and metric.name not in methods.WITHOUT_TARGET:
+        coordinates |= methods.counted(
+            metric, target, per_neuroid=metric.name in methods.PER_NEUROID
+        )
     count, scheme = methods.shuffling(metric, sweep)
     shuffles = {"permutations": count, "shuffle": scheme} if count else {}
+    # Results of a target without gaps know nothing of them.
+    found = {key: each for key, each in target.gaps.items() if key not in ("lacking", "sizes")}
+    averaged = {"gaps": found} if found else {}
     identity = {
         "metric": metric.name,
         "arguments": methods.given(metric),
@@ -197,6 +205,7 @@ def _begin(
         "seed": sweep.seed,
         "resamples": sweep.resamples,
         **shuffles,
+        **averaged,
     }
     group = store.begin_result(
         root, label, metric.label, identity=identity, coordinates=coordinates
@@ -208,6 +217,8 @@ def _begin(
         for name, (dims, values, text) in found.items():
             store.write_constant(group, name, dims, values, description=text)
     group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
+    if target.gaps:
+        group.attrs["gaps"] = describe_gaps(target.gaps)
     group.attrs["description"] = str(data.attrs.get("description", ""))
     return group
 

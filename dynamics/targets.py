@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -10,7 +13,12 @@ import xarray as xr
 from dynamics import brains, metrics
 from dynamics.audio import without_suffix
 from dynamics.config import Choice
+from dynamics.gaps import describe_gaps, find_gaps, without_dead_repetitions
+from dynamics.metrics.folds import make_folds
+from dynamics.metrics.missing import mean_there, over_repetitions, varying
 from dynamics.sounds import StimulusSet
+
+logger = logging.getLogger(__name__)
 
 N_FOLDS = 5
 
@@ -27,7 +35,8 @@ class Target:
     rows : array of shape (n_joined,)
         Places of the target's stimuli among those of the store.
     response : array of shape (n_joined, n_neuroids[, n_repetitions])
-        Brain responses, NaN where there is none; averaged over time where there is a time axis.
+        Brain responses, NaN where there is none; averaged over time where there is a time axis,
+        over the samples that there are.
     folds : array of shape (n_joined,)
         Cross-validation fold of every stimulus.
     subjects : array of shape (n_neuroids,)
@@ -37,7 +46,7 @@ class Target:
     categories : array of shape (n_joined,), optional
         Category of every stimulus.
     course : array of shape (n_joined, n_times, n_neuroids), optional
-        Responses over time, averaged over repetitions.
+        Responses over time, averaged over the repetitions that there are.
     times : array of shape (n_times,), optional
         Seconds from the onset of the sound to the centre of each sample of `course`.
     baseline : array of shape (n_joined, n_features), optional
@@ -45,6 +54,8 @@ class Target:
     together : array of shape (n_neuroids,), optional
         Group of every neuroid, from `groups_of_neuroids`, over which scores on resamples are
         averaged; by default those of every neuroid are kept.
+    gaps : dict
+        What is missing or was left out, by kind: see `find_gaps`. Empty where nothing is.
     """
 
     rows: np.ndarray
@@ -57,11 +68,17 @@ class Target:
     times: np.ndarray | None = None
     baseline: np.ndarray | None = None
     together: np.ndarray | None = None
+    gaps: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def mean_response(self) -> np.ndarray:
-        """Responses averaged over repetitions, of shape (n_joined, n_neuroids)."""
-        return self.response.mean(2) if self.response.ndim == 3 else self.response
+        """Responses (n_joined, n_neuroids) averaged over the repetitions that there are."""
+        return over_repetitions(self.response)
+
+    @cached_property
+    def live(self) -> np.ndarray:
+        """Which neuroids have responses that differ between stimuli, of shape (n_neuroids,)."""
+        return varying(self.mean_response)
 
     def of_subject(self, name: str, *, mean: bool = True) -> np.ndarray:
         """Return one subject's responses, by default averaged over repetitions."""
@@ -142,29 +159,19 @@ def make_target(
     Returns
     -------
     Target
-        Plain arrays, stimuli in the order of the store.
+        Plain arrays, stimuli in the order of the store, without those to which no neuroid has a
+        response. A warning counts what is missing.
 
     Raises
     ------
     ValueError
         If no stimulus is in both, dimensions or times are not those of a target, a response is
-        infinite, or there are fewer stimuli (or groups of them) than folds.
+        infinite, no neuroid varies, there are fewer stimuli (or groups of them) than folds, a
+        stimulus has no fold or group although others have, or a group is in several folds.
     """
     names = activations["stimulus"].to_numpy().tolist()
     data = brains.join(data, names)
-    place = {without_suffix(name): row for row, name in enumerate(names)}
-    rows = np.array([place[str(name)] for name in data["stimulus"].to_numpy()])
-    categories = activations["category"].to_numpy()[rows]
     title = data.attrs.get("name", "?")
-    if "fold" in data.coords:
-        folds = data["fold"].to_numpy().astype(int)
-    else:
-        folds = metrics.stratified_folds(
-            metrics.merge_small(categories, n_folds),
-            n_folds,
-            seed=seed,
-            groups=data["group"].to_numpy() if "group" in data.coords else None,
-        )
     response = data["response"]
     wanted = ("stimulus", "time", "neuroid", "repetition")
     if not {"stimulus", "neuroid"} <= set(response.dims) <= set(wanted):
@@ -174,21 +181,64 @@ def make_target(
         )
     if np.isinf(response.to_numpy()).any():
         raise ValueError(f"target {title!r} has infinite responses: leave these neuroids out")
-    values = response.transpose(*(dim for dim in wanted if dim in response.dims)).astype(float)
-    course = values.to_numpy() if "time" in values.dims else None
-    if course is not None and course.ndim == 4:
-        course = course.mean(3)
+    response = response.transpose(*(dim for dim in wanted if dim in response.dims))
+    values = without_dead_repetitions(response.to_numpy().astype(float), response.dims)
+    found = find_gaps(values, response)
+    if "stimuli" in found:
+        heard = ~np.isin(data["stimulus"].to_numpy().astype(str), found["stimuli"])
+        data, values = data.isel(stimulus=heard), values[heard]
+    if found:
+        logger.warning("brain target '%s': %s", title, describe_gaps(found))
+    place = {without_suffix(name): row for row, name in enumerate(names)}
+    rows = np.array([place[str(name)] for name in data["stimulus"].to_numpy()])
+    categories = activations["category"].to_numpy()[rows].astype(str)
+    folds = _folds(data, categories, n_folds, seed, title)
+    timed = "time" in response.dims
+    course = None
+    if timed:
+        course = mean_there(values, 3) if values.ndim == 4 else values
+        values = mean_there(values, 1)
     subjects = _labels(data, "subject")
-    return Target(
+    target = Target(
         rows,
-        (values if course is None else values.mean("time", skipna=False)).to_numpy(),
+        values,
         folds,
         np.full(data.sizes["neuroid"], "all") if subjects is None else subjects,
         regions=_labels(data, "region"),
-        categories=categories.astype(str),
+        categories=categories,
         course=course,
-        times=None if course is None else _times(data, title),
+        times=_times(data, title) if timed else None,
+        gaps=found,
     )
+    if not target.live.any():
+        raise ValueError(
+            f"target {title!r} has no neuroid with responses that differ between the "
+            f"{len(rows)} stimuli: give responses, one a stimulus"
+        )
+    return target
+
+
+def _folds(
+    data: xr.Dataset, categories: np.ndarray, n_folds: int, seed: int, title: str
+) -> np.ndarray:
+    """Check a target's own folds by the rules of the metrics, or make some."""
+    names = data["stimulus"].to_numpy().astype(str).tolist()
+    groups = data["group"].to_numpy() if "group" in data.coords else None
+    own = data["fold"].to_numpy() if "fold" in data.coords else None
+    try:
+        known = make_folds(
+            len(names),
+            folds=n_folds if own is None else own,
+            seed=seed,
+            categories=metrics.merge_small(categories, n_folds),
+            groups=groups,
+            names=names,
+        )
+    except ValueError as error:
+        raise ValueError(f"target {title!r}: {error}") from None
+    # Whole numbers stay, by which stores know their targets again.
+    whole = own is not None and own.dtype.kind in "iu" and own.min() >= 0
+    return own.astype(int) if own is not None and whole else known
 
 
 def groups_of_neuroids(data: xr.Dataset, *, most: int = 500) -> np.ndarray:
@@ -225,7 +275,10 @@ def groups_of_neuroids(data: xr.Dataset, *, most: int = 500) -> np.ndarray:
 
 
 def gaps(data: xr.Dataset) -> str:
-    """Say which neuroid is the first that lacks a response, and how many do; empty if none.
+    """Say which neuroid is the first that lacks responses that others have, and how many do.
+
+    A response is there where one of its repetitions and samples is. Neuroids and stimuli without
+    any response, which are left out, are not counted.
 
     Parameters
     ----------
@@ -235,11 +288,13 @@ def gaps(data: xr.Dataset) -> str:
     Returns
     -------
     str
-        Such as ``"neuroid 'n4' (3 in all)"``.
+        Such as ``"neuroid 'n4' (3 in all)"``; empty if none.
     """
     response = data["response"]
-    there = response.notnull().all([dim for dim in response.dims if dim != "neuroid"]).to_numpy()
-    lacking = response["neuroid"].to_numpy()[~there]
+    several = [dim for dim in response.dims if dim not in ("stimulus", "neuroid")]
+    there = response.notnull().any(several).transpose("stimulus", "neuroid").to_numpy()
+    lacks = there.any(0) & ~there[there.any(1)].all(0)
+    lacking = response["neuroid"].to_numpy()[lacks]
     return f"neuroid '{lacking[0]}' ({len(lacking)} in all)" if len(lacking) else ""
 
 

@@ -61,9 +61,11 @@ def test_what_a_metric_needs_is_asked_of_the_target():
     masked = Choice(name="ridge", arguments={"missing": "mask"})
     methods.check_fit(masked, "x", {"neuroid": 3}, **gaps)
     methods.check_fit(Choice(name="effective_dimensionality"), "x", {"neuroid": 3}, **gaps)
-    for name, way in (("ridge", "set its argument"), ("rsa", "use ridge with")):
-        with pytest.raises(ValueError, match=f"in neuroid 'n4'.*metric '{name}'.*: {way}"):
+    for name in ("ridge", "banded", "variance_partition"):
+        with pytest.raises(ValueError, match=f"in neuroid 'n4'.*metric '{name}'.*: set its arg"):
             methods.check_fit(Choice(name=name), "x", {"neuroid": 3}, **gaps)
+    # Groups of neuroids are compared on the stimuli that they have.
+    methods.check_fit(Choice(name="rsa"), "x", {"neuroid": 3}, **gaps)
     with pytest.raises(ValueError, match="needs a baseline model"):
         methods.check_fit(
             Choice(name="variance_partition"), "x", {"neuroid": 3}, baseline=False, times=False

@@ -16,6 +16,7 @@ from dynamics.methods.checks import (
     rehearse,
     summary,
 )
+from dynamics.methods.groups import counted
 from dynamics.methods.resampled import MANY
 from dynamics.methods.shuffles import (
     halves_of,
@@ -47,6 +48,7 @@ __all__ = [
     "check_choice",
     "check_fit",
     "check_method",
+    "counted",
     "folds_of",
     "given",
     "halves_of",

@@ -11,7 +11,6 @@ import numpy as np
 from dynamics import metrics
 from dynamics.methods.spaces import group_rdms, stretched
 from dynamics.methods.table import METHODS, OF_VARIANCE, PER_NEUROID, TIMED, WITH_CEILING
-from dynamics.metrics.missing import by_pattern
 from dynamics.targets import Target
 
 Constants = dict[str, tuple[tuple[str, ...], np.ndarray, str]]
@@ -82,10 +81,7 @@ def of_known(metric: str, ceiling: np.ndarray) -> np.ndarray:
 
 
 def _of_neuroids(metric: str, target: Target) -> Constants:
-    Y = target.response
-    values = by_pattern(
-        lambda rows, members: metrics.noise_ceiling(Y[rows][:, members]), Y, target.folds
-    )["ceiling"]
+    values = metrics.noise_ceiling(target.response, missing="mask")["ceiling"]
     kind = "part of variance" if metric in OF_VARIANCE else "correlation"
     text = f"noise ceiling ({kind}) from repetitions"
     return {"ceiling": (("neuroid",), of_known(metric, np.asarray(values)), text)}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dynamics.config import Choice, Sweep
-from dynamics.methods.table import METHODS, TIMED, WITH_BASELINE, WITH_GAPS, WITHOUT_TARGET
+from dynamics.methods.table import METHODS, TIMED, WITH_BASELINE, WITH_GAPS
 from dynamics.targets import Target
 
 RESERVED = {
@@ -143,16 +143,11 @@ def check_fit(
     """
     name = choice.name
     elsewhere = "or name the metric's `targets` among its arguments"
-    masked = name in WITH_GAPS and choice.arguments.get("missing") == "mask"
-    if gaps and not masked and name not in WITHOUT_TARGET:
-        way = (
-            "set its argument `missing: mask` to score every neuroid on the stimuli that it has"
-            if name in WITH_GAPS
-            else f"use {', '.join(WITH_GAPS)} with its argument `missing: mask`"
-        )
+    if gaps and name in WITH_GAPS and choice.arguments.get("missing") != "mask":
         raise ValueError(
             f"target {label!r} has missing values in {gaps}, which metric {choice.label!r} does "
-            f"not take: {way}, {elsewhere}"
+            "not take: set its argument `missing: mask` to score every neuroid on the stimuli "
+            f"that it has, {elsewhere}"
         )
     if own_folds and "folds" in choice.arguments:
         raise ValueError(

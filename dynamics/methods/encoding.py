@@ -13,7 +13,7 @@ from dynamics import metrics
 from dynamics.methods import resampled
 from dynamics.methods.variables import Variables, first_halves, scheme_of
 from dynamics.metrics.banded import refit_banded
-from dynamics.metrics.missing import by_pattern, orders_within, places
+from dynamics.metrics.missing import by_pattern, check_handling, orders_within, places
 from dynamics.metrics.null import columns_null
 from dynamics.metrics.partition import refit_partition
 from dynamics.targets import Target
@@ -81,9 +81,11 @@ def ridge(
     ValueError
         As for `dynamics.metrics.encode`.
     """
-    if missing == "mask" and not np.isfinite(target.response).all():
+    if has_gaps(target, missing):
         whole = partial(ridge, protocol=protocol, alphas=alphas, seed=seed, resamples=resamples)
         return _with_gaps(whole, layers, target, halves, orders)
+    # Where every stimulus has a mean, repetitions that are missing are no gaps.
+    missing = "mask" if np.isfinite(target.mean_response).all() else missing
     given: dict[str, Any] = {"protocol": protocol, "seed": seed, "missing": missing}
     if alphas is not None:
         given["alphas"] = np.asarray(alphas, float)
@@ -137,6 +139,7 @@ def banded(
     seed: int = 0,
     resamples: int = 20,
     null_candidates: int | None = None,
+    missing: str = "error",
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
@@ -158,6 +161,8 @@ def banded(
         Weight vectors tried for shuffled responses, by default as many as `candidates`. With
         fewer (at least layers + 1) a null of many neuroids takes that much less time, but is the
         null of this smaller search: it may choose worse weights than the score's own search.
+    missing : str
+        As for `ridge`.
     halves, orders
         Resamples and shuffles.
 
@@ -172,6 +177,10 @@ def banded(
     ValueError
         As for `dynamics.metrics.banded_ridge`.
     """
+    if has_gaps(target, missing):
+        whole = partial(banded, candidates=candidates, seed=seed, resamples=resamples,
+                        null_candidates=null_candidates)  # fmt: skip
+        return _with_gaps(whole, layers, target, halves, orders)
     K = metrics.grams(dict(layers))[1]
     rows = first_halves(halves, resamples)
     own = null_candidates not in (None, candidates)
@@ -214,6 +223,7 @@ def variance_partition(
     seed: int = 0,
     resamples: int = 10,
     null: str = "conditional",
+    missing: str = "error",
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
@@ -237,6 +247,8 @@ def variance_partition(
         has a relation to neither, and is narrower than `score` where the baseline predicts. For a
         layer that is a linear mixture of the baseline's features, 13 to 18 % of simulated scores
         had p <= .05 with it, 4 % with the conditional one (60 stimuli, baseline r2 .7 and .35).
+    missing : str
+        As for `ridge`.
     halves, orders
         Resamples and shuffles.
 
@@ -258,6 +270,10 @@ def variance_partition(
         raise ValueError(
             "variance_partition needs a baseline model to compare with: add the key `baseline`"
         )
+    if has_gaps(target, missing):
+        whole = partial(variance_partition, candidates=candidates, seed=seed,
+                        resamples=resamples, null=null)  # fmt: skip
+        return _with_gaps(whole, layers, target, halves, orders)
     L = metrics.gram(target.baseline, name="baseline")
     rows, Y = first_halves(halves, resamples), target.mean_response
     parts = {
@@ -304,6 +320,18 @@ def variance_partition(
     return values
 
 
+def has_gaps(target: Target, missing: str) -> bool:
+    """Whether neuroids are to be scored each on the stimuli that it has.
+
+    Without ``missing="mask"`` only where no more is missing than neuroids without any response,
+    which have no score; what else is missing the metric then refuses by name.
+    """
+    check_handling(missing)
+    lacking = ~np.isfinite(target.mean_response)
+    some = lacking[:, ~lacking.all(0)].any()
+    return bool(lacking.any() and (missing == "mask" or not some))
+
+
 def _with_gaps(
     score: Callable[..., Variables],
     layers: Layers,
@@ -323,12 +351,13 @@ def _with_gaps(
             folds=target.folds[rows],
             subjects=target.subjects[members],
             together=pooled.among(members),
+            baseline=None if target.baseline is None else target.baseline[rows],
         )
-        place = places(rows, len(target.rows))
+        own = None if halves is None else _halves_within(halves, rows, target.folds)
         found = score(
             {name: X[rows] for name, X in layers.items()},
             part,
-            halves=None if halves is None else np.where(halves < 0, -1, place[halves]),
+            halves=own,
             orders=None if orders is None else orders_within(orders, rows),
         )
         found = pooled.take(found, members)
@@ -337,6 +366,16 @@ def _with_gaps(
 
     found = by_pattern(fit, target.response, target.folds)
     return {name: (dims[name], value.numpy()) for name, value in found.items()} | pooled.given()
+
+
+def _halves_within(halves: np.ndarray, rows: np.ndarray, folds: np.ndarray) -> np.ndarray | None:
+    """Halves counted among some of the stimuli; None where one of them would lack a fold."""
+    place = places(rows, len(folds))
+    within = np.where(halves < 0, -1, place[halves])
+    for kept, half in zip(within, halves):
+        if len(set(folds[half[(half >= 0) & (kept >= 0)]])) < len(set(folds.tolist())):
+            return None
+    return within
 
 
 def _with_shuffles(

@@ -8,8 +8,10 @@ from functools import partial
 import numpy as np
 
 from dynamics import metrics
+from dynamics.methods.groups import blocks, halves_within, shuffles_within, side_by_side
 from dynamics.methods.variables import Variables
 from dynamics.metrics import subsets
+from dynamics.metrics.missing import FEWEST_IN_ALL
 from dynamics.targets import Target
 
 Layers = Mapping[str, np.ndarray]
@@ -203,7 +205,7 @@ def svcca(
     orders: np.ndarray | None = None,
 ) -> Variables:
     """Correlate leading components canonically, cross-validated over stimuli."""
-    score = partial(metrics.svcca, variance=variance, rank=rank, folds=target.folds)
+    score = partial(metrics.svcca, variance=variance, rank=rank)
     return _canonical(score, layers, target, by, orders)
 
 
@@ -218,7 +220,7 @@ def pwcca(
     orders: np.ndarray | None = None,
 ) -> Variables:
     """Correlate canonically, weighted by what projects on the layer, cross-validated."""
-    score = partial(metrics.pwcca, variance=variance, rank=rank, folds=target.folds)
+    score = partial(metrics.pwcca, variance=variance, rank=rank)
     return _canonical(score, layers, target, by, orders)
 
 
@@ -232,10 +234,6 @@ def effective_dimensionality(
     """Count each layer's dimensions by the participation ratio; looks at no brain."""
     score = [metrics.effective_dimensionality(X) for X in layers.values()]
     return {"score": (("layer",), np.array(score))}
-
-
-def _responses(target: Target, by: str) -> list[np.ndarray]:
-    return [target.mean_response[:, members] for members in target.groups(by).values()]
 
 
 def _products(X: np.ndarray) -> np.ndarray:
@@ -253,36 +251,58 @@ def _from_grams(
     **arguments,
 ) -> Variables:
     """Compare Gram matrices of layers and groups of neuroids; again on halves, and shuffled."""
-    K = np.stack([gram(X) for X in layers.values()])
-    L = np.stack([gram(Y) for Y in _responses(target, by)])
-    values: Variables = {"score": (_AXES, np.asarray(metric(K, L, **arguments)))}
-    if halves is not None:
-        kept = [rows[rows >= 0] for rows in halves]
-        again = [metric(K[:, rows][:, :, rows], L[:, rows][:, :, rows], **arguments)
-                 for rows in kept]  # fmt: skip
-        values["resample_score"] = (("layer", "resample", "subject"), np.stack(again, 1))
-    if orders is not None:
-        values |= _null([metrics.gram_null(metric, K, each, orders, **arguments) for each in L])
-    return values
+    every = np.stack([gram(X) for X in layers.values()])
+    n, Y = every.shape[-1], target.mean_response
+    least = max(4, arguments.get("k", 0) + 1)
+
+    def fit(rows: np.ndarray, columns: list[np.ndarray]) -> Variables:
+        whole = len(rows) == n
+        K = every if whole else every[:, rows][:, :, rows]
+        L = np.stack([gram(Y[np.ix_(rows, who)]) for who in columns])
+        values: Variables = {"score": (_AXES, np.asarray(metric(K, L, **arguments)))}
+        if halves is not None:
+            again = [
+                metric(K[:, half][:, :, half], L[:, half][:, :, half], **arguments)
+                if whole or len(half) >= least
+                else np.full((len(K), len(L)), np.nan)
+                for half in halves_within(halves, rows, n)
+            ]
+            values["resample_score"] = (("layer", "resample", "subject"), np.stack(again, 1))
+        if orders is not None:
+            own = shuffles_within(orders, rows, n)
+            values |= _null([metrics.gram_null(metric, K, each, own, **arguments) for each in L])
+        return values
+
+    fewest = max(FEWEST_IN_ALL, least)
+    return side_by_side(blocks(target, by, fewest=fewest), fit)
 
 
 def _canonical(
-    score: Callable[[np.ndarray, np.ndarray], float],
+    score: Callable[..., float],
     layers: Layers,
     target: Target,
     by: str,
     orders: np.ndarray | None,
 ) -> Variables:
-    responses = _responses(target, by)
-    table = [[score(X, Y) for Y in responses] for X in layers.values()]
-    values: Variables = {"score": (_AXES, np.array(table, dtype=float))}
-    if orders is not None:
-        null = [
-            np.stack([metrics.permutation_null(score, X, Y, orders) for X in layers.values()], 1)
-            for Y in responses
-        ]
-        values |= _null(null)
-    return values
+    n, Y = len(target.folds), target.mean_response
+
+    def fit(rows: np.ndarray, columns: list[np.ndarray]) -> Variables:
+        compare = partial(score, folds=target.folds[rows])
+        responses = [Y[np.ix_(rows, who)] for who in columns]
+        some = [X[rows] for X in layers.values()]
+        table = [[compare(X, each) for each in responses] for X in some]
+        values: Variables = {"score": (_AXES, np.array(table, dtype=float))}
+        if orders is not None:
+            own = shuffles_within(orders, rows, n)
+            null = [
+                np.stack([metrics.permutation_null(compare, X, each, own) for X in some], 1)
+                for each in responses
+            ]
+            values |= _null(null)
+        return values
+
+    # Correlations within a fold of two stimuli are perfect whatever the data.
+    return side_by_side(blocks(target, by, in_fold=3), fit)
 
 
 def _null(by_group: Sequence[np.ndarray]) -> Variables:

@@ -37,8 +37,9 @@ TIMED = ("encode_timeresolved",)
 WITH_BASELINE = ("variance_partition",)
 """Need the features of the sweep's baseline model."""
 
-WITH_GAPS = ("ridge",)
-"""Can leave out the responses that are missing, neuroid by neuroid: `missing: mask`."""
+WITH_GAPS = PER_NEUROID
+"""Leave out stimuli that a neuroid lacks, neuroid by neuroid, if asked to: `missing: mask`. The
+others compare a group of neuroids on the stimuli that it has."""
 
 WITHOUT_TARGET = ("effective_dimensionality",)
 """Look at the activations alone, and have no baseline to be drawn beside them."""

@@ -11,6 +11,7 @@ import numpy as np
 from dynamics import metrics
 from dynamics.methods import resampled
 from dynamics.methods.variables import Variables, first_halves, scheme_of
+from dynamics.metrics.missing import check_handling, mean_there
 from dynamics.metrics.null import columns_null
 from dynamics.metrics.timeresolved import WINDOWS
 from dynamics.targets import Target
@@ -27,6 +28,7 @@ def encode_timeresolved(
     components: int | None = 32,
     alphas: Sequence[float] | None = None,
     resamples: int = 10,
+    missing: str = "error",
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
@@ -44,6 +46,9 @@ def encode_timeresolved(
         How many of the sweep's halves of the stimuli to use, the first ones: an even number, as
         halves come in pairs. Each takes about half as long as the score, hence few by default:
         five pairs know the standard error of a score to about a third.
+    missing : str
+        As for `dynamics.methods.encoding.ridge`. Samples are left out without being asked where
+        a response begins after or ends before the others.
     halves, orders
         Resamples and shuffles.
 
@@ -69,13 +74,15 @@ def encode_timeresolved(
         "windows": tuple(map(tuple, windows)),
         "components": components,
         "folds": target.folds,
+        "missing": "error" if missing == "error" and _lacks_stimuli(target.course) else "mask",
     }
+    check_handling(missing)
     if alphas is not None:
         given["alphas"] = np.asarray(alphas, float)
     fit = partial(metrics.encode_timeresolved, dict(layers), **given)
     found = fit(target.course, rows=first_halves(halves, resamples))
     latency_r = np.asarray(found["latency_r"])
-    mean = np.nanmean(latency_r, axis=2)
+    mean = mean_there(latency_r, 2)
     several = len(found["latencies"]) > 1
     order = metrics.temporal_score(mean, found["latencies"]) if several else np.nan
     values: Variables = {
@@ -116,6 +123,12 @@ def encode_timeresolved(
         values["null_score"] = (("layer", "permutation", "neuroid"), by_layer)
         values["null_best_score"] = (("permutation", "neuroid"), null["r"].numpy())
     return values
+
+
+def _lacks_stimuli(course: np.ndarray) -> bool:
+    """Whether an electrode of (n, t, v) lacks a stimulus altogether, and not every one."""
+    there = np.isfinite(course).any(1)
+    return bool(not there[:, there.any(0)].all())
 
 
 def latencies(target: Target, windows: Sequence[Sequence[float]] = WINDOWS) -> np.ndarray:

@@ -49,8 +49,8 @@ def stratified_folds(
         If there are fewer stimuli (or groups) than folds, a category has fewer members than
         folds (see `merge_small`), or lengths differ.
     """
-    labels = np.zeros(n or 0, int) if categories is None else np.asarray(categories)
-    members = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    labels = np.zeros(n or 0, int) if categories is None else _sortable(categories)
+    members = np.arange(len(labels)) if groups is None else labelled(groups, "groups")
     if len(members) != len(labels):
         raise ValueError(
             f"there are {len(labels)} categories and {len(members)} groups: give one of each a "
@@ -113,7 +113,56 @@ def merge_small(categories: Sequence | np.ndarray, n_folds: int = 5) -> np.ndarr
     return np.where(others, "others", labels)
 
 
-def check_folds(folds: Sequence | Array, n: int) -> np.ndarray:
+def labelled(
+    labels: Sequence | np.ndarray, what: str, names: Sequence[str] | None = None
+) -> np.ndarray:
+    """Labels of stimuli that can be told apart, or a ValueError that names who has none.
+
+    Parameters
+    ----------
+    labels : sequence of length n
+        Numbers, words or truth values.
+    what : str
+        ``"folds"`` or ``"groups"``, for the error.
+    names : sequence of str, optional
+        What to call the stimuli in the error; by default their numbers.
+
+    Returns
+    -------
+    array of shape (n,)
+        The labels.
+
+    Raises
+    ------
+    ValueError
+        If a label is None, NaN or empty. (As words, too, which they become beside words.)
+    """
+    array = _sortable(labels)
+    for row, value in enumerate(np.asarray(labels).ravel().tolist()):
+        # NaN alone differs from itself.
+        if value is None or value != value or str(value).strip().lower() in _NO_LABEL:
+            who = row if names is None else repr(str(names[row]))
+            raise ValueError(
+                f"{what} has no label for stimulus {who}: give every stimulus a {what[:-1]}"
+            )
+    return array
+
+
+_NO_LABEL = ("", "nan", "none", "<na>", "nat")
+
+
+def _sortable(labels: Sequence | np.ndarray) -> np.ndarray:
+    """Labels as an array that can be sorted; what is of several types becomes words."""
+    array = np.asarray(labels)
+    if array.dtype.kind != "O":
+        return array
+    kinds = {type(value) for value in array.tolist()}
+    return np.array(array.tolist()) if kinds <= {int} or kinds <= {str} else array.astype(str)
+
+
+def check_folds(
+    folds: Sequence | Array, n: int, *, names: Sequence[str] | None = None
+) -> np.ndarray:
     """Fold numbers 0 to F - 1 in the order of the given labels.
 
     Parameters
@@ -122,6 +171,8 @@ def check_folds(folds: Sequence | Array, n: int) -> np.ndarray:
         Label of each stimulus' fold.
     n : int
         Number of stimuli.
+    names : sequence of length n, optional
+        What to call the stimuli in an error.
 
     Returns
     -------
@@ -131,17 +182,14 @@ def check_folds(folds: Sequence | Array, n: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the length is not `n`, a label is NaN, or there are fewer than 2 folds.
+        If the length is not `n`, a stimulus has no label, or there are fewer than 2 folds.
     """
     labels = np.asarray(folds.cpu() if isinstance(folds, torch.Tensor) else folds)
     if labels.shape != (n,):
         raise ValueError(
             f"folds has shape {labels.shape} for {n} stimuli: give one fold number a stimulus"
         )
-    found, numbers = np.unique(labels, return_inverse=True)
-    if found.dtype.kind == "f" and np.isnan(found).any():
-        row = int(np.isnan(labels).argmax())
-        raise ValueError(f"folds has no label for stimulus {row}: give every stimulus a fold")
+    found, numbers = np.unique(labelled(labels, "folds", names), return_inverse=True)
     if len(found) < 2:
         raise ValueError("all stimuli are in one fold: give at least 2 folds")
     return numbers.astype(np.int64)
@@ -152,25 +200,29 @@ def make_folds(
     *,
     folds: int | Sequence | Array | None,
     seed: int,
-    categories: Sequence | None,
-    groups: Sequence | None,
+    categories: Sequence | np.ndarray | None,
+    groups: Sequence | np.ndarray | None,
+    names: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Given folds checked, or new ones: stratified by category where there are categories.
 
-    No group of stimuli may be in several of the given folds.
+    No group of stimuli may be in several of the given folds. `names` are for errors.
     """
     for name, labels in (("categories", categories), ("groups", groups)):
         if labels is not None and len(labels) != n:
             raise ValueError(f"{name} has {len(labels)} entries for {n} stimuli: give one each")
     if folds is not None and not isinstance(folds, (int, np.integer)):
-        known = check_folds(folds, n)
-        for label in [] if groups is None else np.unique(groups):
-            if len(set(known[np.asarray(groups) == label])) > 1:
+        known = check_folds(folds, n, names=names)
+        members = None if groups is None else labelled(groups, "groups", names)
+        for label in [] if members is None else np.unique(members):
+            if len(set(known[members == label])) > 1:
                 raise ValueError(
                     f"group {label.item()!r} is in several of the given folds: give folds that "
                     "keep groups together, or the number of folds"
                 )
         return known
+    if groups is not None:
+        labelled(groups, "groups", names)
     return stratified_folds(
         categories, 5 if folds is None else int(folds), seed, groups=groups, n=n
     )

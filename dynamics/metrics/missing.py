@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ def check_handling(missing: str) -> None:
         raise ValueError(f"missing is {missing!r}: use one of {', '.join(HANDLINGS)}")
 
 
-def mean_there(Y: Array, axis: int) -> Array:
+def mean_there(Y: Any, axis: int) -> Any:
     """Mean along an axis over what is there.
 
     Parameters
@@ -45,7 +46,7 @@ def mean_there(Y: Array, axis: int) -> Array:
     return room.where(count > 0, mean, room.nan)
 
 
-def over_repetitions(Y: Array) -> Array:
+def over_repetitions(Y: Any) -> Any:
     """Average responses (n, v) or (n, v, repetitions) over the repetitions that are there."""
     return mean_there(Y, 2) if Y.ndim == 3 else Y
 
@@ -117,7 +118,7 @@ def by_pattern(
     """
     there = torch.isfinite(as_tensor(Y)).reshape(len(Y), -1, *Y.shape[2:]).cpu()
     finite = (there.any(2) if there.ndim == 3 else there).numpy()
-    labels = np.zeros(len(Y), int) if folds is None else np.asarray(folds)
+    labels = np.zeros(len(Y), int) if folds is None else np.unique(folds, return_inverse=True)[1]
     needed = np.minimum(np.bincount(labels), FEWEST_IN_ALL if folds is None else FEWEST)
     patterns, which = np.unique(finite.T, axis=0, return_inverse=True)
     out: dict[str, torch.Tensor] = {}

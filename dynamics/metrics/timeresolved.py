@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from dynamics.metrics.ceilings import pearson_there
 from dynamics.metrics.delays import delay, samples
 from dynamics.metrics.folds import make_folds
 from dynamics.metrics.gram import (
@@ -18,10 +19,10 @@ from dynamics.metrics.gram import (
     responses,
     same_rows,
 )
+from dynamics.metrics.missing import by_pattern, check_handling
 from dynamics.metrics.moments import Moments, Nested, correlation, nested_moments
 from dynamics.metrics.nested import clipped_square
 from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas
-from dynamics.metrics.splits import pearson
 
 WINDOWS = ((0.0, 0.0), (0.0, 0.1), (0.0, 0.2), (0.0, 0.4))
 
@@ -39,6 +40,7 @@ def encode_timeresolved(
     categories: Sequence | None = None,
     groups: Sequence | None = None,
     rows: Array | Sequence[Array] | None = None,
+    missing: str = "error",
 ) -> dict[str, Array]:
     """Predict responses over time from activations over time through causal delays.
 
@@ -68,6 +70,10 @@ def encode_timeresolved(
         Numbers of the stimuli of each resample, from a function in `RESAMPLERS`; -1 is skipped.
         On each, window and alpha are chosen and the model is fitted anew from sums of products
         over its stimuli; components and penalties are those of all. Costs what the windows cost.
+    missing : str
+        What to do with responses that are not finite: ``"error"`` names the first electrode that
+        has one; ``"mask"`` fits and scores every electrode on the samples that it has. One with
+        fewer than 2 in a fold gets NaN (-1 where the result is an index).
 
     Returns
     -------
@@ -104,30 +110,29 @@ def encode_timeresolved(
         )
     n, t, v = Y.shape
     given = next(iter(named.values()))
-    target = responses(as_tensor(Y).flatten(0, 1)).reshape(n, t, v).to(as_tensor(given[:0]).device)
-    mean = target.mean((0, 1))
-    constant = (target - mean).square().mean((0, 1)).sqrt() <= 1e-12 * target.abs().amax((0, 1))
-    centred = torch.where(constant, 0.0, target - mean)
+    check_handling(missing)
+    target = as_tensor(Y).flatten(0, 1)
+    target = target if missing == "mask" else responses(target)
+    target = target.reshape(n, t, v).to(as_tensor(given[:0]).device)
     spans = [samples(window, rate, t) for window in windows]
     delays = sorted({d for span in spans for d in span})
     fold = make_folds(n, folds=folds, seed=seed, categories=categories, groups=groups)
     members = [torch.as_tensor(np.flatnonzero(fold == f)) for f in range(int(fold.max()) + 1)]
-    again = [] if rows is None else [np.asarray(each) for each in rows]
     if len(members) < 3:
         raise ValueError("nested cross-validation needs at least 3 folds: give more folds")
+    again = _resampled([] if rows is None else [np.asarray(each) for each in rows], members)
+    reduced = {name: _checked(X, Y, components, name) for name, X in named.items()}
 
-    found = _Search(members, centred, _resampled(again, members))
-    for name, X in named.items():
-        same_rows(X, Y, names=(f"layer {name!r}", "Y"))
-        if X.ndim != 3 or X.shape[1] != t:
-            raise ValueError(
-                f"layer {name!r} has shape {tuple(X.shape)} but Y has {t} times: resample it "
-                "to (stimuli, times, features)"
-            )
-        reduced = _principal(X, components, name)
-        found.add_layer(reduced, spans, delays, alphas)
-    out = found.result(mean, len(spans))
-    out["r_time"] = torch.stack([pearson(out["prediction"][:, i], target[:, i]) for i in range(t)])
+    def fit(samples: np.ndarray, who: np.ndarray) -> dict[str, torch.Tensor]:
+        there = None if len(samples) == n * t else np.isin(np.arange(n * t), samples)
+        mask = None if there is None else torch.as_tensor(there).reshape(n, t).to(target.device)
+        part = target if len(who) == v else target[:, :, who]
+        return _fit(reduced, part, mask, members, again, (spans, delays, alphas))
+
+    if torch.isfinite(target).all():
+        out = fit(np.arange(n * t), np.arange(v))
+    else:
+        out = by_pattern(fit, target.flatten(0, 1), np.repeat(fold, t))
     axes = {"windows": np.array(windows, float), "latencies": np.array(delays) / rate}
     for name, values in (axes | {"folds": fold}).items():
         out[name] = torch.as_tensor(values, device=target.device)
@@ -135,11 +140,56 @@ def encode_timeresolved(
     return arrays | {"layer_names": np.array(list(named))}
 
 
+def _checked(X: Array, Y: Array, components: int | None, name: str) -> torch.Tensor:
+    """Check a layer and return its components (n, t, p)."""
+    same_rows(X, Y, names=(f"layer {name!r}", "Y"))
+    if X.ndim != 3 or X.shape[1] != Y.shape[1]:
+        raise ValueError(
+            f"layer {name!r} has shape {tuple(X.shape)} but Y has {Y.shape[1]} times: resample it "
+            "to (stimuli, times, features)"
+        )
+    return _principal(X, components, name)
+
+
+def _fit(
+    layers: Mapping[str, torch.Tensor],
+    Y: torch.Tensor,
+    there: torch.Tensor | None,
+    members: list[torch.Tensor],
+    again: list[list[torch.Tensor]],
+    grid: tuple[list[range], list[int], Array | None],
+) -> dict[str, torch.Tensor]:
+    """Fit electrodes Y (n, t, v) that have the same samples, marked in `there` (n, t)."""
+    spans, delays, alphas = grid
+    known = Y.flatten(0, 1) if there is None else Y[there]
+    mean = known.mean(0)
+    constant = (known - mean).square().mean(0).sqrt() <= 1e-12 * known.abs().amax(0)
+    centred = torch.where(constant, 0.0, Y - mean)
+    if there is not None:
+        centred = torch.where(there[:, :, None], centred, 0.0)
+    found = _Search(members, centred, again, there)
+    for X in layers.values():
+        found.add_layer(X, spans, delays, alphas)
+    out = found.result(mean, len(spans))
+    if there is not None:
+        out["prediction"] = torch.where(there[:, :, None], out["prediction"], torch.nan)
+    out["r_time"] = torch.stack(
+        [pearson_there(out["prediction"][:, i], Y[:, i]) for i in range(Y.shape[1])]
+    )
+    return out
+
+
 class _Search:
     """The search over layers, windows and penalties, layer by layer."""
 
-    def __init__(self, rows: list[torch.Tensor], y: torch.Tensor, again: list[list[torch.Tensor]]):
-        self.rows, self.y, self.again = rows, y, again
+    def __init__(
+        self,
+        rows: list[torch.Tensor],
+        y: torch.Tensor,
+        again: list[list[torch.Tensor]],
+        there: torch.Tensor | None = None,
+    ):
+        self.rows, self.y, self.again, self.there = rows, y, again, there
         self.resample_r: list[torch.Tensor] = []
         self.windows: list[Nested] = []
         self.latency_r: list[torch.Tensor] = []
@@ -184,9 +234,13 @@ class _Search:
             self.resample_r.append(self._refit(X, delays, indices, alphas))
 
     def _moments(self, X: torch.Tensor, delays: list[int], rows: list[torch.Tensor]) -> Moments:
-        return Moments.of(
-            [(delay(X[some], delays).flatten(0, 1), self.y[some].flatten(0, 1)) for some in rows]
-        )
+        parts = [
+            (delay(X[some], delays).flatten(0, 1), self.y[some].flatten(0, 1)) for some in rows
+        ]
+        if self.there is not None:
+            kept = [self.there[some].flatten() for some in rows]
+            parts = [(x[keep], y[keep]) for (x, y), keep in zip(parts, kept)]
+        return Moments.of(parts)
 
     def _refit(
         self,

@@ -1,0 +1,106 @@
+"""What a brain target lacks: found, left out, counted and put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dynamics.metrics.missing import varying
+
+_NAMED = 5
+
+
+def without_dead_repetitions(values: np.ndarray, dims: Sequence[Any]) -> np.ndarray:
+    """Take out repetitions in which a neuroid is constant although it varies in another.
+
+    Parameters
+    ----------
+    values : array of shape (n_stimuli[, n_times], n_neuroids[, n_repetitions])
+        Responses, NaN where there is none.
+    dims : sequence of str
+        Names of these dimensions.
+
+    Returns
+    -------
+    array of the same shape
+        With NaN in place of such repetitions.
+    """
+    if "repetition" not in dims:
+        return values
+    varies = varying(values.reshape(-1, *values.shape[-2:]))
+    dead = ~varies & varies.any(1, keepdims=True)
+    return np.where(dead, np.nan, values) if dead.any() else values
+
+
+def find_gaps(values: np.ndarray, response: xr.DataArray) -> dict[str, Any]:
+    """Find what of a target is missing, or cannot be used.
+
+    Parameters
+    ----------
+    values : array of shape (n_stimuli[, n_times], n_neuroids[, n_repetitions])
+        Responses, NaN where there is none.
+    response : xarray.DataArray
+        With the names of these dimensions, and of stimuli and neuroids.
+
+    Returns
+    -------
+    dict
+        ``stimuli``, ``neuroids``: names of those left out, the first without a response, the
+        others without responses that vary; ``sizes``: how many of each dimension there are;
+        ``repetitions``, ``samples``: how many responses (stimulus, neuroid) are means of fewer
+        than all of these; ``lacking``: how many neuroids lack stimuli that others have. Empty
+        where nothing is missing.
+    """
+    n, v = response.sizes["stimulus"], response.sizes["neuroid"]
+    there = np.isfinite(values)
+    timed, repeated = "time" in response.dims, "repetition" in response.dims
+    full = there.reshape(n, response.sizes.get("time", 1), v, -1)
+    sampled = full.any(3)  # (stimulus, time, neuroid)
+    repetition = full.any(1)  # (stimulus, neuroid, repetition)
+    known = sampled.any(1)
+    flat = np.where(there, values, np.nan).reshape(full.shape)
+    live = varying(flat.transpose(0, 1, 3, 2).reshape(-1, v))
+    heard = known.any(1)
+    out: dict[str, Any] = {}
+    if not heard.all():
+        out["stimuli"] = response["stimulus"].to_numpy()[~heard].astype(str).tolist()
+    if not live.all():
+        out["neuroids"] = _names(response, "neuroid")[~live].tolist()
+    if repeated and (fewer := int((known & ~repetition.all(2)).sum())):
+        out["repetitions"] = fewer
+    if timed and (fewer := int((known & ~sampled.all(1)).sum())):
+        out["samples"] = fewer
+    if lacking := int((known.any(0) & ~known[heard].all(0)).sum()):
+        out["lacking"] = lacking
+    sizes = {str(dim): int(size) for dim, size in response.sizes.items()}
+    return out | {"sizes": sizes} if out else {}
+
+
+def describe_gaps(found: Mapping[str, Any]) -> str:
+    """Put into words what `find_gaps` found; empty for nothing."""
+    if not found:
+        return ""
+    sizes, said = found["sizes"], []
+    for kind, why in (
+        ("stimuli", "to which there is no response"),
+        ("neuroids", "without responses that vary"),
+    ):
+        if names := found.get(kind):
+            whole = sizes[{"stimuli": "stimulus", "neuroids": "neuroid"}[kind]]
+            some = ", ".join(names[:_NAMED]) + (" ..." if len(names) > _NAMED else "")
+            said.append(f"{len(names)} of {whole} {kind} left out, {why} ({some})")
+    whole = sizes["stimulus"] * sizes["neuroid"]
+    for kind, dim in (("repetitions", "repetition"), ("samples", "time")):
+        if count := found.get(kind):
+            said.append(f"{count} of {whole} responses are means of fewer than {sizes[dim]} {kind}")
+    if count := found.get("lacking"):
+        said.append(f"{count} of {sizes['neuroid']} neuroids lack stimuli that others have")
+    return "; ".join(said)
+
+
+def _names(response: xr.DataArray, dim: str) -> np.ndarray:
+    known = response[dim].to_numpy() if dim in response.coords else np.arange(response.sizes[dim])
+    return known.astype(str)

@@ -1,0 +1,144 @@
+"""Groups of neuroids that are compared as spaces: who of each can be, and on which stimuli."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dynamics.config import Choice
+from dynamics.methods.variables import Variables
+from dynamics.metrics.missing import FEWEST_IN_ALL, complete_block, orders_within, places, varying
+from dynamics.targets import Target
+
+Block = tuple[np.ndarray, np.ndarray]
+"""Numbers of stimuli and of neuroids, both empty where a group cannot be compared."""
+
+
+def block_of(
+    target: Target, members: np.ndarray, *, fewest: int = FEWEST_IN_ALL, in_fold: int = 1
+) -> Block:
+    """Find the stimuli and neuroids of a group among which no response is missing.
+
+    Neuroids that do not vary are left out. What then lacks a response is left out by
+    `dynamics.metrics.missing.complete_block`.
+
+    Parameters
+    ----------
+    target : Target
+        The brain target.
+    members : array of shape (n_neuroids,), bool
+        Who is of the group.
+    fewest, in_fold : int
+        How many stimuli must be left in all and in every fold of a group with gaps.
+
+    Returns
+    -------
+    Block
+        Ascending numbers.
+    """
+    columns = np.flatnonzero(members & target.live)
+    there = np.isfinite(target.mean_response[:, columns])
+    rows = np.arange(len(there)) if len(columns) else np.arange(0)
+    if there.all():
+        return rows, columns
+    rows, kept = complete_block(there)
+    columns = columns[kept]
+    columns = columns[varying(target.mean_response[np.ix_(rows, columns)])] if len(rows) else kept
+    labels = np.unique(target.folds, return_inverse=True)[1]
+    most = np.bincount(labels)
+    left = np.bincount(labels[rows], minlength=len(most))
+    if len(rows) < fewest or (left < np.minimum(most, in_fold)).any() or not len(columns):
+        return rows[:0], columns[:0]
+    return rows, columns
+
+
+def blocks(target: Target, by: str, **least: int) -> list[Block]:
+    """Find the block of every group of a target; see `Target.groups` and `block_of`."""
+    return [block_of(target, members, **least) for members in target.groups(by).values()]
+
+
+def side_by_side(
+    found: Sequence[Block], fit: Callable[[np.ndarray, list[np.ndarray]], Variables]
+) -> Variables:
+    """Score groups that have the same stimuli together, and put the results side by side.
+
+    Parameters
+    ----------
+    found : sequence of Block
+        One a group.
+    fit : callable
+        From numbers of stimuli, and numbers of neuroids of each group, to variables with groups
+        last.
+
+    Returns
+    -------
+    Variables
+        Of all groups; NaN where one cannot be compared.
+
+    Raises
+    ------
+    ValueError
+        If none can.
+    """
+    alike: dict[bytes, list[int]] = {}
+    for number, (rows, columns) in enumerate(found):
+        if len(columns):
+            alike.setdefault(rows.tobytes(), []).append(number)
+    out: Variables = {}
+    for members in alike.values():
+        part = fit(found[members[0]][0], [found[number][1] for number in members])
+        for name, (dims, values) in part.items():
+            if name not in out:
+                shape = (*np.shape(values)[:-1], len(found))
+                out[name] = (dims, np.full(shape, np.nan))
+            out[name][1][..., members] = values
+    if not out:
+        raise ValueError(
+            "no group of neuroids has responses to enough stimuli to be compared: leave out the "
+            "neuroids or stimuli that lack most"
+        )
+    return out
+
+
+def halves_within(halves: np.ndarray, rows: np.ndarray, n: int) -> list[np.ndarray]:
+    """Halves of n stimuli, counted among some of them."""
+    place = places(rows, n)
+    return [place[half[half >= 0]][place[half[half >= 0]] >= 0] for half in halves]
+
+
+def shuffles_within(orders: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
+    """Shuffles of n stimuli, of some of them."""
+    return orders if len(rows) == n else orders_within(orders, rows)
+
+
+def counted(choice: Choice, target: Target, *, per_neuroid: bool) -> dict[str, tuple[str, Any]]:
+    """Count the stimuli that each score of a target with gaps is of, as a coordinate.
+
+    Parameters
+    ----------
+    choice : Choice
+        The metric.
+    target : Target
+        The brain target.
+    per_neuroid : bool
+        Whether each neuroid has a score, or each group.
+
+    Returns
+    -------
+    dict of str to (dimension, array)
+        ``stimuli`` of every neuroid or group; of groups also ``neuroids``.
+    """
+    if per_neuroid:
+        return {"stimuli": ("neuroid", np.isfinite(target.mean_response).sum(0) * target.live)}
+    arguments: Mapping[str, Any] = choice.arguments
+    groups = target.groups(arguments.get("by", "subject")).values()
+    if choice.name == "rsa":
+        # Pairs of stimuli are compared over the neuroids that both have.
+        there = np.isfinite(target.mean_response) & target.live
+        sizes = [(there[:, who].any(1).sum(), (who & target.live).sum()) for who in groups]
+    else:
+        sizes = [tuple(map(len, block_of(target, who))) for who in groups]
+    stimuli, neuroids = np.array(sizes).T
+    return {"stimuli": ("subject", stimuli), "neuroids": ("subject", neuroids)}
