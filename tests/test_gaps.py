@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics import metrics, targets
+from dynamics import methods, metrics, targets
 from dynamics.methods import METHODS
+from dynamics.metrics.missing import orders_within
 from dynamics.metrics.null import permutations
 from dynamics.metrics.subsets import half_rows
 
@@ -173,3 +174,60 @@ def test_folds_may_be_words_fractions_or_below_zero(folds):
 def test_folds_and_groups_are_checked_as_the_metrics_check_them(coords, message):
     with pytest.raises(ValueError, match=f"target 'mine': .*{message}"):
         join(SIGNAL, **{key: ("stimulus", value) for key, value in coords.items()})
+
+
+SPACES = {
+    "rsa": {},
+    "cka": {},
+    "procrustes": {},
+    "mutual_knn": {"k": 5},
+    "svcca": {"rank": 2},
+    "pwcca": {"rank": 2},
+}
+
+
+def three_subjects(response):
+    return join(response, subject=("neuroid", ["x", "x", "y", "y", "z", "z"]))
+
+
+@pytest.mark.parametrize("value", [np.nan, 7.0])
+@pytest.mark.parametrize("name", SPACES)
+def test_a_dead_subject_has_no_score_and_takes_none_from_the_others(name, value):
+    Y = repeated()
+    whole = three_subjects(Y)
+    dead = Y.copy()
+    dead[:, 2:4] = value
+    target = three_subjects(dead)
+    halves, orders = half_rows(whole.folds, 2), permutations(N, 2)
+    found, plain = (
+        METHODS[name](LAYERS, each, halves=halves, orders=orders, **SPACES[name])
+        for each in (target, whole)
+    )
+    for key in plain:
+        got, expected = found[key][1], plain[key][1]
+        assert (got[..., 1] == -1).all() if got.dtype.kind == "i" else np.isnan(got[..., 1]).all()
+        np.testing.assert_allclose(got[..., [0, 2]], expected[..., [0, 2]], atol=1e-12)
+    bounds = methods.ceilings(name, target, SPACES[name])
+    alive = replace(whole, response=Y[:, [0, 1, 4, 5]], subjects=whole.subjects[[0, 1, 4, 5]])
+    expected = methods.ceilings(name, alive, SPACES[name])
+    assert set(bounds) == set(expected)
+    for key, (_, number, _) in expected.items():
+        assert np.isfinite(number)
+        np.testing.assert_allclose(bounds[key][1], number, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_subject_is_compared_on_the_stimuli_that_it_has(name):
+    Y = repeated()
+    Y[:20, 2:4] = np.nan
+    target = three_subjects(Y)
+    halves, orders = half_rows(target.folds, 2), permutations(N, 2)
+    found = METHODS[name](LAYERS, target, halves=halves, orders=orders, **SPACES[name])
+    rows = np.arange(20, N)
+    part = replace(target, rows=rows, response=Y[rows][:, 2:4], folds=target.folds[rows],
+                   subjects=target.subjects[2:4])  # fmt: skip
+    some = {key: X[rows] for key, X in LAYERS.items()}
+    alone = METHODS[name](some, part, orders=orders_within(orders, rows), **SPACES[name])
+    for key in ("score", "null_score"):
+        np.testing.assert_allclose(found[key][1][..., 1], alone[key][1][..., 0], atol=1e-9)
+    assert all(np.isfinite(values).all() for _, values in found.values())

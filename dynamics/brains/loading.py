@@ -108,7 +108,7 @@ def from_file(path: str | Path) -> xr.Dataset:
         or, with an array ``time`` beside it, (stimulus, time, neuroid), and ``stimulus`` (names);
         ``neuroid``, ``subject``, ``region``, ``ceiling``, ``category``, ``fold`` and ``group`` (of
         stimuli that training and test must not share) where there are any. Responses that are
-        missing are NaN; only the metric ``ridge`` with its argument ``missing: mask`` takes them.
+        missing are NaN: what exists is averaged, see `dynamics.targets.make_target`.
 
     Returns
     -------

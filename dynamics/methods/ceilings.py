@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from dynamics import metrics
-from dynamics.methods.spaces import group_rdms, stretched
+from dynamics.methods.groups import shared_block
+from dynamics.methods.spaces import group_rdm, stretched
 from dynamics.methods.table import METHODS, OF_VARIANCE, PER_NEUROID, TIMED, WITH_CEILING
 from dynamics.targets import Target
 
@@ -52,22 +53,17 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
     members = np.stack(list(groups.values()))
     if min(np.unique(regions, return_counts=True)[1]) < 2:
         return {}
-    if metric == "rsa":
-        rdms = _rdms(target, by, arguments)
-        compare = arguments.get("compare", "spearman")
-        found = {
-            region: metrics.rdm_noise_ceiling(rdms[regions == region], compare=compare)
-            for region in set(regions)
-        }
-    else:
-        found = {
-            region: _of_spaces(metric, target, members[regions == region], arguments)
-            for region in set(regions)
-        }
+    found = {
+        region: _over_subjects(metric, *shared_block(target, members[regions == region]), arguments)
+        for region in set(regions)
+    }
+    if all(each is None for each in found.values()):
+        return {}
+    unknown = {"lower": np.nan, "upper": np.nan}
     out: Constants = {}
     for name in ("lower", "upper"):
         text = f"{name} bound of the noise ceiling over subjects"
-        values = np.array([float(found[region][name]) for region in regions])
+        values = np.array([float((found[region] or unknown)[name]) for region in regions])
         if by == "subject":
             out[f"ceiling_{name}"] = ((), values[0], text)
         else:
@@ -87,9 +83,20 @@ def _of_neuroids(metric: str, target: Target) -> Constants:
     return {"ceiling": (("neuroid",), of_known(metric, np.asarray(values)), text)}
 
 
-def _rdms(target: Target, by: str, arguments: Mapping[str, Any]) -> np.ndarray:
+def _over_subjects(
+    metric: str, target: Target, members: np.ndarray, arguments: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Bounds over the subjects that can be compared; None with fewer than two."""
+    if len(members) < 2:
+        return None
+    if metric != "rsa":
+        return _of_spaces(metric, target, members, arguments)
     options = {name: arguments[name] for name in ("distance", "zscore") if name in arguments}
-    return stretched(group_rdms(target, by=by, **options), arguments.get("geotopological"))
+    rdms = np.stack([group_rdm(target, who, **options) for who in members])
+    compare = arguments.get("compare", "spearman")
+    return metrics.rdm_noise_ceiling(
+        stretched(rdms, arguments.get("geotopological")), compare=compare
+    )
 
 
 def _of_spaces(

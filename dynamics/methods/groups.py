@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def side_by_side(
     Returns
     -------
     Variables
-        Of all groups; NaN where one cannot be compared.
+        Of all groups; NaN (-1 where whole numbers are) where one cannot be compared.
 
     Raises
     ------
@@ -92,7 +93,11 @@ def side_by_side(
         for name, (dims, values) in part.items():
             if name not in out:
                 shape = (*np.shape(values)[:-1], len(found))
-                out[name] = (dims, np.full(shape, np.nan))
+                whole = np.asarray(values).dtype.kind in "iu"
+                out[name] = (
+                    dims,
+                    np.full(shape, -1 if whole else np.nan, np.asarray(values).dtype),
+                )
             out[name][1][..., members] = values
     if not out:
         raise ValueError(
@@ -111,6 +116,37 @@ def halves_within(halves: np.ndarray, rows: np.ndarray, n: int) -> list[np.ndarr
 def shuffles_within(orders: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
     """Shuffles of n stimuli, of some of them."""
     return orders if len(rows) == n else orders_within(orders, rows)
+
+
+def shared_block(target: Target, members: np.ndarray) -> tuple[Target, np.ndarray]:
+    """Narrow a target to the stimuli that all usable groups have.
+
+    Parameters
+    ----------
+    target : Target
+        The brain target.
+    members : array of shape (n_groups, n_neuroids), bool
+        Who is of each group.
+
+    Returns
+    -------
+    part : Target
+        With those stimuli.
+    members : array of shape (n_usable, n_neuroids), bool
+        Usable groups, each with the neuroids that are kept.
+    """
+    found = [each for each in (block_of(target, who) for who in members) if len(each[1])]
+    rows = np.arange(len(target.folds))
+    for some, _ in found:
+        rows = np.intersect1d(rows, some)
+    kept = np.zeros((len(found), members.shape[1]), bool)
+    for own, (_, columns) in zip(kept, found):
+        own[columns] = True
+    if len(rows) == len(target.folds):
+        return target, kept
+    part = replace(target, rows=target.rows[rows], response=target.response[rows],
+                   folds=target.folds[rows])  # fmt: skip
+    return part, kept if len(rows) >= FEWEST_IN_ALL else kept[:0]
 
 
 def counted(choice: Choice, target: Target, *, per_neuroid: bool) -> dict[str, tuple[str, Any]]:
@@ -134,11 +170,6 @@ def counted(choice: Choice, target: Target, *, per_neuroid: bool) -> dict[str, t
         return {"stimuli": ("neuroid", np.isfinite(target.mean_response).sum(0) * target.live)}
     arguments: Mapping[str, Any] = choice.arguments
     groups = target.groups(arguments.get("by", "subject")).values()
-    if choice.name == "rsa":
-        # Pairs of stimuli are compared over the neuroids that both have.
-        there = np.isfinite(target.mean_response) & target.live
-        sizes = [(there[:, who].any(1).sum(), (who & target.live).sum()) for who in groups]
-    else:
-        sizes = [tuple(map(len, block_of(target, who))) for who in groups]
+    sizes = [tuple(map(len, block_of(target, who))) for who in groups]
     stimuli, neuroids = np.array(sizes).T
     return {"stimuli": ("subject", stimuli), "neuroids": ("subject", neuroids)}

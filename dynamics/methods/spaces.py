@@ -10,7 +10,6 @@ import numpy as np
 from dynamics import metrics
 from dynamics.methods.groups import blocks, halves_within, shuffles_within, side_by_side
 from dynamics.methods.variables import Variables
-from dynamics.metrics import subsets
 from dynamics.metrics.missing import FEWEST_IN_ALL
 from dynamics.targets import Target
 
@@ -62,40 +61,84 @@ def rsa(
     """
     stretch = partial(stretched, quantiles=geotopological)
     own = "sqeuclidean" if distance == "crossnobis" else distance
-    D = np.stack([metrics.rdm(X, distance=own, zscore=zscore) for X in layers.values()])
-    E = group_rdms(target, distance=distance, zscore=zscore, by=by)
-    score = np.asarray(metrics.compare_rdms(stretch(D), stretch(E), compare=compare))
-    values: Variables = {"score": (_AXES, score)}
-    if choose is not None:
-        best = metrics.rsa_choose_layer(
-            stretch(D), stretch(E), target.folds, choice=choose, compare=compare
-        )
-        rows, columns = np.triu_indices(D.shape[-1], 1)
-        chosen = np.asarray(best["layer"])[:, rows, columns]
-        share = np.stack([(chosen == layer).mean(1) for layer in range(len(D))])
-        values["best_score"] = (("subject",), np.asarray(best["score"]))
-        values["best_layer"] = (("subject",), share.argmax(0))
-        values["layer_share"] = (_AXES, share)
-    if halves is not None and compare != "kendall":  # which would take minutes a step
-        counts = subsets.counts(halves, len(target.rows))
-        if compare in _QUICKLY_RESAMPLED and geotopological is None:
-            again = np.asarray(metrics.resampled_rsa(D, E, counts, compare=compare))
-        else:
-            again = np.stack(
-                [
-                    metrics.compare_rdms(
-                        stretch(D[:, rows][:, :, rows]),
-                        stretch(E[:, rows][:, :, rows]),
-                        compare=compare,
-                    )
-                    for rows in map(np.flatnonzero, counts)
-                ]
+    every = np.stack([metrics.rdm(X, distance=own, zscore=zscore) for X in layers.values()])
+    n = every.shape[-1]
+    check_groups(target, distance, by)
+
+    def fit(rows: np.ndarray, columns: list[np.ndarray]) -> Variables:
+        whole = len(rows) == n
+        D = (
+            every
+            if whole
+            else np.stack(
+                [metrics.rdm(X[rows], distance=own, zscore=zscore) for X in layers.values()]
             )
-        values["resample_score"] = (("layer", "resample", "subject"), again.transpose(1, 0, 2))
-    if orders is not None:
-        null = [metrics.rdm_null(stretch(D), e, orders, compare=compare) for e in stretch(E)]
-        values |= _null(null)
-    return values
+        )
+        E = np.stack(
+            [group_rdm(target, who, rows=rows, distance=distance, zscore=zscore) for who in columns]
+        )
+        values: Variables = {
+            "score": (_AXES, np.asarray(metrics.compare_rdms(stretch(D), stretch(E),
+                                                             compare=compare)))}  # fmt: skip
+        if choose is not None:
+            values |= _chosen(stretch(D), stretch(E), target.folds[rows], choose, compare)
+        if halves is not None and compare != "kendall":  # which would take minutes a step
+            quick = compare in _QUICKLY_RESAMPLED and geotopological is None
+            some = halves_within(halves, rows, n)
+            again = _resampled(D, E, some, stretch, compare, quick=quick)
+            values["resample_score"] = (("layer", "resample", "subject"), again)
+        if orders is not None:
+            shuffles = shuffles_within(orders, rows, n)
+            null = [metrics.rdm_null(stretch(D), e, shuffles, compare=compare) for e in stretch(E)]
+            values |= _null(null)
+        return values
+
+    found = blocks(target, by)
+    if distance == "correlation":
+        # Over one neuroid that is left stimuli have no correlation.
+        found = [each if len(each[1]) > 1 else (each[0][:0], each[1][:0]) for each in found]
+    return side_by_side(found, fit)
+
+
+def _chosen(
+    D: np.ndarray, E: np.ndarray, folds: np.ndarray, choose: str, compare: str
+) -> Variables:
+    best = metrics.rsa_choose_layer(D, E, folds, choice=choose, compare=compare)
+    rows, columns = np.triu_indices(D.shape[-1], 1)
+    chosen = np.asarray(best["layer"])[:, rows, columns]
+    share = np.stack([(chosen == layer).mean(1) for layer in range(len(D))])
+    return {
+        "best_score": (("subject",), np.asarray(best["score"])),
+        "best_layer": (("subject",), share.argmax(0)),
+        "layer_share": (_AXES, share),
+    }
+
+
+def _resampled(
+    D: np.ndarray,
+    E: np.ndarray,
+    halves: list[np.ndarray],
+    stretch: Callable[[np.ndarray], np.ndarray],
+    compare: str,
+    *,
+    quick: bool,
+) -> np.ndarray:
+    """Scores (layer, resample, subject) on halves of the stimuli."""
+    if quick:
+        counts = np.stack([np.bincount(half, minlength=D.shape[-1]) for half in halves])
+        again = np.asarray(metrics.resampled_rsa(D, E, counts, compare=compare))
+        return again.transpose(1, 0, 2)
+    return np.stack(
+        [
+            metrics.compare_rdms(
+                stretch(D[:, rows][:, :, rows]), stretch(E[:, rows][:, :, rows]), compare=compare
+            )
+            if len(rows) > 2
+            else np.full((len(D), len(E)), np.nan)
+            for rows in map(np.sort, halves)
+        ],
+        1,
+    )
 
 
 _QUICKLY_RESAMPLED = ("spearman", "pearson", "cosine")
@@ -111,37 +154,8 @@ def stretched(D: np.ndarray, quantiles: Sequence[float] | None) -> np.ndarray:
     return np.asarray(metrics.geotopological(D, lower=lower, upper=upper))
 
 
-def group_rdms(
-    target: Target,
-    *,
-    distance: str = "correlation",
-    zscore: bool = True,
-    by: str = "subject",
-) -> np.ndarray:
-    """Return one RDM a subject, region or both.
-
-    Parameters
-    ----------
-    target : Target
-        The brain target.
-    distance, zscore
-        As for `dynamics.metrics.rdm`.
-    by : str
-        As for `Target.groups`.
-
-    Returns
-    -------
-    array of shape (n_groups, n_joined, n_joined)
-        RDMs in the order of the groups.
-
-    Raises
-    ------
-    ValueError
-        If a group has too few neuroids for the distance, and as in `dynamics.metrics.rdm`.
-    """
-    # Crossnobis needs the repetitions themselves.
-    values = target.response if distance == "crossnobis" else target.mean_response
-    found = []
+def check_groups(target: Target, distance: str, by: str) -> None:
+    """Raise a ValueError where a group has too few neuroids for a distance."""
     for (subject, region), members in target.groups(by).items():
         if distance == "correlation" and members.sum() < 2:
             name = " of ".join(part for part in (region, subject) if part != "all") or "the target"
@@ -149,8 +163,21 @@ def group_rdms(
                 f"{name} has one neuroid, over which stimuli have no correlation: use "
                 "`distance: euclidean` or another grouping `by`"
             )
-        found.append(metrics.rdm(values[:, members], distance=distance, zscore=zscore))
-    return np.stack(found)
+
+
+def group_rdm(
+    target: Target,
+    members: np.ndarray,
+    *,
+    rows: np.ndarray | None = None,
+    distance: str = "correlation",
+    zscore: bool = True,
+) -> np.ndarray:
+    """Return the RDM of some neuroids over some stimuli, by default all of a target."""
+    # Crossnobis needs the repetitions themselves.
+    values = target.response if distance == "crossnobis" else target.mean_response
+    part = values[:, members] if rows is None else values[rows][:, members]
+    return np.asarray(metrics.rdm(part, distance=distance, zscore=zscore))
 
 
 def cka(
