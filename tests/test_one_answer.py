@@ -5,12 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
-from plots_results import results
+from plots_results import LAYERS, results
 
 import dynamics.accessor  # noqa: F401
 from dynamics import emergence, plots, sweep
 from dynamics.cli.sweeps import _when
 from dynamics.plots.bands import curves_by
+from dynamics.report import findings, tables, words
 
 
 def uneven():
@@ -105,3 +106,91 @@ def test_the_best_layer_of_figures_is_that_of_the_mean_over_subjects():
     best = str(mean["layer"].to_numpy()[int(mean.argmax("layer"))])
     assert int(mean.argmax("layer")) != int(pooled.argmax("layer"))
     assert plots.bands.pick_layer(found)[1] == best
+
+
+def rings_of(ax):
+    return sorted(r.get_xdata()[0] for r in ax.get_lines() if r.get_label() == "_half-time")
+
+
+def reported(found):
+    return findings.curves_of(findings.Result("brain", "ridge", found))[0]
+
+
+@pytest.mark.parametrize("controls", [False, True])
+def test_table_accessor_figures_and_report_give_one_answer(monkeypatch, controls):
+    found = with_controls(uneven()) if controls else uneven()
+    when = found.dynamics.half_time(over="both").sel(layer=LAYERS)
+    gain = found.dynamics.gain(over="both").sel(layer=LAYERS)
+    table = table_of(found, monkeypatch).loc[LAYERS]
+    curve = reported(found)
+    said = curve.statistics.sel(layer=LAYERS)
+    drawn = plots.bands_by(found).sel(layer=LAYERS)
+    for side, name in (("estimate", ""), ("lower", "_lower"), ("upper", "_upper")):
+        np.testing.assert_allclose(said[f"half_time{name}"], when[side], rtol=1e-9)
+        np.testing.assert_allclose(said[f"gain{name}"], gain[side], atol=1e-12)
+    np.testing.assert_allclose(table["half_time"], when["estimate"])
+    np.testing.assert_allclose(rings_of(plots.plot_curves(found)), sorted(when["estimate"]))
+    rows = plots.plot_order(found)
+    points = [line.get_xdata()[0] for line in rows.get_lines() if line.get_marker() == "o"]
+    np.testing.assert_allclose(sorted(points), sorted(when["estimate"]))
+    np.testing.assert_allclose(said["first"], table["untrained"], atol=1e-12)
+    np.testing.assert_allclose(drawn["untrained"], table["untrained"], atol=1e-12)
+    np.testing.assert_allclose(said["final"], table["final"], atol=1e-12)
+    np.testing.assert_allclose(drawn["curve"].isel(step=-1), table["final"], atol=1e-12)
+    best = str(table["final"].idxmax())
+    assert curve.best == plots.bands.pick_layer(found)[1] == best
+    assert int(found.dynamics.best_layer()["best"][-1]) == LAYERS.index(best)
+    fraction = float(found.dynamics.decline()["fraction"].sel(layer="layer1"))
+    one = found.dynamics.curves().sel(layer="layer1")
+    top = float(one.max())
+    expected = (top - float(one[-1])) / (top - table["untrained"]["layer1"])
+    assert fraction == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_report_names_the_controls_from_which_gains_count():
+    found = with_controls(uneven())
+    curve = reported(found)
+    assert "above the mean of 2 untrained networks" in words.about(curve)
+    assert words.start_of(curve) == "the mean of 2 untrained networks"
+    table = tables.emergence_table(findings.Result("brain", "ridge", found), [curve])
+    assert table.headings[0] == ("Untrained", "mean score of 2 untrained networks")
+    shown = {line.split(" (")[0] for line in words.order_of_layers(curve)}
+    assert any("in the order" in line for line in shown)
+
+
+def test_a_figure_draws_an_untrained_level_only_where_there_is_one():
+    without = uneven().isel(step=slice(2, None))
+    for found, there in ((without, False), (with_controls(uneven()), True), (uneven(), True)):
+        labels = plots.plot_curves(found).get_legend_handles_labels()[1]
+        assert ("untrained, all layers" in labels) == there
+
+
+def test_runs_are_compared_from_their_own_untrained_levels():
+    whole = uneven()
+    level, again = (whole[n].isel(step=0, drop=True) for n in ("score", "resample_score"))
+    late = whole.isel(step=slice(1, None)).assign(
+        untrained_score=level.expand_dims(control=2),
+        untrained_resample_score=again.expand_dims(control=2, axis=1),
+    )
+    for one, other in ((late, late), (whole, late)):
+        found = one.dynamics.compare_with(other)
+        for name, each in (("first", one), ("second", other)):
+            when = each.dynamics.half_time()["estimate"]
+            np.testing.assert_allclose(found[f"estimate_{name}"], when, rtol=1e-9)
+    gains = whole.dynamics.compare_with(late, statistic="gain")
+    np.testing.assert_allclose(gains["difference"], 0, atol=1e-12)
+
+
+def test_runs_in_one_figure_are_counted_each_from_its_own_start_to_its_own_end():
+    short = uneven().isel(step=slice(0, 5))
+    late = with_controls(uneven())
+    runs = {"short": short, "late": late}
+    both = plots.stack(runs)
+    chosen = {name: each.sel(layer="layer1") for name, each in runs.items()}
+    expected = sorted(float(each.dynamics.half_time()["estimate"]) for each in chosen.values())
+    np.testing.assert_allclose(
+        rings_of(plots.plot_curves(both, hue="run", layer="layer1")), expected
+    )
+    rows = plots.plot_order(both, by="run", layer="layer1")
+    points = [line.get_xdata()[0] for line in rows.get_lines() if line.get_marker() == "o"]
+    np.testing.assert_allclose(sorted(points), expected)

@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
+from scipy import stats
 
 import dynamics
 from dynamics import emergence, plots
@@ -51,10 +52,14 @@ def test_the_drawn_curve_is_the_mean_over_subjects(results):
     np.testing.assert_allclose(plots.mean_curve(results), expected.transpose("step", "layer"))
 
 
-def test_without_three_subjects_the_units_are_test_folds(results):
+def test_without_three_subjects_the_units_are_test_folds_and_the_curve_is_the_score(results):
     alone = results.drop_vars("subject")
-    curve = plots.mean_curve(alone)
-    np.testing.assert_allclose(curve, alone["fold_score"].mean(("split", "neuroid")), rtol=1e-12)
+    curve, low, high, over = plots.curve_and_band(alone)
+    np.testing.assert_allclose(curve, alone["score"].mean("neuroid"), rtol=1e-12)
+    folds = alone["fold_score"].mean("neuroid")
+    half = stats.t.ppf(0.975, 3) * folds.std("split", ddof=1) / 2
+    np.testing.assert_allclose((high - low) / 2, half, rtol=1e-12)
+    assert over == "test folds"
 
 
 def test_a_band_baseline_ceiling_and_half_times_are_drawn(results):

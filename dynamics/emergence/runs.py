@@ -11,7 +11,8 @@ from typing import Any
 
 import xarray as xr
 
-from dynamics.averages import average, resampled, why_no_intervals
+from dynamics.averages import why_no_intervals
+from dynamics.emergence import views
 from dynamics.emergence.comparisons import compare_two
 
 # What has to be equal for two scores to be comparable, and then for two resamples to be pairs.
@@ -74,18 +75,18 @@ def compare_runs(
                 "the runs have no layer name in common: name the two with `layers=(one, other)`"
             )
         first, second = (x.sel(layer=common) for x in (first, second))
-    pairs = [(average(x["score"], by=by), _averaged(x, by)) for x in (first, second)]
+    from_start = statistic in views.FROM_BASELINE and "baseline" not in arguments
+    if from_start and (views.has_controls(first) or views.has_controls(second)):
+        pairs = [views.above_start(x, by) for x in (first, second)]
+        arguments["baseline"] = xr.DataArray(0.0)
+    else:
+        pairs = [views.pair(x, by, "stimuli") for x in (first, second)]
     known = bool(identities[0]) and bool(identities[1])
     paired = known and all(identities[0].get(k) == identities[1].get(k) for k in PAIRING)
+    whole = [(curve, again) for curve, again in pairs if again is not None]
     return compare_two(
-        *pairs, paired=paired, statistic=statistic, confidence=confidence, **arguments
+        *whole, paired=paired, statistic=statistic, confidence=confidence, **arguments
     )
-
-
-def _averaged(results: xr.Dataset, by: str | None) -> xr.DataArray:
-    again = resampled(results)
-    assert again is not None  # `why_no_intervals` has looked
-    return average(again, by=by)
 
 
 def check_alike(results: Sequence[xr.Dataset], keys: Sequence[str] = QUESTION) -> None:

@@ -21,7 +21,7 @@ from dynamics.emergence.summary import summarize as tabulate
 
 OVER = ("stimuli", "subjects", "both")
 _OF_GROUPS = "those of single neuroids are not kept, ask by subject or region"
-_FROM_BASELINE = ("onset", "half_time", "plateau_step", "gain", "area")
+FROM_BASELINE = ("onset", "half_time", "plateau_step", "gain", "area")
 _COUNTING = (comparisons.compare, orders.order)
 Pair = tuple[xr.DataArray, xr.DataArray | None]
 
@@ -138,7 +138,7 @@ def statistic(
     results: xr.Dataset, name: str, by: str | None, over: str, **arguments: Any
 ) -> xr.Dataset:
     """Return a statistic in `STATISTICS`, with limits where there are resamples."""
-    if name not in _FROM_BASELINE:
+    if name not in FROM_BASELINE:
         return _finished(results, over, name, pair(results, by, over), **arguments)
     both, arguments, text = _counted(results, by, over, arguments)
     return _finished(results, over, name, both, **arguments).assign_attrs(baseline=text)
@@ -187,7 +187,8 @@ def decline(results: xr.Dataset, by: str | None, over: str, **arguments: Any) ->
     """Return what is lost after the peak, tested where there are resamples."""
     curve, resampled = pair(results, by, over)
     names = {"decline": "estimate", "decline_fraction": "fraction"}
-    found = levels.peak(curve)[["peak_step", *names]].rename(names)
+    start = untrained(results, by) if has_controls(results) else None
+    found = levels.peak(curve, baseline=start)[["peak_step", *names]].rename(names)
     if resampled is not None:
         test = changes.decline_test(curve, resampled, **arguments)
         found = found.assign({name: test[name] for name in ("lower", "p", "status")})
@@ -305,6 +306,15 @@ def counted(
     return _counted(results, by, over or default_over(results, by), {})
 
 
+def above_start(results: xr.Dataset, by: str | None = None) -> Pair:
+    """Return curves and resamples less the untrained level, or else less the first step."""
+    if has_controls(results):
+        return _pair_above(results, by, "stimuli", above="untrained")
+    curve, again = pair(results, by, "stimuli")
+    first = None if again is None else again.isel(step=0, drop=True)
+    return less((curve, again), curve.isel(step=0, drop=True), first)
+
+
 def default_over(results: xr.Dataset, by: str | None = None) -> str:
     """Return over what limits are: "both" where each curve is of 3 subjects or more."""
     if by in ("subject", "neuroid") or not has_resamples(results):
@@ -329,7 +339,7 @@ def needing(
     """Call a function that needs resamples; ValueError where there are none."""
     curve, resampled = pair(results, by, over)
     text = None
-    if function in _COUNTING and arguments.get("statistic", "half_time") in _FROM_BASELINE:
+    if function in _COUNTING and arguments.get("statistic", "half_time") in FROM_BASELINE:
         (curve, resampled), arguments, text = _counted(results, by, over, arguments)
     if resampled is None:
         raise ValueError(
@@ -349,15 +359,18 @@ def summarize(
     baseline = average(results["baseline"], by=by) if "baseline" in results else None
     ceiling, _ = _ceiling(results, by, "lower")
     table = tabulate(curve, baseline=baseline, ceiling=ceiling)
-    for name in _FROM_BASELINE if known else ():
+    for name in FROM_BASELINE if known else ():
         value = STATISTICS[name].function(started, **known)
         table[name] = value.drop_vars("status", errors="ignore")
         if "status" in value.coords:
             table[f"{name}_status"] = value["status"].drop_vars("status")
+    if known:
+        top = levels.peak(curve, baseline=untrained(results, by))
+        table["decline_fraction"] = top["decline_fraction"]
     if resampled is not None and again is not None:
         limits = {
             name: interval(started, again, statistic=name, confidence=confidence, **known)
-            for name in _FROM_BASELINE
+            for name in FROM_BASELINE
         }
         limits["plateau"] = interval(curve, resampled, statistic="plateau", confidence=confidence)
         for name, found in limits.items():

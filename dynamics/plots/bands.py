@@ -7,7 +7,7 @@ import xarray as xr
 from scipy import stats
 
 from dynamics import emergence
-from dynamics.averages import average, by_subject, has_resamples
+from dynamics.averages import average, by_subject
 from dynamics.averages import resampled as resamples_of
 from dynamics.emergence import views
 
@@ -27,26 +27,35 @@ def bands_by(results: xr.Dataset, *, hue: str = "layer", layer: str | None = Non
     Returns
     -------
     xarray.Dataset
-        `curve`, `low`, `high` (step, hue), as `curve_and_band` has them; attributes `over` (what
-        the limits are over) and `layer`, both empty where there is none.
+        `curve`, `low`, `high` (step, hue), as `curve_and_band` has them; `untrained` (hue), the
+        level of the untrained network (NaN: there is none); attributes `over` (what the limits
+        are over) and `layer`, both empty where there is none.
     """
     results, chosen = _of_one_layer(results, hue, layer)
     if hue == "layer":
         curve, low, high, over = curve_and_band(results)
+        untrained = views.untrained(results.isel(step=counted_steps(results)))
     else:
         each = parts(results, hue)
+        untrained = xr.DataArray([_untrained(part) for part in each.values()], dims=hue)
         curves, lows, highs, overs = zip(*map(curve_and_band, each.values()))
         curve, low, high = (
             _side_by_side(dict(zip(each, some)), hue) for some in (curves, lows, highs)
         )
         over = " or ".join(sorted({*overs} - {""}))
     return xr.Dataset(
-        {"curve": curve, "low": low, "high": high}, attrs={"over": over, "layer": chosen}
+        {
+            "curve": curve,
+            "low": low,
+            "high": high,
+            "untrained": untrained.drop_vars(hue, errors="ignore"),
+        },
+        attrs={"over": over, "layer": chosen},
     )
 
 
 def curves_by(
-    results: xr.Dataset, *, by: str = "layer", layer: str | None = None
+    results: xr.Dataset, *, by: str = "layer", layer: str | None = None, above: str = ""
 ) -> tuple[xr.DataArray, xr.DataArray | None, str]:
     """Return the same curves and their resamples, for `dynamics.emergence`.
 
@@ -58,6 +67,8 @@ def curves_by(
         As in `parts`.
     layer : str, optional
         As in `bands_by`.
+    above : str
+        As in `resampled_curve`.
 
     Returns
     -------
@@ -71,13 +82,15 @@ def curves_by(
     """
     results, chosen = _of_one_layer(results, by, layer)
     if by == "layer":
-        curve, resampled, _ = resampled_curve(results)
+        curve, resampled, _ = resampled_curve(results, above=above)
         return curve, resampled, chosen
     each = parts(results, by)
-    found = {name: resampled_curve(part) for name, part in each.items()}
+    found = {name: resampled_curve(part, above=above) for name, part in each.items()}
     if len({over for *_, over in found.values()}) > 1:
         # Resamples of subjects and resamples of stimuli alone have other spreads.
-        found = {name: resampled_curve(part, subjects=False) for name, part in each.items()}
+        found = {
+            name: resampled_curve(part, subjects=False, above=above) for name, part in each.items()
+        }
     curve = _side_by_side({name: one for name, (one, _, _) in found.items()}, by)
     if any(one is None for _, one, _ in found.values()):
         return curve, None, chosen
@@ -180,8 +193,7 @@ def curve_and_band(
         Dimensions step and, where there is one, layer. The limits are from Student's t: with
         ``resample_score`` over stimuli by complementary halves (of probes over what its attribute
         `over` says), and over subjects as well where there are three or more; else over subjects,
-        or over test folds (then the curve is their mean). NaN where there is nothing to tell them
-        from.
+        or over test folds. NaN where there is nothing to tell them from.
     over : str
         What the limits are over; empty where there are none.
     """
@@ -192,7 +204,7 @@ def curve_and_band(
     else:
         units, over = units_of(results)
         freedom = units.sizes["unit"] - 1
-        curve = units.mean("unit")
+        curve = average(results["score"])
         error = units.std("unit", ddof=1) / np.sqrt(freedom + 1) if over else curve * np.nan
         half = stats.t.ppf(0.975, max(1, freedom)) * error
         low, high = curve - half, curve + half
@@ -225,7 +237,8 @@ def resampled_curve(
     """
     again = resamples_of(results)
     if again is None:
-        return mean_curve(results), None, ""
+        curve = mean_curve(results)
+        return curve - average(views.level_of(results, above)[0]) if above else curve, None, ""
     is_probe = results.attrs.get("identity", {}).get("metric") == "probe"
     default = "test sounds" if is_probe else "stimuli"
     over = str(again.attrs.get("over", default))
@@ -257,9 +270,37 @@ def mean_curve(results: xr.Dataset) -> xr.DataArray:
     xarray.DataArray
         Dimensions step and, where there is one, layer.
     """
-    if has_resamples(results):
-        return _in_order(average(results["score"]))
-    return _in_order(units_of(results)[0].mean("unit"))
+    return _in_order(average(results["score"]))
+
+
+def counted_steps(results: xr.Dataset, by: str = "", place: int = 0) -> np.ndarray:
+    """Which steps statistics are made of: those of a curve's own run that did not fail.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric, or `stack` of several.
+    by : str
+        Dimension of the runs; without it those of any run.
+    place : int
+        Which of them.
+
+    Returns
+    -------
+    array of bool, shape (n_steps,)
+        All, but for the steps of other runs and those that were put in as gaps.
+    """
+    has = np.ones(results.sizes["step"], bool)
+    for name, meant in (("own_step", True), ("failed_step", False)):
+        if name in results.coords:
+            values = results[name].isel({by: place}) if by in results[name].dims else results[name]
+            others = [dim for dim in values.dims if dim != "step"]
+            has &= (values == meant).any(others).to_numpy()
+    return has
+
+
+def _untrained(results: xr.Dataset) -> float:
+    return float(views.untrained(results.isel(step=counted_steps(results))).mean())
 
 
 def units_of(results: xr.Dataset) -> tuple[xr.DataArray, str]:
@@ -275,7 +316,8 @@ def units_of(results: xr.Dataset) -> tuple[xr.DataArray, str]:
     scores : xarray.DataArray
         With a dimension `unit`.
     over : str
-        "subjects", "test folds", or empty: then there is one unit, the mean.
+        "subjects", "test folds" (whose mean is not the score of all predictions together, and
+        which only say how far that is off), or empty: then there is one unit, the mean.
     """
     score = by_subject(results["score"])
     if "subject" in score.dims:
@@ -302,10 +344,6 @@ def level(results: xr.Dataset, name: str) -> float:
     float
         In the unit of the scores.
     """
-    if name == "baseline" and not has_resamples(results) and "fold_score" in results:
-        # The curve is a mean of test folds then, and so is what it is compared with.
-        over = units_of(results)[1]
-        name = "baseline_fold_score" if over == "test folds" else name
     if name not in results:
         return np.nan
     return float(average(results[name]).mean())

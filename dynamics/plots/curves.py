@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics import emergence
-from dynamics.plots.bands import bands_by, level, parts, pick_layer
+from dynamics.plots.bands import bands_by, counted_steps, level, parts, pick_layer
 from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.panels import draw_legend, label_outer, panels
 from dynamics.plots.steps import log_step_axis, mark_missing
@@ -83,8 +83,7 @@ def plot_curves(
     # Colours of layers have an order: of many layers some in the legend tell the others.
     every = max(1, -(-len(names) // _MOST_LAYERS)) if ordered else 1
     steps = bands["step"].to_numpy()
-    if (steps == 0).any():
-        _draw_untrained(ax, bands["curve"].sel(step=0).to_numpy(), None if ordered else colours)
+    _draw_untrained(ax, bands["untrained"].to_numpy(), None if ordered else colours)
     faint = 0.14 if len(names) < 4 else 0.08
     for place, (name, colour) in enumerate(zip(names, colours)):
         curve, low, high = (
@@ -110,7 +109,10 @@ def plot_curves(
     if fit is not None:
         _draw_fits(ax, bands["curve"], fit, colours)
     log_step_axis(ax, steps)
-    _mark_half_times(ax, bands["curve"], colours)
+    if steps[0] > 0 and np.isfinite(bands["untrained"]).any():
+        ax.set_xlabel("Training step (untrained: networks of their own)")
+    counted = [counted_steps(results, hue, place) for place in range(len(names))]
+    _mark_half_times(ax, bands, counted, colours)
     mark_missing(ax, bands["curve"].isel(step=_own_steps(results)))
     if ordered:
         _draw_levels(ax, results)
@@ -233,24 +235,31 @@ def _draw_fits(ax: Axes, curve: xr.DataArray, kind: str, colours: Sequence) -> N
         )
 
 
-def _mark_half_times(ax: Axes, curve: xr.DataArray, colours: Sequence) -> None:
-    if curve.sizes["step"] < 2:
-        return
-    steps = curve["step"].to_numpy()
+def _mark_half_times(
+    ax: Axes, bands: xr.Dataset, counted: Sequence[np.ndarray], colours: Sequence
+) -> None:
+    """Put a ring on each curve where it has made half of its gain over the untrained level."""
+    some = False
     ring: dict[str, Any] = {
         "marker": "o",
         "markersize": 5,
         "markerfacecolor": "none",
         "markeredgewidth": 1.0,
     }
-    when = emergence.half_time(curve).to_numpy()
-    for place in np.flatnonzero(np.isfinite(when)):
-        one = curve.isel({curve.dims[1]: place}).to_numpy()
+    (dim,) = bands["untrained"].dims
+    for place, (has, colour) in enumerate(zip(counted, colours)):
+        curve = bands["curve"].isel({dim: place, "step": has})
+        own, steps = bands["untrained"].isel({dim: place}), curve["step"].to_numpy()
+        # Networks that were never trained stand in for a missing step 0.
+        apart = len(steps) and steps[0] > 0 and bool(own.notnull())
+        when = float(emergence.half_time(curve, baseline=own if apart else None))
+        if not np.isfinite(when):
+            continue
+        one, some = curve.to_numpy(), True
         known = np.isfinite(one)
-        height = np.interp(np.log1p(when[place]), np.log1p(steps[known]), one[known])
-        colour = colours[int(place)]
-        ax.plot(when[place], height, markeredgecolor=colour, label="_half-time", zorder=4, **ring)
-    if np.isfinite(when).any():
+        height = np.interp(np.log1p(when), np.log1p(steps[known]), one[known])
+        ax.plot(when, height, markeredgecolor=colour, label="_half-time", zorder=4, **ring)
+    if some:
         ax.plot([], [], color="0.3", linestyle="none", label="half-time", **ring)
 
 

@@ -219,7 +219,8 @@ def results_of(tree: xr.DataTree, target: str, metric: str) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Results of numbers alone, NaN at the failed steps.
+        Results of numbers alone, NaN at the failed steps, which the coordinate `failed_step`
+        tells from those that lack a score: statistics are made without them.
     """
     results = tree[f"results/{target}/{metric}"].to_dataset()
     table = tree["checkpoints"].to_dataset() if "checkpoints" in tree.children else xr.Dataset()
@@ -233,7 +234,8 @@ def results_of(tree: xr.DataTree, target: str, metric: str) -> xr.Dataset:
     plain = results.drop_vars(
         [name for name, each in results.data_vars.items() if each.dtype.kind != "f"]
     )
-    return plain.reindex(step=sorted([*have.tolist(), *lost]))
+    found = plain.reindex(step=sorted([*have.tolist(), *lost]))
+    return found.assign_coords(failed_step=("step", ~np.isin(found["step"], have)))
 
 
 @styled

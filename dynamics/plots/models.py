@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics.averages import average, by_subject
+from dynamics.emergence import views
 from dynamics.emergence.runs import check_alike
 from dynamics.plots.bands import curve_and_band, level, pick_layer
 from dynamics.plots.names import short_layer
@@ -86,8 +87,7 @@ def plot_models(
             markeredgecolor="white", markeredgewidth=0.3, zorder=4.2,
         )  # fmt: skip
         levels = {"baseline": level(one, "baseline"), "ceiling": level(one, "ceiling")}
-        if (curve["step"] == 0).any():
-            levels["untrained"] = float(curve.sel(step=0))
+        levels["untrained"] = float(views.untrained(one))
         for which, height in levels.items():
             if np.isfinite(height):
                 text, options = _LINES[which]

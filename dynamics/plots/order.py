@@ -7,7 +7,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics import emergence
-from dynamics.plots.bands import curves_by
+from dynamics.emergence import views
+from dynamics.plots.bands import counted_steps, curves_by, parts, pick_layer
 from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.steps import log_step_axis
 from dynamics.plots.style import panel, styled
@@ -62,19 +63,48 @@ def plot_order(
     """
     if statistic not in NAMES:
         raise ValueError(f"{statistic!r} is not a step: use one of {', '.join(NAMES)}")
-    curve, resampled, chosen = curves_by(results, by=by, layer=layer)
-    if curve.sizes["step"] < 2 or resampled is None:
-        when = getattr(emergence, statistic)(curve, **arguments)
-        found = xr.Dataset({"estimate": when}, attrs={"statistic": statistic})
+    options = {"statistic": statistic, "confidence": confidence, **arguments}
+    if "own_step" in results.coords and by in results["own_step"].dims:
+        picked, chosen = pick_layer(results, layer)
+        each = parts(picked, by)
+        alone = [_found(part.expand_dims(layer=[name]), "layer", **options)[0]
+                 for name, part in each.items()]  # fmt: skip
+        rows = [one.rename(layer=by) for one in alone]
+        found = xr.concat(rows, by, coords="all", compat="equals", join="outer",
+                          combine_attrs="override")  # fmt: skip
     else:
-        found = emergence.interval(
-            curve, resampled, statistic=statistic, confidence=confidence, **arguments
-        ).assign_attrs(over=resampled.attrs["over"])
-    ax = plot_intervals(found, steps=curve["step"].to_numpy(), ax=ax)
+        found, chosen = _found(results, by, layer, **options)
+    ax = plot_intervals(found, steps=results["step"].to_numpy(), ax=ax)
     if chosen:
         chosen = short_layer(results, chosen)
         ax.set_title(", ".join(word for word in (ax.get_title(), chosen) if word))
     return ax
+
+
+def _found(
+    results: xr.Dataset,
+    by: str,
+    layer: str | None = None,
+    *,
+    statistic: str,
+    confidence: float,
+    **arguments,
+) -> tuple[xr.Dataset, str]:
+    """Return a step for each curve, from the untrained level that `views.untrained` names."""
+    results = results.isel(step=counted_steps(results))
+    apart = views.has_controls(results) and "baseline" not in arguments
+    curve, resampled, chosen = curves_by(
+        results, by=by, layer=layer, above="untrained" if apart else ""
+    )
+    if apart:
+        arguments["baseline"] = xr.DataArray(0.0)
+    if curve.sizes["step"] < 2 or resampled is None:
+        when = getattr(emergence, statistic)(curve, **arguments)
+        return xr.Dataset({"estimate": when}, attrs={"statistic": statistic}), chosen
+    found = emergence.interval(
+        curve, resampled, statistic=statistic, confidence=confidence, **arguments
+    )
+    return found.assign_attrs(over=resampled.attrs["over"]), chosen
 
 
 @styled

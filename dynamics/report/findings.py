@@ -11,6 +11,7 @@ import xarray as xr
 from dynamics import emergence, plots
 from dynamics.averages import average
 from dynamics.averages import resampled as resampled_of
+from dynamics.emergence import views
 
 MEAN = "mean"
 _UNITS = {"step", "layer", "neuroid", "subject"}
@@ -56,6 +57,11 @@ class Curve(NamedTuple):
         What the limits are over, and the resamples vary; empty without limits.
     statistics : xarray.Dataset
         See `statistics`; dimension layer.
+    controls : int
+        How many untrained networks stand in for a missing step 0; 0 where none do.
+    above : tuple
+        Curves and resamples from which gains count: less the controls' score where there are
+        any, else as they are.
     """
 
     name: str
@@ -66,6 +72,18 @@ class Curve(NamedTuple):
     resampled: xr.DataArray | None
     over: str
     statistics: xr.Dataset
+    controls: int = 0
+    above: views.Pair | None = None
+
+    @property
+    def gains(self) -> views.Pair:
+        """Curves and resamples for statistics that count from the untrained level."""
+        return (self.score, self.resampled) if self.above is None else self.above
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """Arguments of those statistics."""
+        return {"baseline": xr.DataArray(0.0)} if self.controls else {}
 
     @property
     def best(self) -> str:
@@ -128,13 +146,22 @@ def curves_of(result: Result) -> list[Curve]:
         score = score.transpose("step", "layer").load()
         levels = {key: plots.level(data, key) for key in ("baseline", "chance", *_CEILINGS)}
         known = {key: value for key, value in levels.items() if np.isfinite(value)}
-        table = _with_null(_with_paired_baseline(statistics(score, resampled, **known), data), data)
-        found.append(Curve(name, what, score, low, high, resampled, over, table))
+        controls = int(data.sizes["control"]) if views.has_controls(data) else 0
+        above = plots.resampled_curve(data, above="untrained")[:2] if controls else None
+        start = views.untrained(data) if controls else None
+        table = statistics(score, resampled, above=above, untrained=start, **known)
+        table = _with_null(_with_paired_baseline(table, data), data)
+        found.append(Curve(name, what, score, low, high, resampled, over, table, controls, above))
     return found
 
 
 def statistics(
-    score: xr.DataArray, resampled: xr.DataArray | None = None, **levels: float
+    score: xr.DataArray,
+    resampled: xr.DataArray | None = None,
+    *,
+    above: views.Pair | None = None,
+    untrained: xr.DataArray | None = None,
+    **levels: float,
 ) -> xr.Dataset:
     """Tabulate every statistic of curves, with limits where there are resamples.
 
@@ -144,25 +171,36 @@ def statistics(
         Curves with the dimensions step and layer.
     resampled : xarray.DataArray, optional
         The same on resamples.
+    above : tuple, optional
+        Curves and resamples less the score of untrained networks, from which gains count then.
+    untrained : xarray.DataArray, optional
+        That score; by default there is none, and gains count from the first step.
     **levels : float
         `baseline`, `chance`, `ceiling`, `ceiling_lower`, `ceiling_upper`.
 
     Returns
     -------
     xarray.Dataset
-        Dimension layer. `first`, `final`; of `onset`, `half_time`, `plateau_step`, `gain`,
+        Dimension layer. `first` (the score from which gains count), `final`; of `onset`,
+        `half_time`, `plateau_step`, `gain`,
         `gain_over_baseline`, `plateau` and `area` the estimate, ``<name>_lower`` and
         ``<name>_upper``; ``<name>_status`` of the steps; `peak`, `peak_step`, `decline`,
         `decline_p`; `detected`, `detected_p`; `ceiling_fraction`; what cannot be known is NaN or
         left out.
     """
-    table = xr.Dataset({"first": score.isel(step=0, drop=True)})
+    first = score.isel(step=0, drop=True) if untrained is None else untrained
+    table = xr.Dataset({"first": first})
+    gains = (score, resampled) if above is None else above
+    start = {} if above is None else {"baseline": xr.DataArray(0.0)}
     baseline = levels.get("baseline")
     ceiling = next((levels[key] for key in _CEILINGS if key in levels), None)
     single = score.sizes["step"] < 2
     names = ("final",) if single else (*_WHEN, *_LEVELS)
     for name in names:
-        _put(table, name, _estimate(score, resampled, name))
+        if name in views.FROM_BASELINE:
+            _put(table, name, _estimate(*gains, name, **start))
+        else:
+            _put(table, name, _estimate(score, resampled, name))
     if baseline is not None:
         level = xr.DataArray(baseline)
         _put(table, "gain_over_baseline", _estimate(score, resampled, "gain", baseline=level))
@@ -171,8 +209,8 @@ def statistics(
     if not single:
         top = emergence.peak(score)
         table = table.assign(peak=top["score"], peak_step=top["peak_step"], decline=top["decline"])
-    if resampled is not None and not single:
-        onset = emergence.onset_test(score, resampled)
+    if resampled is not None and gains[1] is not None and not single:
+        onset = emergence.onset_test(gains[0], gains[1], **start)
         fall = emergence.decline_test(score, resampled)
         table = table.assign(
             detected=onset["detected"], detected_p=onset["detected_p"], decline_p=fall["p"]
@@ -191,10 +229,10 @@ def at_best_layers(curves: list[Curve]) -> tuple[xr.DataArray, xr.DataArray] | N
     Returns
     -------
     (score, resampled) or None
-        With a dimension `curve`; None with fewer than two, without resamples, or where the
-        resamples of one vary something else than those of another.
+        As `Curve.gains`, with a dimension `curve`; None with fewer than two, without resamples,
+        or where the resamples of one vary something else than those of another.
     """
-    resamples = [each.resampled for each in curves if each.resampled is not None]
+    resamples = [again for _, again in (each.gains for each in curves) if again is not None]
     if len(curves) < 2 or len(resamples) < len(curves) or len({each.over for each in curves}) > 1:
         return None
     if len({again.sizes["resample"] for again in resamples}) > 1:
@@ -207,7 +245,7 @@ def at_best_layers(curves: list[Curve]) -> tuple[xr.DataArray, xr.DataArray] | N
         chosen = [one.sel(layer=each.best, drop=True) for each, one in zip(curves, values)]
         return xr.concat(chosen, names)
 
-    score = side_by_side([each.score for each in curves])
+    score = side_by_side([each.gains[0] for each in curves])
     return score, side_by_side(resamples).assign_attrs(resamples[0].attrs | {"limit": limit})
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import xarray as xr
 
+from dynamics.emergence import views
 from dynamics.progress import size_of
 from dynamics.report.findings import Result
 from dynamics.report.numbers import NONE, listed
@@ -188,7 +189,9 @@ def notices(
             "No results", "This store holds activations only: `dynamics analyze` compares them "
             "with brains.",
         ))  # fmt: skip
-    if results and min(int(r.data["step"][0]) for r in results) > 0:
+    late = [r for r in results if int(r.data["step"][0]) > 0]
+    apart = any(views.has_controls(r.data) for r in late)
+    if results and len(late) == len(results) and not apart:
         said.append((
             "No untrained network", "There is no step 0, so gains count from the first checkpoint.",
         ))  # fmt: skip

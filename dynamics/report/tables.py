@@ -64,8 +64,10 @@ def emergence_table(result: Result, curves: list[Curve]) -> Table:
         Columns that no curve fills are left out.
     """
     first = int(curves[0].score["step"][0])
-    origin = "Untrained" if first == 0 else f"Step {first:,}"
-    columns = {"first": (origin, "score at the first step"), **_COLUMNS}
+    controls = curves[0].controls
+    origin = "Untrained" if first == 0 or controls else f"Step {first:,}"
+    told = f"mean score of {controls} untrained networks" if controls else "score at the first step"
+    columns = {"first": (origin, told), **_COLUMNS}
     every = [
         (curve, str(layer), numbers_of(curve, str(layer)))
         for curve in curves
@@ -159,7 +161,7 @@ def _harmless(value: str | float) -> str | float:
 
 _COLUMNS: dict[str, tuple[str, str]] = {
     "final": ("Final", "score at the last step"),
-    "gain": ("Gain", "last minus first score"),
+    "gain": ("Gain", "last score above the one from which gains count"),
     "onset": ("Onset", "step at a tenth of the gain to the peak"),
     "detected": ("Shown from", "first step shown to be above the first level, and its p value"),
     "half_time": ("Half-time", "step at half of the final gain"),

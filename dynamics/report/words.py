@@ -48,7 +48,7 @@ def about(curve: Curve, *, name: str = "", brief: bool = False, baseline: str = 
     steps = curve.score["step"].to_numpy()
     said = [_rise(name or curve.name, curve, found, steps)]
     if len(steps) > 1:
-        said += [] if brief else [_detection(found, steps), _plateau(found, steps)]
+        said += [] if brief else [_detection(found, start_of(curve)), _plateau(found, steps)]
         said.append(_decline(found, only_shown=brief or found["half_time_status"] == "no gain"))
     if not brief:
         said.append(_references(found, baseline))
@@ -97,7 +97,8 @@ def order_of_parts(curves: Sequence[Curve]) -> list[str]:
         return []
     without = [each.name for each in parts if each not in sure]
     kind = "regions" if parts[0].what.startswith("region") else "neuroids"
-    return _order(*together, "curve", f", each in its own best layer, the {kind}", without)
+    return _order(*together, "curve", f", each in its own best layer, the {kind}", without,
+                  **sure[0].known)  # fmt: skip
 
 
 def order_of_layers(curve: Curve) -> list[str]:
@@ -120,9 +121,9 @@ def order_of_layers(curve: Curve) -> list[str]:
     sure = [name for name in layers if _is_shown(curve, name)]
     said = []
     if len(sure) > 1:
-        score, again = curve.score.sel(layer=sure), curve.resampled.sel(layer=sure)
+        score, again = (one.sel(layer=sure) for one in curve.gains if one is not None)
         without = [name for name in layers if name not in sure]
-        said = _order(score, again, "layer", " the layers", without)
+        said = _order(score, again, "layer", " the layers", without, **curve.known)
     moved = emergence.best_layer(curve.score, curve.resampled)
     slope, low, high, p = (float(moved[name]) for name in ("slope", "lower", "upper", "p"))
     if math.isfinite(slope) and math.isfinite(p):
@@ -135,9 +136,12 @@ def order_of_layers(curve: Curve) -> list[str]:
     return said
 
 
-def start_of(steps: np.ndarray) -> str:
+def start_of(curve: Curve) -> str:
     """Name the level from which gains count."""
-    return "the untrained network" if steps[0] == 0 else f"the first checkpoint, step {steps[0]:,}"
+    first = int(curve.score["step"][0])
+    if curve.controls:
+        return f"the mean of {curve.controls} untrained networks"
+    return "the untrained network" if first == 0 else f"the first checkpoint, step {first:,}"
 
 
 def _rise(name: str, curve: Curve, found: Mapping, steps: np.ndarray) -> str:
@@ -146,7 +150,7 @@ def _rise(name: str, curve: Curve, found: Mapping, steps: np.ndarray) -> str:
     if len(steps) < 2:
         return f"{name} scores {final} in {where} at step {last}, the only checkpoint: no curve."
     status, first = found["half_time_status"], level(found["first"])
-    origin = "untrained" if steps[0] == 0 else f"at step {steps[0]:,}"
+    origin = "untrained" if steps[0] == 0 or curve.controls else f"at step {steps[0]:,}"
     gain = f"a gain of {with_limits(level(found['gain']), _levels(found, 'gain'))}"
     if status == "missing":
         return f"{name} has too few scores for a curve in {where}."
@@ -173,16 +177,16 @@ def _rise(name: str, curve: Curve, found: Mapping, steps: np.ndarray) -> str:
     return f"{name} is half-way at step {when} in {where}{none}: it {way}, {gain}."
 
 
-def _detection(found: Mapping, steps: np.ndarray) -> str:
+def _detection(found: Mapping, start: str) -> str:
     if not math.isfinite(found.get("detected_p", math.nan)):
         return ""
     p = f"smallest {p_equals(found['detected_p'])}, corrected over steps"
     if math.isfinite(found["detected"]):
         return (
-            f"The first step at which it is shown to be above {start_of(steps)} is "
+            f"The first step at which it is shown to be above {start} is "
             f"{step(found['detected'])} ({p})."
         )
-    return f"At no step is it shown to be above {start_of(steps)} ({p})."
+    return f"At no step is it shown to be above {start} ({p})."
 
 
 def _is_shown(curve: Curve, layer: str) -> bool:
@@ -242,9 +246,14 @@ def _references(found: Mapping, baseline: str) -> str:
 
 
 def _order(
-    score: xr.DataArray, resampled: xr.DataArray, dim: str, what: str, without: list[str]
+    score: xr.DataArray,
+    resampled: xr.DataArray,
+    dim: str,
+    what: str,
+    without: list[str],
+    **known: Any,
 ) -> list[str]:
-    ranks = emergence.order(score, resampled, dim=dim)
+    ranks = emergence.order(score, resampled, dim=dim, **known)
     names = [str(name) for name in ranks[dim].to_numpy()]
     when = ranks["estimate"].to_numpy()
     places = np.argsort(ranks["rank"].to_numpy(), kind="stable")
@@ -252,7 +261,7 @@ def _order(
     said = [f"By half-time{what} come in the order {', '.join(bounds)}."]
     if without:
         said.append(f"Not shown to gain, and so without a place: {listed(without)}.")
-    pairs = emergence.compare(score, resampled, dim=dim)
+    pairs = emergence.compare(score, resampled, dim=dim, **known)
     sure = pairs.isel(pair=np.flatnonzero(pairs["p_adjusted"].to_numpy() <= LEVEL))
     total = int(np.isfinite(pairs["p_adjusted"]).sum())
     if not sure.sizes["pair"]:
