@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
+from dynamics import methods, targets
+from dynamics.methods import METHODS
 from dynamics.metrics import (
     GRAM_METRICS,
     cka,
@@ -78,3 +83,63 @@ def test_p_values_of_independent_data_are_uniform():
 def test_categories_of_another_length_are_one_sentence():
     with pytest.raises(ValueError, match="3 categories for 4 stimuli"):
         permutations(4, 1, categories=["a"] * 3)
+
+
+def test_what_lies_below_the_score_by_rounding_only_has_reached_it():
+    score = np.array([0.3, -0.3, 0.0, np.nan, 3e5])
+    null = np.stack([score - 1e-15 * np.maximum(abs(score), 1), score - 1e-6 * abs(score) - 1e-6])
+    null[1, 2] = -0.2  # the scale of a score of 0 is that of its null
+    found = p_value(score, null)
+    np.testing.assert_allclose(found, [2 / 3, 2 / 3, 2 / 3, np.nan, 2 / 3])
+    np.testing.assert_allclose(p_value(score, null * np.nan)[:3], 1 / 3)
+
+
+def test_a_null_kept_in_single_precision_ties_with_its_score():
+    score = np.random.default_rng(0).normal(size=200)
+    null = np.stack([score, score - 1e-4]).astype(np.float32)
+    np.testing.assert_allclose(p_value(score, null), 2 / 3)
+    scores = torch.as_tensor(score)
+    np.testing.assert_allclose(p_value(scores, torch.as_tensor(null)), 2 / 3)
+
+
+FEW = {
+    "banded": {"candidates": 4},
+    "variance_partition": {"candidates": 3},
+    "rsa": {"choose": None},
+    "mutual_knn": {"k": 4},
+}
+KINDS = [(name, FEW.get(name, {})) for name in sorted({*METHODS} - {"effective_dimensionality"})]
+KINDS += [
+    ("ridge", {"protocol": "pepino"}),
+    ("ridge", {"protocol": "tuckute", "alphas": [0.1, 1.0, 10.0]}),
+    ("rsa", {"compare": "kendall", "choose": None}),
+    ("rsa", {"geotopological": [0.2, 0.8], "choose": None}),
+    ("cka", {"debiased": False}),
+    ("variance_partition", {"null": "independent", "candidates": 3}),
+]
+
+
+@pytest.mark.parametrize("planted", ["noise", "categories"])
+@pytest.mark.parametrize(("name", "arguments"), KINDS, ids=str)
+def test_a_shuffle_that_changes_nothing_ties_with_the_score(name, arguments, planted):
+    """Half of the shuffles are the identity: no p value may be below a half."""
+    rng, n = np.random.default_rng(0), 30
+    one_hot = np.eye(6)[np.arange(n) // 5]
+    layers = {"a": rng.normal(size=(n, 8)), "b": one_hot @ rng.normal(size=(6, 50))}
+    Y = one_hot @ rng.normal(size=(6, 4))
+    if planted == "noise":
+        Y = layers["a"] @ rng.normal(size=(8, 4)) + rng.normal(size=(n, 4))
+    folds, subjects = np.arange(n) % 5, np.repeat(["s1", "s2"], 2)
+    target = targets.Target(np.arange(n), Y, folds, subjects, baseline=rng.normal(size=(n, 3)))
+    if name == "encode_timeresolved":
+        layers = {key: value[:, None] + rng.normal(size=(n, 6, 1)) for key, value in layers.items()}
+        course = Y[:, None] + rng.normal(size=(n, 6, 4))
+        target = replace(target, course=course, times=np.arange(6) / 10)
+        arguments = {"components": 2, "windows": [[0, 0.2]]}
+    # Many, so that shuffled responses stand side by side by the hundred as in a sweep.
+    many = 120 if name == "ridge" and not arguments else 4
+    orders = permutations(n, many)
+    orders[: many // 2] = np.arange(n)
+    found = methods.with_p_value(METHODS[name](layers, target, orders=orders, **arguments))
+    p = found["p_value"][1]
+    assert p[np.isfinite(p)].size and (p[np.isfinite(p)] >= 0.5).all()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from dynamics import emergence, plots
+from dynamics import emergence, metrics, plots
 from dynamics.averages import average
 from dynamics.averages import resampled as resampled_of
 from dynamics.emergence import views
@@ -316,5 +316,7 @@ def _with_null(table: xr.Dataset, data: xr.Dataset) -> xr.Dataset:
     if dim is None:
         return table
     known = score.notnull() & null.notnull().all(dim)
-    p = ((1 + (null >= score).sum(dim)) / (1 + null.sizes[dim])).where(known)
+    # The store keeps nulls in single precision, within which a shuffle that reaches a score ties.
+    shuffled = null.transpose(dim, *score.dims).to_numpy().astype(np.float32)
+    p = score.copy(data=metrics.p_value(score.to_numpy(), shuffled)).where(known)
     return table.assign(null_p=p, null_upper=null.quantile(0.95, dim).drop_vars("quantile"))
