@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import torch
 
 from dynamics.checkpoints import harmless
+from dynamics.checkpoints.checksums import is_unchecked
 from dynamics.checkpoints.tensors import Described
 from dynamics.checkpoints.unpickling import SIZE_LIMIT, Name, Unpickler
 
@@ -85,6 +86,9 @@ class ZipArchive:
             self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, OSError, ValueError):
             raise ValueError(_NO_DIRECTORY) from None
+        if is_unchecked(self._zip):
+            for record in self._zip.infolist():
+                del record.CRC  # zipfile then compares with none
         found = [n for n in self._zip.namelist() if n.rpartition("/")[2] == "data.pkl"]
         if not found:
             raise ValueError("a zip archive, but not one of torch.save")

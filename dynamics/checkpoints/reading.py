@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from dynamics.checkpoints.checksums import check_records
 from dynamics.checkpoints.formats import WEIGHT_FILES, WRAPPERS, weights_among
 from dynamics.checkpoints.peek import Contents, is_tree, opened_archive, peek
 from dynamics.checkpoints.sidecars import read_json, weight_parts_of
@@ -67,6 +68,8 @@ def read_file(path: str | Path, *, trust: bool = False) -> Any:
         if trust:
             with open_regular(path) as file:
                 kind = peek(file).kind
+                if kind == "torch":
+                    check_records(file)
             logger.warning("running whatever code %s brings: trust_checkpoints is on", path)
             if kind == "safetensors":
                 return _safetensors(path)
@@ -75,6 +78,8 @@ def read_file(path: str | Path, *, trust: bool = False) -> Any:
             kind, opened = opened_archive(file)
             if kind == "safetensors":
                 return _safetensors(path)
+            if kind == "torch":
+                check_records(file)
             tree, foreign = opened.unpickle(Loaded(opened.storage, opened.size))
     if foreign:
         first, *others = sorted(foreign)
@@ -97,6 +102,8 @@ def read_stream(file: BinaryIO) -> Any:
     kind, opened = opened_archive(file)
     if kind == "safetensors":
         raise ValueError("a part of an unknown format")
+    if kind == "torch":
+        check_records(file)
     tree, foreign = opened.unpickle(Loaded(opened.storage, opened.size))
     if foreign:
         raise ValueError(f"a part would construct {min(foreign)}, which may run code")
