@@ -24,9 +24,10 @@ def serving(handler):
 
 
 @contextlib.contextmanager
-def hub(files, *, repository="lab/run"):
+def hub(files, *, repository="lab/run", moved=None):
     """Serve one repository with files by revision and path; the value is for `storage_options`."""
     contents = {"files": files, "refs": dict.fromkeys(files), "repository": repository}
+    contents["moved"] = {} if moved is None else moved
     with serving(type("Handler", (Hub,), contents)) as url:
         yield {"endpoint": url, "token": False, "skip_instance_cache": True}
 
@@ -37,6 +38,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     refs: dict
     files: dict
+    moved: dict
     repository = "lab/run"
 
     def do_GET(self):
@@ -50,7 +52,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
             return self.answer({"branches": body, "converts": [], "tags": []})
         if path == api.rstrip("/") or path.startswith(f"{api}revision/"):
             revision = path.rpartition("/revision/")[2] if "/revision/" in path else "main"
-            sha = commit(revision) if revision in self.files else revision
+            sha = commit(revision) if revision in self.refs else revision
+            sha = self.moved.get(revision, sha)
             return self.answer({"id": self.repository, "sha": sha, "siblings": []})
         if path.startswith(f"{api}tree/"):
             revision, _, folder = path.removeprefix(f"{api}tree/").partition("/")
@@ -88,7 +91,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def at(self, revision):
         """Files of a branch, by its name or by its commit."""
-        names = {commit(name): name for name in self.files}
+        names = {self.moved.get(name, commit(name)): name for name in self.refs}
         return self.files.get(names.get(revision, revision), {})
 
     def answer(self, body, status=200):

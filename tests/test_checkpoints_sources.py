@@ -335,8 +335,9 @@ def hub(tmp_path):
             "model.safetensors": (tmp_path / "made" / "m.safetensors").read_bytes(),
             "config.json": b"{}",
         }
-    with local_hub.hub(files) as options:
-        yield SimpleNamespace(files=files, options=options)
+    moved = {}  # commits of branches that have moved on
+    with local_hub.hub(files, moved=moved) as options:
+        yield SimpleNamespace(files=files, options=options, moved=moved)
 
 
 def test_revisions_of_a_repository_are_checkpoints(hub, tmp_path):
@@ -411,3 +412,65 @@ def test_a_broken_transfer_continues_where_it_stopped(tmp_path, monkeypatch):
     with checkpoints.fetch(checkpoint, tmp_path / "disk", wait=0.01) as local:
         assert local.read_bytes() == body
     assert reads == [2000]
+
+
+def test_a_new_file_of_a_hub_is_seen_and_a_moved_branch_is_read_as_it_was_listed(hub, tmp_path):
+    options = {k: v for k, v in hub.options.items() if k != "skip_instance_cache"}
+    found = checkpoints.find("hf://lab/run/runs", storage_options=options)
+    assert [c.step for c in found] == [0, 100]
+    assert found[1].uri == "hf://lab/run/runs/epoch=0-step=100.ckpt", "the name has no commit"
+    # The branch moves on: another file, and another network under an old name.
+    hub.files[local_hub.commit("main")] = hub.files["main"]
+    late = save(tmp_path / "made" / "late.ckpt", 300, value=300).read_bytes()
+    new = {"runs/epoch=0-step=300.ckpt": late, "runs/epoch=0-step=100.ckpt": late}
+    hub.files["main"] = hub.files["main"] | new
+    hub.moved["main"] = "f" * 40
+    with checkpoints.fetch(found[1], tmp_path / "disk", storage_options=options) as path:
+        assert checkpoints.read(path)["layer.weight"][0, 0] == 100
+    again = checkpoints.find("hf://lab/run/runs", storage_options=options)
+    assert {c.version for c in again} == {"f" * 40}
+    assert [c.step for c in again] == [0, 300]
+
+
+def test_layouts_of_deepspeed_and_accelerate(tmp_path):
+    state = {"layer.weight": torch.ones(2, 2)}
+    optimiser = {"optimizer_state_dict": {"state": {0: {"exp_avg": torch.zeros(3)}}}}
+    name, beside = "mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"
+    for step, folder in ((10, "global_step10"), (20, "epoch=0-step=20.ckpt/checkpoint")):
+        (tmp_path / "a" / folder).mkdir(parents=True)
+        torch.save({"module": state, "global_steps": step}, tmp_path / "a" / folder / name)
+        torch.save(optimiser, tmp_path / "a" / folder / beside)
+    (tmp_path / "a" / "latest").write_text("global_step10")
+    found = checkpoints.find(tmp_path / "a")
+    assert [(c.step, c.format) for c in found] == [(10, "deepspeed"), (20, "deepspeed")]
+    assert all(
+        torch.equal(checkpoints.read(c.uri)["layer.weight"], torch.ones(2, 2)) for c in found
+    )
+    # Stage 3 leaves a part of each weight in every file.
+    (tmp_path / "b" / "global_step10").mkdir(parents=True)
+    for rank in (0, 1):
+        part = f"zero_pp_rank_{rank}_mp_rank_00_model_states.pt"
+        torch.save({"module": state, "global_steps": 10}, tmp_path / "b" / "global_step10" / part)
+    (found,) = checkpoints.find(tmp_path / "b")
+    assert found.format == "parts" and "zero_to_fp32.py" in found.note
+    # What stands beside a network in its folder is no second one.
+    folder = tmp_path / "c" / "step_30"
+    folder.mkdir(parents=True)
+    torch.save(state, folder / "model.pt")
+    torch.save({"layer.weight": torch.zeros(2, 2)}, folder / "ema_model.pt")
+    torch.save({"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": []},
+               folder / "optimizer_state.pt")  # fmt: skip
+    (found,) = checkpoints.find(tmp_path / "c")
+    assert found.step == 30 and checkpoints.read(found.uri)["layer.weight"].sum() == 4
+
+
+def test_shards_without_an_index_and_files_of_several_processes_are_no_whole_network(tmp_path):
+    shard = tmp_path / "a" / "checkpoint-10" / "model-00001-of-00002.safetensors"
+    shard.parent.mkdir(parents=True)
+    save_file({"x": torch.zeros(2)}, shard)
+    (found,) = checkpoints.find(tmp_path / "a")
+    assert (found.step, found.format) == (10, "parts") and "still being written" in found.note
+    for rank in (0, 1):
+        save(tmp_path / "b" / f"checkpoint_1_500-rank-{rank}.pt", 500)
+    (found,) = checkpoints.find(tmp_path / "b")
+    assert (found.step, found.format) == (500, "parts") and "2 processes" in found.note
