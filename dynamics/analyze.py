@@ -99,6 +99,7 @@ def analyze(
             baseline=there,
             times=times,
             gaps=gaps(datasets[label]) if known.get("lacking") else "",
+            fewer=known.get("repetitions", 0),
             own_folds="fold" in datasets[label].coords,
         )
     if any(metric.name in methods.WITH_BASELINE for _, metric in pairs):

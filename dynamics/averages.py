@@ -47,6 +47,32 @@ def average(score: xr.DataArray, *, by: str | None = None) -> xr.DataArray:
         return mean_by(score, None, unit)
 
 
+def with_ceiling(results: xr.Dataset) -> xr.Dataset:
+    """Leave out neuroids without a noise ceiling or score, so that a ratio is of the same ones.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+
+    Returns
+    -------
+    xarray.Dataset
+        The results themselves where there is nothing to leave out, no ceiling of neuroids, or no
+        neuroid that has both. Else without resamples that are kept as means of groups, from which
+        single neuroids cannot be left out.
+    """
+    if "ceiling" not in results or "neuroid" not in results["ceiling"].dims:
+        return results
+    known, score = results["ceiling"] > 0, results["score"]
+    if "neuroid" in score.dims:
+        known = known & score.notnull().any([dim for dim in score.dims if dim != "neuroid"])
+    if known.all() or not known.any():
+        return results
+    kept = results.isel(neuroid=np.flatnonzero(known.to_numpy()))
+    return kept.drop_dims("group", errors="ignore")
+
+
 def mean_by(score: xr.DataArray, by: str | None, unit: str) -> xr.DataArray:
     """Average over neuroids, or over means of groups of them as over the neuroids themselves.
 

@@ -27,9 +27,9 @@ from dynamics import (
     store,
 )
 from dynamics.averages import why_no_intervals
-from dynamics.config import Sweep, load_config, validate
+from dynamics.config import Choice, Sweep, load_config, validate
 from dynamics.emergence import views
-from dynamics.targets import gaps, load_brain
+from dynamics.targets import Target, gaps, load_brain, make_target
 
 DEMO: dict[str, Any] = {
     "run": "demo",
@@ -153,36 +153,52 @@ def check(sweep: Sweep) -> None:
     Raises
     ------
     ValueError, TypeError, FileNotFoundError
-        As `check_names`; and for an unknown stimulus set, a target that lacks what
-        a metric needs, a source without checkpoints, a sound that cannot be decoded, a target
-        without any of the stimuli, or a task that cannot be learned.
+        As `check_names`; and for an unknown stimulus set, a target that is none (see
+        `dynamics.targets.make_target`) or lacks what a metric needs, a source without
+        checkpoints, a sound that cannot be decoded, a target without any of the stimuli, or a
+        task that cannot be learned.
     """
     check_names(sweep)
     times = poolings.make(sweep.pooling.name, **sweep.pooling.arguments).rate is not None
     crawl.discover(sweep)
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     for target in sweep.targets:
-        data = load_brain(target, stimuli)
-        joined = brains.join(data, stimuli.names)
-        sizes = {str(dim): size for dim, size in joined["response"].sizes.items()}
-        for choice in sweep.metrics:
-            if methods.applies(choice, target.label):
-                baseline = sweep.baseline is not None
-                methods.check_fit(
-                    choice,
-                    target.label,
-                    sizes,
-                    baseline=baseline,
-                    times=times,
-                    gaps=gaps(joined),
-                    own_folds="fold" in joined.coords,
-                )
-                methods.shuffling(choice, sweep)
-                folds = methods.folds_of(choice, sweep)
-                methods.rehearse(choice, sizes["stimulus"], sizes, folds=folds)
+        _check_target(sweep, target, stimuli, times)
     _ = stimuli.digest  # decodes every sound
     for task in probes.load_tasks(sweep, stimuli).values():
         _ = task.stimuli.digest
+
+
+def _check_target(sweep: Sweep, choice: Choice, stimuli: sounds.StimulusSet, times: bool) -> None:
+    """Make a target as `analyze` will, and try the metrics that are for it."""
+    data = load_brain(choice, stimuli)
+    joined = brains.join(data, stimuli.names)
+    sizes = {str(dim): size for dim, size in joined["response"].sizes.items()}
+    heard = xr.Dataset(
+        coords={
+            "stimulus": list(stimuli.names),
+            "category": ("stimulus", list(stimuli.categories)),
+        }
+    )
+    made: dict[int, Target] = {}
+    for metric in sweep.metrics:
+        if not methods.applies(metric, choice.label):
+            continue
+        folds = methods.folds_of(metric, sweep)
+        if folds not in made:
+            made[folds] = make_target(data, heard, seed=sweep.seed, n_folds=folds)
+        methods.check_fit(
+            metric,
+            choice.label,
+            sizes,
+            baseline=sweep.baseline is not None,
+            times=times,
+            gaps=gaps(joined),
+            fewer=made[folds].gaps.get("repetitions", 0),
+            own_folds="fold" in joined.coords,
+        )
+        methods.shuffling(metric, sweep)
+        methods.rehearse(metric, sizes["stimulus"], sizes, folds=folds, times=made[folds].times)
 
 
 def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTree:

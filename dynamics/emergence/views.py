@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics.averages import average, has_resamples, mean_by, resampled, why_no_intervals
+from dynamics.averages import (
+    average,
+    has_resamples,
+    mean_by,
+    resampled,
+    why_no_intervals,
+    with_ceiling,
+)
 from dynamics.emergence import changes, comparisons, correlations, curves, levels, orders
 from dynamics.emergence.intervals import STATISTICS, interval
 from dynamics.emergence.resamples import stabilised
@@ -220,15 +227,20 @@ def ceiling_fraction(
     bound: str = "lower",
     **arguments: Any,
 ) -> xr.Dataset:
-    """Return the last score over the noise ceiling (of RSA, over the named bound of it)."""
-    ceiling, name = _ceiling(results, by, bound)
+    """Return the last score over the noise ceiling (of RSA, over the named bound of it).
+
+    Both are means over the neuroids that have a ceiling and a score; how many have no ceiling is
+    the attribute `neuroids_without_ceiling`.
+    """
+    kept = with_ceiling(results)
+    ceiling, name = _ceiling(kept, by, bound)
     if ceiling is None:
         raise ValueError(
             "the results have no noise ceiling: the target needs repetitions, or several subjects"
         )
-    both = pair(results, by, over)
+    both = pair(kept, by, over)
     found = _finished(results, over, "ceiling_fraction", both, ceiling=ceiling, **arguments)
-    return found.assign_attrs(ceiling=name)
+    return found.assign_attrs(ceiling=name, neuroids_without_ceiling=_without_ceiling(results))
 
 
 def correlate(
@@ -357,8 +369,11 @@ def summarize(
     curve, resampled = pair(results, by, over)
     (started, again), known, text = _counted(results, by, over, {})
     baseline = average(results["baseline"], by=by) if "baseline" in results else None
-    ceiling, _ = _ceiling(results, by, "lower")
+    kept = with_ceiling(results)
+    ceiling, _ = _ceiling(kept, by, "lower")
     table = tabulate(curve, baseline=baseline, ceiling=ceiling)
+    if kept is not results and ceiling is not None:
+        table["ceiling_fraction"] = levels.ceiling_fraction(pair(kept, by, over)[0], ceiling)
     for name in FROM_BASELINE if known else ():
         value = STATISTICS[name].function(started, **known)
         table[name] = value.drop_vars("status", errors="ignore")
@@ -466,6 +481,11 @@ def _of_subjects(score: xr.DataArray, *, by: str | None) -> xr.DataArray:
     return xr.concat(
         parts, xr.DataArray(names, dims=by, name=by), join="outer", combine_attrs="override"
     )
+
+
+def _without_ceiling(results: xr.Dataset) -> int:
+    ceiling = results["ceiling"] if "ceiling" in results else xr.DataArray(1.0)
+    return int((~(ceiling > 0)).sum()) if "neuroid" in ceiling.dims else 0
 
 
 def _ceiling(results: xr.Dataset, by: str | None, bound: str) -> tuple[xr.DataArray | None, str]:

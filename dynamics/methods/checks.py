@@ -10,6 +10,7 @@ import numpy as np
 
 from dynamics.config import Choice, Sweep
 from dynamics.methods.table import METHODS, TIMED, WITH_BASELINE, WITH_GAPS
+from dynamics.metrics.timeresolved import WINDOWS
 from dynamics.targets import Target
 
 RESERVED = {
@@ -22,6 +23,7 @@ RESERVED = {
 
 _GIVEN = ("layers", "target", "halves", "orders")
 _MOST_REHEARSED = 200
+_FEW_TIMES = 12
 
 
 def check_method(name: str) -> None:
@@ -115,6 +117,7 @@ def check_fit(
     baseline: bool,
     times: bool,
     gaps: str = "",
+    fewer: int = 0,
     own_folds: bool = False,
 ) -> None:
     """Find out whether a target and a store have what a metric needs.
@@ -133,6 +136,8 @@ def check_fit(
         Whether activations are kept over time.
     gaps : str
         Where responses of the target are missing, from `dynamics.targets.gaps`.
+    fewer : int
+        How many responses are means of fewer repetitions than others.
     own_folds : bool
         Whether the target brings the fold of every stimulus.
 
@@ -159,6 +164,12 @@ def check_fit(
             f"metric {choice.label!r} needs repetitions, and target {label!r} has none: use "
             f"another distance than crossnobis, {elsewhere}"
         )
+    if choice.arguments.get("distance") == "crossnobis" and fewer:
+        raise ValueError(
+            f"metric {choice.label!r} needs every repetition of a response, and {fewer} responses "
+            f"of target {label!r} lack some: leave out these stimuli or repetitions, use another "
+            f"distance than crossnobis, {elsewhere}"
+        )
     if name in TIMED and "time" not in sizes:
         raise ValueError(
             f"metric {choice.label!r} needs responses over time, and target {label!r} has no time "
@@ -173,7 +184,14 @@ def check_fit(
         raise ValueError(f"metric {choice.label!r} needs a baseline model: set the key `baseline`")
 
 
-def rehearse(choice: Choice, stimuli: int, sizes: dict[str, int], *, folds: int = 5) -> None:
+def rehearse(
+    choice: Choice,
+    stimuli: int,
+    sizes: dict[str, int],
+    *,
+    folds: int = 5,
+    times: np.ndarray | None = None,
+) -> None:
     """Try a metric with its arguments on random numbers, so that bad values show at once.
 
     Parameters
@@ -186,6 +204,8 @@ def rehearse(choice: Choice, stimuli: int, sizes: dict[str, int], *, folds: int 
         Sizes of the target's dimensions.
     folds : int
         How many.
+    times : array of shape (n_times,), optional
+        Of the target's samples, in seconds; those that the longest window needs are tried.
 
     Raises
     ------
@@ -194,7 +214,9 @@ def rehearse(choice: Choice, stimuli: int, sizes: dict[str, int], *, folds: int 
     """
     rng = np.random.default_rng(0)
     n = min(stimuli, max(_MOST_REHEARSED, 1 + _whole(choice.arguments.get("k"))))
-    t, repetitions = min(sizes.get("time", 1), 12), sizes.get("repetition", 1)
+    times = _rehearsed(choice, sizes, times)
+    t, repetitions = len(times), sizes.get("repetition", 1)
+    n = n if t <= _FEW_TIMES else min(n, max(40, 4 * folds))
     shape = (n, 4, repetitions) if repetitions > 1 else (n, 4)
     target = Target(
         np.arange(n),
@@ -204,7 +226,7 @@ def rehearse(choice: Choice, stimuli: int, sizes: dict[str, int], *, folds: int 
         regions=np.full(4, "a"),
         categories=np.full(n, "a"),
         course=rng.standard_normal((n, t, 4)),
-        times=0.1 * np.arange(t),
+        times=times,
         baseline=rng.standard_normal((n, 5)),
     )
     X = rng.standard_normal((n, t, 5) if choice.name in TIMED else (n, 5))
@@ -213,6 +235,17 @@ def rehearse(choice: Choice, stimuli: int, sizes: dict[str, int], *, folds: int 
                              **given(choice))  # fmt: skip
     except (ValueError, TypeError) as error:
         raise ValueError(f"metric {choice.label!r}: {error}") from None
+
+
+def _rehearsed(choice: Choice, sizes: dict[str, int], times: np.ndarray | None) -> np.ndarray:
+    """Take the first times of a target, as many as the windows reach."""
+    if times is None:
+        return 0.1 * np.arange(min(sizes.get("time", 1), _FEW_TIMES))
+    try:
+        longest = float(max(end for _, end in choice.arguments.get("windows", WINDOWS)))
+    except (TypeError, ValueError):  # about which the metric has its own sentence
+        longest = 0.0
+    return times[: max(_FEW_TIMES, round(longest / float(np.diff(times).mean())) + 2)]
 
 
 def _whole(value: Any) -> int:

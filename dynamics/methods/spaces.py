@@ -32,6 +32,11 @@ def rsa(
 ) -> Variables:
     """Compare dissimilarities of stimuli (RDMs) in layer and brain.
 
+    Where responses are missing a dissimilarity is missing if either of its stimuli lacks a
+    response, and RDMs are compared on the pairs that there are. All entries of an RDM are over the
+    same neuroids (see `dynamics.methods.groups.block_of`), for distances over different ones are
+    not of one scale.
+
     Parameters
     ----------
     layers : mapping of str to array of shape (n, p)

@@ -7,7 +7,7 @@ import xarray as xr
 from scipy import stats
 
 from dynamics import emergence
-from dynamics.averages import average, by_subject
+from dynamics.averages import average, by_subject, with_ceiling
 from dynamics.averages import resampled as resamples_of
 from dynamics.emergence import views
 
@@ -346,7 +346,8 @@ def level(results: xr.Dataset, name: str) -> float:
     """
     if name not in results:
         return np.nan
-    return float(average(results[name]).mean())
+    known = with_ceiling(results) if name == "ceiling" else results
+    return float(average(known[name]).mean())
 
 
 def _of_one_layer(results: xr.Dataset, by: str, layer: str | None) -> tuple[xr.Dataset, str]:

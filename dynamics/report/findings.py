@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics import emergence, metrics, plots
-from dynamics.averages import average
+from dynamics.averages import average, with_ceiling
 from dynamics.averages import resampled as resampled_of
 from dynamics.emergence import views
 
@@ -151,6 +151,7 @@ def curves_of(result: Result) -> list[Curve]:
         start = views.untrained(data) if controls else None
         table = statistics(score, resampled, above=above, untrained=start, **known)
         table = _with_null(_with_paired_baseline(table, data), data)
+        table = _of_same_neuroids(table, data, levels["ceiling"])
         found.append(Curve(name, what, score, low, high, resampled, over, table, controls, above))
     return found
 
@@ -274,6 +275,17 @@ def _groups(data: xr.Dataset) -> Iterator[tuple[str, str, xr.Dataset]]:
         for name in np.unique(data["region"]):
             rows = np.flatnonzero(data["region"].to_numpy() == name)
             yield str(name), f"region, {len(rows)} {dim}s", data.isel({dim: rows})
+
+
+def _of_same_neuroids(table: xr.Dataset, data: xr.Dataset, ceiling: float) -> xr.Dataset:
+    """Take the part of the ceiling over the neuroids that have one, and say how many do."""
+    kept = with_ceiling(data)
+    if kept is data:
+        return table
+    part = emergence.ceiling_fraction(average(kept["score"]), ceiling)
+    return table.assign(ceiling_fraction=part).assign_attrs(
+        with_ceiling=kept.sizes["neuroid"], neuroids=data.sizes["neuroid"]
+    )
 
 
 _CEILINGS = ("ceiling", "ceiling_lower", "ceiling_upper")

@@ -135,7 +135,8 @@ def paragraphs(tree: xr.DataTree, found: Found) -> tuple[list[str], list[str]]:
     cited: dict[str, None] = {}
     written = [_activations(tree)]
     if found:
-        written += [_metrics(found, cited), _statistics(found, cited)]
+        written += [_metrics(found, cited), *filter(None, [_gaps(found)])]
+        written += [_statistics(found, cited)]
         written += [text] if (text := _intervals(found, cited)) else []
         for result, _ in found:
             name = str(result.identity.get("target", result.target))
@@ -177,6 +178,16 @@ def _metrics(found: Found, cited: dict[str, None]) -> str:
             text = text.removesuffix(".") + " (after Chi et al. 2005)."
             cited["chi"] = None
     return text
+
+
+def _gaps(found: Found) -> str:
+    """Say what of each target was missing or left out."""
+    said = {
+        f"In {result.target}: {_safe(gaps)}.": None
+        for result, _ in found
+        if (gaps := str(result.data.attrs.get("gaps", "")))
+    }
+    return " ".join(said)
 
 
 _FIELDS = ("distance", "compare")

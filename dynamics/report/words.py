@@ -235,7 +235,11 @@ def _references(found: Mapping, baseline: str) -> str:
     part = found.get("ceiling_fraction", math.nan)
     if math.isfinite(part):
         which = "the noise ceiling" if "ceiling" in found else "the noise ceiling's lower bound"
-        said.append(f"It ends at {100 * part:.0f} % of {which}.")
+        some = ""
+        if "with_ceiling" in found:
+            number = f"{found['with_ceiling']:.0f} of {found['neuroids']:.0f} neuroids"
+            some = f", both over the {number} that have one and a score"
+        said.append(f"It ends at {100 * part:.0f} % of {which}{some}.")
     null = found.get("null_p", math.nan)
     if math.isfinite(null):
         verdict = "is" if null <= LEVEL else "is not shown to be"
