@@ -15,6 +15,7 @@ from dynamics.metrics.gram import (
     like,
     same_rows,
 )
+from dynamics.metrics.rdm import settled
 
 
 def mutual_knn(X: Array, Y: Array, *, k: int = 10) -> float:
@@ -118,6 +119,7 @@ def effective_dimensionality_gram(K: Array) -> Array:
 def neighbours(K: Array, k: int) -> torch.Tensor:
     """Mark the k nearest neighbours by cosine with 1, as (matrices, n * n).
 
+    Of stimuli equally near but for rounding (see `settled`) those that come first are taken.
     All NaN where all stimuli are alike (to rounding), so that none is nearer than another.
     """
     matrix = gram_matrices(K)
@@ -128,7 +130,7 @@ def neighbours(K: Array, k: int) -> torch.Tensor:
     length = torch.diagonal(matrix, dim1=-2, dim2=-1).clamp(min=1e-300).sqrt()
     cosine = matrix / (length[:, :, None] * length[:, None, :])
     cosine = cosine - 4 * torch.eye(n, dtype=cosine.dtype, device=cosine.device)
-    nearest = cosine.topk(k, dim=-1).indices
+    nearest = settled(cosine).sort(dim=-1, descending=True, stable=True).indices[..., :k]
     marks = torch.zeros_like(cosine).scatter_(-1, nearest, 1.0).flatten(1)
     low, high = matrix.flatten(1).aminmax(dim=1)
     alike = high - low <= 1e-13 * torch.maximum(low.abs(), high.abs())

@@ -9,6 +9,10 @@ import torch
 
 from dynamics.metrics.gram import Array, activations, as_tensor, like
 
+# Distances that differ by no more than this part of the largest are tied: a hundred times what
+# sums over features leave of rounding, and a millionth of the usual gap between two of 13,530.
+TIED = 1e-11
+
 
 def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True, name: str = "X") -> Array:
     """Dissimilarity of every pair of stimuli (Kriegeskorte et al. 2008, Front Syst Neurosci 2:4).
@@ -121,12 +125,38 @@ def geotopological(D: Array, *, lower: float = 0.1, upper: float = 0.9) -> Array
     """
     if not 0 <= lower < upper <= 1:
         raise ValueError(f"quantiles {lower} and {upper} are out of order: 0 <= lower < upper <= 1")
-    tensor, entries = as_tensor(D), as_tensor(upper_entries(D))
+    tensor, entries = as_tensor(D), settled(as_tensor(upper_entries(D)))
+    i, j = torch.triu_indices(tensor.shape[-1], tensor.shape[-1], 1, device=tensor.device)
+    tensor = torch.zeros_like(tensor)
+    tensor[..., i, j] = tensor[..., j, i] = entries
     low = entries.quantile(lower, -1)[..., None, None]
     high = entries.quantile(upper, -1)[..., None, None]
     scaled = torch.where(high > low, (tensor - low) / (high - low), (tensor > low).double())
     off = 1 - torch.eye(tensor.shape[-1], dtype=tensor.dtype, device=tensor.device)
     return like(scaled.clamp(0, 1) * off, D)
+
+
+def starts(values: torch.Tensor) -> torch.Tensor:
+    """Mark where values sorted along the last axis are new, not the last again but for rounding.
+
+    Neighbours no further apart than `TIED` of the largest absolute value are one value, and so are
+    those that are linked by others.
+    """
+    new = torch.ones_like(values, dtype=torch.bool)
+    scale = values[..., [0, -1]].abs().amax(-1, keepdim=True)
+    new[..., 1:] = values.diff(dim=-1) > TIED * scale
+    return new
+
+
+def settled(x: torch.Tensor) -> torch.Tensor:
+    """Give values that are equal but for rounding (see `starts`) the lowest of them; last axis."""
+    values, order = x.sort(-1)
+    new = starts(values)
+    if new.all():
+        return x
+    here = torch.arange(x.shape[-1], device=x.device).expand_as(order)
+    first = torch.where(new, here, 0).cummax(-1).values
+    return torch.empty_like(x).scatter_(-1, order, values.gather(-1, first))
 
 
 def zscored(X: torch.Tensor) -> torch.Tensor:

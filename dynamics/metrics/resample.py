@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dynamics.metrics.gram import Array, as_tensor, like
-from dynamics.metrics.rdm import upper_entries
+from dynamics.metrics.rdm import starts, upper_entries
 
 
 def resampled_rsa(D: Array, E: Array, counts: Array, *, compare: str = "spearman") -> Array:
@@ -100,8 +100,7 @@ class _Orders:
     def __init__(self, entries: torch.Tensor):
         values, self.index = entries.sort(-1)
         self.place = self.index.argsort(-1)
-        new = torch.ones_like(values, dtype=torch.bool)
-        new[:, 1:] = values[:, 1:] != values[:, :-1]
+        new = starts(values)
         self.distinct = bool(new.all())
         # Where the run of equal values around each sorted entry starts and ends.
         here = torch.arange(values.shape[1], device=values.device).expand_as(values)

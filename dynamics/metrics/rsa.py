@@ -8,7 +8,7 @@ import torch
 from scipy.stats import kendalltau
 
 from dynamics.metrics.gram import Array, as_tensor, like, same_rows
-from dynamics.metrics.rdm import rdm, upper_entries
+from dynamics.metrics.rdm import rdm, settled, starts, upper_entries
 
 
 def rsa(
@@ -62,7 +62,8 @@ def compare_rdms(D: Array, E: Array, *, compare: str = "spearman") -> float | Ar
     D, E : arrays of shape (n, n), or stacks (d, n, n) and (e, n, n)
         RDMs of the same stimuli.
     compare : str
-        A name in `COMPARISONS`: ``"spearman"`` (ties get their mean rank), ``"pearson"``,
+        A name in `COMPARISONS`: ``"spearman"`` (ties get their mean rank; distances are tied that
+        differ by no more than 1e-11 of the largest, which is rounding), ``"pearson"``,
         ``"cosine"``, ``"kendall"`` (tau-a: ties count as neither), and ``"whitened_cosine"`` and
         ``"whitened_pearson"``, which take into account that distances sharing a stimulus vary
         together (Diedrichsen et al. 2020, arXiv:2007.02789; meant for squared distances).
@@ -91,11 +92,9 @@ def compare_rdms(D: Array, E: Array, *, compare: str = "spearman") -> float | Ar
 
 
 def ranks(x: torch.Tensor) -> torch.Tensor:
-    """Ranks along the last axis, from 1; equal values share the mean of their ranks."""
+    """Ranks along the last axis, from 1; values equal to rounding share the mean of their ranks."""
     values, order = x.sort(-1)
-    new = torch.ones_like(values, dtype=torch.bool)
-    new[..., 1:] = values[..., 1:] != values[..., :-1]
-    run = new.cumsum(-1) - 1
+    run = starts(values).cumsum(-1) - 1
     place = torch.arange(1, x.shape[-1] + 1, dtype=torch.float64, device=x.device).expand_as(x)
     zeros = torch.zeros_like(place)
     mean = zeros.scatter_add(-1, run, place) / zeros.scatter_add(-1, run, zeros + 1).clamp(min=1)
@@ -116,7 +115,7 @@ def _spearman(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def _kendall(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    pairs = x.shape[1] * (x.shape[1] - 1) / 2
+    x, y, pairs = settled(x), settled(y), x.shape[1] * (x.shape[1] - 1) / 2
     untied = [[(1 - _tied_pairs(row) / pairs) ** 0.5 for row in side] for side in (x, y)]
     table = torch.empty(len(x), len(y), dtype=x.dtype)
     for i, a in enumerate(x.cpu().numpy()):
