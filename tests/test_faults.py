@@ -13,6 +13,7 @@ import torch
 from tiny_run import sweep_in, sweep_of
 
 from dynamics import checkpoints, cluster, crawl, faults, installation, models, network, store
+from dynamics.checkpoints import archive
 from dynamics.progress import silent
 
 
@@ -87,7 +88,7 @@ def test_a_fault_of_reading_that_is_the_machines_ends_the_crawl(tmp_path, monkey
     def full(*_, **__):
         raise MemoryError("no more")
 
-    monkeypatch.setattr(torch, "load", full)
+    monkeypatch.setattr(archive, "_mapped", full)
     with pytest.raises(MemoryError, match="batch_size"):
         crawl.crawl(sweep, advance=silent)
     assert rows(sweep) == []
@@ -217,7 +218,7 @@ def test_a_network_that_cannot_run_at_all_is_no_fault_of_the_sounds(
     from dynamics.models.module import HookedModel
 
     monkeypatch.setattr(HookedModel, "forward_prepared", forward)
-    monkeypatch.setattr(models, "check", models.check_arguments)
+    monkeypatch.setattr(models, "check", lambda *a, **k: models.check_arguments(*a))
     monkeypatch.setattr("dynamics.models.module.decide_batchable", lambda *_: None)
     monkeypatch.setattr("dynamics.models.module.measure_frame_times",
                         lambda model: dict.fromkeys(model.layers, (0.5, 1.0)))  # fmt: skip
@@ -278,9 +279,7 @@ def test_options_that_torchaudio_does_not_take_end_the_crawl():
     models.check("torchaudio", {"name": "wav2vec2_large"})
 
 
-def test_checkpoints_that_are_all_gone_end_the_crawl_and_a_single_one_waits(
-    tmp_path, monkeypatch
-):
+def test_checkpoints_that_are_all_gone_end_the_crawl_and_a_single_one_waits(tmp_path, monkeypatch):
     content = sweep_in(tmp_path, (0, 9, 10))
     sweep = sweep_of(content)
     found = crawl.discover(sweep)

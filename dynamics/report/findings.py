@@ -192,7 +192,7 @@ def statistics(
     first = score.isel(step=0, drop=True) if untrained is None else untrained
     table = xr.Dataset({"first": first})
     gains = (score, resampled) if above is None else above
-    start = {} if above is None else {"baseline": xr.DataArray(0.0)}
+    start: dict[str, Any] = {} if above is None else {"baseline": xr.DataArray(0.0)}
     baseline = levels.get("baseline")
     ceiling = next((levels[key] for key in _CEILINGS if key in levels), None)
     single = score.sizes["step"] < 2
