@@ -159,7 +159,7 @@ def test_two_protocols_in_a_store_are_told_apart_and_not_compared(content):
 )
 def test_faults_are_found_before_anything_runs(content, metric, message, monkeypatch):
     class Stimuli:
-        names, digest = NAMES, "x"
+        names, categories, digest = NAMES, CATEGORIES, "x"
 
     monkeypatch.setattr(sweep.sounds, "load", lambda *a, **k: Stimuli())
     monkeypatch.setattr(sweep.crawl, "discover", lambda plan: [])
