@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import (
     Array,
@@ -25,6 +26,7 @@ from dynamics.metrics.splits import Splits, centred_split
 from dynamics.metrics.threads import side_by_side
 
 
+@takes(K="matrices", Y="responses")
 def banded_ridge(
     K: Array,
     Y: Array,
@@ -84,6 +86,7 @@ def banded_ridge(
     return {name: like(value, K, Y) for name, value in out.items()}
 
 
+@takes(K="matrices", Y="responses", weights="complete")
 def refit_banded(
     K: Array,
     Y: Array,

@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, activations, same_rows
 
 
+@takes(X="activations", Y="activations")
 def svcca(
     X: Array,
     Y: Array,
@@ -55,6 +57,7 @@ def svcca(
     return _canonical(X, Y, variance, rank, folds, weighted=False)
 
 
+@takes(X="activations", Y="activations")
 def pwcca(
     X: Array,
     Y: Array,

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, like, responses
 from dynamics.metrics.missing import check_handling, varying
 from dynamics.metrics.rdm import upper_entries
@@ -13,6 +14,7 @@ from dynamics.metrics.rsa import COMPARISONS, POOLINGS
 from dynamics.metrics.splits import pearson
 
 
+@takes(Y="responses")
 def noise_ceiling(Y: Array, *, missing: str = "error") -> dict[str, Array]:
     """Reliability of each neuroid from repetitions.
 
@@ -65,6 +67,7 @@ def noise_ceiling(Y: Array, *, missing: str = "error") -> dict[str, Array]:
     return {name: like(value, Y) for name, value in out.items()}
 
 
+@takes(D="matrices")
 def rdm_noise_ceiling(D: Array, *, compare: str = "spearman") -> dict[str, Array]:
     """Noise ceiling of an RDM comparison from the RDMs of several subjects.
 

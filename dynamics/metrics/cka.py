@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, centre, gram, gram_matrices, like, same_rows
 
 
+@takes(X="activations", Y="activations")
 def cka(X: Array, Y: Array, *, debiased: bool = True) -> float:
     """Linear CKA of two representations of the same stimuli.
 
@@ -37,6 +39,7 @@ def cka(X: Array, Y: Array, *, debiased: bool = True) -> float:
     return float(cka_gram(gram(X), gram(Y, name="Y"), debiased=debiased))
 
 
+@takes(K="matrices", L="matrices")
 def cka_gram(K: Array, L: Array | None = None, *, debiased: bool = True) -> float | Array:
     """CKA from Gram matrices: a number for two matrices, a table for stacks.
 

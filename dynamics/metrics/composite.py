@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, like
 from dynamics.metrics.splits import pearson
 
 
+@takes(scores="numbers", distances="numbers")
 def spatial_score(scores: Array, distances: Array) -> Array:
     """Whether deeper layers fit regions further from primary cortex.
 
@@ -43,6 +45,7 @@ def spatial_score(scores: Array, distances: Array) -> Array:
     return like(_along_last(best.double(), far.to(table.device).expand_as(best), known), scores)
 
 
+@takes(scores="numbers", latencies="numbers")
 def temporal_score(scores: Array, latencies: Array) -> Array:
     """Whether deeper layers fit later responses.
 
@@ -79,6 +82,7 @@ def temporal_score(scores: Array, latencies: Array) -> Array:
     return like(_along_last(index.expand_as(best), best, known), scores)
 
 
+@takes(score="numbers", ceiling="numbers")
 def prediction_score(score: Array, ceiling: Array) -> Array:
     """Brain-prediction score: an electrode's encoding score over its noise ceiling.
 

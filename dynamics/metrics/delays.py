@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, like
 
 
+@takes(X="responses")
 def resample_time(
     X: Array, time: tuple[float, float], target: tuple[float, float], length: int
 ) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from dynamics.metrics.ceilings import noise_ceiling
+from dynamics.metrics.door import takes
 from dynamics.metrics.folds import make_folds
 from dynamics.metrics.gram import (
     Array,
@@ -25,6 +26,7 @@ from dynamics.metrics.ridge import nested_ridge_features
 from dynamics.metrics.tuckute import tuckute_ridge
 
 
+@takes(layers="layers", Y="responses")
 def encode(
     layers: Array | Mapping[str, Array],
     Y: Array,

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
+from dynamics.metrics.door import labels as plain_labels
 from dynamics.metrics.gram import Array
 
 
@@ -184,7 +184,7 @@ def check_folds(
     ValueError
         If the length is not `n`, a stimulus has no label, or there are fewer than 2 folds.
     """
-    labels = np.asarray(folds.cpu() if isinstance(folds, torch.Tensor) else folds)
+    labels = np.asarray(plain_labels(folds))
     if labels.shape != (n,):
         raise ValueError(
             f"folds has shape {labels.shape} for {n} stimuli: give one fold number a stimulus"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.gram import (
     Array,
     activations,
@@ -18,6 +19,7 @@ from dynamics.metrics.gram import (
 from dynamics.metrics.rdm import settled
 
 
+@takes(X="activations", Y="activations")
 def mutual_knn(X: Array, Y: Array, *, k: int = 10) -> float:
     """Fraction of k nearest neighbours that two representations share.
 
@@ -49,6 +51,7 @@ def mutual_knn(X: Array, Y: Array, *, k: int = 10) -> float:
     return float(mutual_knn_gram(x @ x.T, y @ y.T, k=k))
 
 
+@takes(K="matrices", L="matrices")
 def mutual_knn_gram(K: Array, L: Array | None = None, *, k: int = 10) -> float | Array:
     """Mutual k nearest neighbours from Gram matrices: a number for two, a table for stacks.
 
@@ -82,6 +85,7 @@ def mutual_knn_gram(K: Array, L: Array | None = None, *, k: int = 10) -> float |
     return float(shared) if K.ndim == other.ndim == 2 else like(shared, K, other)
 
 
+@takes(X="activations")
 def effective_dimensionality(X: Array) -> float:
     """Participation ratio of the covariance spectrum, (sum lambda)^2 / sum lambda^2.
 
@@ -108,6 +112,7 @@ def effective_dimensionality(X: Array) -> float:
     return float(as_tensor(effective_dimensionality_gram(gram(X))))
 
 
+@takes(K="matrices")
 def effective_dimensionality_gram(K: Array) -> Array:
     """Participation ratio from Gram matrices (..., n, n) to (...)."""
     centred = as_tensor(centre(gram_matrices(K)))

@@ -11,9 +11,12 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 
+from dynamics.metrics.door import plain, takes
+
 Array = np.ndarray | torch.Tensor
 
 
+@takes(X="activations")
 def gram(X: Array, *, name: str = "X") -> Array:
     """Linear Gram matrix of the column-centred activations, in double precision.
 
@@ -45,6 +48,7 @@ def gram(X: Array, *, name: str = "X") -> Array:
     return like(tensor @ tensor.T, X)
 
 
+@takes(layers="layers")
 def grams(layers: Array | Mapping[str, Array]) -> tuple[tuple[str, ...], Array]:
     """Gram matrices of several layers, stacked.
 
@@ -70,6 +74,7 @@ def grams(layers: Array | Mapping[str, Array]) -> tuple[tuple[str, ...], Array]:
     return tuple(named), like(torch.stack(matrices), next(iter(named.values())))
 
 
+@takes(K="complete matrices")
 def centre(K: Array) -> Array:
     """Doubly centred Gram matrices, H K H with H = I - 11'/n.
 
@@ -109,14 +114,7 @@ def activations(X: Array, *, name: str = "X", repeated: bool = False) -> torch.T
 
     With `repeated` an array of (n, p, repetitions) is as good.
     """
-    given = X if isinstance(X, torch.Tensor) else np.asarray(X)
-    real = given.is_floating_point() if isinstance(given, torch.Tensor) else given.dtype.kind == "f"
-    if not real:
-        raise TypeError(
-            f"{name} holds {str(given.dtype).removeprefix('torch.')} values, not activations: "
-            "convert it to floats if that is what you mean"
-        )
-    tensor = torch.as_tensor(given)
+    tensor = torch.as_tensor(plain(X, name, floats=True))
     if tensor.ndim != 2 and not (repeated and tensor.ndim == 3):
         more = " or (stimuli, features, repetitions)" if repeated else ""
         raise ValueError(
@@ -124,6 +122,8 @@ def activations(X: Array, *, name: str = "X", repeated: bool = False) -> torch.T
         )
     if tensor.shape[1] == 0:
         raise ValueError(f"{name} has no features: leave it out")
+    if len(tensor) == 0:
+        raise ValueError(f"{name} has no stimuli: give at least one")
     tensor = tensor.double()
     finite = torch.isfinite(tensor)
     if not finite.all():
@@ -163,6 +163,8 @@ def responses(Y: Array, *, name: str = "Y") -> torch.Tensor:
             f"{name} has shape {tuple(tensor.shape)}: give (stimuli, neuroids) or "
             "(stimuli, neuroids, repetitions)"
         )
+    if len(tensor) == 0:
+        raise ValueError(f"{name} has no stimuli: give at least one")
     if 0 in tensor.shape[1:]:
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}: give at least one neuroid")
     finite = torch.isfinite(tensor)
@@ -186,9 +188,10 @@ def same_rows(X: Array, Y: Array, *, names: tuple[str, str] = ("X", "Y")) -> Non
 
 def as_tensor(x: Array | Iterable) -> torch.Tensor:
     """Double-precision tensor on the device where the array lives."""
-    if isinstance(x, torch.Tensor):
-        return x.double()
-    return torch.as_tensor(np.asarray(x, dtype=np.float64))
+    given = plain(x, "an array")
+    if isinstance(given, torch.Tensor):
+        return given.double()
+    return torch.as_tensor(np.asarray(given, dtype=np.float64))
 
 
 def like(result: torch.Tensor, *given: Array) -> Array:

@@ -6,12 +6,14 @@ from itertools import combinations_with_replacement
 
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, like, same_rows
 from dynamics.metrics.rdm import upper_entries
 from dynamics.metrics.rsa import COMPARISONS
 
 
+@takes(D="matrices", E="matrices")
 def rsa_choose_layer(
     D: Array,
     E: Array,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from dynamics.metrics.cka import cka_features, cka_gram
+from dynamics.metrics.door import takes
 from dynamics.metrics.geometry import mutual_knn_gram, neighbours
 from dynamics.metrics.gram import Array, as_tensor, like, same_rows
 from dynamics.metrics.procrustes import KINDS, procrustes_gram, square_roots
@@ -65,6 +66,7 @@ def permutations(
     return orders
 
 
+@takes(K="matrices", Y="responses", orders="labels")
 def ridge_null(
     K: Array, Y: Array, folds: Array, orders: Array, alphas: Array | None = None
 ) -> dict[str, Array]:
@@ -100,6 +102,7 @@ def ridge_null(
     return {name: like(value, K, Y) for name, value in found.items()}
 
 
+@takes(Y="responses", orders="labels")
 def columns_null(
     score: Callable[[torch.Tensor], Mapping[str, Array]],
     Y: Array,
@@ -147,6 +150,7 @@ def columns_null(
     return {name: value.movedim(-2, 0) for name, value in out.items()}
 
 
+@takes(K="matrices", L="matrices", orders="labels")
 def gram_null(metric: Callable, K: Array, L: Array, orders: Array, **arguments: Any) -> Array:
     """Scores of a metric on Gram matrices, rows and columns of L shuffled together.
 
@@ -191,6 +195,7 @@ def gram_null(metric: Callable, K: Array, L: Array, orders: Array, **arguments: 
     return like(torch.cat(parts), K, L)
 
 
+@takes(D="matrices", E="matrices", orders="labels")
 def rdm_null(D: Array, E: Array, orders: Array, *, compare: str = "spearman") -> Array:
     """Comparisons of RDMs D (d, n, n) with an RDM E (n, n) of shuffled stimuli.
 
@@ -234,6 +239,7 @@ def rdm_null(D: Array, E: Array, orders: Array, *, compare: str = "spearman") ->
     return like(torch.cat(parts), D, E)
 
 
+@takes(X="responses", Y="responses", orders="labels")
 def permutation_null(metric: Callable, X: Array, Y: Array, orders: Array) -> Array:
     """Scores metric(X, Y[order]) of any metric on arrays, one shuffle after another.
 
@@ -255,6 +261,7 @@ def permutation_null(metric: Callable, X: Array, Y: Array, orders: Array) -> Arr
     return like(torch.stack([as_tensor(metric(X, Y[o])) for o in np.asarray(orders)]), X, Y)
 
 
+@takes(score="numbers", null="complete")
 def p_value(score: Array, null: Array) -> Array:
     """One-sided p: how often the null reaches the score, the score itself counted in.
 

@@ -15,6 +15,7 @@ import torch
 
 from dynamics.metrics.cca import compare_components, components_by_fold
 from dynamics.metrics.cka import cka_features
+from dynamics.metrics.door import takes
 from dynamics.metrics.geometry import neighbours
 from dynamics.metrics.gram import Array, activations, as_tensor, gram, like
 from dynamics.metrics.procrustes import square_roots
@@ -37,6 +38,7 @@ class Form(NamedTuple):
     compare: Callable[[Sequence, Sequence], torch.Tensor]
 
 
+@takes(first="several", second="several")
 def similarities(
     first: Sequence[Array],
     second: Sequence[Array] | None = None,

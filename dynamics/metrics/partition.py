@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from dynamics.metrics.banded import banded_ridge, kept_rows, refit_banded
+from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
 from dynamics.metrics.nested import clipped_square, nested_layers
@@ -14,6 +15,7 @@ from dynamics.metrics.ridge import default_alphas
 from dynamics.metrics.splits import Factor
 
 
+@takes(K="matrices", L="matrices", Y="responses")
 def variance_partition(
     K: Array, L: Array, Y: Array, folds: Array, *, candidates: int = 30, seed: int = 0
 ) -> dict[str, Array]:
@@ -55,6 +57,7 @@ def variance_partition(
     return {name: like(value, K, L, Y) for name, value in out.items()}
 
 
+@takes(K="matrices", L="matrices", Y="responses", weights="complete")
 def refit_partition(
     K: Array, L: Array, Y: Array, folds: Array, weights: Array, rows: Array | Sequence[Array]
 ) -> Array:

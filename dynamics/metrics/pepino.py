@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, gram_matrices, like, responses, same_rows
 from dynamics.metrics.nested import clipped_square
@@ -24,6 +25,7 @@ LIMITS = (1e-49, 1e50)
 BLOCK = 2048
 
 
+@takes(K="matrices", Y="responses")
 def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) -> dict[str, Array]:
     """Encode Y from every layer, and from layers chosen fold by fold.
 
@@ -64,6 +66,7 @@ def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) 
     return {name: like(value, K, Y) for name, value in out.items()}
 
 
+@takes(K="matrices", Y="responses")
 def pepino_layers(K: Array, Y: Array, folds: Array, alphas: Array | None = None) -> Array:
     """Encode Y from every layer by itself: ``layer_r`` of `pepino_ridge`, and nothing else.
 

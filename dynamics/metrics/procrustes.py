@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, centre, gram, gram_matrices, like, same_rows
 
 KINDS = ("angular", "euclidean")
 
 
+@takes(X="activations", Y="activations")
 def procrustes(X: Array, Y: Array, *, kind: str = "angular") -> float:
     """Distance of two representations after the best rotation, scaled to unit Frobenius norm.
 
@@ -40,6 +42,7 @@ def procrustes(X: Array, Y: Array, *, kind: str = "angular") -> float:
     return float(procrustes_gram(gram(X), gram(Y, name="Y"), kind=kind))
 
 
+@takes(K="matrices", L="matrices")
 def procrustes_gram(K: Array, L: Array | None = None, *, kind: str = "angular") -> float | Array:
     """Procrustes distance from Gram matrices: a number for two, a table for stacks.
 

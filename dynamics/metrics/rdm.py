@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, activations, as_tensor, like
 
 # Distances that differ by no more than this part of the largest are tied: a hundred times what
@@ -14,6 +15,7 @@ from dynamics.metrics.gram import Array, activations, as_tensor, like
 TIED = 1e-11
 
 
+@takes(X="activations")
 def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True, name: str = "X") -> Array:
     """Dissimilarity of every pair of stimuli (Kriegeskorte et al. 2008, Front Syst Neurosci 2:4).
 
@@ -65,6 +67,7 @@ def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True, name: s
     return like(D.fill_diagonal_(0), X)
 
 
+@takes(Y="activations", labels="labels")
 def rdms_by(
     Y: Array, labels: Sequence, *, distance: str = "correlation", zscore: bool = True
 ) -> tuple[tuple, Array]:
@@ -99,6 +102,7 @@ def rdms_by(
     return tuple(names.tolist()), like(torch.stack([as_tensor(D) for D in found]), Y)
 
 
+@takes(D="matrices")
 def geotopological(D: Array, *, lower: float = 0.1, upper: float = 0.9) -> Array:
     """Flatten an RDM's small and large distances: geo-topological RSA.
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
 from dynamics.metrics.nested import pooled_r, standardise
@@ -25,6 +26,7 @@ from dynamics.metrics.subsets import counts
 _BUDGET = 2**25
 
 
+@takes(K="matrices", Y="responses")
 def refit_ridge(
     K: Array,
     Y: Array,
@@ -102,6 +104,7 @@ def refit_ridge(
     return like(out, K, Y)
 
 
+@takes(K="matrices", Y="responses")
 def refit_predictions(
     K: Array, Y: Array, folds: Array, alphas: Array | None = None, *, block: int = 512
 ) -> Array:
@@ -134,6 +137,7 @@ def refit_predictions(
     return like(out, K, Y)
 
 
+@takes(prediction="complete", Y="responses")
 def rescore(prediction: Array, Y: Array, rows: Array | Sequence[Array]) -> Array:
     """Pearson r of given predictions on resamples: these models, other test sounds.
 

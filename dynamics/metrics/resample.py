@@ -11,10 +11,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, like
 from dynamics.metrics.rdm import starts, upper_entries
 
 
+@takes(D="matrices", E="matrices", counts="complete")
 def resampled_rsa(D: Array, E: Array, counts: Array, *, compare: str = "spearman") -> Array:
     """Compare RDMs on every resample of the stimuli.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import (
     Array,
@@ -23,6 +24,7 @@ from dynamics.metrics.splits import Factor
 RELATIVE_ALPHAS = np.logspace(-5, 4.5, 20)
 
 
+@takes(K="matrices", Y="responses")
 def nested_ridge(
     K: Array,
     Y: Array,
@@ -85,6 +87,7 @@ def nested_ridge(
     return {name: like(value, K, Y) for name, value in result.items()}
 
 
+@takes(layers="several", Y="responses")
 def nested_ridge_features(
     layers: Mapping[str, Array] | Sequence[Array],
     Y: Array,
@@ -136,6 +139,7 @@ def nested_ridge_features(
     return {name: like(value, *given, Y) for name, value in result.items()}
 
 
+@takes(K="complete matrices")
 def default_alphas(K: Array) -> Array:
     """Twenty penalties a layer, half a decade apart, relative to the layer's total variance.
 

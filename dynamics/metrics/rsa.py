@@ -7,10 +7,12 @@ from collections.abc import Callable
 import torch
 from scipy.stats import kendalltau
 
+from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, like, same_rows
 from dynamics.metrics.rdm import rdm, settled, starts, upper_entries
 
 
+@takes(X="activations", Y="activations")
 def rsa(
     X: Array,
     Y: Array,
@@ -54,6 +56,7 @@ def rsa(
     return float(compare_rdms(first, second, compare=compare))
 
 
+@takes(D="matrices", E="matrices")
 def compare_rdms(D: Array, E: Array, *, compare: str = "spearman") -> float | Array:
     """Compare RDMs on the entries above the diagonal.
 

@@ -9,6 +9,7 @@ import torch
 
 from dynamics.metrics.ceilings import pearson_there
 from dynamics.metrics.delays import delay, samples
+from dynamics.metrics.door import takes
 from dynamics.metrics.folds import make_folds
 from dynamics.metrics.gram import (
     Array,
@@ -27,6 +28,7 @@ from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas
 WINDOWS = ((0.0, 0.0), (0.0, 0.1), (0.0, 0.2), (0.0, 0.4))
 
 
+@takes(layers="layers", Y="responses")
 def encode_timeresolved(
     layers: Array | Mapping[str, Array],
     Y: Array,

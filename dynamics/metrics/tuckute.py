@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from dynamics.metrics.ceilings import averaged, pearson_there, spearman_brown
+from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
 from dynamics.metrics.missing import over_repetitions
 from dynamics.metrics.ridge import check_alphas
@@ -28,6 +29,7 @@ BLOCK = 256
 FEWEST = 3
 
 
+@takes(K="matrices", Y="responses")
 def tuckute_ridge(
     K: Array, Y: Array, alphas: Array | None = None, *, seed: int = 0
 ) -> dict[str, Array]:
