@@ -90,6 +90,8 @@ def plain(x: Any, name: str = "X", *, floats: bool = False, complete: bool = Fal
     if isinstance(values, torch.Tensor):
         return _tensor(values, name, floats)
     if values.dtype.kind == "O":
+        if floats and isinstance(x, np.ndarray):
+            _check_kind("O", "object", name, floats)
         values, missing = _from_objects(values, mask, name)
         mask = missing if mask is None else mask | missing
     kind = values.dtype.kind
@@ -200,12 +202,13 @@ def _tensor(x: torch.Tensor, name: str, floats: bool) -> torch.Tensor:
 
 
 def _check_kind(kind: str, dtype: Any, name: str, floats: bool) -> None:
+    wanted = "not activations" if floats else "not real numbers"
     if kind == "c":
         raise TypeError(
-            f"{name} holds {dtype} values: give real numbers, for instance the magnitudes or the "
-            "real and imaginary parts as features of their own"
+            f"{name} holds {dtype} values, {wanted}: give real numbers, for instance "
+            "the magnitudes, or the real and imaginary parts as features of their own"
         )
-    if kind not in "fiub":
+    if kind not in "fiub" and not floats:
         raise TypeError(f"{name} holds {dtype} values, not numbers: give an array of numbers")
     if floats and kind != "f":
         raise TypeError(
@@ -275,7 +278,7 @@ def _from_objects(
     whole = bool(there) and all(isinstance(v, (numbers.Integral, np.bool_)) for v in there)
     odd = next((v for v in there if isinstance(v, (complex, np.complexfloating))), None)
     if odd is not None:
-        _check_kind("c", type(odd).__name__, name, False)
+        _check_kind("c", type(odd).__name__, name, floats=False)
     out = np.zeros(values.size)
     try:
         out[~np.array(missing, bool)] = [float(v) for v in there]
