@@ -9,6 +9,7 @@ import xarray as xr
 from dynamics import emergence
 from dynamics.averages import average
 from dynamics.emergence import views
+from dynamics.intake import taken
 
 
 @xr.register_dataset_accessor("dynamics")
@@ -29,7 +30,12 @@ class Dynamics:
     """
 
     def __init__(self, results: xr.Dataset):
-        self._results = results
+        self._given = results
+
+    @property
+    def _results(self) -> xr.Dataset:
+        """The results, mended where something was done to them that can be undone."""
+        return taken(self._given)
 
     def curves(self, *, by: str | None = None) -> xr.DataArray:
         """Return curves: scores averaged over neuroids, within each subject first.
@@ -158,7 +164,7 @@ class Dynamics:
 
     def compare_with(self, other: xr.Dataset, **arguments: Any) -> xr.Dataset:
         """Compare with the results of another run, as `dynamics.emergence.compare_runs`."""
-        return emergence.compare_runs(self._results, other, **arguments)
+        return emergence.compare_runs(self._results, taken(other), **arguments)
 
     def best_layer(
         self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
@@ -197,22 +203,22 @@ class Dynamics:
         """Draw emergence curves; arguments and result as in `dynamics.plots.plot_curves`."""
         from dynamics import plots
 
-        return plots.plot_curves(self._results, **arguments)
+        return plots.plot_curves(self._given, **arguments)
 
     def plot_heatmap(self, **arguments: Any) -> Any:
         """Draw layers by steps; arguments and result as in `dynamics.plots.plot_heatmap`."""
         from dynamics import plots
 
-        return plots.plot_heatmap(self._results, **arguments)
+        return plots.plot_heatmap(self._given, **arguments)
 
     def plot_order(self, **arguments: Any) -> Any:
         """Draw when each curve emerges; arguments and result as in `dynamics.plots.plot_order`."""
         from dynamics import plots
 
-        return plots.plot_order(self._results, **arguments)
+        return plots.plot_order(self._given, **arguments)
 
     def plot_best_layer(self, **arguments: Any) -> Any:
         """Draw the best layer over training; as in `dynamics.plots.plot_best_layer`."""
         from dynamics import plots
 
-        return plots.plot_best_layer(self._results, **arguments)
+        return plots.plot_best_layer(self._given, **arguments)

@@ -330,7 +330,7 @@ def _hashes(path: store.Where) -> dict[int, str]:
 def _read(root: zarr.Group, layer: str, step: int) -> np.ndarray:
     """Read one layer of one step, (n, p), averaged over time."""
     row = store.steps(root)[step]
-    X = nodes.values(root, f"activations/{layer}/activation", row)
+    X = nodes.values(root, store.activation_of(layer), row)
     return without_time(X).astype(float)
 
 

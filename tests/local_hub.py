@@ -24,10 +24,11 @@ def serving(handler):
 
 
 @contextlib.contextmanager
-def hub(files, *, repository="lab/run", moved=None):
+def hub(files, *, repository="lab/run", moved=None, commits=()):
     """Serve one repository with files by revision and path; the value is for `storage_options`."""
     contents = {"files": files, "refs": dict.fromkeys(files), "repository": repository}
     contents["moved"] = {} if moved is None else moved
+    contents["commits"] = dict(commits)
     with serving(type("Handler", (Hub,), contents)) as url:
         yield {"endpoint": url, "token": False, "skip_instance_cache": True}
 
@@ -39,6 +40,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
     refs: dict
     files: dict
     moved: dict
+    commits: dict  # of branches that have another commit than by `commit`
     repository = "lab/run"
 
     def do_GET(self):
@@ -46,17 +48,17 @@ class Hub(http.server.BaseHTTPRequestHandler):
         api = f"/api/models/{self.repository}/"
         if path == f"{api}refs":
             body = [
-                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": commit(name)}
+                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": self.commit_of(name)}
                 for name in self.refs
             ]
             return self.answer({"branches": body, "converts": [], "tags": []})
         if path == api.rstrip("/") or path.startswith(f"{api}revision/"):
             revision = path.rpartition("/revision/")[2] if "/revision/" in path else "main"
-            sha = commit(revision) if revision in self.refs else revision
+            sha = self.commit_of(revision) if revision in self.refs else revision
             sha = self.moved.get(revision, sha)
             return self.answer({"id": self.repository, "sha": sha, "siblings": []})
         if path.startswith(f"{api}tree/"):
-            revision, _, folder = path.removeprefix(f"{api}tree/").partition("/")
+            revision, folder = self.parted(path.removeprefix(f"{api}tree/"))
             found = {n: b for n, b in self.at(revision).items() if n.startswith(folder)}
             return self.answer(
                 [
@@ -68,7 +70,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
             return self.answer([])
         files = f"/{self.repository}/resolve/"
         if path.startswith(files):
-            revision, _, name = path.removeprefix(files).partition("/")
+            revision, name = self.parted(path.removeprefix(files))
             return self.content(self.at(revision)[name])
         return self.answer({"error": "no such thing"}, 404)
 
@@ -77,7 +79,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         size = int(self.headers.get("Content-Length") or 0)
         asked = self.rfile.read(size).decode()
-        revision = unquote(self.path).rpartition("/")[2]
+        revision = unquote(self.path.rpartition("/")[2])
         paths = json.loads(asked)["paths"] if asked.startswith("{") else []
         found = []
         for path in paths:
@@ -89,9 +91,18 @@ class Hub(http.server.BaseHTTPRequestHandler):
                 )  # fmt: skip
         self.answer(found)
 
+    def commit_of(self, name):
+        return self.commits.get(name, commit(name))
+
+    def parted(self, path):
+        """Revision, whose name may have slashes, and what follows it."""
+        known = (name for name in self.files if path == name or path.startswith(f"{name}/"))
+        revision = max(known, key=len, default=path.partition("/")[0])
+        return revision, path.removeprefix(revision).lstrip("/")
+
     def at(self, revision):
         """Files of a branch, by its name or by its commit."""
-        names = {self.moved.get(name, commit(name)): name for name in self.refs}
+        names = {self.moved.get(name, self.commit_of(name)): name for name in self.refs}
         return self.files.get(names.get(revision, revision), {})
 
     def answer(self, body, status=200):
@@ -114,7 +125,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 def commit(name):
     """Commit of a branch."""
-    return (name * 40)[:40]
+    return (name.replace("/", "-") * 40)[:40]
 
 
 def lfs(body):

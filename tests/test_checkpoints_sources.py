@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from dynamics import checkpoints
 from dynamics.checkpoints import Checkpoint
+from dynamics.checkpoints.revisions import escaped, revisions
 
 
 def weights(value: float = 0.0) -> dict[str, torch.Tensor]:
@@ -348,6 +349,53 @@ def test_revisions_of_a_repository_are_checkpoints(hub, tmp_path):
     with checkpoints.fetch(found[1], tmp_path / "disk", storage_options=hub.options) as path:
         assert {part.name for part in path.iterdir()} == {"model.safetensors", "config.json"}
         assert checkpoints.read(path)["layer.weight"][0, 0] == 20
+
+
+def staged(names, commits=()):
+    pytest.importorskip("huggingface_hub")
+    return local_hub.hub({"main": {}} | names, commits=commits)
+
+
+def weights_file(tmp_path, value):
+    save_file(weights(value), tmp_path / "m.safetensors")
+    return {"model.safetensors": (tmp_path / "m.safetensors").read_bytes(), "config.json": b"{}"}
+
+
+@pytest.mark.parametrize("pattern", ["stage1/step*", "stage1/*", "*"])
+def test_branches_with_slashes_in_their_names_are_checkpoints(tmp_path, pattern):
+    names = {f"stage1/step{step}": weights_file(tmp_path, step) for step in (5, 20)}
+    with staged(names) as options:
+        found = checkpoints.find(f"hf://lab/run@{pattern}", storage_options=options)
+        assert [c.step for c in found] == [5, 20]
+        for one in found:
+            with checkpoints.fetch(one, tmp_path / "disk", storage_options=options) as path:
+                assert checkpoints.read(path)["layer.weight"][0, 0] == one.step
+        listed = checkpoints.find({7: "hf://lab/run@stage1/step20"}, storage_options=options)
+        with checkpoints.fetch(listed[0], tmp_path / "disk", storage_options=options) as path:
+            assert checkpoints.read(path)["layer.weight"][0, 0] == 20
+
+
+def test_two_stages_of_one_step_are_refused_and_two_names_of_one_commit_are_one(tmp_path):
+    names = {name: weights_file(tmp_path, 1.0) for name in ("stage1-step5", "stage2-step5")}
+    with (
+        staged(names) as options,
+        pytest.raises(ValueError, match=r"'stage1-step5' and 'stage2-step5'.* both state step 5"),
+    ):
+        checkpoints.find("hf://lab/run@*step*", storage_options=options)
+    with staged(names) as options:
+        (found,) = checkpoints.find("hf://lab/run@stage2-*", storage_options=options)
+        assert found.uri == "hf://lab/run@stage2-step5"
+    with staged(names, commits=dict.fromkeys(names, "c" * 40)) as options:
+        assert len(checkpoints.find("hf://lab/run@*step*", storage_options=options)) == 1
+
+
+def test_a_pattern_of_files_at_one_revision_is_none_of_revisions():
+    with staged({"dev": {}, "stage1/step5": {}}) as options:
+        for url in ("hf://lab/run@dev/runs/*.ckpt", "hf://lab/run@stage1/step5/*.ckpt"):
+            assert revisions(url, options) is None
+        escaped_url = escaped("hf://lab/run@stage1/step5/a/b", options)
+        assert escaped_url == "hf://lab/run@stage1%2Fstep5/a/b"
+        assert escaped("hf://lab/run@dev/a/b", options) == "hf://lab/run@dev/a/b"
 
 
 def test_a_folder_of_files_of_a_repository_is_a_source(hub, tmp_path):

@@ -11,6 +11,7 @@ from dynamics import crawl, probes, sounds, store, sweep
 from dynamics.models import encodecmae
 from dynamics.probes import run as room
 from dynamics.progress import silent
+from dynamics.record import mapping
 
 SMALL = {"train": 2, "valid": 1, "test": 1, "seconds": 0.15}
 PITCH = {"name": "pitch-class", "arguments": SMALL | {"mix": False}}
@@ -49,8 +50,8 @@ def test_scores_are_those_of_the_network_and_task_alone(content):
     again = results["resample_score"]
     assert again.sizes["resample"] == 4 and again.attrs["paired"] == 1
     assert again.attrs["over"] == "sounds (probe refitted)"
-    assert results.attrs["identity"]["resampling"] == "halves"
-    assert results.attrs["identity"]["metric"] == "probe"
+    assert mapping(results.attrs["identity"])["resampling"] == "halves"
+    assert mapping(results.attrs["identity"])["metric"] == "probe"
     # The network and the task by hand: float32 batching moves no answer of so few sounds far.
     task = probes.load("pitch-class", **SMALL)
     model = encodecmae.build(None, **SIZES, seed=2)
@@ -78,7 +79,7 @@ def test_how_many_resamples_is_a_key_of_the_task(content):
     tree = store.open(made.store)
     assert not any("resample" in name for name in tree["results/0/probe"].data_vars)
     assert tree["results/2/probe"].sizes["resample"] == 2
-    assert tree["results/2/probe"].attrs["identity"]["resamples"] == 2
+    assert mapping(tree["results/2/probe"].attrs["identity"])["resamples"] == 2
     odd = sweep_of(content, probes=[{"name": "pitch-class", "arguments": {"resamples": 3}}])
     with pytest.raises(ValueError, match="an even number or 0, not 3"):
         probes.probe(odd, advance=silent)

@@ -15,6 +15,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from dynamics import emergence, plots, report, store
 from dynamics.emergence import views
+from dynamics.record import mapping
 from dynamics.report import (
     dissimilarity,
     figures,
@@ -282,7 +283,7 @@ def test_what_was_run_is_on_the_page(tmp_path, no_figures):
 )  # fmt: skip
 def test_the_pooling_is_told_with_its_arguments(tmp_path, pooling, said, no_figures):
     tree = store.open(make(tmp_path / "run.zarr", steps=(0, 10), resamples=0))
-    tree.attrs["identity"] = {**tree.attrs["identity"], "pooling": pooling}
+    tree.attrs["identity"] = {**mapping(tree.attrs["identity"]), "pooling": pooling}
     page = text_of(report.render(tree))
     assert said in page and "{" not in page
 

@@ -12,6 +12,7 @@ import dynamics.accessor  # noqa: F401 (registers it)
 from dynamics import analyze, emergence, metrics, references, store, sweep, targets
 from dynamics.config import validate
 from dynamics.progress import silent
+from dynamics.record import mapping
 
 N = 30
 NAMES = [f"sound{i:02d}" for i in range(N)]
@@ -80,7 +81,7 @@ def test_nulls_groups_and_baseline_reach_the_store(content):
     assert ridge["null_score"].dims == ("step", "layer", "permutation", "neuroid")
     assert ridge["null_score"].sizes["permutation"] == 5
     assert float(ridge["p_value"].sel(step=10, layer="layer1").max()) == pytest.approx(1 / 6)
-    assert ridge.attrs["identity"]["shuffle"] == "category"
+    assert mapping(ridge.attrs["identity"])["shuffle"] == "category"
 
     # The shuffles are those of the seed, the same at both steps.
     orders = metrics.permutations(N, 5, seed=0, categories=CATEGORIES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import posixpath
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,7 @@ from dynamics.checkpoints.formats import (
 )
 from dynamics.checkpoints.names import SUFFIXES, is_aside, step_from_name
 from dynamics.checkpoints.peek import peek
+from dynamics.checkpoints.revisions import escaped, is_of_hub, is_pattern, revisions
 from dynamics.checkpoints.versions import extent_of, modified_of, open_fresh, version_of
 
 logger = logging.getLogger(__name__)
@@ -56,9 +56,12 @@ def find_remote(
     Checkpoint
         In no particular order.
     """
-    if url.startswith("hf://") and "@" in url and _is_pattern(_revision(url)):
-        yield from _revisions(url, storage_options)
-        return
+    if is_of_hub(url):
+        branches = revisions(url, storage_options)
+        if branches is not None:
+            yield from branches
+            return
+        url = escaped(url, storage_options)
     try:
         storage, path, pin = open_fresh(url, storage_options)
         kind, itself, entries = _entries(storage, path, url)
@@ -67,7 +70,7 @@ def find_remote(
     except ValueError:
         raise
     except Exception as error:
-        raise ValueError(_complaint(url, error)) from error
+        raise ValueError(complaint(url, error)) from error
 
     def describe(entry):
         if entry["type"] == "directory":
@@ -105,6 +108,7 @@ def describe_remote(
     Checkpoint
         Its size and time, without a look inside.
     """
+    url = escaped(url, storage_options)
     try:
         storage, path, pin = open_fresh(url, storage_options)
         entry = storage.info(path)
@@ -116,7 +120,7 @@ def describe_remote(
     except ValueError:
         raise
     except Exception as error:
-        raise ValueError(_complaint(url, error)) from error
+        raise ValueError(complaint(url, error)) from error
     kind = "folder" if entry["type"] == "directory" else "remote"
     version = pin.commit or version_of(entry)
     return Checkpoint(step, url, *extent, kind, known_by="list", version=version)
@@ -124,7 +128,7 @@ def describe_remote(
 
 def _entries(storage, path: str, url: str) -> tuple[str, Checkpoint | None, list[dict[str, Any]]]:
     """Format of a place and the checkpoint that it is, and what is in it."""
-    if _is_pattern(path) and not url.startswith("http"):
+    if is_pattern(path) and not url.startswith("http"):
         found = storage.glob(path, detail=True).values()
         return "", None, [entry for entry in found if not is_aside(_name(entry["name"]))]
     if path.lower().endswith(SUFFIXES):
@@ -235,44 +239,13 @@ def _best_of(storage, path: str) -> str:
         return ""
 
 
-def _revisions(url: str, options: Mapping[str, Any] | None) -> Iterator[Checkpoint]:
-    """Branches and tags of a repository on the model hub whose names match a pattern."""
-    repository, _, rest = url.removeprefix("hf://").partition("@")
-    pattern, _, folder = rest.partition("/")
-    options = options or {}
-    try:
-        from huggingface_hub import HfApi
-
-        hub = HfApi(endpoint=options.get("endpoint"), token=options.get("token"))
-        refs = hub.list_repo_refs(repository)
-    except ImportError:
-        raise ValueError(f"cannot read {url!r}: install `training-dynamics[hub]`") from None
-    except Exception as error:
-        raise ValueError(_complaint(url, error)) from error
-    for ref in [*refs.branches, *refs.tags]:
-        if fnmatch.fnmatchcase(ref.name, pattern):
-            where = "/".join(filter(None, (f"hf://{repository}@{ref.name}", folder)))
-            note = f"commit {ref.target_commit[:12]}"
-            commit = ref.target_commit
-            found = placed(where, None, ref.name, (0, 0.0), "huggingface", note, version=commit)
-            if found is not None:
-                yield found
-
-
 def _name(path: str) -> str:
     name = posixpath.basename(path.rstrip("/"))
     return unquote(name) if path.startswith("http") else name
 
 
-def _revision(url: str) -> str:
-    return url.partition("@")[2].partition("/")[0]
-
-
-def _is_pattern(text: str) -> bool:
-    return any(sign in text for sign in "*?[")
-
-
-def _complaint(url: str, error: Exception) -> str:
+def complaint(url: str, error: Exception) -> str:
+    """Say in one sentence why something cannot be listed."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     text = f"cannot list {url!r}: {reason}"
     about = f"{type(error).__name__} {reason}".lower()

@@ -46,6 +46,11 @@ def best_layer(
         best (single resamples deviate by more than the full sample does, or by one source of
         error at a time); `centre` (step); `slope` in layers a decade with `lower`, `upper`, `p`.
     """
+    if dim not in curve.dims:
+        raise ValueError(
+            f"the curves have dimensions {curve.dims} and no `{dim}`: the best one is chosen of "
+            "several, so select none before"
+        )
     curve, resampled = aligned(curve, resampled)
     scheme = Scheme.of(resampled)
     number = curve.sizes[dim]

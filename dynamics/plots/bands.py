@@ -10,6 +10,7 @@ from dynamics import emergence
 from dynamics.averages import average, by_subject, with_ceiling
 from dynamics.averages import resampled as resamples_of
 from dynamics.emergence import views
+from dynamics.record import mapping
 
 
 def bands_by(results: xr.Dataset, *, hue: str = "layer", layer: str | None = None) -> xr.Dataset:
@@ -239,7 +240,7 @@ def resampled_curve(
     if again is None:
         curve = mean_curve(results)
         return curve - average(views.level_of(results, above)[0]) if above else curve, None, ""
-    is_probe = results.attrs.get("identity", {}).get("metric") == "probe"
+    is_probe = mapping(results.attrs.get("identity")).get("metric") == "probe"
     default = "test sounds" if is_probe else "stimuli"
     over = str(again.attrs.get("over", default))
     curve, resampled = by_subject(results["score"]), by_subject(again.load())

@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics import emergence
+from dynamics.intake import with_layers
 from dynamics.plots.bands import bands_by, counted_steps, level, parts, pick_layer
 from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.panels import draw_legend, label_outer, panels
@@ -70,6 +71,7 @@ def plot_curves(
     ValueError
         If there is no such layer, neuroid or coordinate.
     """
+    results = with_layers(results, hue)
     own = ax is None
     ax = panel(ax, height=72)
     if neuroid is not None:

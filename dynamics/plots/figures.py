@@ -20,6 +20,7 @@ from dynamics.plots.panels import draw_legend, label_outer, panels
 from dynamics.plots.scatter import plot_brain_task
 from dynamics.plots.similarity import facet_layer_similarity, facet_similarity
 from dynamics.plots.style import COLUMN, figure_of, sheet, styled
+from dynamics.record import mapping
 
 # Single neuroids are drawn for targets of few (components), not for voxels.
 _MOST = 15
@@ -247,7 +248,7 @@ def _facets(draw: Callable[..., np.ndarray], *results: Any, title: str) -> Figur
 
 @styled
 def _figure(found: Sequence[tuple[str, xr.Dataset, str | None]], *, title: str) -> Figure:
-    metrics = {results.attrs.get("identity", {}).get("metric") for _, results, _ in found}
+    metrics = {mapping(results.attrs.get("identity")).get("metric") for _, results, _ in found}
     # Scores of several tasks have no common axis.
     figure, axes = panels(len(found), sharey=_PROBE not in metrics)
     for ax, (name, results, neuroid) in zip(axes, found):

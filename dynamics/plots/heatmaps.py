@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from dynamics.intake import with_layers
 from dynamics.plots.bands import level, mean_curve
 from dynamics.plots.names import short_names
 from dynamics.plots.steps import step_mesh
@@ -32,6 +33,7 @@ def plot_heatmap(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         The axes.
     """
+    results = with_layers(results)
     ax = panel(ax, height=55)
     curve = mean_curve(results).transpose("layer", "step")
     values = curve.to_numpy()

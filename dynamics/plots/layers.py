@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics import emergence
+from dynamics.intake import with_layers
 from dynamics.plots.bands import resampled_curve
 from dynamics.plots.heatmaps import layer_axis
 from dynamics.plots.steps import mark_missing, step_mesh
@@ -34,6 +35,7 @@ def plot_best_layer(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         The axes.
     """
+    results = with_layers(results)
     ax = panel(ax, height=60)
     curve, resampled, over = resampled_curve(results)
     layers = curve["layer"].to_numpy()

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from dynamics import emergence
 from dynamics.emergence import views
+from dynamics.intake import with_layers
 from dynamics.plots.bands import counted_steps, curves_by, parts, pick_layer
 from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.steps import log_step_axis
@@ -63,6 +64,7 @@ def plot_order(
     """
     if statistic not in NAMES:
         raise ValueError(f"{statistic!r} is not a step: use one of {', '.join(NAMES)}")
+    results = with_layers(results, by)
     options = {"statistic": statistic, "confidence": confidence, **arguments}
     if "own_step" in results.coords and by in results["own_step"].dims:
         picked, chosen = pick_layer(results, layer)

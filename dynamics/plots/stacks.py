@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.emergence.runs import check_alike
+from dynamics.record import mapping
 
 # Which neuroids the means on resamples are of.
 _GROUPS = ("group_of_neuroid", "group_size", "resample_count", "r2_resample_count",
@@ -42,7 +43,7 @@ def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
         raise ValueError("there are no runs to stack: give results by name")
     every = list(results.values())
     # Tasks have arguments of their own, which leave the scale of the score alone.
-    is_probe = every[0].attrs.get("identity", {}).get("metric") == "probe"
+    is_probe = mapping(every[0].attrs.get("identity")).get("metric") == "probe"
     check_alike(every, ("metric", *(("score", "resampling") if is_probe else ("arguments",))))
     fewest = min(each.sizes.get("resample", 0) for each in every)
     kept = [
@@ -59,7 +60,7 @@ def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
         combine_attrs="override",
     ).sortby("step")  # fmt: skip
     own = np.stack([np.isin(joined["step"], each["step"]) for each in every])
-    identities = [dict(each.attrs.get("identity", {})) for each in every]
+    identities = [mapping(each.attrs.get("identity")) for each in every]
     joined.attrs["identity"] = {
         key: value
         for key, value in identities[0].items()

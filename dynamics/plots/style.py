@@ -19,6 +19,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
 from dynamics.plots.names import families, fit
+from dynamics.record import mapping
 
 MM = 1 / 25.4
 COLUMN, PAGE = 85 * MM, 180 * MM
@@ -263,7 +264,7 @@ def score_label(results: xr.Dataset | xr.DataArray) -> str:
     str
         Such as "Encoding score (Pearson r)".
     """
-    identity = results.attrs.get("identity", {})
+    identity = mapping(results.attrs.get("identity"))
     metric = str(identity.get("metric", ""))
     compare = identity.get("arguments", {}).get("compare", "spearman")
     if metric == "rsa" and compare != "spearman":

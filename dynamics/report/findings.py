@@ -12,6 +12,7 @@ from dynamics import emergence, metrics, plots
 from dynamics.averages import average, with_ceiling
 from dynamics.averages import resampled as resampled_of
 from dynamics.emergence import views
+from dynamics.record import mapping
 
 MEAN = "mean"
 _UNITS = {"step", "layer", "neuroid", "subject"}
@@ -30,7 +31,7 @@ class Result(NamedTuple):
     @property
     def identity(self) -> Mapping[str, Any]:
         """What was computed, as the store has it."""
-        return self.data.attrs.get("identity", {})
+        return mapping(self.data.attrs.get("identity"))
 
     @property
     def is_probe(self) -> bool:

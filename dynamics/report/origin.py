@@ -14,6 +14,7 @@ import xarray as xr
 
 from dynamics.emergence import views
 from dynamics.progress import size_of
+from dynamics.record import mapping
 from dynamics.report.findings import Result
 from dynamics.report.numbers import NONE, listed
 from dynamics.store import DONE, FAILED, package_version
@@ -47,7 +48,7 @@ def facts(tree: xr.DataTree, results: list[Result]) -> list[tuple[str, str]]:
     """
     attrs = tree.attrs
     found = [("Run", str(attrs.get("run", "?")))]
-    for key, value in attrs.get("identity", {}).items():
+    for key, value in mapping(attrs.get("identity")).items():
         found.append((_WORDS.get(key, key.replace("_", " ").capitalize()), _text(value)))
     seeds = sorted({str(r.identity["seed"]) for r in results if "seed" in r.identity})
     found += [("Seed of folds and resamples", ", ".join(seeds))] if seeds else []

@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 import xarray as xr
 
+from dynamics.record import mapping
 from dynamics.report import (
     dissimilarity,
     figures,
@@ -98,7 +99,7 @@ def _head(
     tree: xr.DataTree, results: list[Result], left_out: list[str], place: str
 ) -> dict[str, Any]:
     rows = origin.checkpoints(tree, results)
-    identity = tree.attrs.get("identity", {})
+    identity = mapping(tree.attrs.get("identity"))
     done = [row["step"] for row in rows if row["status"] == "done"]
     reach = f", from step {done[0]:,} to step {done[-1]:,}," if len(done) > 1 else ""
     brains = listed(

@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from dynamics.averages import resampled, why_no_intervals
+from dynamics.record import mapping
 from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import listed
 
@@ -147,7 +148,7 @@ def paragraphs(tree: xr.DataTree, found: Found) -> tuple[list[str], list[str]]:
 
 
 def _activations(tree: xr.DataTree) -> str:
-    own = tree.attrs.get("identity", {})
+    own = mapping(tree.attrs.get("identity"))
     return (
         f"Every checkpoint of run {tree.attrs.get('run', '?')} was read by the adapter "
         f"{own.get('adapter', '?')}{_arguments(own.get('arguments'))} and heard the stimuli "

@@ -21,6 +21,7 @@ from dynamics.store.layout import (
     new_coordinate,
     resize,
 )
+from dynamics.store.names import activation_of, group_name
 from dynamics.store.place import name_of, writing
 from dynamics.store.precision import record_errors, round_layers
 from dynamics.store.read import layer_names, steps
@@ -48,8 +49,8 @@ def plan(
         # Every array but `step` is resized first: only rows that `step` names are looked at.
         total = len(known) + len(new)
         for layer in layer_names(root):
-            if f"activations/{layer}/activation" in root:
-                resize(nodes.array(root, f"activations/{layer}/activation"), total)
+            if activation_of(layer) in root:
+                resize(nodes.array(root, activation_of(layer)), total)
         if "activations/step" in root:
             every = np.array([*known, *(item[0] for item in new)], dtype="int64")
             axis = nodes.array(root, "activations/step")
@@ -109,9 +110,9 @@ def write_activations(
         row, total = rows[step], len(rows)
         _check_shapes(group, step, rounded)
         for number, (layer, values) in enumerate(rounded.items()):
-            if f"{layer}/activation" not in group:
+            if activation_of(layer) not in root:
                 _new_layer(group, layer, number, (total, *values.shape))
-            array = nodes.array(group, f"{layer}/activation")
+            array = nodes.array(root, activation_of(layer))
             array[row] = values
             record_errors(array, layers[layer], values, dtype)
         if not is_written(group, "stimulus"):
@@ -189,14 +190,14 @@ def content_hash(root: zarr.Group, row: int) -> str:
     total = hashlib.sha256()
     for layer in layer_names(root):
         total.update(layer.encode() + b"\0")
-        values = nodes.values(root, f"activations/{layer}/activation", row)
+        values = nodes.values(root, activation_of(layer), row)
         total.update(np.ascontiguousarray(values).tobytes())
     return total.hexdigest()
 
 
 def _check_shapes(group: zarr.Group, step: int, layers: Mapping[str, np.ndarray]) -> None:
     for layer, values in layers.items():
-        name = f"{layer}/activation"
+        name = f"{group_name(layer)}/activation"
         if name in group and (known := nodes.array(group, name).shape[1:]) != values.shape:
             raise MisfitError(
                 f"layer {layer} of step {step} has shape {values.shape}, the store has "
@@ -205,11 +206,12 @@ def _check_shapes(group: zarr.Group, step: int, layers: Mapping[str, np.ndarray]
 
 
 def _new_layer(group: zarr.Group, layer: str, number: int, shape: tuple[int, ...]) -> None:
-    if layer not in group:
-        group.create_group(layer, attributes={"layer": layer, "order": number})
+    name = group_name(layer)
+    if name not in group:
+        group.create_group(name, attributes={"layer": layer, "order": number})
     dims = ("stimulus", "feature") if len(shape) == 3 else ("stimulus", "time", "feature")
     new_array(
-        nodes.group(group, layer),
+        nodes.group(group, name),
         "activation",
         shape,
         "float32",

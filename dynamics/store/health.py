@@ -14,6 +14,7 @@ from dynamics.store import nodes
 from dynamics.store.activations import content_hash
 from dynamics.store.layout import DONE, FAILED, PENDING
 from dynamics.store.lock import lock
+from dynamics.store.names import activation_of
 from dynamics.store.place import Where, place_of, reading, sizes_of, writing
 from dynamics.store.read import (
     controls,
@@ -187,7 +188,7 @@ def _fault(root: zarr.Group, row: int, expected: str) -> str:
     if found != expected:
         return "holds other values than were committed"
     for layer in layer_names(root):
-        if not _whole(nodes.values(root, f"activations/{layer}/activation", row)):
+        if not _whole(nodes.values(root, activation_of(layer), row)):
             return f"has values of layer {layer} that are not finite"
     return ""
 

@@ -10,6 +10,7 @@ from typing import Any
 import zarr
 
 from dynamics.store import nodes
+from dynamics.store.foreign import prepare_to_write
 from dynamics.store.layout import (
     COLUMNS,
     DONE,
@@ -62,7 +63,8 @@ def begin(where: Where, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
     place = place_of(where)
     with writing(place):
         store, path = open_zarr(place, write=True)
-        root = zarr.open_group(store, path=path, mode="a")
+        root = zarr.open_group(store, path=path, mode="a", use_consolidated=False)
+        prepare_to_write(root)
         known = nodes.attributes(root)
         if known.get("schema") == SCHEMA and _differs(known, identity) and _holds_nothing(root):
             root.attrs.put({EMPTIED: True})  # so that a stop in between leaves nothing of it

@@ -129,6 +129,11 @@ def open_zarr(where: Where, *, write: bool = False) -> tuple[Store, str]:
         return FsspecStore(storage, path=path, read_only=not write), place.inside
     assert place.local is not None
     if not write and not (place.local / place.inside / "zarr.json").exists():
+        if (place.local / place.inside / ".zgroup").exists():
+            raise ValueError(
+                f"{place} is of zarr format 2: write the copy with `zarr_format=3`, or read it "
+                "with xarray.open_datatree"
+            )
         raise FileNotFoundError(f"no store at {place}: `dynamics crawl` makes one")
     return LocalStore(place.local, read_only=not write), place.inside
 

@@ -8,8 +8,10 @@ import numpy as np
 import zarr
 
 from dynamics.store import nodes
+from dynamics.store.foreign import prepare_to_write
 from dynamics.store.layout import ADDED, COLUMNS, DONE, FAILED
-from dynamics.store.place import Where, open_zarr, place_of, reading
+from dynamics.store.names import activation_of
+from dynamics.store.place import Where, open_zarr, place_of, reading, writing
 from dynamics.store.tree import check_root
 
 _FIRST = ("status", "step")
@@ -41,11 +43,15 @@ def open_group(where: Where, *, mode: Literal["r", "r+"] = "r") -> zarr.Group:
     with reading(place):
         store, path = open_zarr(place, write=mode == "r+")
         try:
-            root = zarr.open_group(store, path=path, mode=mode)
+            # What somebody consolidated stands still while the store grows.
+            root = zarr.open_group(store, path=path, mode=mode, use_consolidated=False)
         except FileNotFoundError:
             check_root(place, None)
             raise
     check_root(place, root.attrs.asdict())
+    if mode == "r+":
+        with writing(place):
+            prepare_to_write(root)
     return root
 
 
@@ -98,8 +104,8 @@ def controls_group(root: zarr.Group) -> zarr.Group | None:
 def layer_names(root: zarr.Group) -> list[str]:
     """Return the layers of a store, from input to output."""
     children = nodes.members(nodes.group(root, "activations")).items()
-    groups = [(c.attrs["order"], name) for name, c in children if isinstance(c, zarr.Group)]
-    return [name for _, name in sorted(groups)]
+    groups = [child.attrs for _, child in children if isinstance(child, zarr.Group)]
+    return [str(attrs["layer"]) for attrs in sorted(groups, key=lambda attrs: attrs["order"])]
 
 
 def read_activations(where: Where, step: int) -> dict[str, np.ndarray]:
@@ -119,10 +125,7 @@ def read_activations(where: Where, step: int) -> dict[str, np.ndarray]:
     """
     root = open_group(where)
     row = steps(root)[step]
-    return {
-        name: nodes.values(root, f"activations/{name}/activation", row)
-        for name in layer_names(root)
-    }
+    return {name: nodes.values(root, activation_of(name), row) for name in layer_names(root)}
 
 
 def read_times(where: Where) -> np.ndarray | None:

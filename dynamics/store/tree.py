@@ -15,6 +15,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 from zarr.core.sync import sync
 
+from dynamics.record import portable
 from dynamics.store.layout import DONE, EMPTIED
 from dynamics.store.nodes import strings
 from dynamics.store.place import Where, open_zarr, place_of, reading
@@ -80,7 +81,10 @@ class _Stored(BackendArray):
             len(rows) if chosen and rows is not None else size
             for size, chosen in zip(node["shape"], self.chosen)
         )
-        self.dtype = np.dtype(object if node["data_type"] == "string" else node["data_type"])
+        kind = node["data_type"]
+        if not isinstance(kind, str):  # of another writer, such as texts of a fixed width
+            kind = seen.array(path).dtype
+        self.dtype = np.dtype(object if kind == "string" else kind)
 
     def __getitem__(self, key: Any) -> Any:
         return indexing.explicit_indexing_adapter(
@@ -117,7 +121,7 @@ def _tree(seen: Snapshot, name: str) -> xr.DataTree:
 
 
 def _dataset(seen: Snapshot, path: str) -> xr.Dataset:
-    attrs = dict(seen.nodes[path]["attributes"])
+    attrs = portable(seen.nodes[path]["attributes"])
     known = set(str(attrs.pop("coordinates", "")).split())
     arrays = seen.arrays(path)
     rows = _visible_rows(seen, path, list(arrays.values()))
@@ -138,7 +142,8 @@ def _variable(seen: Snapshot, path: str, rows: np.ndarray | None) -> xr.Variable
     node = seen.nodes[path]
     dims = tuple(node.get("dimension_names") or ())  # an array of a single value has none
     chunks = tuple(node["chunk_grid"]["configuration"]["chunk_shape"])
-    encoding = {"chunks": chunks, "preferred_chunks": dict(zip(dims, chunks))}
+    # As a hint alone: what is chunked otherwise can be written without another word.
+    encoding = {"preferred_chunks": dict(zip(dims, chunks))}
     values: Any = seen.values.get(path)
     if values is None:
         lazy = indexing.LazilyIndexedArray(_Stored(seen, path, rows))
@@ -146,7 +151,7 @@ def _variable(seen: Snapshot, path: str, rows: np.ndarray | None) -> xr.Variable
         values = indexing.CopyOnWriteArray(cached)
     elif rows is not None and dims == ("step",):
         values = values[rows]
-    return xr.Variable(dims, values, node["attributes"], encoding)
+    return xr.Variable(dims, values, portable(node["attributes"]), encoding)
 
 
 def _visible_rows(seen: Snapshot, path: str, arrays: list[str]) -> np.ndarray | None:
