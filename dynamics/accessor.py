@@ -6,7 +6,7 @@ from typing import Any
 
 import xarray as xr
 
-from dynamics import emergence
+from dynamics import emergence, values
 from dynamics.averages import average
 from dynamics.emergence import views
 from dynamics.intake import taken
@@ -21,6 +21,9 @@ class Dynamics:
     and `upper`; `p` where there is a test; for steps the coordinate `status`, which says why
     there is none. Attributes say what the intervals are over, from what level gains count
     (`baseline`), the `last_step`, and how many neuroids without any score were left out.
+
+    `value` is what of a metric is meant: ``"score"``, ``"r2"``, ``"r2_corrected"`` or what else
+    `dynamics.values.of` takes; by default what the results are of.
 
     Parameters
     ----------
@@ -37,7 +40,10 @@ class Dynamics:
         """The results, mended where something was done to them that can be undone."""
         return taken(self._given)
 
-    def curves(self, *, by: str | None = None) -> xr.DataArray:
+    def _of(self, value: str | None) -> xr.Dataset:
+        return values.of(self._results, value)
+
+    def curves(self, *, by: str | None = None, value: str | None = None) -> xr.DataArray:
         """Return curves: scores averaged over neuroids, within each subject first.
 
         Parameters
@@ -56,9 +62,11 @@ class Dynamics:
         ValueError
             If there is no `score`, or no such coordinate.
         """
-        return average(views.variable(self._results, "score"), by=by)
+        return average(views.variable(self._of(value), "score"), by=by)
 
-    def resampled(self, *, by: str | None = None, over: str = "stimuli") -> xr.DataArray | None:
+    def resampled(
+        self, *, by: str | None = None, over: str = "stimuli", value: str | None = None
+    ) -> xr.DataArray | None:
         """Return the same curves on resamples; None where there are none.
 
         Parameters
@@ -79,39 +87,66 @@ class Dynamics:
         ValueError
             If there are no subjects, or fewer than three, to resample.
         """
-        return views.pair(self._results, by, over)[1]
+        return views.pair(self._of(value), by, over)[1]
 
     def half_time(
-        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+        self,
+        *,
+        by: str | None = None,
+        over: str = "stimuli",
+        value: str | None = None,
+        **arguments: Any,
     ) -> xr.Dataset:
         """Step at which each curve has made half (or another `fraction`) of its final gain."""
-        return views.statistic(self._results, "half_time", by, over, **arguments)
+        return views.statistic(self._of(value), "half_time", by, over, **arguments)
 
     def onset(
-        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+        self,
+        *,
+        by: str | None = None,
+        over: str = "stimuli",
+        value: str | None = None,
+        **arguments: Any,
     ) -> xr.Dataset:
         """Step at which each curve leaves its baseline.
 
         With resamples also `detected`: the first measured step that is above the untrained level
         by a test that is controlled over steps, and its `p`.
         """
-        return views.onset(self._results, by, over, **arguments)
+        return views.onset(self._of(value), by, over, **arguments)
 
     def plateau(
-        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+        self,
+        *,
+        by: str | None = None,
+        over: str = "stimuli",
+        value: str | None = None,
+        **arguments: Any,
     ) -> xr.Dataset:
         """Level over the last decades of training, and `step`: when nine tenths are there."""
-        return views.plateau(self._results, by, over, **arguments)
+        return views.plateau(self._of(value), by, over, **arguments)
 
-    def peak(self, *, by: str | None = None, over: str = "stimuli", **arguments: Any) -> xr.Dataset:
+    def peak(
+        self,
+        *,
+        by: str | None = None,
+        over: str = "stimuli",
+        value: str | None = None,
+        **arguments: Any,
+    ) -> xr.Dataset:
         """Step of the highest score; the limits hold every step that may be the peak."""
-        return views.peak(self._results, by, over, **arguments)
+        return views.peak(self._of(value), by, over, **arguments)
 
     def decline(
-        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+        self,
+        *,
+        by: str | None = None,
+        over: str = "stimuli",
+        value: str | None = None,
+        **arguments: Any,
     ) -> xr.Dataset:
         """Highest minus last score, and whether that is more than noise; `lower` is one-sided."""
-        return views.decline(self._results, by, over, **arguments)
+        return views.decline(self._of(value), by, over, **arguments)
 
     def gain(
         self,
@@ -119,23 +154,36 @@ class Dynamics:
         above: str = "untrained",
         by: str | None = None,
         over: str = "stimuli",
+        value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Last score above the ``"untrained"`` network, or above the model of the ``"baseline"``.
 
         The baseline was scored on the same resamples, so that what is common to both cancels.
         """
-        return views.gain(self._results, above, by, over, **arguments)
+        return views.gain(self._of(value), above, by, over, **arguments)
 
-    def area(self, *, by: str | None = None, over: str = "stimuli", **arguments: Any) -> xr.Dataset:
+    def area(
+        self,
+        *,
+        by: str | None = None,
+        over: str = "stimuli",
+        value: str | None = None,
+        **arguments: Any,
+    ) -> xr.Dataset:
         """Mean gain of each curve over log(1 + step)."""
-        return views.statistic(self._results, "area", by, over, **arguments)
+        return views.statistic(self._of(value), "area", by, over, **arguments)
 
     def ceiling_fraction(
-        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+        self,
+        *,
+        by: str | None = None,
+        over: str = "stimuli",
+        value: str | None = None,
+        **arguments: Any,
     ) -> xr.Dataset:
         """Last score over the noise ceiling, which is taken as exact."""
-        return views.ceiling_fraction(self._results, by, over, **arguments)
+        return views.ceiling_fraction(self._of(value), by, over, **arguments)
 
     def order(
         self,
@@ -143,13 +191,14 @@ class Dynamics:
         dim: str = "layer",
         by: str | None = None,
         over: str = "stimuli",
+        value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Rank the curves along a dimension, as `dynamics.emergence.order`.
 
         Along ``"layer"``, or along what `by` names.
         """
-        return views.needing(self._results, emergence.order, by, over, dim=dim, **arguments)
+        return views.needing(self._of(value), emergence.order, by, over, dim=dim, **arguments)
 
     def compare(
         self,
@@ -157,20 +206,28 @@ class Dynamics:
         dim: str = "layer",
         by: str | None = None,
         over: str = "stimuli",
+        value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Compare all pairs along a dimension, which comes first: `dynamics.emergence.compare`."""
-        return views.needing(self._results, emergence.compare, by, over, dim=dim, **arguments)
+        return views.needing(self._of(value), emergence.compare, by, over, dim=dim, **arguments)
 
-    def compare_with(self, other: xr.Dataset, **arguments: Any) -> xr.Dataset:
+    def compare_with(
+        self, other: xr.Dataset, *, value: str | None = None, **arguments: Any
+    ) -> xr.Dataset:
         """Compare with the results of another run, as `dynamics.emergence.compare_runs`."""
-        return emergence.compare_runs(self._results, taken(other), **arguments)
+        return emergence.compare_runs(self._of(value), values.of(taken(other), value), **arguments)
 
     def best_layer(
-        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+        self,
+        *,
+        by: str | None = None,
+        over: str = "stimuli",
+        value: str | None = None,
+        **arguments: Any,
     ) -> xr.Dataset:
         """Find the best layer at every step, as `dynamics.emergence.best_layer`."""
-        return views.needing(self._results, emergence.best_layer, by, over, **arguments)
+        return views.needing(self._of(value), emergence.best_layer, by, over, **arguments)
 
     def correlate(
         self,
@@ -178,26 +235,39 @@ class Dynamics:
         *,
         by: str | None = None,
         over: str = "stimuli",
+        value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Correlate with a probe's `score` over checkpoints, as `dynamics.emergence.correlate`."""
-        return views.correlate(self._results, task, by, over, **arguments)
+        return views.correlate(self._of(value), task, by, over, **arguments)
 
-    def fit(self, *, by: str | None = None, **arguments: Any) -> xr.DataArray:
+    def fit(
+        self, *, by: str | None = None, value: str | None = None, **arguments: Any
+    ) -> xr.DataArray:
         """Fit every curve, as `dynamics.emergence.fit`."""
-        return emergence.fit(self.curves(by=by), **arguments)
+        return emergence.fit(self.curves(by=by, value=value), **arguments)
 
     def bands(
-        self, *, by: str | None = None, over: str = "stimuli", **arguments: Any
+        self,
+        *,
+        by: str | None = None,
+        over: str = "stimuli",
+        value: str | None = None,
+        **arguments: Any,
     ) -> xr.Dataset:
         """Pointwise limits of the scores at every step, as `dynamics.emergence.bands`."""
-        return views.needing(self._results, emergence.bands, by, over, **arguments)
+        return views.needing(self._of(value), emergence.bands, by, over, **arguments)
 
     def summarize(
-        self, *, by: str | None = None, over: str = "stimuli", confidence: float = 0.95
+        self,
+        *,
+        by: str | None = None,
+        over: str = "stimuli",
+        value: str | None = None,
+        confidence: float = 0.95,
     ) -> xr.Dataset:
         """Every statistic of every curve in one table, with ``<name>_lower`` and ``_upper``."""
-        return views.summarize(self._results, by, over, confidence=confidence)
+        return views.summarize(self._of(value), by, over, confidence=confidence)
 
     def plot_curves(self, **arguments: Any) -> Any:
         """Draw emergence curves; arguments and result as in `dynamics.plots.plot_curves`."""

@@ -103,6 +103,7 @@ class Sweep(_Section):
     untrained: int = Field(default=1, ge=0)
     pretrain: Pretraining | None = None
     report: bool = True
+    value: str | dict[str, str] = "score"
 
     @model_validator(mode="before")
     @classmethod

@@ -25,6 +25,7 @@ from dynamics import (
     similarity,
     sounds,
     store,
+    values,
 )
 from dynamics.averages import why_no_intervals
 from dynamics.config import Choice, Sweep, load_config, validate
@@ -138,8 +139,32 @@ def check_names(sweep: Sweep) -> None:
     if sweep.targets:
         for choice in sweep.metrics:
             methods.check_choice(choice, [target.label for target in sweep.targets])
+            values.check(choice.label, choice.name, methods.given(choice), _value(sweep, choice))
+    _check_labels(sweep)
     similarity.check(sweep)
     probes.check_names(sweep)
+
+
+def _value(sweep: Sweep, choice: Choice) -> str:
+    """Return which value of a metric a sweep shows."""
+    if isinstance(sweep.value, str):
+        return sweep.value
+    return sweep.value.get(choice.label, values.SCORE)
+
+
+def _check_labels(sweep: Sweep) -> None:
+    labels = [choice.label for choice in sweep.metrics]
+    for label in () if isinstance(sweep.value, str) else sweep.value:
+        if label not in labels:
+            raise ValueError(
+                f"`value` names the metric {label!r}, of which there is none: there are "
+                f"{', '.join(labels)}"
+            )
+
+
+def _results(sweep: Sweep) -> xr.DataTree:
+    """Open the store with the values that the sweep shows in the place of scores."""
+    return values.of_tree(store.open(sweep.place), getattr(sweep, "value", values.SCORE))
 
 
 def check(sweep: Sweep) -> None:
@@ -198,7 +223,17 @@ def _check_target(sweep: Sweep, choice: Choice, stimuli: sounds.StimulusSet, tim
             own_folds="fold" in joined.coords,
         )
         methods.shuffling(metric, sweep)
+        _check_repeated(_value(sweep, metric), metric, choice.label, sizes)
         methods.rehearse(metric, sizes["stimulus"], sizes, folds=folds, times=made[folds].times)
+
+
+def _check_repeated(value: str, choice: Choice, label: str, sizes: dict[str, int]) -> None:
+    if value == "r2_corrected" and sizes.get("repetition", 1) < 2:
+        raise ValueError(
+            f"metric {choice.label!r} has no `r2_corrected` for target {label!r}, whose responses "
+            "are not repeated: show its `score` or `r2`, or name the metric's `targets` among its "
+            "arguments"
+        )
 
 
 def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTree:
@@ -227,7 +262,7 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
     pictures: dict[str, str] | None = {} if sweep.report else None
     plot(sweep, pictures=pictures)
     if sweep.report:
-        report.write(sweep.place, pictures=pictures)
+        report.write(sweep.place, pictures=pictures, value=sweep.value)
     return store.open(sweep.place)
 
 
@@ -258,7 +293,7 @@ def plot(
     ValueError
         If the store has no results of the sweep's targets and metrics.
     """
-    tree = store.open(sweep.place)
+    tree = _results(sweep)
     written: list[Path] = []
     for drawing in _drawings(sweep, tree):
         figure = drawing.draw()
@@ -301,12 +336,13 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns target, metric, layer, protocol (how the scores were made), untrained (NaN: there
+        Columns target, metric, value (which one the numbers are of), layer, protocol (how the
+        scores were made), untrained (NaN: there
         is neither a step 0 nor a control), final, half_time (steps), status (why there is none),
         low and high (limits of 95 %; infinite: the gain itself
         is uncertain; NaN: no resamples).
     """
-    tree = store.open(sweep.place)
+    tree = _results(sweep)
     pairs = [
         (target.label, metric.label)
         for target in sweep.targets
@@ -327,6 +363,7 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
                 {
                     "target": target,
                     "metric": metric,
+                    "value": str(results.attrs.get("value", values.SCORE)),
                     "layer": str(layer),
                     "protocol": protocol,
                     "untrained": untrained,
@@ -353,7 +390,7 @@ def without_intervals(sweep: Sweep) -> list[str]:
     list of str
         A sentence for each target and metric.
     """
-    tree, said = store.open(sweep.place), []
+    tree, said = _results(sweep), []
     for target in sweep.targets:
         for metric in sweep.metrics:
             path = f"results/{target.label}/{metric.label}"

@@ -76,11 +76,17 @@ def report(
     output: Annotated[
         Path | None, typer.Option(help="the file (default: store/<run>/report.html)")
     ] = None,
+    value: Annotated[
+        str, typer.Option(help="which value of the metrics: score, r2, r2_corrected; or METRIC=r2")
+    ] = "score",
 ) -> None:
     """Write one HTML file: what was run, what was found, figures and tables."""
     from dynamics import report as room
 
-    out.print(f"report: {room.write(place_of(store), output=output)}", soft_wrap=True, markup=False)
+    label, named, own = value.rpartition("=")
+    wanted: str | dict[str, str] = {label: own} if named else value
+    path = room.write(place_of(store), output=output, value=wanted)
+    out.print(f"report: {path}", soft_wrap=True, markup=False)
 
 
 def unlock(store: Store) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -185,7 +185,7 @@ def _plot(
     for row in room.half_times(sweep).itertuples():
         when = _when(row.half_time, row.low, row.high, row.status)
         levels = (_level(row.untrained), _level(row.final))
-        table.add_row(*map(escape, (row.target, row.metric, row.layer, *levels, when)))
+        table.add_row(*map(escape, (row.target, _named(row), row.layer, *levels, when)))
     if table.row_count:
         out.print(table)
     for sentence in room.without_intervals(sweep):
@@ -202,8 +202,12 @@ def _plot_and_report(sweep: Sweep) -> None:
     pictures: dict[str, str] | None = {} if sweep.report else None
     _plot(sweep, pictures=pictures)
     if sweep.report:
-        path = room.write(sweep.place, pictures=pictures)
+        path = room.write(sweep.place, pictures=pictures, value=sweep.value)
         out.print(f"report: {path}", soft_wrap=True, markup=False)
+
+
+def _named(row: Any) -> str:
+    return row.metric if row.value == "score" else f"{row.metric} ({row.value})"
 
 
 def _level(score: float) -> str:

@@ -17,7 +17,7 @@ from dynamics.emergence.comparisons import compare_two
 from dynamics.record import mapping
 
 # What has to be equal for two scores to be comparable, and then for two resamples to be pairs.
-QUESTION = ("metric", "arguments", "target", "target_checksums", "task_sha256")
+QUESTION = ("metric", "arguments", "target", "target_checksums", "task_sha256", "value")
 PAIRING = ("seed", "resamples")
 
 

@@ -25,6 +25,7 @@ from dynamics.plots.style import (
     score_label,
     styled,
 )
+from dynamics.values import of as value_of
 
 _FINE, _MOST_LAYERS, _MOST_MARKERS = 200, 9, 60
 
@@ -38,6 +39,7 @@ def plot_curves(
     layer: str | None = None,
     neuroid: str | None = None,
     fit: str | None = None,
+    value: str | None = None,
 ) -> Axes:
     """Draw emergence curves: one colour a layer, region, component, subject or run.
 
@@ -60,6 +62,8 @@ def plot_curves(
         Draw this neuroid (component, voxel, electrode) alone.
     fit : str, optional
         Draw this fit of `dynamics.emergence.fit` beside the raw curve, as a broken line.
+    value : str, optional
+        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def plot_curves(
     ValueError
         If there is no such layer, neuroid or coordinate.
     """
-    results = with_layers(results, hue)
+    results = value_of(with_layers(results, hue), value)
     own = ax is None
     ax = panel(ax, height=72)
     if neuroid is not None:
@@ -138,6 +142,7 @@ def facet_curves(
     layer: str | None = None,
     fit: str | None = None,
     values: Sequence[str] | None = None,
+    value: str | None = None,
 ) -> np.ndarray:
     """Draw emergence curves, one panel for every value of a dimension or coordinate.
 
@@ -151,6 +156,8 @@ def facet_curves(
         As in `plot_curves`.
     values : sequence of str, optional
         Which panels, and in what order; by default all.
+    value : str, optional
+        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
 
     Returns
     -------
@@ -162,6 +169,7 @@ def facet_curves(
     ValueError
         As `plot_curves`, or if one of the values is not there.
     """
+    results = value_of(results, value)
     found = {"": results} if facet is None else parts(results, facet)
     if values is not None:
         lost = [value for value in values if value not in found]

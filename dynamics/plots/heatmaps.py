@@ -11,10 +11,11 @@ from dynamics.plots.bands import level, mean_curve
 from dynamics.plots.names import short_names
 from dynamics.plots.steps import step_mesh
 from dynamics.plots.style import colour_bar, panel, score_label, styled
+from dynamics.values import of as value_of
 
 
 @styled
-def plot_heatmap(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+def plot_heatmap(results: xr.Dataset, *, ax: Axes | None = None, value: str | None = None) -> Axes:
     """Draw the mean score of every layer (rows, output on top) at every step (columns).
 
     A column is as wide as its part of the logarithmic axis; step 0 stands apart, and steps
@@ -27,13 +28,15 @@ def plot_heatmap(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         Results of one target and metric.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure of one column's width.
+    value : str, optional
+        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
 
     Returns
     -------
     matplotlib.axes.Axes
         The axes.
     """
-    results = with_layers(results)
+    results = value_of(with_layers(results), value)
     ax = panel(ax, height=55)
     curve = mean_curve(results).transpose("layer", "step")
     values = curve.to_numpy()

@@ -12,10 +12,13 @@ from dynamics.plots.bands import resampled_curve
 from dynamics.plots.heatmaps import layer_axis
 from dynamics.plots.steps import mark_missing, step_mesh
 from dynamics.plots.style import colour_bar, panel, signed, styled
+from dynamics.values import of as value_of
 
 
 @styled
-def plot_best_layer(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+def plot_best_layer(
+    results: xr.Dataset, *, ax: Axes | None = None, value: str | None = None
+) -> Axes:
     """Draw the best layer at every step over how sure it is, and the centre of the profile.
 
     Shading is how often a layer is the best one before other stimuli, or what else the resamples
@@ -29,13 +32,15 @@ def plot_best_layer(results: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         Results of one target and metric.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure of one column's width.
+    value : str, optional
+        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
 
     Returns
     -------
     matplotlib.axes.Axes
         The axes.
     """
-    results = with_layers(results)
+    results = value_of(with_layers(results), value)
     ax = panel(ax, height=60)
     curve, resampled, over = resampled_curve(results)
     layers = curve["layer"].to_numpy()

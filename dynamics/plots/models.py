@@ -15,6 +15,7 @@ from dynamics.plots.bands import curve_and_band, level, pick_layer
 from dynamics.plots.names import short_layer
 from dynamics.plots.panels import draw_legend
 from dynamics.plots.style import COLUMN, PAGE, group_colours, panel, score_label, styled
+from dynamics.values import of as value_of
 
 WHEN = ("last", "best")
 
@@ -26,6 +27,7 @@ def plot_models(
     step: int | str = "last",
     layer: str | None = None,
     ax: Axes | None = None,
+    value: str | None = None,
 ) -> Axes:
     """Draw one bar a model: its score at a step, with limits, baseline, ceiling, untrained level.
 
@@ -44,6 +46,8 @@ def plot_models(
         Which layer of all; by default, for each model, the one that ends best, chosen likewise.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure of one column's width.
+    value : str, optional
+        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
 
     Returns
     -------
@@ -56,6 +60,7 @@ def plot_models(
         If there is no model, a model has no such step or layer, or they were compared with
         different brains or by different protocols.
     """
+    models = {name: value_of(each, value) for name, each in models.items()}
     if not models:
         raise ValueError("there is no model to draw: give results by name")
     check_alike(list(models.values()))

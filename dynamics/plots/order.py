@@ -13,6 +13,7 @@ from dynamics.plots.bands import counted_steps, curves_by, parts, pick_layer
 from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.steps import log_step_axis
 from dynamics.plots.style import panel, styled
+from dynamics.values import of as value_of
 
 NAMES = {
     "half_time": "Half-time",
@@ -31,6 +32,7 @@ def plot_order(
     statistic: str = "half_time",
     confidence: float = 0.95,
     ax: Axes | None = None,
+    value: str | None = None,
     **arguments,
 ) -> Axes:
     """Draw when each layer, component, region, subject or run emerges, in order, with intervals.
@@ -49,6 +51,8 @@ def plot_order(
         Coverage of the intervals.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure of one column's width.
+    value : str, optional
+        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
     **arguments
         What else the statistic takes, such as `fraction`.
 
@@ -62,6 +66,7 @@ def plot_order(
     ValueError
         If the statistic is not a step, or the results have no such layer or coordinate.
     """
+    results = value_of(results, value)
     if statistic not in NAMES:
         raise ValueError(f"{statistic!r} is not a step: use one of {', '.join(NAMES)}")
     results = with_layers(results, by)

@@ -27,6 +27,7 @@ from dynamics.plots.style import (
     signed,
     styled,
 )
+from dynamics.values import of as value_of
 
 _NAMED = 8
 
@@ -39,6 +40,7 @@ def plot_brain_task(
     layer: str | None = None,
     kind: str = "pearson",
     ax: Axes | None = None,
+    value: str | None = None,
 ) -> Axes:
     """Draw brain score against task score over checkpoints, with the step as colour.
 
@@ -59,6 +61,8 @@ def plot_brain_task(
         ``"pearson"`` or ``"spearman"``.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure of one column's width.
+    value : str, optional
+        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
 
     Returns
     -------
@@ -70,6 +74,7 @@ def plot_brain_task(
     ValueError
         If there is no such layer, or no step is common to both.
     """
+    brain = value_of(brain, value)
     every = brain
     brain, chosen = pick_layer(brain, layer)
     task, _ = pick_layer(task, chosen or None)

@@ -44,7 +44,9 @@ def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
     every = list(results.values())
     # Tasks have arguments of their own, which leave the scale of the score alone.
     is_probe = mapping(every[0].attrs.get("identity")).get("metric") == "probe"
-    check_alike(every, ("metric", *(("score", "resampling") if is_probe else ("arguments",))))
+    check_alike(
+        every, ("metric", *(("score", "resampling") if is_probe else ("arguments",)), "value")
+    )
     fewest = min(each.sizes.get("resample", 0) for each in every)
     kept = [
         each[[v for v in each.data_vars if each[v].dtype.kind == "f" or v in _GROUPS]].isel(

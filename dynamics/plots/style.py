@@ -267,6 +267,8 @@ def score_label(results: xr.Dataset | xr.DataArray) -> str:
     identity = mapping(results.attrs.get("identity"))
     metric = str(identity.get("metric", ""))
     compare = identity.get("arguments", {}).get("compare", "spearman")
+    if "value_axis" in results.attrs:
+        return str(results.attrs["value_axis"])
     if metric == "rsa" and compare != "spearman":
         return f"RSA ({compare})"
     if metric == "probe":

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from dynamics import store
+from dynamics import store, values
 from dynamics.report.figures import data_uri
 from dynamics.report.page import render
 
@@ -21,6 +21,7 @@ def write(
     *,
     output: str | Path | None = None,
     pictures: Mapping[str, str] | None = None,
+    value: str | Mapping[str, str] = "score",
 ) -> Path:
     """Write the report of a store.
 
@@ -32,6 +33,8 @@ def write(
         The file; by default `default_place`.
     pictures : mapping of str to str, optional
         Figures that are drawn already, from `dynamics.sweep.plot`; the others are drawn.
+    value : str or mapping of str to str
+        Which value of the metrics is shown, as in `dynamics.values.of_tree`.
 
     Returns
     -------
@@ -52,7 +55,7 @@ def write(
         raise IsADirectoryError(
             f"{final} is a folder: give the report a file name, say report.html"
         )
-    text = render(store.open(path), place=str(path), pictures=pictures)
+    text = render(values.of_tree(store.open(path), value), place=str(path), pictures=pictures)
     final.parent.mkdir(parents=True, exist_ok=True)
     beside = final.parent / f".{final.name}.part"
     beside.write_text(text, encoding="utf-8", newline="\n")

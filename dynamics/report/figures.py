@@ -136,21 +136,26 @@ def _plans(tree: xr.DataTree, found: Found) -> list[Plan]:
         each for metric in targets for each in plots.figures_of(tree, metric, targets[metric])
     ]
     drawings += plots.figures_of_steps(tree)
+    shown = {result.metric: result.shown for result, _ in found}
     plans = [
-        _plan(each, {target: known[target, each.metric] for target in each.targets})
+        _plan(
+            each,
+            {target: known[target, each.metric] for target in each.targets},
+            shown.get(each.metric, each.metric),
+        )
         for each in drawings
     ]
     groups = [_CURVES, *(_name(*pair) for pair in known), _PROBES, _COMPARED]
     return sorted(plans, key=lambda plan: groups.index(plan.group))
 
 
-def _plan(drawing: plots.Drawing, curves: Mapping[str, list[Curve]]) -> Plan:
+def _plan(drawing: plots.Drawing, curves: Mapping[str, list[Curve]], shown: str) -> Plan:
     """Write what stands beside a figure that shows some targets' curves."""
     kind, targets = drawing.kind, drawing.targets
     name = _name(targets[0], drawing.metric) if targets else ""
     every = [each for own in curves.values() for each in own]
     values = {
-        "metric": drawing.metric,
+        "metric": shown,
         "targets": listed(list(targets)),
         "name": name,
         "other": drawing.other,

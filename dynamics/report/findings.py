@@ -13,6 +13,7 @@ from dynamics.averages import average, with_ceiling
 from dynamics.averages import resampled as resampled_of
 from dynamics.emergence import views
 from dynamics.record import mapping
+from dynamics.values import named
 
 MEAN = "mean"
 _UNITS = {"step", "layer", "neuroid", "subject"}
@@ -32,6 +33,11 @@ class Result(NamedTuple):
     def identity(self) -> Mapping[str, Any]:
         """What was computed, as the store has it."""
         return mapping(self.data.attrs.get("identity"))
+
+    @property
+    def shown(self) -> str:
+        """Label of the metric, with the value that is shown where that is not its score."""
+        return named(self.metric, self.data)
 
     @property
     def is_probe(self) -> bool:

@@ -131,12 +131,12 @@ def _findings(found: Found) -> dict[str, Any]:
         whole = f"the {mean.what}" if mean.what.startswith("mean") else "the curve"
         if result.is_probe:
             whole = "the score"
-        name = f"By {result.metric}, {whole} in {result.target}"
+        name = f"By {result.shown}, {whole} in {result.target}"
         orders = (words.order_of_parts(curves), words.order_of_layers(mean))
         said.append(
             {
                 "target": result.target,
-                "metric": result.metric,
+                "metric": result.shown,
                 "simulated": bool(result.data.attrs.get("simulated")),
                 "description": str(result.data.attrs.get("description", "")),
                 "mean": words.about(mean, name=name, baseline=str(baseline)),
@@ -155,7 +155,7 @@ def _bracket_hint(found: Found) -> str:
     metrics: dict[str, dict[str, None]] = {}
     for result, (mean, *_) in found:
         if mean.resampled is not None:
-            metrics.setdefault(mean.over, {})[result.metric] = None
+            metrics.setdefault(mean.over, {})[result.shown] = None
     if not metrics:
         return "There are no intervals, as the results hold no resamples."
     over = [

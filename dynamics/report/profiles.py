@@ -41,7 +41,7 @@ def series(found: Found) -> list[dict[str, Any]]:
             levels = curve.statistics.attrs
             profiles.append(
                 {
-                    "group": f"{result.target} · {result.metric}",
+                    "group": f"{result.target} · {result.shown}",
                     "name": curve.name if curve.name != MEAN else curve.what or MEAN,
                     "steps": [int(step) for step in steps[kept]],
                     "layers": [str(name) for name in curve.score["layer"].to_numpy()],

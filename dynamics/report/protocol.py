@@ -170,6 +170,12 @@ def _metrics(found: Found, cited: dict[str, None]) -> str:
         names = {"distance": "correlation", "compare": "Spearman"} | arguments
         sentence = text.format(label=result.metric, **{k: names[k] for k in _FIELDS})
         said[result.metric] = f"{sentence}{_arguments(arguments, ', with ')}."
+        if "value_name" in result.data.attrs:
+            said[result.metric] += (
+                f" What is shown of “{result.metric}” is {result.data.attrs['value_name']}: its "
+                f"statistics, intervals, baseline and ceiling are those of "
+                f"`{result.data.attrs['value']}`."
+            )
         cited.update(dict.fromkeys(references))
     base = next((r.identity.get("baseline") for r, _ in found if r.identity.get("baseline")), None)
     text = " ".join(said.values())

@@ -87,7 +87,7 @@ def emergence_table(result: Result, curves: list[Curve]) -> Table:
     ]
     over = dict.fromkeys(curve.over for curve in curves if curve.resampled is not None)
     limits = f" (limits of 95 % over {' or '.join(over)})" if over else ""
-    caption = f"Emergence in {result.target} by {result.metric}{limits}"
+    caption = f"Emergence in {result.target} by {result.shown}{limits}"
     return Table(caption, [columns[name] for name in kept], rows)
 
 
@@ -110,7 +110,7 @@ def glance(found: Found) -> list[dict[str, Cell | str]]:
         numbers = numbers_of(curves[0], curves[0].best)
         row: dict[str, Cell | str] = {
             "target": result.target,
-            "metric": result.metric,
+            "metric": result.shown,
             "layer": curves[0].best,
         }
         for name in ("first", "final", "gain", "half_time"):
@@ -136,7 +136,7 @@ def as_csv(found: Found) -> str:
     rows = [
         {
             "target": result.target,
-            "metric": result.metric,
+            "metric": result.shown,
             "curve": curve.name,
             **numbers_of(curve, str(layer)),
         }

@@ -104,8 +104,8 @@ def controls_group(root: zarr.Group) -> zarr.Group | None:
 def layer_names(root: zarr.Group) -> list[str]:
     """Return the layers of a store, from input to output."""
     children = nodes.members(nodes.group(root, "activations")).items()
-    groups = [child.attrs for _, child in children if isinstance(child, zarr.Group)]
-    return [str(attrs["layer"]) for attrs in sorted(groups, key=lambda attrs: attrs["order"])]
+    found = [nodes.attributes(child) for _, child in children if isinstance(child, zarr.Group)]
+    return [str(attrs["layer"]) for attrs in sorted(found, key=lambda attrs: int(attrs["order"]))]
 
 
 def read_activations(where: Where, step: int) -> dict[str, np.ndarray]:
