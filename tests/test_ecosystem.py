@@ -96,6 +96,13 @@ def test_statistics_and_figures_are_the_same_after_it(results, tmp_path, name):
     assert mapping(changed.attrs.get("identity")) == mapping(results.attrs["identity"])
 
 
+def test_runs_side_by_side_are_written_and_drawn_again(results, tmp_path):
+    both = plots.stack({"a": results, "b": results})
+    back = netcdf(both, tmp_path, "h5netcdf")
+    assert mapping(back.attrs["identity"])["metric"] == "ridge"
+    plots.plot_curves(back, hue="run")
+
+
 @pytest.mark.parametrize("select", [{"layer": "layer1"}, {"layer": ["layer1"]}])
 def test_one_layer_is_drawn(results, select):
     one = results.sel(select)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -63,9 +64,12 @@ def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
     ).sortby("step")  # fmt: skip
     own = np.stack([np.isin(joined["step"], each["step"]) for each in every])
     identities = [mapping(each.attrs.get("identity")) for each in every]
-    joined.attrs["identity"] = {
+    common = {
         key: value
         for key, value in identities[0].items()
         if all(other.get(key) == value for other in identities)
     }
+    # As it was: of results from a store a text, which every format takes.
+    text = isinstance(every[0].attrs.get("identity"), str)
+    joined.attrs["identity"] = json.dumps(common) if text else common
     return joined.assign_coords(own_step=((dim, "step"), own))
