@@ -76,7 +76,8 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     if not mono.size or not np.isfinite(mono).all():
         raise ValueError(f"{path} has no finite samples: replace or remove it")
     if samples.shape[1] > 1 and _power(mono) < 1e-6 * _power(samples):
-        _say(f"{path}: its channels cancel each other when averaged, so the first is used alone")
+        told = "its channels cancel each other when averaged, so the first is used alone"
+        warn_once(f"{path}: {told}")
         mono = samples[:, 0].copy()
     return mono, rate
 
@@ -227,8 +228,9 @@ def _quiet() -> Iterator[None]:
                     os.write(2, line)
 
 
-@lru_cache(maxsize=64)  # once, however often a sound is decoded
-def _say(message: str) -> None:
+@lru_cache(maxsize=64)  # a command decodes, and loads, its sounds several times
+def warn_once(message: str) -> None:
+    """Log a warning about sounds, the first time that it is given."""
     logger.warning("%s", message)
 
 

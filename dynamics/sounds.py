@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import logging
 import unicodedata
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +22,9 @@ from dynamics.audio import (
     read_audio,
     resample,
     sounds_in,
+    warn_once,
     without_suffix,
 )
-
-logger = logging.getLogger(__name__)
 
 UNLABELLED = "unlabelled"
 
@@ -193,7 +191,7 @@ def from_folder(root: str | Path, *, name: str | None = None) -> StimulusSet:
             + (told if others else f"it needs files ending in {', '.join(SUFFIXES)}")
         )
     if others:
-        _warn(f"folder '{root}': {told}, or they are no stimuli")
+        warn_once(f"folder '{root}': {told}, or they are no stimuli")
     names = [_nfc(path.stem) for path in paths]
     if len(set(names)) < len(names):
         names = [_nfc(path.relative_to(root).with_suffix("").as_posix()) for path in paths]
@@ -353,7 +351,7 @@ def _from_files(
     durations = np.array([duration(paths[index]) for index in order])
     if told := disagreements(paths):
         some = "; ".join(told[:3]) + (" ..." if len(told) > 3 else "")
-        _warn(
+        warn_once(
             f"stimuli '{name}': {len(told)} of {len(names)} sounds are not as long as their "
             f"headers state ({some}): what is decoded counts; replace what was cut off"
         )
@@ -369,11 +367,6 @@ def _from_files(
 def _nfc(name: str) -> str:
     """One spelling of a name, whichever the file system has: as `without_suffix`."""
     return unicodedata.normalize("NFC", name)
-
-
-@lru_cache(maxsize=64)  # a command loads its sounds several times
-def _warn(message: str) -> None:
-    logger.warning("%s", message)
 
 
 def _synthesise(

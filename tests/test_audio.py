@@ -20,8 +20,7 @@ NOISE = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE)
 
 @pytest.fixture(autouse=True)
 def _nothing_said_yet():
-    sounds._warn.cache_clear()
-    audio._say.cache_clear()
+    audio.warn_once.cache_clear()
 
 
 def written(path, wave=NOISE, **arguments):
