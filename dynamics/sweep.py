@@ -29,6 +29,7 @@ from dynamics import (
 )
 from dynamics.averages import why_no_intervals
 from dynamics.config import Choice, Sweep, load_config, validate
+from dynamics.edges import about_edges
 from dynamics.emergence import views
 from dynamics.targets import Target, gaps, load_brain, make_target
 
@@ -404,6 +405,29 @@ def without_intervals(sweep: Sweep) -> list[str]:
                     f"single neuroids of {target.label} by {metric.label} have no intervals: {why}"
                 )
     return said
+
+
+def at_edges(sweep: Sweep) -> list[str]:
+    """Say where penalties were chosen at an edge of those tried, and what to do.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+
+    Returns
+    -------
+    list of str
+        A sentence for each target and metric with more than 1 % of such choices.
+    """
+    tree = store.open(sweep.place)
+    return [
+        f"{target.label} by {metric.label}: {said}"
+        for target in sweep.targets
+        for metric in sweep.metrics
+        if f"/results/{target.label}/{metric.label}" in tree.groups
+        if (said := about_edges(tree[f"results/{target.label}/{metric.label}"].to_dataset()))
+    ]
 
 
 def _limit(limits: xr.Dataset | None, side: str, layer: str) -> float:

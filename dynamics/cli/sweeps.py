@@ -154,9 +154,12 @@ def _crawl(sweep: Sweep, scheduler: str | None, *, stop: bool = True) -> int:
 
 def _analyze(sweep: Sweep, scheduler: str | None) -> None:
     from dynamics import analyze as room
+    from dynamics.sweep import at_edges
 
     counts = room.analyze(sweep, scheduler=scheduler)
     out.print(f"results: {counts['new']} new, {counts['already']} there already")
+    for sentence in at_edges(sweep):
+        out.print(sentence, soft_wrap=True, markup=False, highlight=False)
 
 
 def _probe(sweep: Sweep) -> int:

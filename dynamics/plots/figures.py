@@ -11,6 +11,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dynamics.edges import about_edges
 from dynamics.plots.bands import parts
 from dynamics.plots.curves import facet_curves, plot_curves
 from dynamics.plots.heatmaps import plot_heatmap
@@ -255,9 +256,16 @@ def _figure(found: Sequence[tuple[str, xr.Dataset, str | None]], *, title: str) 
         plot_curves(results, ax=ax, neuroid=neuroid)
         ax.set_title(_simulated(results) + name)
     label_outer(axes)
-    draw_legend(*axes)
+    several = len({name for name, _, neuroid in found if neuroid is None}) > 1
+    draw_legend(*axes, notes=[_edges(name if several else "", each) for name, each, _ in found])
     figure.suptitle(title, fontsize=7.5)
     return figure
+
+
+def _edges(name: str, results: xr.Dataset) -> str:
+    """Say how many penalties lie at an edge, of the target named where there are several."""
+    said = about_edges(results)
+    return f"{name}: {said}" if name and said else said
 
 
 def _simulated(results: xr.Dataset) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 from dynamics.plots.names import fit_legend, printable
 from dynamics.plots.style import COLUMN, LEVELS, MM, PAGE, figure_of, grid
@@ -75,7 +77,7 @@ def label_outer(axes: np.ndarray) -> None:
         ax.set_xlabel(ax.get_xlabel() if lowest else "")
 
 
-def draw_legend(*axes: Axes, what: str = "bands") -> None:
+def draw_legend(*axes: Axes, what: str = "bands", notes: Iterable[str] = ()) -> None:
     """Draw one legend for several axes below them, and say what the bands are.
 
     Parameters
@@ -85,6 +87,9 @@ def draw_legend(*axes: Axes, what: str = "bands") -> None:
         limits are not over the same in all of them, each says in its title over what.
     what : str
         What shows the limits.
+    notes : iterable of str
+        Sentences about the whole figure, which stand over the entries; what comes twice is
+        written once.
     """
     figure = figure_of(axes[0])
     entries: dict[str, Any] = {}
@@ -97,7 +102,33 @@ def draw_legend(*axes: Axes, what: str = "bands") -> None:
         for ax, told in zip(axes, limits):
             ax.set_title("\n".join(part for part in (ax.get_title(), told) if part))
         limits = [""]
-    legend_below(figure, entries, title=f"{what}: {limits[0]}" if limits[0] else None)
+    said = [f"{what}: {limits[0]}"] if limits[0] else []
+    said += [wrapped(note, figure) for note in dict.fromkeys(notes) if note]
+    legend_below(figure, entries, title="\n".join(said) or None)
+
+
+def wrapped(text: str, figure: Figure) -> str:
+    """Break a sentence into lines that a figure is wide enough for.
+
+    Parameters
+    ----------
+    text : str
+        Words.
+    figure : matplotlib.figure.Figure
+        The figure.
+
+    Returns
+    -------
+    str
+        With line ends.
+    """
+    # Letters of a legend's title are little more than half as wide as high, on average.
+    letters = figure.get_figwidth() * 72 / (0.56 * _points(plt.rcParams["legend.title_fontsize"]))
+    return "\n".join(textwrap.wrap(printable(text), int(letters)))
+
+
+def _points(size: Any) -> float:
+    return FontProperties(size=size or plt.rcParams["legend.fontsize"]).get_size_in_points()
 
 
 def legend_below(

@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from dynamics.averages import resampled, why_no_intervals
+from dynamics.edges import about_edges
 from dynamics.record import mapping
 from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import listed
@@ -136,7 +137,7 @@ def paragraphs(tree: xr.DataTree, found: Found) -> tuple[list[str], list[str]]:
     cited: dict[str, None] = {}
     written = [_activations(tree)]
     if found:
-        written += [_metrics(found, cited), *filter(None, [_gaps(found)])]
+        written += [_metrics(found, cited), *filter(None, [_gaps(found), _edges(found)])]
         written += [_statistics(found, cited)]
         written += [text] if (text := _intervals(found, cited)) else []
         for result, _ in found:
@@ -193,6 +194,16 @@ def _gaps(found: Found) -> str:
         f"In {result.target}: {_safe(gaps)}.": None
         for result, _ in found
         if (gaps := str(result.data.attrs.get("gaps", "")))
+    }
+    return " ".join(said)
+
+
+def _edges(found: Found) -> str:
+    """Say where penalties lie at an edge of those that were tried."""
+    said = {
+        f"In {result.target} by “{result.metric}”, {edges}.": None
+        for result, _ in found
+        if (edges := about_edges(result.data))
     }
     return " ".join(said)
 
