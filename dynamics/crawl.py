@@ -27,7 +27,7 @@ from dynamics.checkpoints import Checkpoint, LeftForLater
 from dynamics.cluster import cluster
 from dynamics.config import Sweep
 from dynamics.copies import note_copies
-from dynamics.network import Extracted, Network, checked, extracted, read_ahead
+from dynamics.network import Extracted, Network, Read, extracted, of_newest
 from dynamics.sounds import StimulusSet
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def crawl(
         for step in (c.step for c in todo if records[c.step]["status"] == store.DONE):
             store.commit(root, step, status=store.PENDING)  # nobody reads what is being replaced
         if seeds:
-            _add_untrained(seeds, sweep, network, found[-1])
+            _add_untrained(root, seeds, network, complete)
         with contextlib.ExitStack() as stack:
             if scheduler is None or not todo:
                 coming = extracted(todo, network)
@@ -221,21 +221,35 @@ def _missing_controls(root: zarr.Group, sweep: Sweep) -> dict[int, list[tuple[za
 
 
 def _add_untrained(
+    root: zarr.Group,
     seeds: Mapping[int, Sequence[tuple[zarr.Group, int]]],
-    sweep: Sweep,
     network: Network,
-    sample: Checkpoint,
+    found: Sequence[Checkpoint],
 ) -> None:
     """Put networks of the architecture of a checkpoint with fresh weights into their places."""
-    for _, read in read_ahead([sample], sweep):  # within the loop, the file is there
+    missing = dict(seeds)
+
+    def fill(read: Read) -> None:
         for seed, places in seeds.items():
-            with _Outcome(network) as outcome:
-                outcome.layers = network.fresh(checked(read), seed)
-                outcome.columns["sha256"] = f"untrained-{seed}"
+            if seed not in missing:
+                continue  # made from another checkpoint already
+            outcome = _Outcome(network)
+            outcome.layers = network.fresh(read, seed)
+            outcome.columns["sha256"] = f"untrained-{seed}"
             for group, row in places:
                 outcome.commit(group, row)
-            if outcome.error:
-                logger.warning("no untrained network of seed %d: %s", seed, outcome.error)
+            if outcome.error:  # of another architecture than what the store holds
+                raise store.MisfitError(outcome.error)
+            del missing[seed]
+
+    fault = of_newest(found, network.sweep, fill)
+    for seed, places in missing.items():
+        reason = faults.sentence(fault) if fault else ""
+        logger.warning("no untrained network of seed %d: %s", seed, reason)
+        # What was removed or written again is no fault of the run: the row waits.
+        status = store.PENDING if isinstance(fault, LeftForLater) else store.FAILED
+        for group, row in places:
+            store.commit(group, row, status=status, error=reason)
     if not isinstance(network.batches, list):
         network.batches = None  # they would hold on to a control's front end
 

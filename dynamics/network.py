@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dynamics import checkpoints, extract, faults, models, poolings, soundcheck
-from dynamics.checkpoints import Checkpoint
+from dynamics.checkpoints import Checkpoint, LeftForLater
 from dynamics.config import Sweep
 from dynamics.sounds import StimulusSet
 
@@ -166,6 +166,49 @@ def read_ahead(
             else:
                 upcoming = reader.submit(next, coming, None)
                 yield current
+
+
+def of_newest(found: Sequence[Checkpoint], sweep: Sweep, use: Callable[[Read], T]) -> T | Exception:
+    """Use the newest checkpoint of a run that can be used, where any one would do.
+
+    Parameters
+    ----------
+    found : sequence of Checkpoint
+        In the order of training. One that was removed or written again, or that cannot be read, is
+        passed over, and so are the first few that are read and cannot be used.
+    sweep : Sweep
+        The sweep.
+    use : callable
+        Takes what was read, while its file is there.
+
+    Returns
+    -------
+    object or Exception
+        What `use` returned; where no checkpoint could be used, what was wrong with the newest of
+        those that had not been removed or written again, if there are any.
+
+    Raises
+    ------
+    ImportError, MemoryError, OSError, SoundError
+        Where the installation, the machine or the sounds are to blame.
+    """
+    faulty: list[Exception] = []
+    misfits = 0
+    for checkpoint in reversed(found):
+        for _, read in read_ahead([checkpoint], sweep):
+            try:
+                return use(checked(read))
+            except Exception as fault:
+                faulty.append(faults.row(fault))
+                misfits += not isinstance(read, Exception)
+        if misfits == _MISFITS:
+            break
+    lasting = [fault for fault in faulty if not isinstance(fault, LeftForLater)]
+    return (lasting or faulty or [LeftForLater("there is no complete checkpoint as yet")])[0]
+
+
+# Where so many that can be read do not fit, it is the sweep that does not fit the run.
+_MISFITS = 3
 
 
 def _all_gone(todo: Sequence[Checkpoint]) -> bool:

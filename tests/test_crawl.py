@@ -377,3 +377,57 @@ def test_a_damaged_control_is_found_and_done_again(content):
     assert store.verify_controls(sweep.store) == {}
     again = store.read_activations(sweep.place / "controls", 1)
     assert all(np.array_equal(again[layer], before[layer]) for layer in before)
+
+
+def overwritten(path):
+    torch.save({"state_dict": {}, "global_step": 9000}, path)
+    os.utime(path, (1000, 1000))  # long ago: nobody is still writing it
+
+
+def halved(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    os.utime(path, (0, 0))
+
+
+def of_another_width(path):
+    save_checkpoint(path.parent, 100, seed=7, width=32, feed_forward=48)
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, overwritten, halved, of_another_width])
+def test_the_untrained_network_is_made_from_another_checkpoint_where_the_newest_fails(
+    content, tmp_path, spoil
+):
+    """What is spoilt after the list was made; the last one after a store was begun."""
+    folder = tmp_path / "checkpoints"
+    (folder / "epoch=0-step=0.ckpt").unlink()
+    sweep = sweep_of(content, untrained=2)
+    reference = sweep_of(content, untrained=2, store=str(tmp_path / "reference.zarr"))
+    crawl.crawl(reference, advance=silent)
+    if spoil is of_another_width:
+        crawl.crawl(sweep_of(content, select=[9, 10], untrained=0), advance=silent)
+    found = crawl.discover(sweep)
+    spoil(folder / "epoch=0-step=100.ckpt")
+    if spoil is of_another_width:
+        found = None
+    counts = crawl.crawl(sweep, advance=silent, found=found)
+    assert counts["done"] == 3
+    for group in ("", "controls/"):
+        expected = arrays(reference.store, group)
+        for layer, values in arrays(sweep.store, group).items():
+            np.testing.assert_array_equal(values[:2], expected[layer][:2])
+    kept = store.records(store.open_group(sweep.store), "error")
+    assert kept[0] == {"status": "done", "step": 0, "error": ""}
+
+
+def test_where_no_checkpoint_is_left_for_an_untrained_network_its_row_waits(content, tmp_path):
+    folder = tmp_path / "checkpoints"
+    for step in (0, 9, 10):
+        (folder / f"epoch=0-step={step}.ckpt").unlink()
+    sweep = sweep_of(content)
+    found = crawl.discover(sweep)
+    overwritten(folder / "epoch=0-step=100.ckpt")
+    assert crawl.crawl(sweep, advance=silent, found=found)["done"] == 0
+    row = store.records(store.open_group(sweep.store), "error")[0]
+    assert row["status"] == "pending" and "was written again" in row["error"]
+    save_checkpoint(folder, 100, seed=1)
+    assert crawl.crawl(sweep, advance=silent)["done"] == 2

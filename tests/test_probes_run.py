@@ -170,6 +170,17 @@ def test_a_failed_checkpoint_is_not_probed_and_the_untrained_control_is(content,
     assert results["step"].to_numpy().tolist() == [0, 100]
 
 
+def test_the_control_is_probed_where_the_newest_checkpoint_is_broken(content, tmp_path):
+    folder = tmp_path / "checkpoints"
+    (folder / "epoch=0-step=0.ckpt").unlink()
+    made = sweep_of(content, seed=3)
+    crawl.crawl(made, advance=silent)
+    (folder / "epoch=0-step=100.ckpt").write_bytes(b"broken")
+    assert probes.probe(made, advance=silent) == {"new": 4, "already": 0, "failed": 2}
+    results = store.open(made.store)["results/pitch-class/probe"]
+    assert results["step"].to_numpy().tolist() == [0, 10]
+
+
 def test_poolings_with_time_are_averaged_for_probes(content):
     made = sweep_of(content, pooling={"name": "time", "arguments": {"rate": 20}})
     crawl.crawl(made, advance=silent)

@@ -10,7 +10,7 @@ import numpy as np
 from dynamics import crawl, extract, faults, poolings, soundcheck, sounds
 from dynamics.config import Sweep
 from dynamics.models import Model
-from dynamics.network import Network, Read, checked, read_ahead
+from dynamics.network import Network, Read, checked, of_newest, read_ahead
 from dynamics.sounds import StimulusSet
 
 
@@ -63,9 +63,11 @@ def networks(
         if step not in found and step not in fresh:
             yield step, FileNotFoundError(f"its checkpoint {records[step]['uri']} is gone")
     if fresh:
-        for _, read in read_ahead([list(found.values())[-1]], sweep):
-            for step in fresh:
-                yield step, _tried(lambda own: network.fresh_model(own, sweep.seed), read)
+        control = of_newest(
+            list(found.values()), sweep, lambda read: network.fresh_model(read, sweep.seed)
+        )
+        for step in fresh:
+            yield step, control
     todo = [found[step] for step in steps if step in found and step not in fresh]
     for checkpoint, read in read_ahead(todo, sweep):
         if not isinstance(read, Exception) and read[2] != records[checkpoint.step]["sha256"]:
