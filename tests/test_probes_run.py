@@ -176,7 +176,7 @@ def test_the_control_is_probed_where_the_newest_checkpoint_is_broken(content, tm
     made = sweep_of(content, seed=3)
     crawl.crawl(made, advance=silent)
     (folder / "epoch=0-step=100.ckpt").write_bytes(b"broken")
-    assert probes.probe(made, advance=silent) == {"new": 4, "already": 0, "failed": 2}
+    assert probes.probe(made, advance=silent) == {"new": 5, "already": 0, "failed": 1}
     results = store.open(made.store)["results/pitch-class/probe"]
     assert results["step"].to_numpy().tolist() == [0, 10]
 
