@@ -50,13 +50,14 @@ def test_the_console_names_target_and_metric(tree, monkeypatch):
         origin="here",
     )  # fmt: skip
     (said,) = at_edges(sweep)
-    assert said.startswith("cortex by ridge: 5 % of the penalties") and "`alphas`" in said
+    assert said.startswith("cortex by ridge: 5 % (10 % at step 10,000) of the penalties")
+    assert "`alphas`" in said
 
 
 def test_the_report_says_it(tree, monkeypatch):
     monkeypatch.setattr("dynamics.report.page.figures.pictures", lambda *_: [])
     page = report.render(tree)
-    assert "In cortex by “ridge”, 5 % of the penalties chosen are at an edge" in page
+    assert "In cortex by “ridge”, 5 % (10 % at step 10,000) of the penalties" in page
 
 
 def test_the_figure_says_it_within_its_bounds():
