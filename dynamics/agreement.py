@@ -95,7 +95,7 @@ def check_files(
         if isinstance(read, Exception):
             logger.warning("step %d is left as it is, its file cannot be read: %s", step, read)
             continue
-        if read[2] != record["sha256"] and (fault := _difference(checkpoint, read, network)):
+        if read.sha256 != record["sha256"] and (fault := _difference(checkpoint, read, network)):
             raise ValueError(
                 f"step {step} in store {sweep.store} came from {record['uri']}, and "
                 f"{checkpoint.uri} is another network now ({fault}): do the step again with "

@@ -263,16 +263,17 @@ def _commit_all(
 ) -> None:
     """Write what comes, a step after the other; a fault becomes a row."""
     outcome = _Outcome(network)
-    for checkpoint, sha256, layers in coming:
+    for checkpoint, sha256, noted in coming:
         outcome.columns = {
             "uri": checkpoint.uri,
             "bytes": checkpoint.bytes,
             "modified": checkpoint.modified,
             "sha256": sha256,
+            "note": "",
         }
         try:
             with outcome:
-                outcome.layers = layers()
+                outcome.layers, outcome.columns["note"] = noted()
         except LeftForLater as reason:
             _leave(root, checkpoint.step, records[checkpoint.step], str(reason))
             outcome = _Outcome(network)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,11 +18,17 @@ from dynamics.sounds import StimulusSet
 
 T = TypeVar("T")
 
-Read = tuple[Path, dict[str, torch.Tensor], str]
-"""Where a checkpoint is, its weights, and its content hash."""
 
-Extracted = tuple[Checkpoint, str, Callable[[], dict[str, np.ndarray]]]
-"""A checkpoint, its content hash, and what gives its activations or raises what is wrong."""
+class Read(NamedTuple):
+    """Where a checkpoint is, its weights, and its content hash."""
+
+    path: Path
+    weights: dict[str, torch.Tensor]
+    sha256: str
+
+
+Extracted = tuple[Checkpoint, str, Callable[[], tuple[dict[str, np.ndarray], str]]]
+"""A checkpoint, its content hash, and what gives its activations with a note, or raises."""
 
 
 class Network:
@@ -43,19 +49,19 @@ class Network:
 
     def model(self, read: Read) -> models.Model:
         """Return the network with the weights of a checkpoint, until the next call."""
-        path, weights, _ = read
         if self._model is None:
-            model = models.load(self.sweep.model.name, path, state=weights, **self._settings)
+            name = self.sweep.model.name
+            model = models.load(name, read.path, state=read.weights, **self._settings)
             self._model = model.to(self.device)
         else:
-            self._model.load_weights(weights)
+            self._model.load_weights(read.weights)
         return self._model
 
     def fresh_model(self, read: Read, seed: int) -> models.Model:
         """Return another network of the same architecture with fresh weights."""
-        path, weights, _ = read
         settings = self._settings | {"seed": seed}
-        model = models.untrained(self.sweep.model.name, path, state=weights, **settings)
+        name = self.sweep.model.name
+        model = models.untrained(name, read.path, state=read.weights, **settings)
         return model.to(self.device)
 
     def layers(self, read: Read) -> dict[str, np.ndarray]:
@@ -79,6 +85,11 @@ class Network:
             What is wrong with the checkpoint (see `dynamics.faults`).
         """
         return self._run(self.model(read), read)
+
+    def noted(self, read: Read) -> tuple[dict[str, np.ndarray], str]:
+        """Return those, and in words what was resolved to fit the weights to the network."""
+        layers = self.layers(read)
+        return layers, "; ".join(getattr(self._model, "notes", ()))
 
     def fresh(self, read: Read, seed: int) -> dict[str, np.ndarray]:
         """Return those of the same architecture with fresh weights."""
@@ -119,8 +130,8 @@ class Network:
 def extracted(todo: Sequence[Checkpoint], network: Network) -> Iterator[Extracted]:
     """Read checkpoints and run them, one after the other; see `dynamics.workers` for many."""
     for checkpoint, read in read_ahead(todo, network.sweep):
-        sha256 = "" if isinstance(read, Exception) else read[2]
-        yield checkpoint, sha256, lambda: network.layers(checked(read))  # noqa: B023
+        sha256 = "" if isinstance(read, Exception) else read.sha256
+        yield checkpoint, sha256, lambda: network.noted(checked(read))  # noqa: B023
 
 
 def checked(read: T | Exception) -> T:
@@ -227,4 +238,4 @@ def _read(checkpoint: Checkpoint, path: Path | Exception, sweep: Sweep) -> Read:
         if not checkpoints.is_remote(checkpoint.uri):
             # Mapped from a file that a training loop may write again, they could change later.
             state = {name: value.clone() for name, value in state.items()}
-        return where, state, checkpoints.digest(where)
+        return Read(where, state, checkpoints.digest(where))

@@ -34,7 +34,7 @@ def extracted(todo: Sequence[Checkpoint], sweep: Sweep, client: Any) -> Iterator
 
     Yields
     ------
-    checkpoint, sha256, layers : Extracted
+    checkpoint, sha256, noted : Extracted
         In the order of `todo`, so that a store does not depend on which worker was quicker.
     """
     ahead = iter(todo)
@@ -64,7 +64,7 @@ def _result(future: Any) -> Any:
 
 def extract_one(
     content: str, checkpoint: Checkpoint
-) -> tuple[str, dict[str, np.ndarray] | Exception]:
+) -> tuple[str, tuple[dict[str, np.ndarray], str] | Exception]:
     """Read and run one checkpoint; what runs on a worker.
 
     Parameters
@@ -78,8 +78,8 @@ def extract_one(
     -------
     sha256 : str
         Its content hash; empty if it could not be read.
-    found : dict of str to array, or Exception
-        Pooled activations by layer, or what is wrong with the checkpoint.
+    found : (dict of str to array, str), or Exception
+        Pooled activations by layer and what was resolved, or what is wrong with the checkpoint.
     """
     network = _network(content)
     with tempfile.TemporaryDirectory(prefix="dynamics-") as place:
@@ -87,9 +87,9 @@ def extract_one(
             if isinstance(read, Exception):
                 return "", read
             try:
-                return read[2], network.layers(read)
+                return read.sha256, network.noted(read)
             except Exception as fault:
-                return read[2], faults.row(fault)
+                return read.sha256, faults.row(fault)
     raise FileNotFoundError(f"{checkpoint.uri} could not be fetched")
 
 

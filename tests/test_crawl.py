@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from tiny_run import SIZES, save_checkpoint, sweep_in, sweep_of
+from typer.testing import CliRunner
 from zarr.storage import LocalStore
 
 from dynamics import crawl, sounds, store
+from dynamics.cli.program import app
 from dynamics.cluster import cluster
 from dynamics.models import encodecmae
 from dynamics.progress import silent
@@ -337,6 +339,7 @@ def test_workers_of_a_cluster_give_the_same_store(content, tmp_path):
     broken = tmp_path / "checkpoints" / "epoch=0-step=50.ckpt"
     broken.write_bytes(b"cut off")
     os.utime(broken, (0, 0))  # long ago: nobody is still writing it
+    halve_precision(tmp_path / "checkpoints" / "epoch=0-step=9.ckpt")
     alone = sweep_of(content, store=str(tmp_path / "alone.zarr"), untrained=2)
     crawl.crawl(alone, advance=silent)
     shared = sweep_of(content, untrained=2)
@@ -347,7 +350,7 @@ def test_workers_of_a_cluster_give_the_same_store(content, tmp_path):
     for layer, values in arrays(shared.store).items():
         np.testing.assert_array_equal(values, expected[layer])  # one thread each: to the last bit
     records = [store.records(store.open_group(s.store)) for s in (alone, shared)]
-    for column in ("uri", "sha256", "status", "error"):
+    for column in ("uri", "sha256", "status", "error", "note"):
         assert len({str({k: r[column] for k, r in each.items()}) for each in records}) == 1
 
 
@@ -431,3 +434,54 @@ def test_where_no_checkpoint_is_left_for_an_untrained_network_its_row_waits(cont
     assert row["status"] == "pending" and "was written again" in row["error"]
     save_checkpoint(folder, 100, seed=1)
     assert crawl.crawl(sweep, advance=silent)["done"] == 2
+
+
+IN_HALVES = "weights of float16 computed in float32"
+
+
+def halve_precision(path, prefix=""):
+    content = torch.load(path)
+    state = {f"{prefix}{name}": value.half() for name, value in content["state_dict"].items()}
+    torch.save(content | {"state_dict": state}, path)
+
+
+def test_what_was_resolved_stands_in_the_row_of_a_step_and_in_the_status(content, tmp_path):
+    folder = tmp_path / "checkpoints"
+    halve_precision(folder / "epoch=0-step=9.ckpt")
+    halve_precision(folder / "epoch=0-step=10.ckpt", prefix="net.")
+    sweep = sweep_of(content)
+    assert crawl.crawl(sweep, advance=silent)["done"] == 4
+    notes = store.open(sweep.store)["checkpoints"]["note"]
+    assert notes.to_numpy().tolist() == ["", IN_HALVES, f"names without net.; {IN_HALVES}", ""]
+    assert store.notes(sweep.store) == {IN_HALVES: [9, 10], "names without net.": [10]}
+    said = CliRunner().invoke(app, ["status", str(sweep.store)]).output
+    assert f"note: {IN_HALVES} (2 of 4 steps)" in said
+    # A step that fails when it is done again keeps no note.
+    save_checkpoint(folder, 9, seed=1, width=32, feed_forward=48)
+    store.redo(sweep.store, [9])
+    assert crawl.crawl(sweep, advance=silent)["failed"] == 1
+    assert store.records(store.open_group(sweep.store), "note")[9]["note"] == ""
+
+
+def test_a_store_of_before_there_were_notes_is_gone_on_with(content, tmp_path):
+    sweep = sweep_of(content)
+    crawl.crawl(sweep, advance=silent)
+    shutil.rmtree(sweep.store / "checkpoints" / "note")
+    assert store.notes(sweep.store) == {}
+    assert "failed" in CliRunner().invoke(app, ["status", str(sweep.store)]).output
+    halve_precision(tmp_path / "checkpoints" / "epoch=0-step=100.ckpt")
+    save_checkpoint(tmp_path / "checkpoints", 200, seed=5)
+    halve_precision(tmp_path / "checkpoints" / "epoch=0-step=200.ckpt")
+    store.redo(sweep.store, [100])
+    assert crawl.crawl(sweep, advance=silent)["done"] == 5
+    assert store.notes(sweep.store) == {IN_HALVES: [100, 200]}
+
+
+def test_a_name_of_letters_that_are_none_fails_its_step_alone(content, tmp_path):
+    path = tmp_path / "checkpoints" / "epoch=0-step=10.ckpt"
+    inside = torch.load(path)
+    inside["state_dict"]["visible_encoder.\ud800"] = torch.zeros(1)
+    torch.save(inside, path)
+    sweep = sweep_of(content)
+    assert crawl.crawl(sweep, advance=silent) == {"done": 3, "failed": 1, "new": 4}
+    assert "visible_encoder.?" in store.failures(sweep.store)[10]

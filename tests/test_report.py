@@ -471,3 +471,15 @@ def test_regions_are_shown_where_neuroids_are_many(tmp_path):
     score = store.open(path)["results/cortex/ridge"]["score"]
     expected = score.isel(neuroid=np.flatnonzero(names == "front")).mean("neuroid")
     np.testing.assert_allclose(curves[2].score, expected)
+
+
+def test_how_weights_were_taken_is_said_once_with_the_number_of_steps(tmp_path, no_figures):
+    where = make(tmp_path / "run.zarr")
+    assert "How the weights were taken" not in text_of(report.render(store.open(where)))
+    half = "weights of float16 computed in float32"
+    changes = {10: {"note": half}, 100: {"note": f"names without <b>net</b>.; {half}"}}
+    store.amend(store.open_group(where, mode="r+"), changes)
+    page = report.render(store.open(where))
+    text = text_of(page)
+    assert f"How the weights were taken {half} (2 of 5 steps) names without" in text
+    assert "&lt;b&gt;net&lt;/b&gt;. (step 100)" in page

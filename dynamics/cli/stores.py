@@ -31,6 +31,9 @@ def status(store: Store) -> None:
         out.print(f"{found.seconds_per_step:.2f} s a step{left}")
     if controls := room.controls(place):
         out.print(f"{len(controls)} untrained networks as controls")
+    for note, steps in room.notes(place).items():
+        number = f"{len(steps)} of {found.done}"
+        out.print(f"note: {note} ({number} steps)", soft_wrap=True, markup=False)
     for step, error in room.failures(place).items():
         out.print(f"failed: step {step}: {error}", soft_wrap=True, markup=False)
 

@@ -70,7 +70,7 @@ def networks(
             yield step, control
     todo = [found[step] for step in steps if step in found and step not in fresh]
     for checkpoint, read in read_ahead(todo, sweep):
-        if not isinstance(read, Exception) and read[2] != records[checkpoint.step]["sha256"]:
+        if not isinstance(read, Exception) and read.sha256 != records[checkpoint.step]["sha256"]:
             read = ValueError(
                 f"{checkpoint.uri} has other content than when it was crawled: run "
                 "`dynamics crawl` first"

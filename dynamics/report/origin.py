@@ -132,6 +132,30 @@ def checkpoints(tree: xr.DataTree, results: list[Result]) -> list[dict[str, Any]
     return rows
 
 
+def notes(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Say how weights were taken and fitted to the network.
+
+    Parameters
+    ----------
+    rows : list of dict
+        As `checkpoints` gives them.
+
+    Returns
+    -------
+    list of (str, str)
+        Each distinct note, and in words of which steps it is.
+    """
+    said: dict[str, list[int]] = {}
+    done = [row for row in rows if row["status"] == DONE]
+    for row in done:
+        for note in filter(None, str(row.get("note", "")).split("; ")):
+            said.setdefault(note, []).append(row["step"])
+    return [
+        (note, f"step {steps[0]:,}" if len(steps) == 1 else f"{len(steps)} of {len(done)} steps")
+        for note, steps in said.items()
+    ]
+
+
 def without_secrets(uri: str) -> str:
     """Cut a password, and the query with which an address may have been signed."""
     if "://" not in uri:

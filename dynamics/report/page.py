@@ -118,6 +118,7 @@ def _head(
         "targets": origin.targets(results),
         "checkpoints": rows,
         "failures": [row for row in rows if row["status"] == FAILED],
+        "notes": origin.notes(rows),
         "store": place,
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

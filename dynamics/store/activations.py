@@ -138,7 +138,7 @@ def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -
     status : str
         "done" or "failed".
     **columns
-        Values of the other columns (uri, sha256, bytes, modified, error, seconds).
+        Values of the other columns (uri, sha256, bytes, modified, error, note, seconds).
     """
     objectlock.check(name_of(root))
     with writing(root):
@@ -146,7 +146,9 @@ def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -
         if status == DONE:
             columns["content"] = content_hash(root, row)
         for name, value in (*columns.items(), ("status", status)):
-            nodes.array(root, f"checkpoints/{name}")[row] = value
+            # What quotes a file may hold letters that are none, which no store can write.
+            text = value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+            nodes.array(root, f"checkpoints/{name}")[row] = text
         save(root, f"step {step}" if status == DONE else f"step {step}: {status}")
 
 

@@ -27,11 +27,12 @@ COLUMNS = {
     "modified": ("float64", np.nan, "when the checkpoint was written, seconds since 1970", "s"),
     "status": (str, PENDING, "pending, done or failed", ""),
     "error": (str, "", "why it failed", ""),
+    "note": (str, "", "which weights were taken and how they were fitted to the network", ""),
     "content": (str, "", "hash of the activations, by which they are verified", ""),
     "seconds": ("float64", np.nan, "time to read the checkpoint and extract from it", "s"),
 }
 # Columns that stores of earlier versions may lack.
-ADDED = ("modified",)
+ADDED = ("modified", "note")
 # Table columns are rewritten whole by the one process that holds the lock.
 TABLE_CHUNK = 4096
 

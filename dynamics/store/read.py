@@ -72,6 +72,15 @@ def failures(where: Where) -> dict[int, str]:
     return {step: row["error"] for step, row in sorted(rows.items()) if row["status"] == FAILED}
 
 
+def notes(where: Where) -> dict[str, list[int]]:
+    """Return what there is to say of the weights of done steps, with the steps of each note."""
+    said: dict[str, list[int]] = {}
+    for step, row in sorted(records(open_group(where), "status", "note").items()):
+        for note in filter(None, row.get("note", "").split("; ")) if row["status"] == DONE else ():
+            said.setdefault(note, []).append(step)
+    return said
+
+
 def records(root: zarr.Group, *names: str) -> dict[int, dict[str, Any]]:
     """Return every row of the table of checkpoints by its step, in order of arrival.
 
