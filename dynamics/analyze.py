@@ -99,7 +99,6 @@ def analyze(
             baseline=there,
             times=times,
             gaps=gaps(datasets[label]) if known.get("lacking") else "",
-            fewer=known.get("repetitions", 0),
             own_folds="fold" in datasets[label].coords,
         )
     if any(metric.name in methods.WITH_BASELINE for _, metric in pairs):
@@ -196,7 +195,9 @@ def _begin(
     shuffles = {"permutations": count, "shuffle": scheme} if count else {}
     # Results of a target without gaps know nothing of them.
     found = {key: each for key, each in target.gaps.items() if key not in ("lacking", "sizes")}
-    averaged = {"gaps": found} if found else {}
+    averaged: dict[str, Any] = {"gaps": found} if found else {}
+    if metric.name == "rsa" and "lacking" in target.gaps:
+        averaged["pairs"] = "over the neuroids that have both"  # and not of a complete block
     identity = {
         "metric": metric.name,
         "arguments": methods.given(metric),

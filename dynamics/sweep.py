@@ -220,7 +220,6 @@ def _check_target(sweep: Sweep, choice: Choice, stimuli: sounds.StimulusSet, tim
             baseline=sweep.baseline is not None,
             times=times,
             gaps=gaps(joined),
-            fewer=made[folds].gaps.get("repetitions", 0),
             own_folds="fold" in joined.coords,
         )
         methods.shuffling(metric, sweep)

@@ -98,7 +98,7 @@ def test_gram_matrices_and_rdms_are_finite_and_square(value):
         with pytest.raises(ValueError, match="give Gram matrices"):
             function(K[:, :-1])
     broken = D.copy()
-    broken[2, 7] = broken[7, 2] = value
+    broken[2, 7] = broken[7, 2] = np.inf  # NaN is a pair that is missing
     for function in of_rdms:
         with pytest.raises(ValueError, match="not finite, the first between stimuli 2 and 7"):
             function(broken)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from dynamics import metrics
-from dynamics.methods.groups import shared_block
-from dynamics.methods.spaces import group_rdm, stretched
+from dynamics.methods.groups import group_rdm, pairs_of, shared_block
+from dynamics.methods.spaces import stretched
 from dynamics.methods.table import METHODS, OF_VARIANCE, PER_NEUROID, TIMED, WITH_CEILING
 from dynamics.targets import Target
 
@@ -54,7 +54,7 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
     if min(np.unique(regions, return_counts=True)[1]) < 2:
         return {}
     found = {
-        region: _over_subjects(metric, *shared_block(target, members[regions == region]), arguments)
+        region: _over_subjects(metric, target, members[regions == region], arguments)
         for region in set(regions)
     }
     if all(each is None for each in found.values()):
@@ -87,15 +87,17 @@ def _over_subjects(
     metric: str, target: Target, members: np.ndarray, arguments: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """Bounds over the subjects that can be compared; None with fewer than two."""
-    if len(members) < 2:
-        return None
     if metric != "rsa":
-        return _of_spaces(metric, target, members, arguments)
+        part, kept = shared_block(target, members)
+        return _of_spaces(metric, part, kept, arguments) if len(kept) > 1 else None
     options = {name: arguments[name] for name in ("distance", "zscore") if name in arguments}
-    rdms = np.stack([group_rdm(target, who, **options) for who in members])
-    compare = arguments.get("compare", "spearman")
+    every = [(who, group_rdm(target, who, **options)) for who in members]
+    rdms = [D for who, D in every if len(pairs_of(target, who, D)[1])]
+    if len(rdms) < 2:
+        return None
     return metrics.rdm_noise_ceiling(
-        stretched(rdms, arguments.get("geotopological")), compare=compare
+        stretched(np.stack(rdms), arguments.get("geotopological")),
+        compare=arguments.get("compare", "spearman"),
     )
 
 

@@ -117,7 +117,6 @@ def check_fit(
     baseline: bool,
     times: bool,
     gaps: str = "",
-    fewer: int = 0,
     own_folds: bool = False,
 ) -> None:
     """Find out whether a target and a store have what a metric needs.
@@ -136,8 +135,6 @@ def check_fit(
         Whether activations are kept over time.
     gaps : str
         Where responses of the target are missing, from `dynamics.targets.gaps`.
-    fewer : int
-        How many responses are means of fewer repetitions than others.
     own_folds : bool
         Whether the target brings the fold of every stimulus.
 
@@ -163,12 +160,6 @@ def check_fit(
         raise ValueError(
             f"metric {choice.label!r} needs repetitions, and target {label!r} has none: use "
             f"another distance than crossnobis, {elsewhere}"
-        )
-    if choice.arguments.get("distance") == "crossnobis" and fewer:
-        raise ValueError(
-            f"metric {choice.label!r} needs every repetition of a response, and {fewer} responses "
-            f"of target {label!r} lack some: leave out these stimuli or repetitions, use another "
-            f"distance than crossnobis, {elsewhere}"
         )
     if name in TIMED and "time" not in sizes:
         raise ValueError(

@@ -1,4 +1,12 @@
-"""Groups of neuroids that are compared as spaces: who of each can be, and on which stimuli."""
+"""Groups of neuroids that are compared as spaces: who of each can be, and on which stimuli.
+
+The rule for responses that are missing, here and nowhere else. Neuroids that do not vary are left
+out. What compares *pairs of stimuli* (RSA: scores, choice of layers, halves, nulls, noise
+ceilings) takes each pair over the neuroids that have both and compares the pairs that there are:
+`pairs_of`. What compares *spaces as a whole* (CKA, Procrustes, neighbours, canonical correlations)
+needs every neuroid's response to every stimulus, and takes those among which none is missing:
+`block_of`. Layers are seen on the same stimuli. A group left with fewer than 10 has no score.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from dynamics import metrics
 from dynamics.config import Choice
 from dynamics.methods.variables import Variables
 from dynamics.metrics.missing import FEWEST_IN_ALL, complete_block, orders_within, places, varying
@@ -15,6 +24,84 @@ from dynamics.targets import Target
 
 Block = tuple[np.ndarray, np.ndarray]
 """Numbers of stimuli and of neuroids, both empty where a group cannot be compared."""
+
+
+def rdms_of_groups(
+    target: Target, by: str, *, distance: str = "correlation", zscore: bool = True
+) -> list[tuple[np.ndarray, Block]]:
+    """Distances of every group of a target, and what of the group they are of.
+
+    Parameters
+    ----------
+    target : Target
+        The brain target.
+    by : str
+        See `Target.groups`.
+    distance, zscore
+        As for `dynamics.metrics.rdm`.
+
+    Returns
+    -------
+    list of (array of shape (n_stimuli, n_stimuli), Block)
+        As `group_rdm` and `pairs_of` return them.
+    """
+    out = []
+    for members in target.groups(by).values():
+        D = group_rdm(target, members, distance=distance, zscore=zscore)
+        out.append((D, pairs_of(target, members, D)))
+    return out
+
+
+def group_rdm(
+    target: Target, members: np.ndarray, *, distance: str = "correlation", zscore: bool = True
+) -> np.ndarray:
+    """Distances of all stimuli over the neuroids of a group that vary.
+
+    Parameters
+    ----------
+    target : Target
+        The brain target.
+    members : array of shape (n_neuroids,), bool
+        Who is of the group.
+    distance, zscore
+        As for `dynamics.metrics.rdm`.
+
+    Returns
+    -------
+    array of shape (n_stimuli, n_stimuli)
+        NaN for pairs that no neuroid has both of, and everywhere for a correlation over one.
+    """
+    kept = members & target.live
+    if kept.sum() < (2 if distance == "correlation" else 1):
+        return np.full((len(target.folds),) * 2, np.nan)
+    # Crossnobis needs the repetitions themselves.
+    values = target.response if distance == "crossnobis" else target.mean_response
+    D = metrics.rdm(values[:, kept], distance=distance, zscore=zscore, missing="mask")
+    return np.asarray(D)
+
+
+def pairs_of(target: Target, members: np.ndarray, D: np.ndarray) -> Block:
+    """Find the stimuli of a group that are in pairs, and its neuroids that vary.
+
+    Parameters
+    ----------
+    target : Target
+        The brain target.
+    members : array of shape (n_neuroids,), bool
+        Who is of the group.
+    D : array of shape (n_stimuli, n_stimuli)
+        Its distances, NaN where a pair has none.
+
+    Returns
+    -------
+    Block
+        Ascending numbers.
+    """
+    there = np.isfinite(D) & ~np.eye(len(D), dtype=bool)
+    rows, columns = np.flatnonzero(there.any(1)), np.flatnonzero(members & target.live)
+    if len(rows) < min(len(D), FEWEST_IN_ALL) or not len(columns):
+        return rows[:0], columns[:0]
+    return rows, columns
 
 
 def block_of(
@@ -61,7 +148,10 @@ def blocks(target: Target, by: str, **least: int) -> list[Block]:
 
 
 def side_by_side(
-    found: Sequence[Block], fit: Callable[[np.ndarray, list[np.ndarray]], Variables]
+    found: Sequence[Block],
+    fit: Callable[[np.ndarray, list[np.ndarray]], Variables],
+    *,
+    keys: Sequence[bytes] | None = None,
 ) -> Variables:
     """Score groups that have the same stimuli together, and put the results side by side.
 
@@ -70,8 +160,10 @@ def side_by_side(
     found : sequence of Block
         One a group.
     fit : callable
-        From numbers of stimuli, and numbers of neuroids of each group, to variables with groups
-        last.
+        From numbers of stimuli, and what else is of each group (numbers of neuroids), to variables
+        with groups last.
+    keys : sequence of bytes, optional
+        Only groups of one key are scored together; by default those of the same stimuli.
 
     Returns
     -------
@@ -86,7 +178,8 @@ def side_by_side(
     alike: dict[bytes, list[int]] = {}
     for number, (rows, columns) in enumerate(found):
         if len(columns):
-            alike.setdefault(rows.tobytes(), []).append(number)
+            key = rows.tobytes() if keys is None else keys[number]
+            alike.setdefault(key, []).append(number)
     out: Variables = {}
     for members in alike.values():
         part = fit(found[members[0]][0], [found[number][1] for number in members])
@@ -164,12 +257,20 @@ def counted(choice: Choice, target: Target, *, per_neuroid: bool) -> dict[str, t
     Returns
     -------
     dict of str to (dimension, array)
-        ``stimuli`` of every neuroid or group; of groups also ``neuroids``.
+        ``stimuli`` of every neuroid or group; of groups also ``neuroids``, and of RSA how many
+        ``pairs`` of stimuli have a distance.
     """
     if per_neuroid:
         return {"stimuli": ("neuroid", np.isfinite(target.mean_response).sum(0) * target.live)}
     arguments: Mapping[str, Any] = choice.arguments
-    groups = target.groups(arguments.get("by", "subject")).values()
-    sizes = [tuple(map(len, block_of(target, who))) for who in groups]
-    stimuli, neuroids = np.array(sizes).T
-    return {"stimuli": ("subject", stimuli), "neuroids": ("subject", neuroids)}
+    by = arguments.get("by", "subject")
+    if choice.name == "rsa":
+        options = {name: arguments[name] for name in ("distance", "zscore") if name in arguments}
+        rdms = rdms_of_groups(target, by, **options)
+        found = [block for _, block in rdms]
+        there = [int(np.isfinite(D[np.triu_indices(len(D), 1)]).sum()) for D, _ in rdms]
+        pairs = {"pairs": ("subject", np.where([len(rows) for rows, _ in found], there, 0))}
+    else:
+        found, pairs = blocks(target, by), {}
+    stimuli, neuroids = np.array([tuple(map(len, each)) for each in found]).T
+    return {"stimuli": ("subject", stimuli), "neuroids": ("subject", neuroids)} | pairs

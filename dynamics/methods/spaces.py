@@ -8,7 +8,13 @@ from functools import partial
 import numpy as np
 
 from dynamics import metrics
-from dynamics.methods.groups import blocks, halves_within, shuffles_within, side_by_side
+from dynamics.methods.groups import (
+    blocks,
+    halves_within,
+    rdms_of_groups,
+    shuffles_within,
+    side_by_side,
+)
 from dynamics.methods.variables import Variables
 from dynamics.metrics.missing import FEWEST_IN_ALL
 from dynamics.targets import Target
@@ -32,10 +38,8 @@ def rsa(
 ) -> Variables:
     """Compare dissimilarities of stimuli (RDMs) in layer and brain.
 
-    Where responses are missing a dissimilarity is missing if either of its stimuli lacks a
-    response, and RDMs are compared on the pairs that there are. All entries of an RDM are over the
-    same neuroids (see `dynamics.methods.groups.block_of`), for distances over different ones are
-    not of one scale.
+    Where responses are missing each pair of stimuli is taken over the neuroids that have both
+    (`dynamics.metrics.pairs`), and RDMs are compared on the pairs that there are.
 
     Parameters
     ----------
@@ -70,7 +74,7 @@ def rsa(
     n = every.shape[-1]
     check_groups(target, distance, by)
 
-    def fit(rows: np.ndarray, columns: list[np.ndarray]) -> Variables:
+    def fit(rows: np.ndarray, rdms: list[np.ndarray]) -> Variables:
         whole = len(rows) == n
         D = (
             every
@@ -79,9 +83,10 @@ def rsa(
                 [metrics.rdm(X[rows], distance=own, zscore=zscore) for X in layers.values()]
             )
         )
-        E = np.stack(
-            [group_rdm(target, who, rows=rows, distance=distance, zscore=zscore) for who in columns]
-        )
+        E = np.stack(rdms)[:, rows][:, :, rows]
+        # Of all groups here, so that both sides are ranked, stretched and scaled on these alone.
+        missing = np.isnan(E[0])
+        all_of_D, D = D, np.where(missing, np.nan, D) if missing.any() else D
         values: Variables = {
             "score": (_AXES, np.asarray(metrics.compare_rdms(stretch(D), stretch(E),
                                                              compare=compare)))}  # fmt: skip
@@ -94,23 +99,44 @@ def rsa(
             values["resample_score"] = (("layer", "resample", "subject"), again)
         if orders is not None:
             shuffles = shuffles_within(orders, rows, n)
-            null = [metrics.rdm_null(stretch(D), e, shuffles, compare=compare) for e in stretch(E)]
+            if missing.any() and geotopological is not None:
+                null = [_stretched_null(all_of_D, e, shuffles, stretch, compare) for e in E]
+            else:
+                null = [
+                    metrics.rdm_null(stretch(all_of_D), e, shuffles, compare=compare)
+                    for e in stretch(E)
+                ]
             values |= _null(null)
         return values
 
-    found = blocks(target, by)
-    if distance == "correlation":
-        # Over one neuroid that is left stimuli have no correlation.
-        found = [each if len(each[1]) > 1 else (each[0][:0], each[1][:0]) for each in found]
-    return side_by_side(found, fit)
+    groups = rdms_of_groups(target, by, distance=distance, zscore=zscore)
+    found = [(rows, D if len(columns) else columns) for D, (rows, columns) in groups]
+    keys = [rows.tobytes() + np.isnan(D).tobytes() for D, (rows, _) in groups]
+    return side_by_side(found, fit, keys=keys)
+
+
+def _stretched_null(
+    D: np.ndarray,
+    e: np.ndarray,
+    orders: np.ndarray,
+    stretch: Callable[[np.ndarray], np.ndarray],
+    compare: str,
+) -> np.ndarray:
+    """Scores (shuffles, layers) of RDMs stretched on the pairs that a shuffled one has."""
+    missing, second, null = np.isnan(e), stretch(e), []
+    for order in orders:
+        back = np.argsort(order)  # Layers are shuffled the other way, which is the same.
+        first = stretch(np.where(missing, np.nan, D[:, back][:, :, back]))
+        null.append(np.asarray(metrics.compare_rdms(first, second[None], compare=compare))[:, 0])
+    return np.stack(null)
 
 
 def _chosen(
     D: np.ndarray, E: np.ndarray, folds: np.ndarray, choose: str, compare: str
 ) -> Variables:
     best = metrics.rsa_choose_layer(D, E, folds, choice=choose, compare=compare)
-    rows, columns = np.triu_indices(D.shape[-1], 1)
-    chosen = np.asarray(best["layer"])[:, rows, columns]
+    there = np.triu(~np.isnan(E[0]), 1)
+    chosen = np.asarray(best["layer"])[:, there]
     share = np.stack([(chosen == layer).mean(1) for layer in range(len(D))])
     return {
         "best_score": (("subject",), np.asarray(best["score"])),
@@ -168,21 +194,6 @@ def check_groups(target: Target, distance: str, by: str) -> None:
                 f"{name} has one neuroid, over which stimuli have no correlation: use "
                 "`distance: euclidean` or another grouping `by`"
             )
-
-
-def group_rdm(
-    target: Target,
-    members: np.ndarray,
-    *,
-    rows: np.ndarray | None = None,
-    distance: str = "correlation",
-    zscore: bool = True,
-) -> np.ndarray:
-    """Return the RDM of some neuroids over some stimuli, by default all of a target."""
-    # Crossnobis needs the repetitions themselves.
-    values = target.response if distance == "crossnobis" else target.mean_response
-    part = values[:, members] if rows is None else values[rows][:, members]
-    return np.asarray(metrics.rdm(part, distance=distance, zscore=zscore))
 
 
 def cka(

@@ -9,6 +9,7 @@ import torch
 from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, like, responses
 from dynamics.metrics.missing import check_handling, varying
+from dynamics.metrics.pairs import rows_there
 from dynamics.metrics.rdm import upper_entries
 from dynamics.metrics.rsa import COMPARISONS, POOLINGS
 from dynamics.metrics.splits import pearson
@@ -79,7 +80,9 @@ def rdm_noise_ceiling(D: Array, *, compare: str = "spearman") -> dict[str, Array
     Parameters
     ----------
     D : array of shape (subjects, n, n)
-        One RDM a subject, at least 2.
+        One RDM a subject, at least 2. Pairs of stimuli may be missing (NaN): each RDM is brought
+        to scale over its own (ranks as parts of how many these are), a mean is over the subjects
+        that have the pair, and an RDM is compared with it on the pairs that both have.
     compare : str
         A name in `COMPARISONS`.
 
@@ -91,7 +94,7 @@ def rdm_noise_ceiling(D: Array, *, compare: str = "spearman") -> dict[str, Array
     Raises
     ------
     ValueError
-        If there is one subject only, the comparison is unknown or a distance is not finite.
+        If there is one subject only, the comparison is unknown or a distance is infinite.
     """
     if compare not in COMPARISONS:
         raise ValueError(f"there is no comparison {compare!r}: use one of {', '.join(COMPARISONS)}")
@@ -101,12 +104,36 @@ def rdm_noise_ceiling(D: Array, *, compare: str = "spearman") -> dict[str, Array
             "give (subjects, stimuli, stimuli)"
         )
     own = as_tensor(upper_entries(D))
+    if own.isnan().any():
+        return _with_gaps(own, compare, D)
     pooled = POOLINGS[compare](own)
     function, total = COMPARISONS[compare], pooled.sum(0)
     high = function(total[None] / len(own), own)[0]
     low = torch.stack(
         [function((total - p)[None] / (len(own) - 1), o[None])[0, 0] for p, o in zip(pooled, own)]
     )
+    return _bounds(low, high, D)
+
+
+def _with_gaps(own: torch.Tensor, compare: str, D: Array) -> dict[str, Array]:
+    """`rdm_noise_ceiling` of entries (subjects, pairs) some of which are missing."""
+    pooled = rows_there(POOLINGS[compare], own)
+    there = ~own.isnan()
+    if compare in ("spearman", "kendall"):
+        # Of RDMs with different numbers of pairs, the middle rank is the same.
+        pooled = (pooled - 0.5) / there.sum(1, keepdim=True)
+    known = torch.where(there, pooled, 0.0)
+    total, count, function = known.sum(0), there.sum(0), COMPARISONS[compare]
+    high = function(torch.where(count > 0, total / count, torch.nan)[None], own)[0]
+    low = []
+    for p, own_there, o in zip(known, there, own):
+        others = count - own_there.long()
+        mean = torch.where(others > 0, (total - p) / others, torch.nan)
+        low.append(function(mean[None], o[None])[0, 0])
+    return _bounds(torch.stack(low), high, D)
+
+
+def _bounds(low: torch.Tensor, high: torch.Tensor, D: Array) -> dict[str, Array]:
     out = {"lower": low.mean(), "upper": high.mean(), "subject_lower": low, "subject_upper": high}
     return {name: like(value, D) for name, value in out.items()}
 

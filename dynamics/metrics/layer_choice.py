@@ -29,7 +29,8 @@ def rsa_choose_layer(
     D : array of shape (layers, n, n)
         RDM of every layer.
     E : array of shape (n, n) or (e, n, n)
-        RDM of the brain target, or of each of several subjects.
+        RDM of the brain target, or of each of several subjects. Choices and scores are made on the
+        pairs that it has (not NaN).
     folds : array of shape (n,)
         Fold of each stimulus, at least 3 (or 4, so that two are left whichever two are out).
     choice : str
@@ -53,7 +54,7 @@ def rsa_choose_layer(
     ------
     ValueError
         If the choice or comparison is unknown or both do not go together, the RDMs differ in size,
-        a distance is not finite, or there are too few folds.
+        a distance is infinite, or there are too few folds.
     """
     if choice not in ("disjoint", "pepino"):
         raise ValueError(f"there is no layer choice {choice!r}: use one of disjoint, pepino")

@@ -199,7 +199,8 @@ def gram_null(metric: Callable, K: Array, L: Array, orders: Array, **arguments: 
 def rdm_null(D: Array, E: Array, orders: Array, *, compare: str = "spearman") -> Array:
     """Comparisons of RDMs D (d, n, n) with an RDM E (n, n) of shuffled stimuli.
 
-    Ranks are those of E itself, shuffled, so that nothing is sorted again.
+    Ranks are those of E itself, shuffled, so that nothing is sorted again. Where E lacks pairs
+    (NaN) those that it has are compared with other entries of D in every shuffle, ranked anew.
 
     Parameters
     ----------
@@ -220,7 +221,7 @@ def rdm_null(D: Array, E: Array, orders: Array, *, compare: str = "spearman") ->
     Raises
     ------
     ValueError
-        If the comparison is unknown, the RDMs differ in size or a distance is not finite.
+        If the comparison is unknown, the RDMs differ in size or a distance is infinite.
     """
     same_rows(D[0], E, names=("D", "E"))
     if compare not in COMPARISONS:
@@ -228,7 +229,8 @@ def rdm_null(D: Array, E: Array, orders: Array, *, compare: str = "spearman") ->
     first, second, target = as_tensor(upper_entries(D)), as_tensor(upper_entries(E)), as_tensor(E)
     n = len(target)
     i, j = torch.triu_indices(n, n, 1, device=target.device)
-    if compare == "spearman":
+    gaps = bool(first.isnan().any() or second.isnan().any())
+    if compare == "spearman" and not gaps:
         first, compare = ranks(first), "pearson"
         ranked = torch.zeros_like(target).index_put((i, j), ranks(second))
         target = ranked + ranked.T

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
+from dynamics.metrics import pairs
 from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, activations, as_tensor, like
+from dynamics.metrics.missing import check_handling, mean_there
 
 # Distances that differ by no more than this part of the largest are tied: a hundred times what
 # sums over features leave of rounding, and a millionth of the usual gap between two of 13,530.
@@ -16,7 +19,14 @@ TIED = 1e-11
 
 
 @takes(X="activations")
-def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True, name: str = "X") -> Array:
+def rdm(
+    X: Array,
+    *,
+    distance: str = "correlation",
+    zscore: bool = True,
+    name: str = "X",
+    missing: str = "error",
+) -> Array:
     """Dissimilarity of every pair of stimuli (Kriegeskorte et al. 2008, Front Syst Neurosci 2:4).
 
     Parameters
@@ -33,11 +43,18 @@ def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True, name: s
         Without it they do count in correlation and cosine distances.
     name : str
         What to call the array in an error.
+    missing : str
+        What to do with values that are not finite: ``"error"`` names the first; ``"mask"`` takes
+        every pair of stimuli over the features that both have, see `dynamics.metrics.pairs`
+        (columns are scaled over the stimuli that they have, repetitions averaged over those that
+        there are). Distances from mean products (euclidean, sqeuclidean, crossnobis) are sound if
+        columns have mean 0, as by `zscore`.
 
     Returns
     -------
     array of shape (n, n)
-        Symmetric, zero diagonal.
+        Symmetric, zero diagonal; with ``"mask"`` NaN for a pair that no feature has both of (for
+        correlation: over which one of both does not vary).
 
     Raises
     ------
@@ -47,9 +64,10 @@ def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True, name: s
         If the distance is unknown, a value is not finite, there are fewer than 3 stimuli, or a
         row has no variance (or length) although the distance divides by it.
     """
+    check_handling(missing)
     if distance not in DISTANCES:
         raise ValueError(f"there is no distance {distance!r}: use one of {', '.join(DISTANCES)}")
-    tensor = activations(X, name=name, repeated=True)
+    tensor = _checked(X, name, missing)
     repeated = tensor.ndim == 3
     if len(tensor) < 3:
         raise ValueError(f"an RDM of {len(tensor)} stimuli cannot be compared: give at least 3")
@@ -59,17 +77,22 @@ def rdm(X: Array, *, distance: str = "correlation", zscore: bool = True, name: s
             "(stimuli, features, repetitions) with at least 2 repetitions, or another distance"
         )
     if repeated and distance != "crossnobis":
-        tensor = tensor.mean(2)
+        tensor = mean_there(tensor, 2)
     if zscore:
         tensor = zscored(tensor)
-    D = DISTANCES[distance](tensor)
+    D = (DISTANCES if tensor.isfinite().all() else DISTANCES_THERE)[distance](tensor)
     D = (D + D.T) / 2
     return like(D.fill_diagonal_(0), X)
 
 
 @takes(Y="activations", labels="labels")
 def rdms_by(
-    Y: Array, labels: Sequence, *, distance: str = "correlation", zscore: bool = True
+    Y: Array,
+    labels: Sequence,
+    *,
+    distance: str = "correlation",
+    zscore: bool = True,
+    missing: str = "error",
 ) -> tuple[tuple, Array]:
     """RDMs of groups of neuroids: one a subject, a region, or both together.
 
@@ -79,7 +102,7 @@ def rdms_by(
         Responses.
     labels : sequence of length v
         Subject or region of each neuroid.
-    distance, zscore
+    distance, zscore, missing
         As for `rdm`.
 
     Returns
@@ -98,7 +121,8 @@ def rdms_by(
     if marks.shape != (Y.shape[1],):
         raise ValueError(f"there are {len(marks)} labels for {Y.shape[1]} neuroids: give one each")
     names = np.unique(marks)
-    found = [rdm(Y[:, marks == name], distance=distance, zscore=zscore) for name in names]
+    own = partial(rdm, distance=distance, zscore=zscore, missing=missing)
+    found = [own(Y[:, marks == name]) for name in names]
     return tuple(names.tolist()), like(torch.stack([as_tensor(D) for D in found]), Y)
 
 
@@ -113,7 +137,7 @@ def geotopological(D: Array, *, lower: float = 0.1, upper: float = 0.9) -> Array
     Parameters
     ----------
     D : array of shape (n, n) or (d, n, n)
-        RDMs; not changed.
+        RDMs; not changed. Pairs that are missing (NaN) stay so, and are in no quantile.
     lower, upper : float
         Quantiles, 0 <= lower < upper <= 1.
 
@@ -125,19 +149,19 @@ def geotopological(D: Array, *, lower: float = 0.1, upper: float = 0.9) -> Array
     Raises
     ------
     ValueError
-        If the quantiles are out of order, or a distance is not finite.
+        If the quantiles are out of order, or a distance is infinite.
     """
     if not 0 <= lower < upper <= 1:
         raise ValueError(f"quantiles {lower} and {upper} are out of order: 0 <= lower < upper <= 1")
-    tensor, entries = as_tensor(D), settled(as_tensor(upper_entries(D)))
+    tensor, entries = as_tensor(D), pairs.rows_there(settled, as_tensor(upper_entries(D)))
     i, j = torch.triu_indices(tensor.shape[-1], tensor.shape[-1], 1, device=tensor.device)
     tensor = torch.zeros_like(tensor)
     tensor[..., i, j] = tensor[..., j, i] = entries
-    low = entries.quantile(lower, -1)[..., None, None]
-    high = entries.quantile(upper, -1)[..., None, None]
+    quantile = torch.nanquantile if entries.isnan().any() else torch.quantile
+    low, high = (quantile(entries, q, -1)[..., None, None] for q in (lower, upper))
     scaled = torch.where(high > low, (tensor - low) / (high - low), (tensor > low).double())
     off = 1 - torch.eye(tensor.shape[-1], dtype=tensor.dtype, device=tensor.device)
-    return like(scaled.clamp(0, 1) * off, D)
+    return like(torch.where(tensor.isnan(), torch.nan, scaled.clamp(0, 1) * off), D)
 
 
 def starts(values: torch.Tensor) -> torch.Tensor:
@@ -165,10 +189,21 @@ def settled(x: torch.Tensor) -> torch.Tensor:
 
 def zscored(X: torch.Tensor) -> torch.Tensor:
     """Columns with mean 0 and (population) deviation 1; constant columns 0."""
+    if not X.isfinite().all():
+        return pairs.zscored_there(X)
     centred = X - X.mean(0)
     spread = centred.square().mean(0).sqrt()
     constant = spread <= 1e-12 * X.abs().amax(0)
     return torch.where(constant, 0.0, centred / torch.where(constant, 1.0, spread))
+
+
+def _checked(X: Array, name: str, missing: str) -> torch.Tensor:
+    if missing == "error":
+        return activations(X, name=name, repeated=True)
+    tensor = as_tensor(X)
+    there = tensor.isfinite()
+    whole = activations(torch.where(there, tensor, 0.0), name=name, repeated=True)
+    return torch.where(there, whole, torch.nan)
 
 
 def _correlation(X: torch.Tensor) -> torch.Tensor:
@@ -212,17 +247,25 @@ DISTANCES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "crossnobis": _crossnobis,
 }
 
+DISTANCES_THERE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    name: getattr(pairs, name) for name in DISTANCES
+}
+"""The same of patterns with gaps."""
+
 
 def upper_entries(D: Array) -> Array:
-    """Entries above the diagonal, finite: (..., n, n) to (..., n (n - 1) / 2), row by row."""
+    """Entries above the diagonal: (..., n, n) to (..., n (n - 1) / 2), row by row.
+
+    NaN, a pair that is missing, stays.
+    """
     tensor = as_tensor(D)
     if tensor.ndim < 2 or tensor.shape[-1] != tensor.shape[-2]:
         raise ValueError(f"an RDM has shape {tuple(tensor.shape)}: give ([RDMs, ]stimuli, stimuli)")
     i, j = torch.triu_indices(tensor.shape[-1], tensor.shape[-1], 1, device=tensor.device)
     entries = tensor[..., i, j]
-    finite = torch.isfinite(entries)
-    if not finite.all():
-        pair = (~finite).nonzero()[0, -1]
+    infinite = torch.isinf(entries)
+    if infinite.any():
+        pair = infinite.nonzero()[0, -1]
         raise ValueError(
             f"an RDM has distances that are not finite, the first between stimuli {int(i[pair])} "
             f"and {int(j[pair])}: leave out the stimuli concerned"

@@ -13,6 +13,7 @@ import torch
 
 from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, like
+from dynamics.metrics.pairs import shared_patterns
 from dynamics.metrics.rdm import starts, upper_entries
 
 
@@ -23,7 +24,7 @@ def resampled_rsa(D: Array, E: Array, counts: Array, *, compare: str = "spearman
     Parameters
     ----------
     D, E : arrays of shape (d, n, n) and (e, n, n)
-        RDMs of the same stimuli.
+        RDMs of the same stimuli. Two are compared on the pairs that both have (not NaN).
     counts : array of shape (resamples, n)
         How often each stimulus occurs: `bootstrap_counts`, or 0 and 1 for a subsample.
     compare : str
@@ -38,7 +39,7 @@ def resampled_rsa(D: Array, E: Array, counts: Array, *, compare: str = "spearman
     Raises
     ------
     ValueError
-        If the comparison is unknown, the number of stimuli differs or a distance is not finite.
+        If the comparison is unknown, the number of stimuli differs or a distance is infinite.
     """
     if compare not in ("spearman", "pearson", "cosine"):
         raise ValueError(
@@ -51,14 +52,34 @@ def resampled_rsa(D: Array, E: Array, counts: Array, *, compare: str = "spearman
             "same stimuli"
         )
     first, second = as_tensor(upper_entries(D)), as_tensor(upper_entries(E))
-    entries = torch.cat([first, second.to(first.device)])
+    second, times = second.to(first.device), as_tensor(counts).to(first.device)
+    if not (first.isnan().any() or second.isnan().any()):
+        return like(_resampled(first, second, times, compare), D, E)
+    out = first.new_full((len(times), len(first), len(second)), torch.nan)
+    for rows, columns, both in shared_patterns(first, second):
+        x, y = (torch.where(both, each, 0.0) for each in (first[rows], second[columns]))
+        out[:, rows[:, None], columns] = _resampled(x, y, times, compare, both)
+    return like(out, D, E)
+
+
+def _resampled(
+    first: torch.Tensor,
+    second: torch.Tensor,
+    counts: torch.Tensor,
+    compare: str,
+    there: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """`resampled_rsa` of entries (d, pairs) and (e, pairs); those not `there` weigh nothing."""
+    n, cut = counts.shape[1], len(first)
+    entries = torch.cat([first, second])
     i, j = torch.triu_indices(n, n, 1, device=entries.device)
     if compare == "spearman":
         orders = _Orders(entries)
-    cut = len(D)
     out = torch.empty(len(counts), cut, len(entries) - cut, dtype=torch.float64)
-    for b, count in enumerate(as_tensor(counts).to(entries.device)):
+    for b, count in enumerate(counts):
         weight = count[i] * count[j]
+        if there is not None:
+            weight = weight * there
         total = weight.sum()
         if total < 3:
             out[b] = torch.nan
@@ -74,7 +95,7 @@ def resampled_rsa(D: Array, E: Array, counts: Array, *, compare: str = "spearman
             (values[:cut].square() @ weight).sqrt(), (weighted * values[cut:]).sum(1).sqrt()
         )
         out[b] = torch.where(lengths > 0, values[:cut] @ weighted.T / lengths, torch.nan).cpu()
-    return like(out.to(entries.device), D, E)
+    return out.to(entries.device)
 
 
 def bootstrap_counts(n: int, resamples: int, *, seed: int = 0) -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from scipy.stats import kendalltau
 
 from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, like, same_rows
+from dynamics.metrics.pairs import Comparison, on_shared
 from dynamics.metrics.rdm import rdm, settled, starts, upper_entries
 
 
@@ -20,6 +22,7 @@ def rsa(
     distance: str = "correlation",
     compare: str = "spearman",
     zscore: bool = True,
+    missing: str = "error",
 ) -> float:
     """Similarity of the RDM of X with the RDM of Y (Kriegeskorte et al. 2008).
 
@@ -35,6 +38,10 @@ def rsa(
     zscore : bool
         Scale each column over stimuli before taking distances (Pepino et al. 2025, Tuckute et al.
         2023).
+    missing : str
+        What to do with responses that are not finite: ``"error"`` names the first; ``"mask"``
+        compares the pairs of stimuli that Y has, see `rdm`, and leaves out of X the stimuli that
+        are in none of them.
 
     Returns
     -------
@@ -51,8 +58,11 @@ def rsa(
     """
     same_rows(X, Y)
     own = "sqeuclidean" if distance == "crossnobis" and X.ndim == 2 else distance
+    second = rdm(Y, distance=distance, zscore=zscore, name="Y", missing=missing)
+    if missing == "mask" and (alone := as_tensor(second).isnan().sum(1) >= len(Y) - 1).any():
+        kept = [row for row, out in enumerate(alone.tolist()) if not out]
+        X, second = X[kept], second[kept][:, kept]
     first = rdm(X, distance=own, zscore=zscore)
-    second = rdm(Y, distance=distance, zscore=zscore, name="Y")
     return float(compare_rdms(first, second, compare=compare))
 
 
@@ -63,7 +73,8 @@ def compare_rdms(D: Array, E: Array, *, compare: str = "spearman") -> float | Ar
     Parameters
     ----------
     D, E : arrays of shape (n, n), or stacks (d, n, n) and (e, n, n)
-        RDMs of the same stimuli.
+        RDMs of the same stimuli. Pairs of stimuli may be missing (NaN): two RDMs are compared on
+        those that both have.
     compare : str
         A name in `COMPARISONS`: ``"spearman"`` (ties get their mean rank; distances are tied that
         differ by no more than 1e-11 of the largest, which is rounding), ``"pearson"``,
@@ -74,12 +85,13 @@ def compare_rdms(D: Array, E: Array, *, compare: str = "spearman") -> float | Ar
     Returns
     -------
     float, or array of shape (d, e)
-        Similarity; every RDM of one stack with every RDM of the other if either is a stack.
+        Similarity; every RDM of one stack with every RDM of the other if either is a stack. NaN
+        where fewer than 3 pairs are left.
 
     Raises
     ------
     ValueError
-        If the comparison is unknown, the RDMs differ in size or a distance is not finite.
+        If the comparison is unknown, the RDMs differ in size or a distance is infinite.
     """
     if compare not in COMPARISONS:
         raise ValueError(f"there is no comparison {compare!r}: use one of {', '.join(COMPARISONS)}")
@@ -104,20 +116,20 @@ def ranks(x: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(place).scatter_(-1, order, mean.gather(-1, run))
 
 
-def _cosine(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def _cosine(x: torch.Tensor, y: torch.Tensor, **_: Any) -> torch.Tensor:
     lengths = torch.outer(torch.linalg.vector_norm(x, dim=1), torch.linalg.vector_norm(y, dim=1))
     return torch.where(lengths > 0, x @ y.T / lengths, torch.nan).clamp(-1, 1)
 
 
-def _pearson(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def _pearson(x: torch.Tensor, y: torch.Tensor, **_: Any) -> torch.Tensor:
     return _cosine(x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True))
 
 
-def _spearman(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def _spearman(x: torch.Tensor, y: torch.Tensor, **_: Any) -> torch.Tensor:
     return _pearson(ranks(x), ranks(y))
 
 
-def _kendall(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def _kendall(x: torch.Tensor, y: torch.Tensor, **_: Any) -> torch.Tensor:
     x, y, pairs = settled(x), settled(y), x.shape[1] * (x.shape[1] - 1) / 2
     untied = [[(1 - _tied_pairs(row) / pairs) ** 0.5 for row in side] for side in (x, y)]
     table = torch.empty(len(x), len(y), dtype=x.dtype)
@@ -133,27 +145,42 @@ def _tied_pairs(x: torch.Tensor) -> float:
     return float((counts * (counts - 1) / 2).sum())
 
 
-def _whitened_cosine(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    whitened = _whiten(x)
-    lengths = torch.outer((whitened * x).sum(1).sqrt(), (_whiten(y) * y).sum(1).sqrt())
+def _whitened_cosine(
+    x: torch.Tensor, y: torch.Tensor, *, there: torch.Tensor | None = None
+) -> torch.Tensor:
+    whitened = _whiten(x, there)
+    lengths = torch.outer((whitened * x).sum(1).sqrt(), (_whiten(y, there) * y).sum(1).sqrt())
     return torch.where(lengths > 0, whitened @ y.T / lengths, torch.nan).clamp(-1, 1)
 
 
-def _whitened_pearson(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return _whitened_cosine(x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True))
+def _whitened_pearson(
+    x: torch.Tensor, y: torch.Tensor, *, there: torch.Tensor | None = None
+) -> torch.Tensor:
+    centred = (z - z.mean(1, keepdim=True) for z in (x, y))
+    return _whitened_cosine(*centred, there=there)
 
 
-def _whiten(x: torch.Tensor) -> torch.Tensor:
+def _whiten(x: torch.Tensor, there: torch.Tensor | None = None) -> torch.Tensor:
     """V^-1 x up to a factor, V the covariance of distances between independent stimuli.
 
     V = 2 I + M M' with M (pairs, n) marking each pair's two stimuli, and M'M = (n - 2) I + 11';
-    the inverse follows from Woodbury's identity without forming V.
+    the inverse follows from Woodbury's identity without forming V. Of the pairs that are `there`
+    V and M have these rows only, and M'M is how often two stimuli are paired.
     """
-    n = round((1 + (1 + 8 * x.shape[1]) ** 0.5) / 2)
+    pairs = x.shape[1] if there is None else len(there)
+    n = round((1 + (1 + 8 * pairs) ** 0.5) / 2)
     i, j = torch.triu_indices(n, n, 1, device=x.device)
+    if there is not None:
+        i, j = i[there], j[there]
     rows = torch.zeros(len(x), n, dtype=x.dtype, device=x.device)
     rows = rows.index_add(1, i, x).index_add(1, j, x)
-    solved = (rows - rows.sum(1, keepdim=True) / (2 * n)) / n
+    if there is None:
+        solved = (rows - rows.sum(1, keepdim=True) / (2 * n)) / n
+    else:
+        paired = torch.zeros(n, n, dtype=x.dtype, device=x.device)
+        paired[i, j] = paired[j, i] = 1
+        paired += torch.diag(paired.sum(1) + 2)
+        solved = torch.linalg.solve(paired, rows.T).T
     return x - solved[:, i] - solved[:, j]
 
 
@@ -165,13 +192,13 @@ def _unit_variance(x: torch.Tensor) -> torch.Tensor:
     return _unit_rms(x - x.mean(-1, keepdim=True))
 
 
-COMPARISONS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "spearman": _spearman,
-    "pearson": _pearson,
-    "cosine": _cosine,
-    "kendall": _kendall,
-    "whitened_cosine": _whitened_cosine,
-    "whitened_pearson": _whitened_pearson,
+COMPARISONS: dict[str, Comparison] = {
+    "spearman": on_shared(_spearman),
+    "pearson": on_shared(_pearson),
+    "cosine": on_shared(_cosine),
+    "kendall": on_shared(_kendall),
+    "whitened_cosine": on_shared(_whitened_cosine),
+    "whitened_pearson": on_shared(_whitened_pearson),
 }
 
 POOLINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
