@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +57,8 @@ def open_storage(
             settings.setdefault("client_kwargs", {}).setdefault("timeout", _http_patience())
         if protocol in ("gs", "gcs"):  # whose library would wait for ever
             settings.setdefault("requests_timeout", _http_patience())
+            storage = _google()(**settings)
+            return storage, storage._strip_protocol(url)
         return fsspec.core.url_to_fs(url, **settings)
     except ImportError as error:
         extra = EXTRAS.get(protocol)
@@ -64,6 +68,18 @@ def open_storage(
         ) from error
     except (ValueError, TypeError) as error:
         raise ValueError(f"cannot read {url!r}: {error}") from error
+
+
+def _google() -> Any:
+    """Return Google's client, the one that only needs HTTP.
+
+    The default of new versions asks for the kind of a bucket by gRPC before each request, which
+    takes a minute and is asked again where a proxy, a firewall or a server of one's own lets HTTP
+    alone through. Zonal buckets need it: their users set the variable.
+    """
+    if os.environ.get("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "").lower() in ("true", "1"):
+        return fsspec.get_filesystem_class("gs")
+    return importlib.import_module("gcsfs.core").GCSFileSystem
 
 
 def _http_patience() -> Any:

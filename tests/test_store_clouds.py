@@ -30,9 +30,7 @@ def icechunk_on_s3():
 
 
 @pytest.fixture
-def google(monkeypatch):
-    # Its client's newest ways of talking are not those of the server.
-    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+def google():
     pytest.importorskip("gcsfs")
     import aiohttp
 
@@ -107,6 +105,19 @@ def test_a_server_that_never_answers_is_one_sentence():
 
     found, _ = open_storage("gs://lab/run.zarr", {"token": "anon"})
     assert found.requests_timeout.sock_read > 0  # also where the user says nothing of it
+
+
+def test_googles_client_needs_http_alone_unless_asked(monkeypatch):
+    # The other one asks for the kind of a bucket by gRPC, a minute long where there is no answer.
+    pytest.importorskip("gcsfs")
+    from dynamics.storage import open_storage
+
+    monkeypatch.delenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", raising=False)
+    plain, path = open_storage("gs://lab/run.zarr", {"token": "anon"})
+    assert (type(plain).__module__, path) == ("gcsfs.core", "lab/run.zarr")
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "true")
+    zonal, path = open_storage("gs://lab/run.zarr", {"token": "anon"})
+    assert (type(zonal).__module__, path) == ("gcsfs.extended_gcsfs", "lab/run.zarr")
 
 
 def test_the_lock_at_google_is_asked_for_on_condition_that_there_is_none(google, caplog):
