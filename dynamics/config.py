@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -18,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from dynamics import configfile
 from dynamics.pretrain.recipe import Pretraining
 from dynamics.store.place import Place
 
@@ -170,31 +170,11 @@ def load_config(path: str | Path) -> Sweep:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not YAML, or a key is unknown, missing, there twice or has a value of the wrong
-        kind; the message names the file, the line and the key.
+        If it is not YAML of plain data, is larger than a config can be, or a key is unknown,
+        missing, there twice or has a value of the wrong kind; the message names the file, the
+        line and the key.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no config file at {path}")
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or "not UTF-8 text"
-        raise ValueError(f"{path}{line}: not valid YAML ({problem})") from None
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path}: expected a mapping of keys such as `run:` and `checkpoints:`")
-    lines: dict[tuple, int] = {}
-    for key, number in _lines(node):
-        if key in lines:  # YAML would take the last
-            raise ValueError(
-                f"{path}, line {number}: the key `{'.'.join(map(str, key))}` stands in line "
-                f"{lines[key]} already: keep one of them"
-            )
-        lines[key] = number
+    content, lines = configfile.read(path)
     return validate(content, origin=str(path), lines=lines)
 
 
@@ -296,17 +276,3 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for part in get_args(annotation):
         yield from _models_in(part)
-
-
-def _lines(node: yaml.Node | None, path: tuple = ()) -> Iterator[tuple[tuple, int]]:
-    """Yield the line number of every key path of a composed YAML document."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*path, key.value)
-            yield here, key.start_mark.line + 1
-            yield from _lines(value, here)
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            here = (*path, number)
-            yield here, value.start_mark.line + 1
-            yield from _lines(value, here)
