@@ -10,14 +10,12 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from dynamics import installation
 from dynamics.audio import without_suffix
-from dynamics.brains import natsound
+from dynamics.brains import natsound, readers
 
 logger = logging.getLogger(__name__)
 
 DIMENSIONS = ("stimulus", "time", "neuroid", "repetition")
-NEUROID_LABELS = ("subject", "region", "ceiling")
 FILE_SUFFIXES = (".nc", ".zarr", ".npz")
 
 
@@ -126,7 +124,7 @@ def from_file(path: str | Path) -> xr.Dataset:
     if not path.exists():
         raise FileNotFoundError(f"brain target '{path}' does not exist: correct the path")
     try:
-        target = _READERS.get(path.suffix, xr.load_dataset)(path)
+        target = readers.read(path)
     except Exception as error:
         # The readers' own exceptions are of many unrelated types.
         raise ValueError(
@@ -134,6 +132,10 @@ def from_file(path: str | Path) -> xr.Dataset:
         ) from error
     if "response" not in target or not {"stimulus", "neuroid"} <= set(target["response"].dims):
         raise ValueError(f"'{path}' needs a variable 'response' over 'stimulus' and 'neuroid'")
+    if target["response"].dtype.kind not in "fiub":
+        raise ValueError(
+            f"'{path}' has responses of {target['response'].dtype} values: write real numbers"
+        )
     if unknown := set(target["response"].dims) - set(DIMENSIONS):
         raise ValueError(
             f"'{path}' has a dimension '{min(map(str, unknown))}': use {', '.join(DIMENSIONS)}"
@@ -248,39 +250,6 @@ def ceiling(target: xr.Dataset) -> xr.DataArray:
         known = np.asarray(metrics.noise_ceiling(Y, missing="mask")["ceiling"])
     about = {"long_name": "noise ceiling (correlation)", "source": "estimated from repetitions"}
     return xr.DataArray(known, dims="neuroid", attrs=about)
-
-
-def _read_npz(path: Path) -> xr.Dataset:
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
-    for key in ("response", "stimulus"):
-        if key not in arrays:
-            raise ValueError(f"the array '{key}' is missing")
-    last = ("time", "neuroid") if "time" in arrays else ("neuroid", "repetition")
-    dims = ("stimulus", *last)[: arrays["response"].ndim]
-    if arrays["response"].ndim != len(dims) or len(dims) < 2 or "neuroid" not in dims:
-        raise ValueError(f"'response' has the shape {arrays['response'].shape}")
-    places = {"time": "time"} | dict.fromkeys(("stimulus", "category", "fold", "group"), "stimulus")
-    coords = {
-        key: (places.get(key, "neuroid"), value)
-        for key, value in arrays.items()
-        if key in (*places, "neuroid", *NEUROID_LABELS)
-    }
-    return xr.Dataset({"response": (dims, arrays["response"].astype(np.float64))}, coords=coords)
-
-
-def _read_netcdf(path: Path) -> xr.Dataset:
-    """Read netCDF 3 or 4 with the library that is there, one for each."""
-    with path.open("rb") as file:
-        engine = "h5netcdf" if file.read(4) == b"\x89HDF" else "scipy"
-    installation.load(engine)
-    target = xr.load_dataset(path, engine=engine)
-    # Texts without a character come back as objects of the library.
-    target.attrs = {k: "" if type(v).__name__ == "Empty" else v for k, v in target.attrs.items()}
-    return target
-
-
-_READERS: dict[str, Callable[[Path], xr.Dataset]] = {".npz": _read_npz, ".nc": _read_netcdf}
 
 
 def _first_line(error: Exception) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from dynamics.checkpoints.checkpoint import Checkpoint
 from dynamics.checkpoints.formats import OWN_WEIGHTS
 from dynamics.checkpoints.names import read_name
+from dynamics.checkpoints.sidecars import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -102,12 +103,14 @@ def own(path: Path, inside: int | None, given: int | None) -> tuple[str, str]:
     return str(path), path.name
 
 
-def best_named(raw: bytes) -> str:
+def best_named(file: BinaryIO) -> str:
     """Return the folder that a ``trainer_state.json`` names as the best, or an empty string."""
     try:
-        return str(json.loads(raw).get("best_model_checkpoint") or "")
-    except (ValueError, AttributeError, RecursionError):
+        state = read_json(file)
+    except ValueError:
         return ""
+    best = state.get("best_model_checkpoint") if isinstance(state, dict) else None
+    return best if isinstance(best, str) else ""
 
 
 def _last(uri: str) -> str:

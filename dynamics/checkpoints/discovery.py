@@ -14,6 +14,7 @@ from dynamics.checkpoints.containers import belongs, beside, best_named
 from dynamics.checkpoints.formats import LAYOUTS, WHOLE
 from dynamics.checkpoints.local import container, describe, extent, from_file, from_folder
 from dynamics.checkpoints.names import SUFFIXES, is_aside
+from dynamics.checkpoints.reading import open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -197,6 +198,7 @@ def _in_folder(folder: Path) -> Iterator[Checkpoint]:
 
 def _best_of(folder: Path) -> str:
     try:
-        return best_named((folder / "trainer_state.json").read_bytes())
-    except OSError:
+        with open_regular(folder / "trainer_state.json") as file:
+            return best_named(file)
+    except (OSError, ValueError):
         return ""

@@ -234,7 +234,8 @@ def _recognised(
 
 def _best_of(storage, path: str) -> str:
     try:
-        return best_named(storage.cat_file(f"{path.rstrip('/')}/trainer_state.json"))
+        with storage.open(f"{path.rstrip('/')}/trainer_state.json", "rb") as file:
+            return best_named(file)
     except Exception:
         return ""
 

@@ -12,6 +12,7 @@ from dynamics.checkpoints.unpickling import check_extent
 
 SAFETENSORS_LIMIT = 100_000_000  # bytes of a header, as the library itself has it
 JSON_LIMIT = 2**28  # bytes of a file of JSON
+JSON_ENTRIES = 4_000_000  # what an entry takes once it is read is fifty times its bytes
 
 _WIDTHS = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2,
@@ -35,7 +36,7 @@ def read_json(file: BinaryIO) -> Any:
     Raises
     ------
     ValueError
-        Where it is too large, nested too deeply or no JSON.
+        Where it is too large, has too many entries, is nested too deeply or no JSON.
     """
     raw = file.read(JSON_LIMIT + 1)
     if len(raw) > JSON_LIMIT:
@@ -44,7 +45,9 @@ def read_json(file: BinaryIO) -> Any:
 
 
 def parse_json(raw: bytes) -> Any:
-    """Read JSON; a ValueError where it is none or nested too deeply."""
+    """Read JSON; a ValueError where it is none, nested too deeply or has too many entries."""
+    if sum(map(raw.count, (b",", b"[", b"{"))) > JSON_ENTRIES:
+        raise ValueError(f"its JSON has more than {JSON_ENTRIES:,} entries")
     try:
         content = json.loads(raw)
     except RecursionError:

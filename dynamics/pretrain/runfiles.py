@@ -11,8 +11,11 @@ from typing import Any
 
 import torch
 
+from dynamics.checkpoints.reading import read_file
+
 # A suffix that no search for checkpoints takes for one.
 STATE_FILE = "trainer.state"
+_ENTRIES = {"step", "network", "optimiser", "settings"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def resume(folder: Path, settings: Mapping[str, Any]) -> Saved | None:
             f"cannot write checkpoints to {str(folder)!r} ({error.strerror}): choose another folder"
         ) from None
     path = folder / STATE_FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         if any(folder.glob("*.ckpt")):
             raise ValueError(
                 f"{folder} holds checkpoints but no {STATE_FILE} to go on from: "
@@ -74,13 +77,12 @@ def resume(folder: Path, settings: Mapping[str, Any]) -> Saved | None:
             )
         return None
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
-        saved = Saved(content["step"], content["network"], content["optimiser"])
-        before = content["settings"]
+        saved, before = _state_of(read_file(path))
+    except MemoryError:
+        raise
     except Exception as error:
-        raise ValueError(
-            f"{path} is damaged ({type(error).__name__}): remove the folder to train anew"
-        ) from None
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path} is damaged ({reason}): remove the folder to train anew") from None
     changed = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
     if changed:
         key = changed[0]
@@ -89,6 +91,19 @@ def resume(folder: Path, settings: Mapping[str, Any]) -> Saved | None:
             "choose another `folder`, or remove this one to train anew"
         )
     return saved
+
+
+def _state_of(content: Any) -> tuple[Saved, dict[str, Any]]:
+    """Take apart what `save_state` wrote; a ValueError where it is something else."""
+    if not isinstance(content, dict) or not set(content) >= _ENTRIES:
+        raise ValueError("it holds no state of a pretraining run")
+    step, *mappings = (content[name] for name in ("step", "network", "optimiser", "settings"))
+    if type(step) is not int or not 0 <= step < 2**63:
+        raise ValueError(f"its step is {step!r:.40}")
+    if not all(isinstance(each, dict) for each in mappings):
+        raise ValueError("it holds no state of a pretraining run")
+    network, optimiser, settings = mappings
+    return Saved(step, network, optimiser), settings
 
 
 def save_state(folder: Path, saved: Saved, settings: Mapping[str, Any]) -> None:

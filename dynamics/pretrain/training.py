@@ -24,7 +24,7 @@ from dynamics.pretrain.masked import MaskedPredictor, RandomQuantiser, hide, pre
 from dynamics.pretrain.overlap import first_overlap
 from dynamics.pretrain.recipe import Pretraining, Source
 from dynamics.pretrain.recordings import Recordings, Synthesised
-from dynamics.pretrain.runfiles import Saved, resume, save_checkpoint, save_state
+from dynamics.pretrain.runfiles import STATE_FILE, Saved, resume, save_checkpoint, save_state
 from dynamics.synthesis import KINDS
 
 __all__ = ["Pretraining", "Source", "pretrain"]
@@ -86,8 +86,7 @@ def pretrain(
     if saved is None:
         _commit(network, optimiser, 0, settings)
     else:
-        network.load_state_dict(saved.network)
-        optimiser.load_state_dict(saved.optimiser)
+        _take_up(saved, network, optimiser, settings.folder)
         first = saved.step
         logger.info("going on from step %d in %s", first, settings.folder)
     began = time.monotonic()
@@ -225,6 +224,19 @@ def _update(
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimiser.step()
     return loss.item()
+
+
+def _take_up(
+    saved: Saved, network: MaskedPredictor, optimiser: torch.optim.Optimizer, folder: Path
+) -> None:
+    try:
+        network.load_state_dict(saved.network)
+        optimiser.load_state_dict(saved.optimiser)
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{folder / STATE_FILE} is damaged ({reason}): remove the folder to train anew"
+        ) from None
 
 
 def _commit(

@@ -14,7 +14,6 @@ Event-detection tasks (embedding_type "event") need labels in time and are refus
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections.abc import Callable
 from functools import partial
@@ -151,8 +150,12 @@ def _read(path: Path, root: Path) -> dict[str, Any]:
             f"{root} is not a HEAR task folder: it has no {path.name} (HEAR's archives of "
             "preprocessed tasks have one folder a task)"
         )
+    from dynamics.checkpoints.reading import open_regular
+    from dynamics.checkpoints.sidecars import read_json
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            content = read_json(file)
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}): unpack the archive again") from None
     if not isinstance(content, dict) or not content:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from dynamics.checkpoints.reading import open_regular
+from dynamics.checkpoints.sidecars import read_json
 
 # Files and the entries in them, in the order in which transformers 5 looks; None is the whole file.
 _PLACES = (
@@ -86,7 +88,8 @@ def _of_hub(name: str) -> Iterator[tuple[str, Any]]:
 
 def _json(path: Path) -> Mapping[str, Any]:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            tree = read_json(file)
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}): mend or remove it") from error
     return tree if isinstance(tree, Mapping) else {}

@@ -21,9 +21,17 @@ def read_contents(path: Path, trust: bool) -> Any:
 
     if not path.is_dir():
         return _without_optimizer(read_file(path, trust=trust))
-    texts = {file.name: file.read_text() for file in path.glob("*.json")}
-    texts = {name: text for name, text in texts.items() if not name.endswith(".index.json")}
+    names = [file.name for file in path.glob("*.json") if file.is_file()]
+    texts = {n: _text(path / n) for n in names if not n.endswith(".index.json")}
     return {_FOLDER: texts, "state_dict": read(path, trust=trust)}
+
+
+def _text(path: Path) -> str:
+    from dynamics.checkpoints.sidecars import JSON_LIMIT
+
+    if path.stat().st_size > JSON_LIMIT:
+        raise ValueError(f"{path.name} takes more than {JSON_LIMIT >> 20} MiB")
+    return path.read_text()
 
 
 def write_contents(contents: Any, folder: Path) -> str:

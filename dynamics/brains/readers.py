@@ -1,0 +1,121 @@
+"""Files of brain targets, made by anybody: read as plain arrays, within bounds."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from dynamics import installation
+
+NEUROID_LABELS = ("subject", "region", "ceiling")
+_OF_STIMULI = ("stimulus", "category", "fold", "group")
+
+# What is packed tighter than responses ever are, and more than a machine can do without.
+_UNPACKED_LIMIT, _RATIO_LIMIT = 2**30, 1000
+
+
+def read(path: Path) -> xr.Dataset:
+    """Read what a file holds by its suffix.
+
+    Parameters
+    ----------
+    path : Path
+        A netCDF file, ``.npz`` file or zarr group, see `dynamics.brains.from_file`.
+
+    Returns
+    -------
+    xarray.Dataset
+        In memory.
+
+    Raises
+    ------
+    ValueError
+        Where it is a pipe, a socket or a device, or would take far more memory than it has bytes;
+        the readers raise more of their own.
+    """
+    if not (path.is_file() or path.is_dir()):
+        raise ValueError("it is no regular file but a pipe, a socket or a device")
+    return _READERS.get(path.suffix, _read_zarr)(path)
+
+
+def _read_npz(path: Path) -> xr.Dataset:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no archive of numpy.savez, or is cut off")
+    known = ("response", "time", *_OF_STIMULI, "neuroid", *NEUROID_LABELS)
+    with zipfile.ZipFile(path) as archive:
+        members = set(archive.namelist())
+        arrays = {key: _member(archive, f"{key}.npy") for key in known if f"{key}.npy" in members}
+    for key in ("response", "stimulus"):
+        if key not in arrays:
+            raise ValueError(f"the array '{key}' is missing")
+    last = ("time", "neuroid") if "time" in arrays else ("neuroid", "repetition")
+    dims = ("stimulus", *last)[: arrays["response"].ndim]
+    if arrays["response"].ndim != len(dims) or len(dims) < 2 or "neuroid" not in dims:
+        raise ValueError(f"'response' has the shape {arrays['response'].shape}")
+    places = {"time": "time"} | dict.fromkeys(_OF_STIMULI, "stimulus")
+    response = arrays.pop("response")
+    if response.dtype.kind != "c":  # about which the caller has a sentence
+        response = response.astype(np.float64)
+    coords = {key: (places.get(key, "neuroid"), value) for key, value in arrays.items()}
+    return xr.Dataset({"response": (dims, response)}, coords=coords)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """Read an array of an archive whose header says what is there, and that it is plain."""
+    info = archive.getinfo(name)
+    _check_size(info.file_size, info.compress_size)
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        reader = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if reader is not None:  # others are of names beyond Latin, which no column here has
+            shape, _, dtype = reader(file)
+            if dtype.hasobject:
+                raise ValueError(
+                    f"{name!r} holds objects, which may run code: write numbers or texts of NumPy"
+                )
+            if math.prod(shape) * dtype.itemsize != info.file_size - file.tell():
+                raise ValueError(f"{name!r} does not hold as many values as its header states")
+    if reader is None:
+        raise ValueError(f"{name!r} is of version {version} of NumPy's format: write it anew")
+    with archive.open(info) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _read_netcdf(path: Path) -> xr.Dataset:
+    """Read netCDF 3 or 4 with the library that is there, one for each."""
+    with path.open("rb") as file:
+        engine = "h5netcdf" if file.read(4) == b"\x89HDF" else "scipy"
+    installation.load(engine)
+    target = _loaded(path, path.stat().st_size, engine)
+    # Texts without a character come back as objects of the library.
+    target.attrs = {k: "" if type(v).__name__ == "Empty" else v for k, v in target.attrs.items()}
+    return target
+
+
+def _read_zarr(path: Path) -> xr.Dataset:
+    return _loaded(path, sum(f.stat().st_size for f in path.rglob("*") if f.is_file()), None)
+
+
+def _loaded(path: Path, packed: int, engine: str | None) -> xr.Dataset:
+    with xr.open_dataset(path, engine=engine) as opened:
+        _check_size(opened.nbytes, packed)
+        return opened.load()
+
+
+def _check_size(unpacked: int, packed: int) -> None:
+    if unpacked > _UNPACKED_LIMIT and unpacked > _RATIO_LIMIT * packed:
+        raise ValueError(
+            f"it unpacks {packed:,} bytes to {unpacked:,}: write the responses without what is "
+            "missing everywhere"
+        )
+
+
+_READERS: dict[str, Callable[[Path], xr.Dataset]] = {".npz": _read_npz, ".nc": _read_netcdf}
