@@ -55,14 +55,16 @@ class Dynamics:
         Returns
         -------
         xarray.DataArray
-            With a dimension `step`.
+            With a dimension `step`, up to the last step at which any curve has a score.
 
         Raises
         ------
         ValueError
             If there is no `score`, or no such coordinate.
         """
-        return average(views.variable(self._of(value), "score"), by=by)
+        results = self._of(value)
+        views.variable(results, "score")
+        return average(views.scored(results)["score"], by=by)
 
     def resampled(
         self, *, by: str | None = None, over: str = "stimuli", value: str | None = None

@@ -351,7 +351,7 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
     ]
     rows = []
     for target, metric in [*pairs, *((task, probes.METRIC) for task in _probed(sweep, tree))]:
-        results = tree[f"results/{target}/{metric}"].to_dataset()
+        results = views.scored(tree[f"results/{target}/{metric}"].to_dataset())
         (curve, resampled), known, _ = views.counted(results)
         times = emergence.half_time(curve, **known)
         limits = None if resampled is None else emergence.interval(curve, resampled, **known)

@@ -100,3 +100,26 @@ def test_the_table_has_every_statistic_and_its_status():
     assert table["ceiling_fraction"][0].item() == pytest.approx(0.5)
     assert table["onset"][0] < table["half_time"][0] < table["plateau_step"][0]
     assert np.isnan(table["peak_step"][1])
+
+
+@pytest.mark.parametrize(("lost", "status"), [(0, "no untrained level"),
+                                              (-1, "no score at the last step")])  # fmt: skip
+def test_no_other_step_stands_in_for_a_missing_end(lost, status):
+    scores = np.array([0.1, 0.2, 0.3, 0.6, 0.5, 0.4])
+    whole = curve(scores)
+    scores[lost] = np.nan
+    both = xr.concat([whole, curve(scores)], "layer")
+    rng = np.random.default_rng(0)
+    noise = xr.DataArray(0.01 * rng.standard_normal((20, 2, 6)), dims=("resample", "layer", "step"))
+    again = (both + noise).assign_attrs(emergence.scheme("halves", n=2, kept=1, resamples=2).attrs)
+    again = again.transpose("resample", "layer", "step")
+    for name in ("half_time", "plateau_step"):
+        when = getattr(emergence, name)(both)
+        assert np.isfinite(when[0]) and np.isnan(when[1]) and when["status"][1] == status
+        found = emergence.interval(both, again, statistic=name)
+        assert np.isnan(found["lower"][1]) and np.isnan(found["upper"][1])
+    assert np.isnan(emergence.gain(both)[1]) and np.isfinite(emergence.gain(both)[0])
+    test = emergence.onset_test(both, again) if lost == 0 else emergence.decline_test(both, again)
+    assert test["status"][1] == status and test["status"][0] in ("reached", "declines")
+    top = emergence.peak(both)
+    assert np.isnan(top["decline" if lost else "decline_fraction"][1])

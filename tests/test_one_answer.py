@@ -194,3 +194,22 @@ def test_runs_in_one_figure_are_counted_each_from_its_own_start_to_its_own_end()
     rows = plots.plot_order(both, by="run", layer="layer1")
     points = [line.get_xdata()[0] for line in rows.get_lines() if line.get_marker() == "o"]
     np.testing.assert_allclose(sorted(points), expected)
+
+
+def test_last_steps_without_any_score_are_left_out_by_every_route(monkeypatch):
+    whole, found = uneven().isel(step=slice(0, 5)), uneven()
+    lost = found["step"] == found["step"][-1]
+    for name in ("score", "resample_score"):
+        found[name] = found[name].where(~lost).assign_attrs(found[name].attrs)
+    when = whole.dynamics.half_time(over="both").sel(layer=LAYERS)
+    again = found.dynamics.half_time(over="both").sel(layer=LAYERS)
+    np.testing.assert_array_equal(again["upper"], when["upper"])
+    assert again.attrs["last_step"] == whole["step"][-1]
+    np.testing.assert_allclose(
+        table_of(found, monkeypatch).loc[LAYERS, "half_time"], when["estimate"]
+    )
+    np.testing.assert_allclose(
+        reported(found).statistics["half_time"].sel(layer=LAYERS), when["estimate"]
+    )
+    np.testing.assert_allclose(rings_of(plots.plot_curves(found)), sorted(when["estimate"]))
+    np.testing.assert_allclose(found.dynamics.gain()["estimate"], whole.dynamics.gain()["estimate"])

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.emergence import curves, levels
-from dynamics.emergence.crossings import MISSING, NOT_REACHED, REACHED
+from dynamics.emergence.crossings import MISSING, NO_LAST, NO_LEVEL, NOT_REACHED, REACHED
 from dynamics.emergence.intervals import aligned
 from dynamics.emergence.resamples import BLOCK, Scheme
 
@@ -53,7 +53,8 @@ def onset_test(
     xarray.Dataset
         `statistic` and `p` (step): contrast over its standard error, p value adjusted over
         steps; `step`-less `detected`: the first step with p <= level, a step that was measured,
-        NaN if none; `detected_p`: the smallest p; `status`: "reached", "not reached", "missing".
+        NaN if none; `detected_p`: the smallest p; `status`: "reached", "not reached", "missing",
+        "no untrained level".
 
     Raises
     ------
@@ -71,7 +72,8 @@ def onset_test(
         return noise.largest(scores - start, cloud)
 
     statistic, p = _curve_by_curve(test, way * curve, way * resampled, own, each_step=2)
-    return _verdict(statistic, p, curve, level)
+    none = _why_none(curve, 0, NO_LEVEL) if baseline is None else MISSING
+    return _verdict(statistic, p, curve, level, none)
 
 
 def decline_test(
@@ -95,23 +97,23 @@ def decline_test(
     xarray.Dataset
         `decline`: highest minus last score; `lower`: with probability 1 - level the curve has
         lost at least this much, whatever step is its peak (negative: nothing shown); `p`;
-        `peak_step`; `status`: "declines", "no decline", "missing".
+        `peak_step`; `status`: "declines", "no decline", "missing", "no score at the last step".
     """
     curve, resampled = aligned(curve, resampled)
     way = curves.sign(direction)
     noise = _Noise(resampled, draws, seed)
 
     def test(scores: np.ndarray, cloud: np.ndarray):
-        last = int(np.max(np.flatnonzero(np.isfinite(scores)), initial=0))
-        contrast = scores - scores[last]
-        _, p = noise.largest(contrast, cloud - cloud[:, [last]])
+        contrast = scores - scores[-1]
+        _, p = noise.largest(contrast, cloud - cloud[:, [-1]])
         if np.isnan(p).all():
             return np.nan, np.nan, np.nan
-        critical, errors = noise.critical(cloud - cloud[:, [last]], 1 - level)
+        critical, errors = noise.critical(cloud - cloud[:, [-1]], 1 - level)
         return np.nanmax(contrast), np.nanmax(contrast - critical * errors), np.nanmin(p)
 
     decline, lower, p = _curve_by_curve(test, way * curve, way * resampled, single=3)
-    status = xr.where(p.isnull(), MISSING, xr.where(p <= level, "declines", "no decline"))
+    none = _why_none(curve, -1, NO_LAST)
+    status = xr.where(p.isnull(), none, xr.where(p <= level, "declines", "no decline"))
     return xr.Dataset(
         {
             "decline": decline,
@@ -331,7 +333,14 @@ def _curve_by_curve(
     )
 
 
-def _verdict(statistic, p, curve, level) -> xr.Dataset:
+def _why_none(curve: xr.DataArray, end: int, text: str) -> xr.DataArray:
+    """Say of curves without a test whether the score at one end is missing, or all."""
+    return xr.where(
+        curve.isel(step=end, drop=True).isnull() & curve.notnull().any("step"), text, MISSING
+    )
+
+
+def _verdict(statistic, p, curve, level, none: xr.DataArray | str = MISSING) -> xr.Dataset:
     hit = p <= level
     first = hit.argmax("step")
     steps = xr.DataArray(curve["step"].to_numpy().astype(float)[first.to_numpy()], dims=first.dims)
@@ -343,6 +352,6 @@ def _verdict(statistic, p, curve, level) -> xr.Dataset:
             "p": p.assign_attrs(description="p value, familywise over steps", units="1"),
             "detected": steps.where(found).assign_attrs(units="step"),
             "detected_p": p.min("step"),
-            "status": xr.where(missing, MISSING, xr.where(found, REACHED, NOT_REACHED)),
+            "status": xr.where(missing, none, xr.where(found, REACHED, NOT_REACHED)),
         }
     ).assign_attrs(level=level)

@@ -16,6 +16,8 @@ NO_GAIN = "no gain"
 STILL_RISING = "still rising"
 ONE_STEP = "one step only"
 MISSING = "missing"
+NO_LEVEL = "no untrained level"
+NO_LAST = "no score at the last step"
 
 
 class Goal(NamedTuple):
@@ -130,7 +132,8 @@ def crossing(
     Parameters
     ----------
     steps, scores : array of shape (n_steps,)
-        A curve; missing scores are left out.
+        A curve; missing scores are left out, but no other step stands in for the first, from
+        which a gain counts, or the last, to which it counts (but to a peak).
     level : float
         Baseline; NaN for the first step.
     fraction, reference, decades
@@ -149,6 +152,10 @@ def crossing(
     steps, scores = steps[finite], scores[finite]
     if len(scores) < 2:
         return np.nan, ONE_STEP if len(scores) else MISSING
+    if np.isnan(level) and not finite[0]:
+        return np.nan, NO_LEVEL
+    if reference != "peak" and not finite[-1]:
+        return np.nan, NO_LAST
     own = None if np.isnan(level) else level
     height, gain = goal(
         steps, scores, fraction=fraction, level=own, reference=reference, decades=decades

@@ -61,8 +61,9 @@ def half_time(
     xarray.DataArray
         Step (not rounded), without the dimension `step`; NaN where the curve does not end above
         its baseline, or has fewer than two finite values. Coordinate `status`: "reached", "from
-        the start", "not reached", "no gain", "one step only", "missing"; attribute `baseline`:
-        the level from which the gain counts, in words.
+        the start", "not reached", "no gain", "one step only", "missing", and where a score is
+        missing at either end, for which no other step stands in: "no untrained level", "no score
+        at the last step"; attribute `baseline`: the level from which the gain counts, in words.
 
     Raises
     ------

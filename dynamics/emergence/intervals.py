@@ -18,7 +18,7 @@ import xarray as xr
 from scipy import special, stats
 
 from dynamics.emergence import curves, levels
-from dynamics.emergence.crossings import MISSING, ONE_STEP, goal, window
+from dynamics.emergence.crossings import MISSING, NO_LAST, NO_LEVEL, ONE_STEP, goal, window
 from dynamics.emergence.resamples import Scheme, stabilised
 
 _POINTS = 16
@@ -125,7 +125,7 @@ def interval(
         if first is not None:
             shown = bounds["gain_p"] < 1 - confidence
             upper = upper.where(shown & estimate.notnull(), np.inf)
-            known = ~estimate["status"].isin([MISSING, ONE_STEP])
+            known = ~estimate["status"].isin([MISSING, ONE_STEP, NO_LEVEL, NO_LAST])
             lower, upper = lower.where(known), upper.where(known)
     described = xr.Dataset({"estimate": estimate, "lower": lower, "upper": upper})
     described = described.assign(error=error, unreached=unreached)
@@ -243,7 +243,8 @@ def invert(
 
     def limits(scores: np.ndarray, cloud: np.ndarray, own: float):
         finite = np.isfinite(scores) & np.isfinite(cloud).all(0)
-        if finite.sum() < 2:
+        first, last = np.isfinite(own) or finite[0], options["reference"] == "peak" or finite[-1]
+        if finite.sum() < 2 or not (first and last):
             return np.nan, np.nan, np.nan, nothing
         when, scores, cloud = steps[finite], scores[finite], cloud[:, finite]
         start = None if np.isnan(own) else own

@@ -138,7 +138,8 @@ def peak(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.Dat
     -------
     xarray.Dataset
         `step`, `score` at the peak; `decline`: peak minus last score, never negative and above
-        0 for any noisy curve (`decline_test` says whether it is more than noise);
+        0 for any noisy curve, NaN without a score at the last step (`decline_test` says whether
+        it is more than noise);
         `decline_fraction`: of the peak's gain over the baseline, NaN where that is not above 0.
     """
     steps = check(curve)
@@ -146,7 +147,7 @@ def peak(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.Dat
     filled = curve.fillna(-np.inf)
     place = filled.argmax("step")
     height = curve.max("step")
-    last = _apply(lambda scores: next(iter(scores[np.isfinite(scores)][::-1]), np.nan), curve)
+    last = curve.isel(step=-1, drop=True)
     rise = height - start
     known = np.isfinite(height)
     when = xr.DataArray(steps.astype(float)[place.to_numpy()], dims=place.dims).where(known)

@@ -73,6 +73,7 @@ def _pair_above(results: xr.Dataset, by: str | None, over: str, *, above: str = 
     """
     if over not in OVER:
         raise ValueError(f"over must be one of {', '.join(OVER)}, found {over!r}")
+    results = scored(results)
     score, again = variable(results, "score"), resampled(results)
     if over == "both" and again is None:
         raise ValueError(f"there are no intervals over stimuli: {why_no_intervals(results)}; or "
@@ -286,6 +287,15 @@ def untrained(results: xr.Dataset, by: str | None = None) -> xr.DataArray:
         return average(results["untrained_score"].mean("control"), by=by)
     first = curve.isel(step=0, drop=True)
     return first if float(curve["step"][0]) == 0 else first * np.nan
+
+
+def scored(results: xr.Dataset) -> xr.Dataset:
+    """Return results without last steps at which no curve at all has a score."""
+    if "score" not in results or "step" not in results["score"].dims:
+        return results
+    score = results["score"]
+    some = score.notnull().any([dim for dim in score.dims if dim != "step"]).to_numpy()
+    return results.isel(step=slice(int(some.nonzero()[0][-1]) + 1)) if some.any() else results
 
 
 def has_controls(results: xr.Dataset) -> bool:

@@ -297,7 +297,8 @@ def counted_steps(results: xr.Dataset, by: str = "", place: int = 0) -> np.ndarr
             values = results[name].isel({by: place}) if by in results[name].dims else results[name]
             others = [dim for dim in values.dims if dim != "step"]
             has &= (values == meant).any(others).to_numpy()
-    return has
+    last = views.scored(results.isel(step=has)).sizes["step"]
+    return has & (np.cumsum(has) <= last)
 
 
 def _untrained(results: xr.Dataset) -> float:

@@ -147,7 +147,7 @@ def curves_of(result: Result) -> list[Curve]:
         Single neuroids where there are at most 20, else regions where there are at most 30.
     """
     found = []
-    for name, what, data in _groups(result.data):
+    for name, what, data in _groups(views.scored(result.data)):
         score, resampled, _ = plots.resampled_curve(data)
         _, low, high, over = plots.curve_and_band(data)
         score = score.transpose("step", "layer").load()
