@@ -65,3 +65,65 @@ def test_comparisons_of_many_layers_are_those_of_each_pair_by_itself():
     both = (found["first"] == "layer1") & (found["second"] == "layer4")
     for name in ("difference", "lower", "upper", "p"):
         assert float(found[name][both.to_numpy()][0]) == float(alone[name])
+
+
+def shaped(shape, *, steps, correlation, seed=0):
+    """A curve of some shape, and halves whose noise is as alike at neighbouring steps as asked."""
+    rng = np.random.default_rng(seed)
+    x = np.linspace(0, 1, steps)[:, None]
+    form = {"rise": x, "hump": 1 - (2 * x - 1) ** 2, "flat": 0 * x, "late": x**6}[shape]
+    score = 0.4 * form + 0.01 * rng.standard_normal((steps, 2))
+    off = rng.standard_normal((25, steps, 2))
+    for step in range(1, steps):
+        own = np.sqrt(1 - correlation**2) * off[:, step]
+        off[:, step] = correlation * off[:, step - 1] + own
+    halves = np.stack([score + 0.02 * off, score - 0.02 * off], 1).reshape(50, steps, 2)
+    named = {"step": np.arange(steps), "layer": ["a", "b"]}
+    dims = ("resample", "step", "layer")
+    resampled = xr.DataArray(halves, dims=dims, coords=named, attrs=HALVES)
+    return xr.DataArray(score, dims=dims[1:], coords=named), resampled
+
+
+def one_by_one(curve, resampled, *, draws, layer):
+    """First and last step that may be the peak, from the definition: all contrasts of all steps."""
+    noise = _Noise(resampled, draws, 0)
+    scores, cloud = curve[:, layer].to_numpy(), resampled[:, :, layer].to_numpy()
+    known = np.flatnonzero(np.isfinite(scores) & np.isfinite(cloud).all(0))
+    may = [
+        place
+        for place in known
+        if not np.nanmin(noise.largest(scores - scores[place], cloud - cloud[:, [place]])[1])
+        <= 0.05
+    ]
+    steps = curve["step"].to_numpy()
+    return steps[may[0]], steps[may[-1]]
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.95])
+@pytest.mark.parametrize("shape", ["rise", "hump", "flat", "late"])
+def test_the_range_of_a_peak_is_that_of_its_definition(shape, correlation):
+    curve, resampled = aligned(*shaped(shape, steps=150, correlation=correlation))
+    curve[40] = np.nan
+    resampled[3, 60] = np.nan
+    resampled[:, 70:72] = curve[70:72]  # nothing varies there
+    found = emergence.peak_range(curve, resampled, draws=500, confidence=0.95)
+    for layer in range(2):
+        expected = one_by_one(curve, resampled, draws=500, layer=layer)
+        assert (found["lower"][layer], found["upper"][layer]) == expected
+
+
+def test_the_peak_of_2000_steps_is_found_in_little_memory_and_few_contrasts(monkeypatch):
+    curve, resampled = shaped("rise", steps=2000, correlation=0.95)
+    counted = []
+    whole = _Noise.largest
+    monkeypatch.setattr(
+        _Noise, "largest", lambda self, *given: counted.append(1) or whole(self, *given)
+    )
+    tracemalloc.start()
+    found = emergence.peak_range(curve, resampled)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found["lower"] <= found["estimate"]).all() and (found["lower"] > 1000).all()
+    # All contrasts of one step cost as much as thousands of bounds: none needs them here.
+    assert not counted
+    assert most < 60e6

@@ -13,8 +13,9 @@ from itertools import product
 import numpy as np
 import xarray as xr
 
-from dynamics.emergence import curves, levels
-from dynamics.emergence.crossings import MISSING, NO_LAST, NO_LEVEL, NOT_REACHED, REACHED
+from dynamics.emergence import curves, ends, levels
+from dynamics.emergence.crossings import MISSING, NOT_REACHED, REACHED
+from dynamics.emergence.highest import Highest
 from dynamics.emergence.intervals import aligned
 from dynamics.emergence.resamples import BLOCK, Scheme
 
@@ -54,7 +55,7 @@ def onset_test(
         `statistic` and `p` (step): contrast over its standard error, p value adjusted over
         steps; `step`-less `detected`: the first step with p <= level, a step that was measured,
         NaN if none; `detected_p`: the smallest p; `status`: "reached", "not reached", "missing",
-        "no untrained level".
+        "no untrained level", "one step only".
 
     Raises
     ------
@@ -72,7 +73,7 @@ def onset_test(
         return noise.largest(scores - start, cloud)
 
     statistic, p = _curve_by_curve(test, way * curve, way * resampled, own, each_step=2)
-    none = _why_none(curve, 0, NO_LEVEL) if baseline is None else MISSING
+    none = ends.status(curve, needs=("level",), baseline=baseline)
     return _verdict(statistic, p, curve, level, none)
 
 
@@ -97,7 +98,8 @@ def decline_test(
     xarray.Dataset
         `decline`: highest minus last score; `lower`: with probability 1 - level the curve has
         lost at least this much, whatever step is its peak (negative: nothing shown); `p`;
-        `peak_step`; `status`: "declines", "no decline", "missing", "no score at the last step".
+        `peak_step`; `status`: "declines", "no decline", "missing", "no score at the last step",
+        "one step only".
     """
     curve, resampled = aligned(curve, resampled)
     way = curves.sign(direction)
@@ -112,8 +114,10 @@ def decline_test(
         return np.nanmax(contrast), np.nanmax(contrast - critical * errors), np.nanmin(p)
 
     decline, lower, p = _curve_by_curve(test, way * curve, way * resampled, single=3)
-    none = _why_none(curve, -1, NO_LAST)
-    status = xr.where(p.isnull(), none, xr.where(p <= level, "declines", "no decline"))
+    none = ends.status(curve, needs=ends.NEEDS["decline"])
+    decline, lower, p = (each.where(none == ends.KNOWN) for each in (decline, lower, p))
+    found = xr.where(p <= level, "declines", "no decline").where(p.notnull(), MISSING)
+    status = found.where(none == ends.KNOWN, none)
     return xr.Dataset(
         {
             "decline": decline,
@@ -159,9 +163,10 @@ def peak_range(
 
     def limits(scores: np.ndarray, cloud: np.ndarray):
         known = np.flatnonzero(np.isfinite(scores) & np.isfinite(cloud).all(0))
+        highest = Highest(noise, scores, cloud, 1 - confidence)
 
         def first(places: np.ndarray) -> float:
-            may = noise.first_highest(scores, cloud, places, 1 - confidence)
+            may = highest.first(places)
             return np.nan if may is None else steps[may]
 
         return first(known), first(known[::-1])
@@ -219,7 +224,8 @@ def onset_test_subjects(
         return statistic, np.where(np.isnan(statistic), np.nan, p)
 
     statistic, p = _curve_by_curve(test, way * curve, units=dim, each_step=2)
-    return _verdict(statistic, p, curve.mean(dim), level)
+    mean = curve.mean(dim)
+    return _verdict(statistic, p, mean, level, ends.status(mean, needs=("level",)))
 
 
 class _Noise:
@@ -262,45 +268,6 @@ class _Noise:
             use, p, np.where(sure, np.where(statistic > 0, least, 1.0), np.nan)
         )
 
-    def first_highest(
-        self, scores: np.ndarray, cloud: np.ndarray, places: np.ndarray, level: float
-    ) -> int | None:
-        """Return the first of some places than which no step is significantly higher.
-
-        Most places are settled without the largest of all contrasts. It is at least the contrast
-        that is most above chance here, so a place stays where that one alone is no more than
-        chance. And no contrast can be above the length of a draw's weights, so a place goes where
-        that is beyond reach.
-        """
-        most = np.sqrt((self.mix**2).sum(1) * self.divisor)
-        allowed = level * (1 + len(self.mix)) - 1
-        # The height that so many draws at least cannot get to, whatever the contrasts.
-        beyond = np.sort(most)[::-1][min(int(max(allowed, 0)), len(most) - 1)] * (1 + 1e-9)
-        off = self.scheme.deviations(cloud)
-        power = (off**2).sum(0)
-        for place in places:
-            contrast = scores - scores[place]
-            # Cheap and rough, then as exact as the test itself.
-            rough = np.sqrt(np.maximum(power + power[place] - 2 * off[:, place] @ off, 0))
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = contrast / rough * np.sqrt(self.divisor)
-            sound = rough > 1e-6 * np.sqrt(power.max())
-            if (ratio[sound & np.isfinite(ratio)] > 1.001 * beyond).any():
-                continue
-            own = cloud - cloud[:, [place]]
-            errors = self.errors(own)
-            known = np.isfinite(contrast) & np.isfinite(errors)
-            use = known & (errors > 1e-12)
-            if use.any() and not (contrast[known & ~use] > 1e-12).any():
-                standard = np.where(use, contrast, -np.inf) / np.where(use, errors, 1.0)
-                top = int(standard.argmax())
-                alone = self.mix @ (self.scheme.deviations(own[:, [top]])[:, 0] / errors[top])
-                if (alone > standard[top] * (1 + 1e-9)).sum() > allowed:
-                    return int(place)
-            if not np.nanmin(self.largest(contrast, own)[1]) <= level:
-                return int(place)
-        return None
-
     def critical(self, cloud: np.ndarray, confidence: float) -> tuple[float, np.ndarray]:
         """Return the quantile of the largest contrast, and the standard errors."""
         finite = np.where(np.isfinite(cloud), cloud, 0.0)
@@ -333,25 +300,18 @@ def _curve_by_curve(
     )
 
 
-def _why_none(curve: xr.DataArray, end: int, text: str) -> xr.DataArray:
-    """Say of curves without a test whether the score at one end is missing, or all."""
-    return xr.where(
-        curve.isel(step=end, drop=True).isnull() & curve.notnull().any("step"), text, MISSING
-    )
-
-
-def _verdict(statistic, p, curve, level, none: xr.DataArray | str = MISSING) -> xr.Dataset:
+def _verdict(statistic, p, curve, level, none: xr.DataArray) -> xr.Dataset:
     hit = p <= level
     first = hit.argmax("step")
     steps = xr.DataArray(curve["step"].to_numpy().astype(float)[first.to_numpy()], dims=first.dims)
     found = hit.any("step")
-    missing = p.isnull().all("step")
+    status = xr.where(found, REACHED, NOT_REACHED).where(p.notnull().any("step"), MISSING)
     return xr.Dataset(
         {
             "statistic": statistic.assign_attrs(description="contrast over error", units="1"),
             "p": p.assign_attrs(description="p value, familywise over steps", units="1"),
             "detected": steps.where(found).assign_attrs(units="step"),
             "detected_p": p.min("step"),
-            "status": xr.where(missing, none, xr.where(found, REACHED, NOT_REACHED)),
+            "status": status.where(none == ends.KNOWN, none),
         }
     ).assign_attrs(level=level)
