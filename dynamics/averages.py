@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import xarray as xr
+
+from dynamics.record import check_scheme
 
 COUNT = "neuroids_averaged"
 """Coordinate of means of groups of neuroids: of how many each is the mean."""
@@ -73,6 +77,32 @@ def with_ceiling(results: xr.Dataset) -> xr.Dataset:
     return kept.drop_dims("group", errors="ignore")
 
 
+def of_scored(level: xr.DataArray, results: xr.Dataset) -> xr.DataArray:
+    """Leave a level out where a curve has no score, so that both are over the same neuroids.
+
+    Parameters
+    ----------
+    level : xarray.DataArray
+        Baseline, ceiling or controls' score, with a dimension `neuroid` or `subject` or neither.
+    results : xarray.Dataset
+        Results whose scores are drawn or tabulated beside it.
+
+    Returns
+    -------
+    xarray.DataArray
+        NaN at neuroids or subjects without a score at any step, layer by layer; `level` itself
+        where there are none such.
+    """
+    score = results["score"]
+    both = {"neuroid", "subject"} & set(score.dims) & set(level.dims)
+    if not both or "step" not in score.dims:
+        return level
+    there = score.notnull().any("step").reset_coords(drop=True)
+    if bool(there.all()):
+        return level
+    return level.where(there).transpose(*level.dims, ...).assign_attrs(level.attrs)
+
+
 def mean_by(score: xr.DataArray, by: str | None, unit: str) -> xr.DataArray:
     """Average over neuroids, or over means of groups of them as over the neuroids themselves.
 
@@ -116,10 +146,18 @@ def resampled(results: xr.Dataset, *, of: str = "") -> xr.DataArray | None:
         Of every neuroid or subject; or else the means of groups, with a dimension `group`, their
         coordinates and the coordinate `COUNT`, which `average` and `by_subject` take as they take
         neuroids. None where there are none, or where the results are those of a part of a group.
+
+    Raises
+    ------
+    ValueError
+        If they have lost how they were made.
     """
     start = f"{of}_" if of else ""
     if f"{start}resample_score" in results:
-        return results[f"{start}resample_score"]
+        found = results[f"{start}resample_score"]
+        if not of:  # the others are resampled as the scores are
+            check_scheme(found)
+        return found
     if not _whole_groups(results, f"{start}resample_mean"):
         return None
     own = results["group_of_neuroid"].to_numpy().astype(int)
@@ -127,6 +165,8 @@ def resampled(results: xr.Dataset, *, of: str = "") -> xr.DataArray | None:
     mean, number = (
         results[f"{start}resample_{what}"].isel(group=groups) for what in ("mean", "count")
     )
+    if not of:
+        check_scheme(mean)
     labels = {
         str(name): ("group", values.to_numpy()[first])
         for name, values in results.coords.items()
@@ -147,6 +187,11 @@ def _whole_groups(results: xr.Dataset, name: str) -> bool:
 def has_resamples(results: xr.Dataset) -> bool:
     """Whether there are scores on resamples, of each neuroid or of groups."""
     return "resample_score" in results or _whole_groups(results, "resample_mean")
+
+
+def briefly(why: str) -> str:
+    """Return the reason of `why_no_intervals` without what to do, for the margin of a figure."""
+    return re.split(r";|:\s(?![^`]*`(?:[^`]*`[^`]*`)*[^`]*$)", why, maxsplit=1)[0]
 
 
 def why_no_intervals(results: xr.Dataset) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 
 def portable(attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,6 +46,60 @@ def mapping(value: Any) -> dict[str, Any]:
         except ValueError:
             return {}
     return dict(value) if isinstance(value, Mapping) else {}
+
+
+SCHEME = ("spread", "paired", "correlation", "limit")
+"""Attributes of scores on resamples, without which they have other limits."""
+
+
+def check_scheme(resampled: xr.DataArray) -> None:
+    """Raise a ValueError if scores on resamples have lost how they were made.
+
+    Parameters
+    ----------
+    resampled : xarray.DataArray
+        Of results, or made of those.
+
+    Raises
+    ------
+    ValueError
+        If an attribute is not there, as operations of xarray may lose them.
+    """
+    if lost := [name for name in SCHEME if name not in resampled.attrs]:
+        raise ValueError(
+            f"the resamples have lost how they were made (attribute {', '.join(lost)}), without "
+            "which their limits would be others: do what was done to them under "
+            "`xr.set_options(keep_attrs=True)`, or give it again with "
+            "`assign_attrs(dynamics.emergence.scheme(...).attrs)`"
+        )
+
+
+def identity_of(results: xr.Dataset) -> dict[str, Any]:
+    """Return what shaped the numbers of results, where a number depends on it.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+
+    Returns
+    -------
+    dict
+        Empty where they never came from a store.
+
+    Raises
+    ------
+    ValueError
+        If they came from one, and have lost it.
+    """
+    found = mapping(results.attrs.get("identity"))
+    if not found and "protocol" in results.variables:
+        raise ValueError(
+            "the results have lost what they are of (attribute `identity`): do what was done to "
+            "them under `xr.set_options(keep_attrs=True)`, or give it again with "
+            "`assign_attrs(<the store's results>.attrs)`"
+        )
+    return found
 
 
 def _portable(value: Any) -> Any:

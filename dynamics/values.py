@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.emergence.resamples import squared
-from dynamics.record import mapping, portable
+from dynamics.record import identity_of, mapping, portable
 
 SCORE = "score"
 
@@ -125,12 +125,14 @@ def of(results: xr.Dataset, value: str | None = None) -> xr.Dataset:
     Raises
     ------
     ValueError
-        If the results have no such value, or have another one in the place of the score.
+        If the results have no such value, have another one in the place of the score, or have lost
+        what they are of.
     """
-    now = results.attrs.get("value", SCORE)
-    if value is None or value == now:
+    if value is None:
         return results
-    identity = mapping(results.attrs.get("identity"))
+    identity, now = identity_of(results), results.attrs.get("value", SCORE)
+    if value == now:
+        return results
     metric, arguments = str(identity.get("metric", "")), identity.get("arguments", {})
     if now == SCORE and value in _same(metric):
         return results

@@ -28,6 +28,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from dynamics.record import check_scheme
+
 _SHORT = 1.04
 # Most numbers in one array of what is drawn: 32 MiB in double precision.
 BLOCK = 2**22
@@ -56,7 +58,31 @@ class Scheme(NamedTuple):
 
     @classmethod
     def of(cls, resampled: xr.DataArray) -> Scheme:
-        """Read the scheme from the attributes of resampled curves."""
+        """Read the scheme from the attributes of resampled curves.
+
+        Parameters
+        ----------
+        resampled : xarray.DataArray
+            Scores on resamples.
+
+        Returns
+        -------
+        Scheme
+            What their attributes say.
+
+        Raises
+        ------
+        ValueError
+            If they are of results, by their name, and an attribute is lost. Or if halves come
+            without their complements.
+
+        Notes
+        -----
+        Arrays that never were results and have no attributes are independent resamples of as
+        much as the full sample, such as bootstraps.
+        """
+        if str(resampled.name or "").rpartition("resample_")[1]:
+            check_scheme(resampled)
         attrs = resampled.attrs
         scheme = cls(
             float(attrs.get("spread", 1.0)),

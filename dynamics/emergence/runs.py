@@ -14,7 +14,7 @@ import xarray as xr
 from dynamics.averages import why_no_intervals
 from dynamics.emergence import views
 from dynamics.emergence.comparisons import compare_two
-from dynamics.record import mapping
+from dynamics.record import identity_of
 
 # What has to be equal for two scores to be comparable, and then for two resamples to be pairs.
 QUESTION = ("metric", "arguments", "target", "target_checksums", "task_sha256", "value")
@@ -58,7 +58,7 @@ def compare_runs(
         If metric, protocol or target differ, there are no resamples, or no layer is common.
     """
     check_alike([first, second])
-    identities = [mapping(each.attrs.get("identity")) for each in (first, second)]
+    identities = [identity_of(each) for each in (first, second)]
     for name, each in (("first", first), ("second", second)):
         if "score" not in each:
             raise ValueError(
@@ -103,9 +103,9 @@ def check_alike(results: Sequence[xr.Dataset], keys: Sequence[str] = QUESTION) -
     Raises
     ------
     ValueError
-        If one differs from the first.
+        If one differs from the first, or has lost what it was made by.
     """
-    identities = [mapping(each.attrs.get("identity")) for each in results]
+    identities = [identity_of(each) for each in results]
     for key in keys:
         for each in identities[1:]:
             values = [identities[0].get(key), each.get(key)]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics import emergence
+from dynamics.averages import briefly, why_no_intervals
 from dynamics.emergence import views
 from dynamics.intake import with_layers
-from dynamics.plots.bands import counted_steps, curves_by, parts, pick_layer
+from dynamics.plots.bands import counted_steps, curves_by, parts, pick_layer, with_counted
 from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.steps import log_step_axis
 from dynamics.plots.style import panel, styled
@@ -21,6 +24,7 @@ NAMES = {
     "plateau_step": "Step of the plateau",
 }
 _COLOUR, _FAINT = "#0072B2", "0.55"
+_WIDE = 58  # letters below axes of one column
 
 
 @styled
@@ -72,7 +76,7 @@ def plot_order(
     results = with_layers(results, by)
     options = {"statistic": statistic, "confidence": confidence, **arguments}
     if "own_step" in results.coords and by in results["own_step"].dims:
-        picked, chosen = pick_layer(results, layer)
+        picked, chosen = pick_layer(with_counted(results), layer)
         each = parts(picked, by)
         alone = [_found(part.expand_dims(layer=[name]), "layer", **options)[0]
                  for name, part in each.items()]  # fmt: skip
@@ -107,7 +111,9 @@ def _found(
         arguments["baseline"] = xr.DataArray(0.0)
     if curve.sizes["step"] < 2 or resampled is None:
         when = getattr(emergence, statistic)(curve, **arguments)
-        return xr.Dataset({"estimate": when}, attrs={"statistic": statistic}), chosen
+        why = briefly(why_no_intervals(results)) if resampled is None else "one step is no curve"
+        attrs = {"statistic": statistic, "no_intervals": why}
+        return xr.Dataset({"estimate": when}, attrs=attrs), chosen
     found = emergence.interval(
         curve, resampled, statistic=statistic, confidence=confidence, **arguments
     )
@@ -128,7 +134,8 @@ def plot_intervals(found: xr.Dataset, *, steps: np.ndarray, ax: Axes | None = No
     found : xarray.Dataset
         From `dynamics.emergence.interval`, along one dimension: `estimate` with the coordinate
         `status`, and `lower` and `upper` where there are resamples; the attributes `statistic`,
-        `confidence` and `over` (what the intervals are over) are written beside them.
+        `confidence` and `over` (what the intervals are over), or `no_intervals` (why there are
+        none), are written beside them.
     steps : array of shape (n_steps,)
         Steps of the curves, for the axis.
     ax : matplotlib.axes.Axes, optional
@@ -142,7 +149,7 @@ def plot_intervals(found: xr.Dataset, *, steps: np.ndarray, ax: Axes | None = No
     Raises
     ------
     ValueError
-        If there is not exactly one dimension.
+        If there is not exactly one dimension, or intervals do not say how sure they are.
     """
     if found["estimate"].ndim != 1:
         raise ValueError(
@@ -170,12 +177,24 @@ def plot_intervals(found: xr.Dataset, *, steps: np.ndarray, ax: Axes | None = No
     ax.set_xlim(limits)
     statistic = str(found.attrs.get("statistic", ""))
     kind = NAMES.get(statistic, "Step")
-    confidence = found.attrs.get("confidence", 0.95)
-    told = f" (lines: {100 * confidence:g} %{_over(found)})" if "lower" in found else ""
+    told = ""
+    if "lower" in found:
+        told = f" (lines: {100 * _confidence(found):g} %{_over(found)})"
+    elif found.attrs.get("no_intervals"):
+        told = "\n" + textwrap.fill(f"(no limits: {found.attrs['no_intervals']})", _WIDE)
     ax.set_xlabel(f"{kind}{told}\n{ax.get_xlabel()}" if own else ax.get_xlabel())
     if not own:
         ax.set_title(kind + told)
     return ax
+
+
+def _confidence(found: xr.Dataset) -> float:
+    if "confidence" not in found.attrs:
+        raise ValueError(
+            "the intervals have lost how sure they are (attribute `confidence`): do what was done "
+            "to them under `xr.set_options(keep_attrs=True)`, or give it again with `assign_attrs`"
+        )
+    return float(found.attrs["confidence"])
 
 
 def _over(found: xr.Dataset) -> str:

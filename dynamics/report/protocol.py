@@ -10,6 +10,7 @@ import xarray as xr
 
 from dynamics.averages import resampled, why_no_intervals
 from dynamics.edges import about_edges
+from dynamics.emergence import Scheme
 from dynamics.record import mapping
 from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import listed
@@ -287,15 +288,15 @@ def _resamples(result: Result, cited: dict[str, None]) -> str:
     """Say how the resamples of a result were made and what errors are made of them."""
     again = resampled(result.data)
     assert again is not None  # the curves of the result have resamples
-    attrs, number = again.attrs, again.sizes["resample"]
+    scheme, number = Scheme.of(again), again.sizes["resample"]
     seed = _safe(str(result.identity.get("seed", "?")))
-    if method := attrs.get("method"):
+    if method := again.attrs.get("method"):
         return f"By {{label}}: {number} resamples, {_safe(str(method))} (seed {seed})."
-    if not attrs.get("paired", 0):
+    if not scheme.paired:
         cited["shao"] = None
         return (
             f"Every score by {{label}} was computed again on {number} resamples of the "
-            f"stimuli (seed {seed}), their variance multiplied by {attrs.get('spread', 1):.3g}."
+            f"stimuli (seed {seed}), their variance multiplied by {scheme.spread:.3g}."
         )
     said = (
         f"Every score by {{label}} was computed again, refitted, on {number} complementary "
@@ -303,11 +304,11 @@ def _resamples(result: Result, cited: dict[str, None]) -> str:
         "that differences are paired. Half of the squared difference of two halves is the variance "
         "at half of the stimuli, and half of that the variance at all of them"
     )
-    if attrs.get("correlation", 0):
+    if scheme.correlation:
         cited["fisher"] = None
         said += "; errors of correlations r are brought to the full sample's 1 − r² (Fisher)"
-    if attrs.get("spread", 1.0) > 1:
-        said += f" and multiplied by {attrs['spread'] ** 0.5:.2f}"
+    if scheme.spread > 1:
+        said += f" and multiplied by {scheme.spread**0.5:.2f}"
     return f"{said}."
 
 
