@@ -18,9 +18,10 @@ class Dynamics:
 
     Every statistic takes `by` and `over`, and what the function of the same name in
     `dynamics.emergence` takes. It returns a dataset of `estimate` and, with resamples, `lower`
-    and `upper`; `p` where there is a test; for steps the coordinate `status`, which says why
-    there is none. Attributes say what the intervals are over, from what level gains count
-    (`baseline`), the `last_step`, and how many neuroids without any score were left out.
+    and `upper`; `p` where there is a test; and `status`, which says why there is none, such as
+    "no untrained level" or "no score at the last step", for which no other step stands in.
+    Attributes say what the intervals are over, from what level gains count (`baseline`), the
+    `last_step`, and how many neuroids without any score were left out.
 
     `value` is what of a metric is meant: ``"score"``, ``"r2"``, ``"r2_corrected"`` or what else
     `dynamics.values.of` takes; by default what the results are of.

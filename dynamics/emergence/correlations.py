@@ -8,6 +8,8 @@ from scipy import stats
 
 from dynamics.emergence.resamples import Scheme
 
+# What `dynamics.probes.overall` says of a score of one run, and no score over models may be.
+WITHIN_ONE_RUN = "the steps and layers of one run"
 KINDS = {"pearson": lambda x: x, "spearman": stats.rankdata}
 
 
@@ -55,7 +57,8 @@ def correlate(
     Raises
     ------
     ValueError
-        If the kind is unknown, or fewer than 4 entries are common to both.
+        If the kind is unknown, fewer than 4 entries are common to both, or models are compared by
+        a score that was z-scored within each of them.
     """
     if kind not in KINDS:
         raise ValueError(f"there is no correlation {kind!r}: use pearson or spearman")
@@ -65,6 +68,8 @@ def correlate(
             f"{brain.sizes.get(dim, 0)} entries of {dim!r} are common to brain and task score: "
             "at least 4 are needed"
         )
+    if dim != "step":
+        check_over_models(brain, task)
     with_step = "step" in brain.coords and brain["step"].dims == (dim,)
     partial = with_step if partial is None else partial
     if partial and not with_step:
@@ -80,6 +85,26 @@ def correlate(
         found.append(one)
     form = xr.DataArray(list(parts), dims="form", name="form")
     return xr.concat(found, form, coords="minimal", compat="override").assign_attrs(kind=kind)
+
+
+def check_over_models(*scores: xr.DataArray) -> None:
+    """Raise a ValueError if one of some scores was z-scored within each model.
+
+    Parameters
+    ----------
+    *scores : xarray.DataArray
+        Scores that are compared over models.
+
+    Raises
+    ------
+    ValueError
+        If the mean of one is 0 by construction, whatever the model.
+    """
+    if any(each.attrs.get("zscored_over") == WITHIN_ONE_RUN for each in scores):
+        raise ValueError(
+            f"the task score is z-scored over {WITHIN_ONE_RUN}, so that its mean is 0 whatever the "
+            "model: make one of all models, `dynamics.probes.overall` of their stores by name"
+        )
 
 
 def _one(brain, task, dim, kind, covariate, ordered) -> xr.Dataset:

@@ -18,6 +18,7 @@ ONE_STEP = "one step only"
 MISSING = "missing"
 NO_LEVEL = "no untrained level"
 NO_LAST = "no score at the last step"
+NO_FIRST = "no score at the first step"
 
 
 class Goal(NamedTuple):

@@ -18,7 +18,8 @@ import xarray as xr
 from scipy import special, stats
 
 from dynamics.emergence import curves, levels
-from dynamics.emergence.crossings import MISSING, NO_LAST, NO_LEVEL, ONE_STEP, goal, window
+from dynamics.emergence.crossings import goal, window
+from dynamics.emergence.ends import UNKNOWN
 from dynamics.emergence.resamples import Scheme, stabilised
 
 _POINTS = 16
@@ -125,7 +126,7 @@ def interval(
         if first is not None:
             shown = bounds["gain_p"] < 1 - confidence
             upper = upper.where(shown & estimate.notnull(), np.inf)
-            known = ~estimate["status"].isin([MISSING, ONE_STEP, NO_LEVEL, NO_LAST])
+            known = ~estimate["status"].isin(UNKNOWN)
             lower, upper = lower.where(known), upper.where(known)
     described = xr.Dataset({"estimate": estimate, "lower": lower, "upper": upper})
     described = described.assign(error=error, unreached=unreached)

@@ -44,7 +44,8 @@ def best_layer(
         `best` (step): index of the best layer, -1 where nothing is known; `support` (step,
         layer): part of what the curves on another sample might have been in which that layer is
         best (single resamples deviate by more than the full sample does, or by one source of
-        error at a time); `centre` (step); `slope` in layers a decade with `lower`, `upper`, `p`.
+        error at a time); `centre` (step), NaN where a layer has no score
+        that has one at other steps; `slope` in layers a decade with `lower`, `upper`, `p`.
     """
     if dim not in curve.dims:
         raise ValueError(
@@ -64,10 +65,15 @@ def best_layer(
     support = (times / draws).where(known)
     x = xr.DataArray(np.log10(1 + curve["step"].to_numpy()), dims="step")
 
+    there = curve.notnull()
+    whole = (there | ~there.any("step")).all(dim)
+
     def centre(scores: xr.DataArray) -> xr.DataArray:
         weight = scores - scores.min(dim)
         total = weight.sum(dim)
-        return (weight * index).sum(dim).where(total > 0) / total.where(total > 0)
+        # Without one of its layers a profile has another centre: no drift may come of that.
+        use = (total > 0) & whole
+        return (weight * index).sum(dim).where(use) / total.where(use)
 
     def slope(middle: xr.DataArray) -> xr.DataArray:
         here = x.where(middle.notnull())

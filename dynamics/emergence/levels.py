@@ -9,6 +9,7 @@ import xarray as xr
 
 from dynamics.emergence.crossings import window
 from dynamics.emergence.curves import check
+from dynamics.emergence.ends import KNOWN, NEEDS, status
 
 
 def plateau(curve: xr.DataArray, *, decades: float = 1.0) -> xr.DataArray:
@@ -24,10 +25,18 @@ def plateau(curve: xr.DataArray, *, decades: float = 1.0) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        Without the dimension `step`.
+        Without the dimension `step`; of the steps with a score; NaN without one at the last step.
     """
     steps = check(curve)
     level = curve.isel(step=window(steps, decades)).mean("step")
+    if bool(curve.isnull().any()):
+        # As the step of the plateau has it: two steps at least of those that have a score.
+        def mean_of_last(scores: np.ndarray) -> float:
+            finite = np.isfinite(scores)
+            return scores[finite][window(steps[finite], decades)].mean() if finite.any() else np.nan
+
+        level = _apply(mean_of_last, curve)
+    level = level.where(status(curve, needs=NEEDS["plateau"]) == KNOWN)
     return level.assign_attrs(description=f"mean of the last {decades:g} decades", units="1")
 
 
@@ -44,11 +53,13 @@ def gain(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.Dat
     Returns
     -------
     xarray.DataArray
-        Without the dimension `step`.
+        Without the dimension `step`; NaN without a score at the last step, or, where there is no
+        baseline, at the first, for which no other step stands in, and of one step alone.
     """
     check(curve)
     start = curve.isel(step=0, drop=True) if baseline is None else baseline
     rise = curve.isel(step=-1, drop=True) - start
+    rise = rise.where(status(curve, needs=NEEDS["gain"], baseline=baseline) == KNOWN)
     return rise.assign_attrs(description="last score minus baseline", units="1")
 
 
@@ -86,14 +97,14 @@ def area(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.Dat
     -------
     xarray.DataArray
         Mean score above the baseline, every factor of training counting the same; NaN with
-        fewer than two finite scores.
+        fewer than two finite scores, and where either end of the axis has none.
     """
     steps = check(curve)
     start = curve.isel(step=0, drop=True) if baseline is None else baseline
 
     def mean_height(scores: np.ndarray) -> float:
         finite = np.isfinite(scores)
-        if finite.sum() < 2:
+        if finite.sum() < 2 or not (finite[0] and finite[-1]):
             return np.nan
         x = np.log1p(steps[finite])
         y = scores[finite]
@@ -141,6 +152,7 @@ def peak(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.Dat
         0 for any noisy curve, NaN without a score at the last step (`decline_test` says whether
         it is more than noise);
         `decline_fraction`: of the peak's gain over the baseline, NaN where that is not above 0.
+        One step alone has neither.
     """
     steps = check(curve)
     start = curve.isel(step=0, drop=True) if baseline is None else baseline
@@ -150,13 +162,14 @@ def peak(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.Dat
     last = curve.isel(step=-1, drop=True)
     rise = height - start
     known = np.isfinite(height)
+    lost = (height - last).where(status(curve, needs=NEEDS["decline"]) == KNOWN)
     when = xr.DataArray(steps.astype(float)[place.to_numpy()], dims=place.dims).where(known)
     found = xr.Dataset(
         {
             "peak_step": when,
             "score": height,
-            "decline": height - last,
-            "decline_fraction": ((height - last) / rise).where(rise > 0),
+            "decline": lost,
+            "decline_fraction": (lost / rise).where(rise > 0),
         }
     )
     for name, text in {

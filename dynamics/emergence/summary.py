@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from dynamics.emergence import curves, levels
+from dynamics.emergence import curves, ends, levels
 
 
 def summarize(
@@ -32,8 +32,8 @@ def summarize(
     -------
     xarray.Dataset
         `onset`, `half_time`, `plateau_step` with a variable ``<name>_status`` each; `plateau`,
-        `peak_step`, `peak`, `decline`, `decline_fraction`, `gain`, `area`, and what the optional
-        arguments allow.
+        `peak_step`, `peak`, `decline`, `decline_fraction`, `gain` (and ``gain_status``), `area`,
+        and what the optional arguments allow.
     """
     when = {
         "onset": curves.onset(curve, decades=decades),
@@ -47,6 +47,7 @@ def summarize(
     found = found.merge(top, compat="override")
     found["plateau"] = levels.plateau(curve, decades=decades)
     found["gain"] = levels.gain(curve)
+    found["gain_status"] = ends.status(curve)
     found["area"] = levels.area(curve)
     if baseline is not None:
         found["gain_over_baseline"] = levels.gain(curve, baseline=baseline)

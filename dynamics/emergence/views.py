@@ -16,11 +16,15 @@ from dynamics.averages import (
     average,
     has_resamples,
     mean_by,
+    of_scored,
     resampled,
     why_no_intervals,
     with_ceiling,
 )
 from dynamics.emergence import changes, comparisons, correlations, curves, levels, orders
+from dynamics.emergence.crossings import MISSING, NO_LEVEL
+from dynamics.emergence.ends import NEEDS, has_controls, scored, untrained
+from dynamics.emergence.ends import status as ends
 from dynamics.emergence.intervals import STATISTICS, interval
 from dynamics.emergence.resamples import stabilised
 from dynamics.emergence.subjects import over_subjects, with_subjects
@@ -109,7 +113,7 @@ def level_of(results: xr.Dataset, name: str) -> Pair:
     resampled : xarray.DataArray or None
         As `dynamics.averages.resampled`.
     """
-    level = results[name if name == "baseline" else f"{name}_score"]
+    level = of_scored(results[name if name == "baseline" else f"{name}_score"], results)
     again = resampled(results, of=name)
     if name == "untrained":
         level = level.mean("control")
@@ -148,15 +152,17 @@ def statistic(
     """Return a statistic in `STATISTICS`, with limits where there are resamples."""
     if name not in FROM_BASELINE:
         return _finished(results, over, name, pair(results, by, over), **arguments)
-    both, arguments, text = _counted(results, by, over, arguments)
-    return _finished(results, over, name, both, **arguments).assign_attrs(baseline=text)
+    both, known, text = _counted(results, by, over, arguments)
+    found = _finished(results, over, name, both, **known)
+    if "baseline" not in arguments:
+        found = found.assign_coords(status=_of_level(found["status"], results, by))
+    return found.assign_attrs(baseline=text)
 
 
 def onset(results: xr.Dataset, by: str | None, over: str, **arguments: Any) -> xr.Dataset:
     """Return onset, with the test of it where there are resamples."""
-    (curve, resampled), arguments, text = _counted(results, by, over, arguments)
-    found = _finished(results, over, "onset", (curve, resampled), **arguments)
-    found = found.assign_attrs(baseline=text)
+    found = statistic(results, "onset", by, over, **arguments)
+    (curve, resampled), arguments, _ = _counted(results, by, over, arguments)
     if resampled is None:
         return found
     known: dict[str, Any] = {
@@ -178,6 +184,7 @@ def plateau(results: xr.Dataset, by: str | None, over: str, **arguments: Any) ->
     )
     # `step` is the name of the curves' dimension elsewhere; there is none here.
     kept = ("estimate", "lower", "upper", "error")
+    level = level.drop_vars("status")  # that of the step says more
     return level[[name for name in kept if name in level]].merge(step).assign_attrs(step.attrs)
 
 
@@ -200,6 +207,8 @@ def decline(results: xr.Dataset, by: str | None, over: str, **arguments: Any) ->
     if resampled is not None:
         test = changes.decline_test(curve, resampled, **arguments)
         found = found.assign({name: test[name] for name in ("lower", "p", "status")})
+    else:
+        found["status"] = ends(curve, needs=NEEDS["decline"])
     return _said(found, results, curve, over)
 
 
@@ -264,44 +273,6 @@ def correlate(
         resampled = stabilised(curve, resampled)
     found = correlations.correlate(curve, other, resampled=resampled, **arguments)
     return _said(found, results, curve, over)
-
-
-def untrained(results: xr.Dataset, by: str | None = None) -> xr.DataArray:
-    """Return the score of the untrained network: of step 0, else the mean over the controls.
-
-    Parameters
-    ----------
-    results : xarray.Dataset
-        Results of one target and metric.
-    by : str, optional
-        As in `dynamics.averages.average`.
-
-    Returns
-    -------
-    xarray.DataArray
-        Averaged as the curves, without `step`; NaN where there is no untrained network, whatever
-        the first checkpoint scores.
-    """
-    curve = average(variable(results, "score"), by=by)
-    if has_controls(results):
-        return average(results["untrained_score"].mean("control"), by=by)
-    first = curve.isel(step=0, drop=True)
-    return first if float(curve["step"][0]) == 0 else first * np.nan
-
-
-def scored(results: xr.Dataset) -> xr.Dataset:
-    """Return results without last steps at which no curve at all has a score."""
-    if "score" not in results or "step" not in results["score"].dims:
-        return results
-    score = results["score"]
-    some = score.notnull().any([dim for dim in score.dims if dim != "step"]).to_numpy()
-    return results.isel(step=slice(int(some.nonzero()[0][-1]) + 1)) if some.any() else results
-
-
-def has_controls(results: xr.Dataset) -> bool:
-    """Whether untrained controls stand in for a missing step 0."""
-    steps = results["step"].to_numpy() if "step" in results.coords else np.zeros(0)
-    return bool("untrained_score" in results and len(steps) and steps[0] > 0)
 
 
 def counted(
@@ -378,7 +349,7 @@ def summarize(
     """Return every statistic in one table, with limits and tests where there are resamples."""
     curve, resampled = pair(results, by, over)
     (started, again), known, text = _counted(results, by, over, {})
-    baseline = average(results["baseline"], by=by) if "baseline" in results else None
+    baseline = average(level_of(results, "baseline")[0], by=by) if "baseline" in results else None
     kept = with_ceiling(results)
     ceiling, _ = _ceiling(kept, by, "lower")
     table = tabulate(curve, baseline=baseline, ceiling=ceiling)
@@ -388,8 +359,9 @@ def summarize(
         value = STATISTICS[name].function(started, **known)
         table[name] = value.drop_vars("status", errors="ignore")
         if "status" in value.coords:
-            table[f"{name}_status"] = value["status"].drop_vars("status")
+            table[f"{name}_status"] = _of_level(value["status"], results, by)
     if known:
+        table["gain_status"] = _of_level(ends(started, **known), results, by)
         top = levels.peak(curve, baseline=untrained(results, by))
         table["decline_fraction"] = top["decline_fraction"]
     if resampled is not None and again is not None:
@@ -421,7 +393,20 @@ def _finished(
         found = xr.Dataset({"estimate": STATISTICS[name].function(curve, **known)})
     else:
         found = interval(curve, resampled, statistic=name, **arguments)
+    if name in NEEDS:
+        none = ends(curve, needs=NEEDS[name], baseline=arguments.get("baseline"))
+        found = found.assign_coords(status=none)
     return _said(found, results, curve, over)
+
+
+def _of_level(status: xr.DataArray, results: xr.Dataset, by: str | None) -> xr.DataArray:
+    """Say "no untrained level" of curves whose controls have no score, where a status did not."""
+    status = status.drop_vars("status", errors="ignore")
+    if not has_controls(results):
+        return status
+    there = average(results["score"], by=by).notnull().any("step")
+    lacks = untrained(results, by).isnull() & there & (status == MISSING)
+    return xr.where(lacks, NO_LEVEL, status).transpose(*status.dims).astype(str)
 
 
 def _counted(
@@ -459,6 +444,8 @@ def _said(
     again = resampled(results)
     if over == "stimuli" and again is not None:
         over = again.attrs.get("over", over)
+    if not {"lower", "p", "half_time_lower"} & set(found.variables):
+        found = found.assign_attrs(no_intervals=why_no_intervals(results) or _OF_GROUPS)
     return found.assign_attrs(
         over=over,
         baseline=curves.baseline_text(steps),
@@ -501,5 +488,6 @@ def _without_ceiling(results: xr.Dataset) -> int:
 def _ceiling(results: xr.Dataset, by: str | None, bound: str) -> tuple[xr.DataArray | None, str]:
     for name in ("ceiling", f"ceiling_{bound}"):
         if name in results:
-            return average(results[name], by=by if results[name].ndim else None), name
+            by = by if results[name].ndim else None
+            return average(of_scored(results[name], results), by=by), name
     return None, ""

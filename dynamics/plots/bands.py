@@ -7,10 +7,12 @@ import xarray as xr
 from scipy import stats
 
 from dynamics import emergence
-from dynamics.averages import average, by_subject, with_ceiling
+from dynamics.averages import average, by_subject, of_scored, with_ceiling
 from dynamics.averages import resampled as resamples_of
 from dynamics.emergence import views
 from dynamics.record import mapping
+
+_COUNTED = "counted_step"
 
 
 def bands_by(results: xr.Dataset, *, hue: str = "layer", layer: str | None = None) -> xr.Dataset:
@@ -29,16 +31,22 @@ def bands_by(results: xr.Dataset, *, hue: str = "layer", layer: str | None = Non
     -------
     xarray.Dataset
         `curve`, `low`, `high` (step, hue), as `curve_and_band` has them; `untrained` (hue), the
-        level of the untrained network (NaN: there is none); attributes `over` (what the limits
+        level of the untrained network (NaN: there is none); `apart` (hue): whether that is of
+        controls and no step of the curve; attributes `over` (what the limits
         are over) and `layer`, both empty where there is none.
     """
     results, chosen = _of_one_layer(results, hue, layer)
     if hue == "layer":
         curve, low, high, over = curve_and_band(results)
-        untrained = views.untrained(results.isel(step=counted_steps(results)))
+        own = results.isel(step=counted_steps(results))
+        untrained = views.untrained(own)
+        apart = xr.full_like(untrained, views.has_controls(own), dtype=bool)
     else:
         each = parts(results, hue)
-        untrained = xr.DataArray([_untrained(part) for part in each.values()], dims=hue)
+        counted = [part.isel(step=counted_steps(part)) for part in each.values()]
+        levels = [float(views.untrained(part).mean()) for part in counted]
+        untrained = xr.DataArray(levels, dims=hue)
+        apart = xr.DataArray([views.has_controls(part) for part in counted], dims=hue)
         curves, lows, highs, overs = zip(*map(curve_and_band, each.values()))
         curve, low, high = (
             _side_by_side(dict(zip(each, some)), hue) for some in (curves, lows, highs)
@@ -50,6 +58,7 @@ def bands_by(results: xr.Dataset, *, hue: str = "layer", layer: str | None = Non
             "low": low,
             "high": high,
             "untrained": untrained.drop_vars(hue, errors="ignore"),
+            "apart": apart.drop_vars(hue, errors="ignore"),
         },
         attrs={"over": over, "layer": chosen},
     )
@@ -122,7 +131,11 @@ def parts(results: xr.Dataset, by: str) -> dict[str, xr.Dataset]:
     """
     score = results["score"]
     if by not in score.coords and by not in score.dims:
-        labels = [name for name, values in score.coords.items() if values.dtype.kind != "f"]
+        labels = [
+            name
+            for name, values in score.coords.items()
+            if values.dtype.kind != "f" and "step" not in values.dims
+        ]
         known = sorted({*map(str, labels), *map(str, score.dims)} - {"step"})
         raise ValueError(f"the scores have no {by!r} to tell apart: use {', '.join(known)}")
     if by in score.dims:
@@ -289,8 +302,14 @@ def counted_steps(results: xr.Dataset, by: str = "", place: int = 0) -> np.ndarr
     Returns
     -------
     array of bool, shape (n_steps,)
-        All, but for the steps of other runs and those that were put in as gaps.
+        All, but for the steps of other runs, those that were put in as gaps, and last ones at
+        which no curve at all has a score: of parts of results those of the whole, where
+        `with_counted` has marked them.
     """
+    if _COUNTED in results.coords:
+        values = results[_COUNTED]
+        values = values.isel({by: place}) if by in values.dims else values
+        return values.any([dim for dim in values.dims if dim != "step"]).to_numpy()
     has = np.ones(results.sizes["step"], bool)
     for name, meant in (("own_step", True), ("failed_step", False)):
         if name in results.coords:
@@ -301,8 +320,27 @@ def counted_steps(results: xr.Dataset, by: str = "", place: int = 0) -> np.ndarr
     return has & (np.cumsum(has) <= last)
 
 
-def _untrained(results: xr.Dataset) -> float:
-    return float(views.untrained(results.isel(step=counted_steps(results))).mean())
+def with_counted(results: xr.Dataset) -> xr.Dataset:
+    """Mark the steps of `counted_steps`, so that parts of results are of the steps of the whole.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric, or `stack` of several.
+
+    Returns
+    -------
+    xarray.Dataset
+        With the coordinate `counted_step`; the same where they have it.
+    """
+    if _COUNTED in results.coords:
+        return results
+    dims = results["own_step"].dims if "own_step" in results.coords else ("step",)
+    (by,) = [str(dim) for dim in dims if dim != "step"] or [""]
+    if not by:
+        return results.assign_coords({_COUNTED: ("step", counted_steps(results))})
+    each = [counted_steps(results.isel({by: [place]}), by) for place in range(results.sizes[by])]
+    return results.assign_coords({_COUNTED: ((by, "step"), np.stack(each))})
 
 
 def units_of(results: xr.Dataset) -> tuple[xr.DataArray, str]:
@@ -349,7 +387,32 @@ def level(results: xr.Dataset, name: str) -> float:
     if name not in results:
         return np.nan
     known = with_ceiling(results) if name == "ceiling" else results
-    return float(average(known[name]).mean())
+    return float(average(of_scored(known[name], known)).mean())
+
+
+def with_level(results: xr.Dataset, name: str) -> tuple[int, int]:
+    """Count the neuroids of a curve that have a level, as the noise ceiling, and all of them.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    name : str
+        As in `level`.
+
+    Returns
+    -------
+    known, number : int
+        Equal where the level is over the neuroids that the curve is over, or not of neuroids.
+    """
+    score = results["score"]
+    if name not in results or not {"neuroid"} <= {*results[name].dims} & {*score.dims}:
+        return 0, 0
+    there = score.notnull().any([dim for dim in score.dims if dim != "neuroid"])
+    values = results[name]
+    has = values > 0 if name == "ceiling" else values.notnull()
+    has = has.any([dim for dim in values.dims if dim != "neuroid"])
+    return int((has & there).sum()), int(there.sum())
 
 
 def _of_one_layer(results: xr.Dataset, by: str, layer: str | None) -> tuple[xr.Dataset, str]:

@@ -11,9 +11,17 @@ from matplotlib.axes import Axes
 
 from dynamics import emergence
 from dynamics.intake import with_layers
-from dynamics.plots.bands import bands_by, counted_steps, level, parts, pick_layer
+from dynamics.plots.bands import (
+    bands_by,
+    counted_steps,
+    level,
+    parts,
+    pick_layer,
+    with_counted,
+    with_level,
+)
 from dynamics.plots.names import short_layer, short_names
-from dynamics.plots.panels import draw_legend, label_outer, panels
+from dynamics.plots.panels import draw_legend, label_outer, panels, told_limits
 from dynamics.plots.steps import log_step_axis, mark_missing
 from dynamics.plots.style import (
     LEVELS,
@@ -75,7 +83,7 @@ def plot_curves(
     ValueError
         If there is no such layer, neuroid or coordinate.
     """
-    results = value_of(with_layers(results, hue), value)
+    results = with_counted(value_of(with_layers(results, hue), value))
     own = ax is None
     ax = panel(ax, height=72)
     if neuroid is not None:
@@ -115,7 +123,7 @@ def plot_curves(
     if fit is not None:
         _draw_fits(ax, bands["curve"], fit, colours)
     log_step_axis(ax, steps)
-    if steps[0] > 0 and np.isfinite(bands["untrained"]).any():
+    if (bands["apart"] & bands["untrained"].notnull()).any():
         ax.set_xlabel("Training step (untrained: networks of their own)")
     counted = [counted_steps(results, hue, place) for place in range(len(names))]
     _mark_half_times(ax, bands, counted, colours)
@@ -127,7 +135,7 @@ def plot_curves(
     ax.set_ylabel(score_label(results))
     title = [part for part in (neuroid, short_layer(results, bands.attrs["layer"])) if part]
     ax.set_title(", ".join(map(str, title)))
-    ax.set_gid(bands.attrs["over"])
+    ax.set_gid(told_limits(bands.attrs["over"], results))
     if own:
         draw_legend(ax)
     return ax
@@ -169,7 +177,7 @@ def facet_curves(
     ValueError
         As `plot_curves`, or if one of the values is not there.
     """
-    results = value_of(results, value)
+    results = with_counted(value_of(with_layers(results, hue, facet or hue), value))
     found = {"": results} if facet is None else parts(results, facet)
     if values is not None:
         lost = [value for value in values if value not in found]
@@ -259,9 +267,9 @@ def _mark_half_times(
     (dim,) = bands["untrained"].dims
     for place, (has, colour) in enumerate(zip(counted, colours)):
         curve = bands["curve"].isel({dim: place, "step": has})
-        own, steps = bands["untrained"].isel({dim: place}), curve["step"].to_numpy()
+        own, apart = (bands[name].isel({dim: place}) for name in ("untrained", "apart"))
+        steps = curve["step"].to_numpy()
         # Networks that were never trained stand in for a missing step 0.
-        apart = len(steps) and steps[0] > 0 and bool(own.notnull())
         when = float(emergence.half_time(curve, baseline=own if apart else None))
         if not np.isfinite(when):
             continue
@@ -279,6 +287,9 @@ def _draw_levels(ax: Axes, results: xr.Dataset) -> None:
     for name, (text, colour, line) in LEVELS.items():
         height = level(results, name)
         if np.isfinite(height):
+            known, number = with_level(results, name)
+            # What is compared by eye with a curve over other neuroids has to say so.
+            text += f" ({known} of {number} neuroids)" if known < number else ""
             look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 0.9}
             draw_level(ax, height, text=text, limits=limits, **look)
     band = level(results, "ceiling_lower"), level(results, "ceiling_upper")

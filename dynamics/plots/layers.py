@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics import emergence
+from dynamics.averages import briefly, why_no_intervals
 from dynamics.intake import with_layers
 from dynamics.plots.bands import resampled_curve
 from dynamics.plots.heatmaps import layer_axis
 from dynamics.plots.steps import mark_missing, step_mesh
 from dynamics.plots.style import colour_bar, panel, signed, styled
 from dynamics.values import of as value_of
+
+_WIDE = 58  # letters above axes of one column
 
 
 @styled
@@ -65,6 +70,9 @@ def plot_best_layer(
         if np.isfinite([slope, low, high]).all():
             drift = f"drift {slope:+.2f} [{low:+.2f}, {high:+.2f}] layers a decade"
             ax.set_title(f"{signed(drift)}\n(95 % over {over})")
+    if found is None:
+        why = briefly(why_no_intervals(results))
+        ax.set_title(textwrap.fill(f"not said how sure: {why}", _WIDE))
     mark_missing(ax, curve)
     layer_axis(ax, layers)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=1.5)

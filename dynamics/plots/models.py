@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from dynamics.averages import average, by_subject
 from dynamics.emergence import views
 from dynamics.emergence.runs import check_alike
+from dynamics.intake import with_layers
 from dynamics.plots.bands import curve_and_band, level, pick_layer
 from dynamics.plots.names import short_layer
-from dynamics.plots.panels import draw_legend
+from dynamics.plots.panels import draw_legend, told_limits
 from dynamics.plots.style import COLUMN, PAGE, group_colours, panel, score_label, styled
 from dynamics.values import of as value_of
 
@@ -41,7 +42,8 @@ def plot_models(
     models : mapping of str to xarray.Dataset
         Results of the same target and metric by name of the model.
     step : int or {"last", "best"}
-        Which step; "best" is chosen on the very scores that are shown, so it flatters.
+        Which step: "last" is the last one at which any layer has a score; "best" is chosen on
+        the very scores that are shown, so it flatters.
     layer : str, optional
         Which layer of all; by default, for each model, the one that ends best, chosen likewise.
     ax : matplotlib.axes.Axes, optional
@@ -57,10 +59,12 @@ def plot_models(
     Raises
     ------
     ValueError
-        If there is no model, a model has no such step or layer, or they were compared with
-        different brains or by different protocols.
+        If there is no model, a model has no such step or layer or no score there, or they were
+        compared with different brains or by different protocols.
     """
-    models = {name: value_of(each, value) for name, each in models.items()}
+    models = {
+        name: views.scored(value_of(with_layers(each), value)) for name, each in models.items()
+    }
     if not models:
         raise ValueError("there is no model to draw: give results by name")
     check_alike(list(models.values()))
@@ -114,7 +118,7 @@ def plot_models(
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.6, len(models) - 0.4)
     ax.set_ylabel(score_label(next(iter(models.values()))))
-    ax.set_gid(" or ".join(sorted(over - {""})))
+    ax.set_gid(told_limits(" or ".join(sorted(over - {""})), *models.values()))
     if own and labelled:
         draw_legend(ax, what="vertical lines")
     return ax
@@ -126,6 +130,11 @@ def _step(name: str, curve: xr.DataArray, step: int | str) -> int:
     if not len(known):
         raise ValueError(f"model {name!r} has no scores: analyze it first")
     if step == "last":
+        if known[-1] != curve.sizes["step"] - 1:
+            raise ValueError(
+                f"model {name!r} has no score in this layer at step {int(curve['step'][-1]):,}, "
+                "its last: name another `layer`, or the `step`"
+            )
         return int(known[-1])
     if step == "best":
         return int(np.nanargmax(curve.to_numpy()))

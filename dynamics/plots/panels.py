@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
+from dynamics.averages import briefly, why_no_intervals
 from dynamics.plots.names import fit_legend, printable
 from dynamics.plots.style import COLUMN, LEVELS, MM, PAGE, figure_of, grid
 
 # Inches that a legend may take of a figure as it is; and entries of one column.
 _ROOM, _TALL = 22 * MM, 10
+
+_NARROW = 34  # letters that fit above one of three panels
+_NO_LIMITS = "no limits"
+_OF_SOME = re.compile(r" \(\d+ of \d+ neuroids\)$")
 
 # What is no curve stands last in a legend.
 _LAST = (
@@ -96,15 +103,42 @@ def draw_legend(*axes: Axes, what: str = "bands", notes: Iterable[str] = ()) -> 
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels()):
             entries.setdefault(label, handle)
-    entries = dict(sorted(entries.items(), key=lambda entry: entry[0] in _LAST))
-    limits = [f"95 % over {ax.get_gid()}" if ax.get_gid() else "" for ax in axes]
+    entries = dict(sorted(entries.items(), key=lambda entry: _OF_SOME.sub("", entry[0]) in _LAST))
+    limits = [ax.get_gid() or "" for ax in axes]
     if len(set(limits)) > 1:
         for ax, told in zip(axes, limits):
-            ax.set_title("\n".join(part for part in (ax.get_title(), told) if part))
+            lines = textwrap.wrap(told, _NARROW) if told.startswith(_NO_LIMITS) else [told]
+            ax.set_title("\n".join(part for part in (ax.get_title(), *lines) if part))
         limits = [""]
-    said = [f"{what}: {limits[0]}"] if limits[0] else []
+    told = limits[0]
+    if told.startswith(_NO_LIMITS):
+        told = wrapped(told, figure)
+    elif told:
+        told = f"{what}: {told}"
+    said = [told] if told else []
     said += [wrapped(note, figure) for note in dict.fromkeys(notes) if note]
     legend_below(figure, entries, title="\n".join(said) or None)
+
+
+def told_limits(over: str, *results: xr.Dataset) -> str:
+    """Say over what the limits in axes are, or why there are none, for the axes' `gid`.
+
+    Parameters
+    ----------
+    over : str
+        What the limits are over; empty where there are none.
+    *results : xarray.Dataset
+        Results that are drawn.
+
+    Returns
+    -------
+    str
+        What `draw_legend` writes below the axes.
+    """
+    if over:
+        return f"95 % over {over}"
+    why = next((told for each in results if (told := why_no_intervals(each))), "")
+    return f"{_NO_LIMITS}: {briefly(why)}" if why else ""
 
 
 def wrapped(text: str, figure: Figure) -> str:

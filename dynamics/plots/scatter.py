@@ -12,9 +12,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm
 
 from dynamics import emergence
+from dynamics.emergence.correlations import check_over_models
+from dynamics.intake import with_layers
 from dynamics.plots.bands import curve_and_band, curves_by, level, pick_layer
 from dynamics.plots.names import short_layer
-from dynamics.plots.panels import draw_legend
+from dynamics.plots.panels import draw_legend, told_limits
 from dynamics.plots.steps import label_steps, step_norm
 from dynamics.plots.style import (
     LEVELS,
@@ -74,7 +76,7 @@ def plot_brain_task(
     ValueError
         If there is no such layer, or no step is common to both.
     """
-    brain = value_of(brain, value)
+    brain, task = value_of(with_layers(brain), value), with_layers(task)
     every = brain
     brain, chosen = pick_layer(brain, layer)
     task, _ = pick_layer(task, chosen or None)
@@ -120,7 +122,7 @@ def plot_brain_task(
     ax.set_ylabel(score_label(brain) + (f", {short_layer(every, chosen)}" if chosen else ""))
     each = {"upwards": over, "across": of_task}
     apart = ",\n".join(f"{what} {way}" for way, what in each.items() if what)
-    ax.set_gid(over if over == of_task else apart)
+    ax.set_gid(told_limits(over if over == of_task else apart, brain, task))
     if own:
         draw_legend(ax, what="grey lines")
     return ax
@@ -149,11 +151,12 @@ def plot_brain_task_models(
     Raises
     ------
     ValueError
-        If either has other dimensions than `model`.
+        If either has other dimensions than `model`, or was z-scored within each model.
     """
     for name, each in (("brain", brain), ("task", task)):
         if each.dims != ("model",):
             raise ValueError(f"{name} has dimensions {each.dims}: give one score a model")
+    check_over_models(brain, task)
     brain, task = xr.align(brain, task, join="inner")
     own = ax is None
     ax = panel(ax, height=66)

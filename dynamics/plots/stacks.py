@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.emergence.runs import check_alike
+from dynamics.intake import taken, with_layers
 from dynamics.record import mapping
 
 # Which neuroids the means on resamples are of.
@@ -42,7 +43,7 @@ def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
     """
     if not results:
         raise ValueError("there are no runs to stack: give results by name")
-    every = list(results.values())
+    every = _alike([taken(each) for each in results.values()])
     # Tasks have arguments of their own, which leave the scale of the score alone.
     is_probe = mapping(every[0].attrs.get("identity")).get("metric") == "probe"
     check_alike(
@@ -73,3 +74,9 @@ def stack(results: Mapping[str, xr.Dataset], *, dim: str = "run") -> xr.Dataset:
     text = isinstance(every[0].attrs.get("identity"), str)
     joined.attrs["identity"] = json.dumps(common) if text else common
     return joined.assign_coords(own_step=((dim, "step"), own))
+
+
+def _alike(every: list[xr.Dataset]) -> list[xr.Dataset]:
+    """Give all an axis of layers where some have one: of a single layer it may be gone."""
+    has = ["layer" in each["score"].dims for each in every]
+    return [with_layers(each) for each in every] if any(has) and not all(has) else every

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import xarray as xr
 
-WITHIN_ONE_RUN = "the steps and layers of one run"
+from dynamics.emergence.correlations import WITHIN_ONE_RUN
 
 
 def overall(
@@ -20,8 +20,9 @@ def overall(
     Of several runs or models, each task has one mean and one deviation, over all of them: what one
     is better than another stays. Each model counts the same, however many steps it has. Of one
     run alone scores are z-scored over its own common steps (and layers), so that tasks of another
-    range or metric count the same along its training; its mean is then 0 whatever the model, and
-    it must not be compared with that of another run. A task whose score never changes counts zero.
+    range or metric count the same along its training; its mean is then 0 whatever the model, so
+    `dynamics.emergence.correlate` refuses it over models: give all of them here. A task
+    whose score never changes counts zero.
 
     Parameters
     ----------
@@ -61,7 +62,8 @@ def overall(
     }
     names = xr.DataArray(list(each), dims="run", name="run")
     found = xr.concat(list(each.values()), names, join="outer").sortby("step")
-    return _mean(found, found, f"{len(each)} runs: {', '.join(each)}", variable)
+    over = f"{len(each)} runs: {', '.join(each)}" if len(each) > 1 else WITHIN_ONE_RUN
+    return _mean(found, found, over, variable)
 
 
 def _known(tree: xr.DataTree) -> list[str]:
@@ -111,7 +113,8 @@ def _mean(found: xr.DataArray, runs: xr.DataArray, over: str, variable: str) -> 
         z.mean("task")
         .rename("overall")
         .assign_attrs(
-            description=f"mean of {variable} of {tasks}, z-scored over {over}",
+            description=f"mean of {variable} of {tasks}, z-scored over {over}"
+            + (", so that its mean is 0 whatever the model" if over == WITHIN_ONE_RUN else ""),
             units="standard deviations",
             zscored_over=over,
         )

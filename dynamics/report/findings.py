@@ -11,7 +11,7 @@ import xarray as xr
 from dynamics import emergence, metrics, plots
 from dynamics.averages import average, with_ceiling
 from dynamics.averages import resampled as resampled_of
-from dynamics.emergence import views
+from dynamics.emergence import ends, views
 from dynamics.record import mapping
 from dynamics.values import named
 
@@ -190,7 +190,7 @@ def statistics(
     -------
     xarray.Dataset
         Dimension layer. `first` (the score from which gains count), `final`; of `onset`,
-        `half_time`, `plateau_step`, `gain`,
+        `half_time`, `plateau_step`, `gain` (and ``gain_status``),
         `gain_over_baseline`, `plateau` and `area` the estimate, ``<name>_lower`` and
         ``<name>_upper``; ``<name>_status`` of the steps; `peak`, `peak_step`, `decline`,
         `decline_p`; `detected`, `detected_p`; `ceiling_fraction`; what cannot be known is NaN or
@@ -209,6 +209,8 @@ def statistics(
             _put(table, name, _estimate(*gains, name, **start))
         else:
             _put(table, name, _estimate(score, resampled, name))
+    if not single:
+        table["gain_status"] = ends.status(gains[0], **start)
     if baseline is not None:
         level = xr.DataArray(baseline)
         _put(table, "gain_over_baseline", _estimate(score, resampled, "gain", baseline=level))
@@ -246,7 +248,7 @@ def at_best_layers(curves: list[Curve]) -> tuple[xr.DataArray, xr.DataArray] | N
     if len({again.sizes["resample"] for again in resamples}) > 1:
         return None
     # Where regions are of different numbers of subjects, the fewest have least to say.
-    limit = min(float(again.attrs.get("limit", 0.0)) for again in resamples)
+    limit = min(emergence.Scheme.of(again).limit for again in resamples)
     names = xr.DataArray([each.name for each in curves], dims="curve", name="curve")
 
     def side_by_side(values: list[xr.DataArray]) -> xr.DataArray:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from dynamics.emergence.ends import KNOWN
 from dynamics.report.findings import MEAN, Curve, Found, Result
 from dynamics.report.numbers import (
     NONE,
@@ -207,6 +208,8 @@ def _cell(name: str, found: Mapping, *, digits: int = _DIGITS) -> Cell:
         return Cell(p_value(value), "", sort)
     if name == "ceiling_fraction":
         return Cell(f"{100 * value:.0f} %" if sort else NONE, "", sort)
+    if name == "gain" and found.get("gain_status", KNOWN) != KNOWN:
+        return Cell(str(found["gain_status"]))
     return Cell(level(value, digits), levels_between(low, high, digits), sort)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import xarray as xr
 
 from dynamics import emergence
+from dynamics.emergence.ends import UNKNOWN
+from dynamics.emergence.ends import WORDS as UNKNOWN_WORDS
 from dynamics.report.findings import MEAN, Curve, at_best_layers
 from dynamics.report.numbers import (
     level,
@@ -152,8 +154,8 @@ def _rise(name: str, curve: Curve, found: Mapping, steps: np.ndarray) -> str:
     status, first = found["half_time_status"], level(found["first"])
     origin = "untrained" if steps[0] == 0 or curve.controls else f"at step {steps[0]:,}"
     gain = f"a gain of {with_limits(level(found['gain']), _levels(found, 'gain'))}"
-    if status == "missing":
-        return f"{name} has too few scores for a curve in {where}."
+    if status in UNKNOWN:
+        return f"{name} {UNKNOWN_WORDS[status]} in {where}."
     if status == "no gain":
         verdict = "falls" if found.get("gain_upper", math.nan) < 0 else "shows no gain"
         change = with_limits(level(found["gain"]), _levels(found, "gain"))
