@@ -111,7 +111,11 @@ def has_changed(checkpoint: Checkpoint, record: Mapping[str, Any]) -> bool:
     """Whether a checkpoint was moved or written again since its row was; its bytes are not read."""
     then, now = float(record.get("modified", np.nan)), checkpoint.modified
     written = now != then and bool(now) and np.isfinite(then) and bool(then)  # where both are known
-    return written or record["bytes"] != checkpoint.bytes or record["uri"] != checkpoint.uri
+    return (
+        written
+        or record["bytes"] != checkpoint.bytes
+        or record["uri"] != store.storable(checkpoint.uri)
+    )
 
 
 def _difference(checkpoint: Checkpoint, read: Read, network: Network) -> str:

@@ -30,7 +30,9 @@ def main() -> None:
         told = _told(error)
         if told is None or os.environ.get("DYNAMICS_DEBUG"):
             raise
-        print(f"dynamics: {told}", file=sys.stderr)
+        # Names of files are in it, which may hold what a terminal would obey.
+        printed = "".join(c if c.isprintable() else repr(c)[1:-1] for c in told)
+        print(f"dynamics: {printed}", file=sys.stderr)
         sys.exit(BAD_INPUT)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dynamics.cli.console import FAILED_CHECKPOINTS, Store, out, place_of, time_of
+from dynamics.cli.console import FAILED_CHECKPOINTS, Store, out, place_of, readable, time_of
 from dynamics.progress import size_of
 
 
@@ -35,7 +35,7 @@ def status(store: Store) -> None:
         number = f"{len(steps)} of {found.done}"
         out.print(f"note: {note} ({number} steps)", soft_wrap=True, markup=False)
     for step, error in room.failures(place).items():
-        out.print(f"failed: step {step}: {error}", soft_wrap=True, markup=False)
+        out.print(readable(f"failed: step {step}: {error}"), soft_wrap=True, markup=False)
 
 
 def verify(store: Store) -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from dynamics.cli.console import FAILED_CHECKPOINTS, Config, Scheduler, out
+from dynamics.cli.console import FAILED_CHECKPOINTS, Config, Scheduler, out, readable
 from dynamics.progress import size_of
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def checkpoints(config: Config) -> None:
     for found in discover(load_config(config)):
         verdict = found.note or "ok"
         row = (f"{found.step:,}", found.uri, size_of(found.bytes), found.format, verdict)
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(readable(text)) for text in row))
     out.print(table)
 
 
@@ -146,7 +146,7 @@ def _crawl(sweep: Sweep, scheduler: str | None, *, stop: bool = True) -> int:
         soft_wrap=True,
     )
     for step, error in store.failures(sweep.place).items():
-        out.print(f"failed: step {step}: {error}", soft_wrap=True, markup=False)
+        out.print(readable(f"failed: step {step}: {error}"), soft_wrap=True, markup=False)
     if counts["failed"] and stop:
         raise typer.Exit(FAILED_CHECKPOINTS)
     return counts["failed"]

@@ -27,7 +27,7 @@ from dynamics.store.health import Summary, redo, summarise, verify, verify_contr
 from dynamics.store.layout import DONE, FAILED, PENDING, MisfitError, is_written, package_version
 from dynamics.store.lock import lock, unlock
 from dynamics.store.making import begin, begin_controls
-from dynamics.store.names import activation_of
+from dynamics.store.names import activation_of, storable
 from dynamics.store.pairs import write_pairs
 from dynamics.store.place import Place, Where, place_of
 from dynamics.store.precision import PRECISIONS
@@ -86,6 +86,7 @@ __all__ = [
     "redo",
     "statuses",
     "steps",
+    "storable",
     "summarise",
     "unlock",
     "unmarked",

@@ -21,7 +21,7 @@ from dynamics.store.layout import (
     new_coordinate,
     resize,
 )
-from dynamics.store.names import activation_of, group_name
+from dynamics.store.names import activation_of, group_name, storable
 from dynamics.store.place import name_of, writing
 from dynamics.store.precision import record_errors, round_layers
 from dynamics.store.read import layer_names, steps
@@ -65,7 +65,7 @@ def plan(
         for column, name in ((1, "uri"), (2, "bytes"), (3, "modified"), (0, "step")):
             if new:
                 kind: Any = object if name == "uri" else COLUMNS[name][0]
-                values = np.array([item[column] for item in new], dtype=kind)
+                values = np.array([storable(item[column]) for item in new], dtype=kind)
                 nodes.array(root, f"checkpoints/{name}")[len(known) :] = values
 
 
@@ -146,9 +146,7 @@ def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -
         if status == DONE:
             columns["content"] = content_hash(root, row)
         for name, value in (*columns.items(), ("status", status)):
-            # What quotes a file may hold letters that are none, which no store can write.
-            text = value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-            nodes.array(root, f"checkpoints/{name}")[row] = text
+            nodes.array(root, f"checkpoints/{name}")[row] = storable(value)
         save(root, f"step {step}" if status == DONE else f"step {step}: {status}")
 
 
@@ -169,7 +167,7 @@ def amend(root: zarr.Group, changes: Mapping[int, Mapping[str, Any]]) -> None:
             column = nodes.array(root, f"checkpoints/{name}")
             values = np.asarray(column[:])
             for step, each in changes.items():
-                values[rows[step]] = each.get(name, values[rows[step]])
+                values[rows[step]] = storable(each.get(name, values[rows[step]]))
             column[:] = values
         save(root, f"moved: {', '.join(map(str, changes))}")
 

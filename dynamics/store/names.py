@@ -1,8 +1,9 @@
-"""Names of layers as names of groups: any text becomes one that zarr, a disk and xarray take."""
+"""Names of layers as names of groups, and texts of columns: any becomes one that a store takes."""
 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 from urllib.parse import quote
 
 # Coordinates beside the groups of layers: xarray refuses a child with the name of a variable.
@@ -38,3 +39,10 @@ def group_name(layer: str) -> str:
 def activation_of(layer: str) -> str:
     """Return the path of a layer's array of activations in a store."""
     return f"activations/{group_name(layer)}/activation"
+
+
+def storable(value: Any) -> Any:
+    """Write out letters that are none, as in names of files; no store can hold them as they are."""
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-8", "backslashreplace").decode()
