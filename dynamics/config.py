@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from dynamics import configfile
+from dynamics.checkpoints.choice import TRAINED, check_wanted
 from dynamics.pretrain.recipe import Pretraining
 from dynamics.store.place import Place
 
@@ -96,6 +97,7 @@ class Sweep(_Section):
     permutations: int = Field(default=0, ge=0)
     shuffle: Literal["overall", "category"] = "overall"
     select: Any = "all"
+    weights: Annotated[str, PlainValidator(check_wanted)] = TRAINED
     duplicates: Literal["newer", "older", "error"] = "newer"
     keep: int = Field(default=2, ge=1)
     storage_options: dict[str, Any] = {}

@@ -162,7 +162,10 @@ def discover(sweep: Sweep) -> list[Checkpoint]:
         Sorted by step.
     """
     found = checkpoints.find(
-        sweep.checkpoints, duplicates=sweep.duplicates, storage_options=sweep.storage_options
+        sweep.checkpoints,
+        duplicates=sweep.duplicates,
+        storage_options=sweep.storage_options,
+        weights=sweep.weights,
     )
     return checkpoints.select(found, sweep.select)
 
@@ -170,7 +173,9 @@ def discover(sweep: Sweep) -> list[Checkpoint]:
 def identify(sweep: Sweep, stimuli: StimulusSet) -> dict[str, object]:
     """Return everything that shapes the activations of a sweep, of plain JSON types."""
     pooling = sweep.pooling
-    return {
+    # The default is left out, as stores of before there was a choice have none.
+    chosen = {} if sweep.weights == checkpoints.TRAINED else {"weights": sweep.weights}
+    return chosen | {
         "adapter": sweep.model.name,
         "arguments": sweep.model.arguments,
         "stimuli": stimuli.name,

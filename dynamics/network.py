@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,11 +21,12 @@ T = TypeVar("T")
 
 
 class Read(NamedTuple):
-    """Where a checkpoint is, its weights, and its content hash."""
+    """Where a checkpoint is, its weights, its content hash, and what was said in taking them."""
 
     path: Path
     weights: dict[str, torch.Tensor]
     sha256: str
+    taken: checkpoints.Taken
 
 
 Extracted = tuple[Checkpoint, str, Callable[[], tuple[dict[str, np.ndarray], str]]]
@@ -49,12 +51,17 @@ class Network:
 
     def model(self, read: Read) -> models.Model:
         """Return the network with the weights of a checkpoint, until the next call."""
-        if self._model is None:
-            name = self.sweep.model.name
-            model = models.load(name, read.path, state=read.weights, **self._settings)
-            self._model = model.to(self.device)
-        else:
-            self._model.load_weights(read.weights)
+        try:
+            if self._model is None:
+                name = self.sweep.model.name
+                model = models.load(name, read.path, state=read.weights, **self._settings)
+                self._model = model.to(self.device)
+            else:
+                self._model.load_weights(read.weights)
+        except ValueError as fault:
+            if read.taken.hint:
+                raise ValueError(f"{faults.sentence(fault)}; {read.taken.hint}") from fault
+            raise
         return self._model
 
     def fresh_model(self, read: Read, seed: int) -> models.Model:
@@ -89,7 +96,8 @@ class Network:
     def noted(self, read: Read) -> tuple[dict[str, np.ndarray], str]:
         """Return those, and in words what was resolved to fit the weights to the network."""
         layers = self.layers(read)
-        return layers, "; ".join(getattr(self._model, "notes", ()))
+        notes = [read.taken.note, *getattr(self._model, "notes", ())]
+        return layers, "; ".join(filter(None, notes))
 
     def fresh(self, read: Read, seed: int) -> dict[str, np.ndarray]:
         """Return those of the same architecture with fresh weights."""
@@ -232,10 +240,14 @@ def _read(checkpoint: Checkpoint, path: Path | Exception, sweep: Sweep) -> Read:
     """Read a checkpoint that is still the one which was listed."""
     options = sweep.storage_options
     with checkpoints.as_listed(checkpoint, path, storage_options=options) as where:
-        if checkpoint.format == "parts":
+        if checkpoint.format in ("parts", "several"):
             raise ValueError(f"{checkpoint.uri}: {checkpoint.note}")
-        state = checkpoints.read(where, trust=sweep.trust_checkpoints)
+        weights = checkpoint.weights
+        taken = checkpoints.take(where, trust=sweep.trust_checkpoints, weights=weights)
+        state = taken.weights
         if not checkpoints.is_remote(checkpoint.uri):
             # Mapped from a file that a training loop may write again, they could change later.
             state = {name: value.clone() for name, value in state.items()}
-        return Read(where, state, checkpoints.digest(where))
+        digest = checkpoints.digest(where, weights=weights)
+        note = "; ".join(filter(None, [checkpoint.choice, taken.note]))
+        return Read(where, state, digest, replace(taken, weights={}, note=note))

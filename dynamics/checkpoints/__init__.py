@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dynamics.checkpoints.checkpoint import Checkpoint, is_remote, local_path
+from dynamics.checkpoints.choice import TRAINED, Taken, check_wanted
 from dynamics.checkpoints.discovery import find, growing
 from dynamics.checkpoints.identity import LeftForLater, as_listed
-from dynamics.checkpoints.reading import digest, read, read_file, weights_of
+from dynamics.checkpoints.reading import digest, read, read_file, take
 from dynamics.checkpoints.selection import select
+from dynamics.checkpoints.sets import weights_of
 from dynamics.checkpoints.transfer import fetch, fetched
 
 __all__ = [
+    "TRAINED",
     "Checkpoint",
     "LeftForLater",
+    "Taken",
     "as_listed",
+    "check_wanted",
     "digest",
     "fetch",
     "fetched",
@@ -23,5 +28,6 @@ __all__ = [
     "read",
     "read_file",
     "select",
+    "take",
     "weights_of",
 ]

@@ -8,7 +8,9 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dynamics.checkpoints.choice import TRAINED, listed, matching
 from dynamics.checkpoints.names import read_name, step_from_name
+from dynamics.checkpoints.sets import plain_among, roles
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,8 @@ class Checkpoint:
     format : str
         ``lightning``, ``s3prl``, ``fairseq``, ``safetensors``, ``torch``, ``huggingface``,
         ``speechbrain``, ``torch-distributed``, ``deepspeed``, ``folder``, ``remote`` (not looked
-        into), ``parts`` (no whole network; `note` says why) or ``unreadable``.
+        into), ``parts`` (no whole network; `note` says why), ``several`` (networks of which none is
+        plainly the one that is wanted; `note` names them) or ``unreadable``.
     note : str
         What a reader should know: a name that disagrees, a duplicate, why it cannot be read.
     inside : int or None
@@ -39,6 +42,10 @@ class Checkpoint:
         What `step` is from: ``inside``, ``name`` or ``list`` (stated by the user).
     version : str
         What a remote store calls the content that was listed: a tag, a generation, a commit.
+    weights : str
+        Which of its weights are wanted (see `dynamics.checkpoints.choice`).
+    choice : str
+        Which file was taken for that, where the step has others.
     """
 
     step: int
@@ -50,16 +57,20 @@ class Checkpoint:
     inside: int | None = None
     known_by: str = "name"
     version: str = ""
+    weights: str = TRAINED
+    choice: str = ""
 
 
-def arrange(found: list[Checkpoint], duplicates: str = "newer") -> list[Checkpoint]:
-    """Sort checkpoints by step and keep one of each step."""
+def arrange(
+    found: list[Checkpoint], duplicates: str = "newer", weights: str = TRAINED
+) -> list[Checkpoint]:
+    """Sort checkpoints by step and keep one of each step, with the weights that are wanted."""
     if duplicates not in ("newer", "older", "error"):
         raise ValueError(f"duplicates must be newer, older or error, not {duplicates!r}")
     by_step: dict[int, list[Checkpoint]] = {}
     for checkpoint in _without_ranks(found):
-        by_step.setdefault(checkpoint.step, []).append(checkpoint)
-    return [_one_of(by_step[step], duplicates) for step in sorted(by_step)]
+        by_step.setdefault(checkpoint.step, []).append(replace(checkpoint, weights=weights))
+    return [_one_of(_wanted(by_step[step], weights), duplicates) for step in sorted(by_step)]
 
 
 def is_remote(uri: str) -> bool:
@@ -168,6 +179,33 @@ def _without_ranks(found: list[Checkpoint]) -> list[Checkpoint]:
 _RANK = re.compile(r"([-_.](?:rank|shard)[-_]?)\d+(?=[^/]*$)")
 
 
+def _wanted(same: list[Checkpoint], weights: str) -> list[Checkpoint]:
+    """Choose among a network and its averages that are in files of their own, told by the names."""
+    by_role: dict[frozenset[str], list[Checkpoint]] = {}
+    for checkpoint in same:
+        by_role.setdefault(roles(_last(checkpoint.uri)), []).append(checkpoint)
+    if len(by_role) == 1:
+        return same
+    names = {_last(each[0].uri): each for each in by_role.values()}
+    plain = by_role.get(frozenset())
+    if weights == TRAINED:
+        main = _last(plain[0].uri) if plain else plain_among(names)
+        meant = [main] if main else []
+    else:
+        meant = matching((n for n in names if roles(n)), weights)
+        if not meant and plain:
+            return plain
+    if len(meant) == 1:
+        left = listed(name for name in names if name != meant[0])
+        text = f"{listed(meant)} taken, not {left}"
+        return [replace(c, note=_joined(c.note, text), choice=text) for c in names[meant[0]]]
+    text = (
+        f"step {same[0].step} is in {listed(names)}, and it is not plain which is wanted: set "
+        "`weights` to a word of one of these names"
+    )
+    return [replace(same[0], format="several", note=text)]
+
+
 def _one_of(same: list[Checkpoint], duplicates: str) -> Checkpoint:
     # Several names of one file, such as Lightning's link last.ckpt, are no duplicates.
     same = list({os.path.realpath(c.uri): c for c in sorted(same, key=_has_step)}.values())
@@ -183,7 +221,7 @@ def _one_of(same: list[Checkpoint], duplicates: str) -> Checkpoint:
     ranked = sorted(
         same,
         key=lambda c: (
-            c.format not in ("unreadable", "parts"),
+            c.format not in ("unreadable", "parts", "several"),
             c.modified if duplicates == "newer" else -c.modified,
             _has_step(c),
             c.uri,

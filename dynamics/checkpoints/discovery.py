@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamics.checkpoints.checkpoint import Checkpoint, arrange, is_remote, local_path
+from dynamics.checkpoints.choice import TRAINED, check_wanted
 from dynamics.checkpoints.containers import belongs, beside, best_named
 from dynamics.checkpoints.formats import LAYOUTS, WHOLE
 from dynamics.checkpoints.local import container, describe, extent, from_file, from_folder
@@ -25,6 +26,7 @@ def find(
     duplicates: str = "newer",
     storage_options: Mapping[str, Any] | None = None,
     look_inside: bool = True,
+    weights: str = TRAINED,
 ) -> list[Checkpoint]:
     """Find the checkpoints of a source, in the order of training.
 
@@ -42,6 +44,9 @@ def find(
     look_inside : bool
         Whether a remote file whose name states a step is opened too (a few small requests each).
         Local files always are.
+    weights : str
+        Which weights are wanted where a checkpoint holds several sets: ``trained``; ``ema``, an
+        average of them; or the name of a key or file.
 
     Returns
     -------
@@ -57,7 +62,11 @@ def find(
         Where no checkpoint states its step, a URL cannot be listed, or `duplicates` is
         ``"error"`` and there are some.
     """
-    remote = {"storage_options": storage_options, "look_inside": look_inside}
+    remote = {
+        "storage_options": storage_options,
+        "look_inside": look_inside,
+        "weights": check_wanted(weights),
+    }
     if isinstance(source, Mapping):
         found = [_given(step, where, remote) for step, where in source.items()]
     elif isinstance(source, (list, tuple)):
@@ -70,7 +79,7 @@ def find(
             f"{', '.join(SUFFIXES)} that state a training step, and for checkpoint folders, there "
             f"and in {', '.join(LAYOUTS)}"
         )
-    return arrange(found, duplicates)
+    return arrange(found, duplicates, weights)
 
 
 def growing(checkpoint: Checkpoint, *, quiet: float = 30.0, wait: float = 1.0) -> bool:
@@ -101,7 +110,8 @@ def growing(checkpoint: Checkpoint, *, quiet: float = 30.0, wait: float = 1.0) -
         time.sleep(wait)
         if extent(path) != before or before[0] != checkpoint.bytes:
             return True
-        again = from_folder(path) if path.is_dir() else from_file(path)
+        look = from_folder if path.is_dir() else from_file
+        again = look(path, weights=checkpoint.weights)
     except OSError:
         return True
     return again is None or again.format == "unreadable"
@@ -116,12 +126,13 @@ def _anywhere(source: Any, remote: dict[str, Any]) -> Iterator[Checkpoint]:
         return
     path = local_path(str(source)).expanduser()
     if path.exists():
-        found = list(_in_folder(path))
+        wanted = remote["weights"]
+        found = list(_in_folder(path, wanted))
         beside_it = [c for c in found if Path(c.uri) != path]
         inner = [] if beside_it or not path.is_dir() else [p for x in LAYOUTS for p in path.glob(x)]
         yield from found
         for folder in sorted(inner):
-            yield from _in_folder(folder)
+            yield from _in_folder(folder, wanted)
     elif any(sign in str(path) for sign in "*?["):
         # `Path.glob` follows no symlinks below `**`, so a loop of them ends.
         start = Path(path.anchor) if path.is_absolute() else Path()
@@ -129,7 +140,8 @@ def _anywhere(source: Any, remote: dict[str, Any]) -> Iterator[Checkpoint]:
             if is_aside(match.name):
                 logger.info("%s is left out: a copy that was put aside", match)
                 continue
-            checkpoint = from_folder(match) if match.is_dir() else from_file(match)
+            look = from_folder if match.is_dir() else from_file
+            checkpoint = look(match, weights=remote["weights"])
             if checkpoint is not None:
                 yield checkpoint
     else:
@@ -161,19 +173,19 @@ def _given(step: Any, where: Any, remote: dict[str, Any]) -> Checkpoint:
     if not path.exists():
         raise FileNotFoundError(f"there is no checkpoint at {str(where)!r} for step {step}")
     note = "holds no weights"
-    return describe(path, step) or Checkpoint(
+    return describe(path, step, weights=remote["weights"]) or Checkpoint(
         step, str(path), *extent(path), "unreadable", note, known_by="list"
     )
 
 
-def _in_folder(folder: Path) -> Iterator[Checkpoint]:
+def _in_folder(folder: Path, weights: str) -> Iterator[Checkpoint]:
     """Checkpoints directly in a folder, files and subfolders, and it itself where it is one."""
     if not folder.is_dir():
-        alone = from_file(folder)
+        alone = from_file(folder, weights=weights)
         if alone is not None:
             yield alone
         return
-    kind, itself = container(folder)
+    kind, itself = container(folder, weights)
     if kind in WHOLE:
         if itself is not None:
             yield itself
@@ -191,7 +203,8 @@ def _in_folder(folder: Path) -> Iterator[Checkpoint]:
             if is_aside(entry.name):
                 logger.info("%s is left out: a copy that was put aside", entry.path)
                 continue
-            found.append((from_file if is_file else from_folder)(Path(entry.path)))
+            look = from_file if is_file else from_folder
+            found.append(look(Path(entry.path), weights=weights))
     inner = list(filter(None, found))
     yield from beside(itself, inner, kind, best=lambda: _best_of(folder))
 

@@ -68,6 +68,11 @@ def read_distributed(folder: str | Path) -> dict[str, torch.Tensor]:
     ValueError
         Where the index names a class that may run code, or a part is missing or cut off.
     """
+    return unwrapped(read_flat(folder))
+
+
+def read_flat(folder: str | Path) -> dict[str, torch.Tensor]:
+    """Read the tensors as `read_distributed` does, with the names of their wrappers."""
     folder = Path(folder)
     index = _Index(folder)
     wanted = {name: entry for name, entry in index.tensors() if "optim" not in name.lower()}
@@ -80,6 +85,11 @@ def read_distributed(folder: str | Path) -> dict[str, torch.Tensor]:
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
         raise ValueError(f"cannot read {str(folder)!r}: {reason}") from error
+    return state
+
+
+def unwrapped(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Take the network out of the tensors of a distributed checkpoint."""
     for wrapper in WRAPPERS:
         # Nested dictionaries are flattened into dotted names; the wrapper becomes a prefix.
         inner = {n: v for n, v in state.items() if n.startswith(f"{wrapper}.")}

@@ -11,9 +11,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dynamics.checkpoints.names import SUFFIXES, is_aside
 from dynamics.checkpoints.names import step_from_name as step_from_name
-from dynamics.checkpoints.peek import STEP_KEYS, Contents, UnknownFormatError, peek, tensors
+from dynamics.checkpoints.peek import STEP_KEYS, Contents, peek, tensors
 from dynamics.checkpoints.sidecars import read_json
 
 # Where training loops put their checkpoints below the folder that people name.
@@ -47,7 +46,6 @@ OWN_WEIGHTS = re.compile(
     r"consolidated[-.\d]*\.\w+",
     re.IGNORECASE,
 )
-_SHARD = re.compile(r".*[-_.]\d+-of-(\d+)\.\w+")
 
 # Subfolders in which DeepSpeed, Megatron and accelerate put the weights of one checkpoint.
 INNER = ("checkpoint", "mp_rank_00", "pytorch_model", "pytorch_model_fsdp_0", "model")
@@ -55,7 +53,7 @@ INNER = ("checkpoint", "mp_rank_00", "pytorch_model", "pytorch_model_fsdp_0", "m
 # Folders whose every file belongs to one checkpoint.
 WHOLE = ("speechbrain", "torch-distributed", "deepspeed", "parts")
 
-_DEEPSPEED = "mp_rank_00_model_states.pt"
+DEEPSPEED = "mp_rank_00_model_states.pt"
 
 # Where a step hides one level below the top, by the habits of several training loops.
 _NESTED = ("trainer", "trainer_state", "state", "meta", "metadata", "__metadata__", "extra_state",
@@ -155,46 +153,6 @@ def recognise_folder(
     return "", None
 
 
-def recognise_lone(
-    names: Iterable[str], open_file: Callable[[str], BinaryIO]
-) -> tuple[str, int | None, str]:
-    """Recognise a folder by the only file of weights in it, such as ``step_100/model.pt``.
-
-    Parameters
-    ----------
-    names : iterable of str
-        File names directly inside the folder.
-    open_file : callable
-        Opens one of them for reading bytes.
-
-    Returns
-    -------
-    format : str
-        ``folder``, or ``""`` where there is no or more than one file of weights.
-    step : int or None
-        Number of updates that the file states.
-    note : str
-        What of the file needs trust; empty where nothing does.
-
-    Raises
-    ------
-    ValueError
-        Where the file is a damaged checkpoint.
-    """
-    weights = weights_among(names)
-    if weights and all(_SHARD.fullmatch(name) for name in weights):
-        return "parts", None, parts_of(weights)
-    if len(weights) != 1:
-        return "", None, ""
-    with open_file(weights[0]) as file:
-        try:
-            contents = peek(file)
-        except UnknownFormatError:
-            return "", None, ""
-    kind, step = recognise(contents)
-    return ("folder" if kind else ""), step, note_of(contents.classes)
-
-
 def parts_of(names: Iterable[str]) -> str:
     """Say why the files of a folder of the format ``parts`` are no whole network, and what helps.
 
@@ -225,42 +183,12 @@ def parts_of(names: Iterable[str]) -> str:
     )
 
 
-def weights_among(names: Iterable[str]) -> list[str]:
-    """Return the names of the files that hold the weights of a folder without an index.
-
-    Parameters
-    ----------
-    names : iterable of str
-        File names directly inside the folder.
-
-    Returns
-    -------
-    list of str
-        Sorted. An average beside the only network that was trained is left out, and so is what is
-        no network.
-    """
-    weights = sorted(name for name in names if _looks_like_weights(name))
-    if _DEEPSPEED in weights:
-        return [_DEEPSPEED]
-    trained = [name for name in weights if not is_average(name)]
-    return trained if len(trained) == 1 else weights
-
-
-def is_average(name: str) -> bool:
-    """Whether a file or entry by this name holds an average of weights over training."""
-    return bool(re.search(r"(?:^|[^a-z])(?:ema|swa|averaged?)(?:[^a-z]|$)", name.lower()))
-
-
 def _deepspeed(names, open_file) -> tuple[str, int | None]:
     ranks = [name for name in names if re.fullmatch(r"mp_rank_\d+_model_states\.pt", name)]
-    if ranks != [_DEEPSPEED]:
+    if ranks != [DEEPSPEED]:
         return "parts", None
-    with open_file(_DEEPSPEED) as file:
+    with open_file(DEEPSPEED) as file:
         return "deepspeed", recognise(peek(file))[1]
-
-
-def _looks_like_weights(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not NO_WEIGHTS.fullmatch(name) and not is_aside(name)
 
 
 def _json_step(file: BinaryIO) -> int | None:

@@ -108,10 +108,10 @@ def _compare_remote(checkpoint: Checkpoint, options: Mapping[str, Any] | None) -
 
 def _compare_steps(checkpoint: Checkpoint, path: Path) -> None:
     """Compare the step inside a checkpoint with the one that it was listed under."""
-    found = describe(path, checkpoint.step)
+    found = describe(path, checkpoint.step, weights=checkpoint.weights)
     now = None if found is None else found.inside
     looked = not is_remote(checkpoint.uri) or checkpoint.format not in ("remote", "folder")
-    if checkpoint.format in ("unreadable", "parts") or now == checkpoint.inside:
+    if checkpoint.format in ("unreadable", "parts", "several") or now == checkpoint.inside:
         return
     if looked or checkpoint.inside is not None:
         raise LeftForLater(

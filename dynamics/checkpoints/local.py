@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
+from dynamics.checkpoints.choice import TRAINED, note_of_sets
 from dynamics.checkpoints.containers import own
+from dynamics.checkpoints.folders import SeveralError, recognise_lone
 from dynamics.checkpoints.formats import (
     INNER,
     NO_WEIGHTS,
@@ -17,10 +19,9 @@ from dynamics.checkpoints.formats import (
     parts_of,
     recognise,
     recognise_folder,
-    recognise_lone,
 )
 from dynamics.checkpoints.peek import peek
-from dynamics.checkpoints.reading import inspect, open_regular, weight_parts
+from dynamics.checkpoints.reading import inspect, open_regular, weight_files
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Look(NamedTuple):
     kind: str = ""  # where it is not the layout: a part is missing or damaged
 
 
-def describe(path: Path, step: int) -> Checkpoint | None:
+def describe(path: Path, step: int, *, weights: str = TRAINED) -> Checkpoint | None:
     """Look into a local file or folder whose step is known.
 
     Parameters
@@ -44,16 +45,18 @@ def describe(path: Path, step: int) -> Checkpoint | None:
         Where it is.
     step : int
         Number of updates.
+    weights : str
+        Which weights are wanted, where there are several.
 
     Returns
     -------
     Checkpoint or None
         None where it holds no weights.
     """
-    return from_folder(path, step) if path.is_dir() else from_file(path, step)
+    return (from_folder if path.is_dir() else from_file)(path, step, weights=weights)
 
 
-def from_file(path: Path, given: int | None = None) -> Checkpoint | None:
+def from_file(path: Path, given: int | None = None, *, weights: str = TRAINED) -> Checkpoint | None:
     """Look into a file; None where it holds no weights or nothing states a step."""
     if given is None and NO_WEIGHTS.fullmatch(path.name):
         return None
@@ -61,21 +64,25 @@ def from_file(path: Path, given: int | None = None) -> Checkpoint | None:
         path.stat()
     except OSError:  # removed just now by a training loop that keeps the best, or a link to itself
         return None
-    return _row(path, _look_at_file, given)[1]
+    return _row(path, _look_at_file, given, weights=weights)[1]
 
 
-def from_folder(folder: Path, given: int | None = None) -> Checkpoint | None:
+def from_folder(
+    folder: Path, given: int | None = None, *, weights: str = TRAINED
+) -> Checkpoint | None:
     """Look into a folder; None where it is no checkpoint or nothing states a step."""
-    return _row(folder, _look_at_folder, given)[1]
+    return _row(folder, _look_at_folder, given, weights=weights)[1]
 
 
-def container(folder: Path) -> tuple[str, Checkpoint | None]:
+def container(folder: Path, weights: str = TRAINED) -> tuple[str, Checkpoint | None]:
     """Look at a folder that others may be in.
 
     Parameters
     ----------
     folder : Path
         The folder that the user named.
+    weights : str
+        As for `describe`.
 
     Returns
     -------
@@ -85,7 +92,7 @@ def container(folder: Path) -> tuple[str, Checkpoint | None]:
         None also where its step is not known: a number in the name of such a folder counts only
         where a word says that it is a step.
     """
-    return _row(folder, _look_at_whole_folder, told=True)
+    return _row(folder, _look_at_whole_folder, told=True, weights=weights)
 
 
 def extent(path: Path) -> tuple[int, float]:
@@ -110,17 +117,18 @@ def extent(path: Path) -> tuple[int, float]:
 
 def _row(
     path: Path,
-    look: Callable[[Path], Look],
+    look: Callable[[Path, str], Look],
     given: int | None = None,
     *,
     told: bool = False,
+    weights: str = TRAINED,
 ) -> tuple[str, Checkpoint | None]:
     """Look at one entry; whatever it holds, what that raises is a note in its own row.
 
     A machine without memory and a missing library end the listing: they are no faults of the entry.
     """
     try:
-        found = look(path)
+        found = look(path, weights)
     except FileNotFoundError:  # removed since the folder was listed
         return "", None
     except (MemoryError, ImportError):
@@ -144,17 +152,21 @@ def _row(
     )
 
 
-def _look_at_file(path: Path) -> Look:
+def _look_at_file(path: Path, weights: str) -> Look:
     with open_regular(path) as file:
         contents = peek(file)
-    return Look(*recognise(contents), note_of(contents.classes))
+    layout, inside = recognise(contents)
+    if not layout:
+        return Look("")
+    note = note_of(contents.classes) or note_of_sets(contents.tree, weights, path.name)
+    return Look(layout, inside, note)
 
 
-def _look_at_whole_folder(folder: Path) -> Look:
-    return _look_at_folder(folder, lone=False)
+def _look_at_whole_folder(folder: Path, weights: str) -> Look:
+    return _look_at_folder(folder, weights, lone=False)
 
 
-def _look_at_folder(folder: Path, *, lone: bool = True, deep: bool = True) -> Look:
+def _look_at_folder(folder: Path, weights: str, *, lone: bool = True, deep: bool = True) -> Look:
     def open_file(name: str) -> BinaryIO:
         return open_regular(folder / name)
 
@@ -162,25 +174,33 @@ def _look_at_folder(folder: Path, *, lone: bool = True, deep: bool = True) -> Lo
         names = [entry.name for entry in entries if _is_file(entry)]
     kind, inside = recognise_folder(names, open_file)
     if lone and not kind:
-        kind, inside, _ = recognise_lone(names, open_file)
+        kind, inside, said = recognise_lone(names, open_file, weights)
         for inner in INNER if deep and not kind else ():
             if (folder / inner).is_dir():
-                below = _look_at_folder(folder / inner, deep=False)
+                below = _look_at_folder(folder / inner, weights, deep=False)
                 if below.layout:
                     return below
     if not kind:
         return Look("")
     if kind == "parts":
         return Look(kind, None, parts_of(names), folder)
+    if kind == "several":
+        return Look(kind, inside, said, folder)
     if kind == "torch-distributed":
         from dynamics.checkpoints.distributed import distributed_step
 
         return Look(kind, distributed_step(folder), "", folder)
     try:
-        classes = {name for part in weight_parts(folder) for name in inspect(part).classes}
+        files = weight_files(folder, weights)
+        contents = [inspect(folder / name) for name in files.taken]
+    except SeveralError as error:
+        return Look(kind, inside, str(error), folder, "several")
     except (OSError, ValueError) as error:  # a part may be missing: that is a row
         return Look(kind, inside, str(error), folder, "unreadable")
-    return Look(kind, inside, note_of(classes), folder)
+    note = note_of({name for each in contents for name in each.classes})
+    if not note and len(contents) == 1:
+        note = note_of_sets(contents[0].tree, files.inside, folder.name)
+    return Look(kind, inside, "; ".join(filter(None, [note, files.note])), folder)
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

@@ -9,15 +9,17 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
 from dynamics.checkpoints.checksums import check_records
-from dynamics.checkpoints.formats import WEIGHT_FILES, WRAPPERS, weights_among
-from dynamics.checkpoints.peek import Contents, is_tree, opened_archive, peek
-from dynamics.checkpoints.sidecars import read_json, weight_parts_of
+from dynamics.checkpoints.choice import TRAINED, Taken, choose, matching, of_name
+from dynamics.checkpoints.folders import Files, SeveralError, files_of, noted_choice
+from dynamics.checkpoints.peek import Contents, opened_archive, peek
+from dynamics.checkpoints.sets import Sets, sets_of
 from dynamics.checkpoints.tensors import Loaded
 
 logger = logging.getLogger(__name__)
@@ -25,7 +27,9 @@ logger = logging.getLogger(__name__)
 _NO_FILE = "it is no regular file but a folder, a pipe, a socket or a device"
 
 
-def read(path: str | Path, *, trust: bool = False) -> dict[str, torch.Tensor]:
+def read(
+    path: str | Path, *, trust: bool = False, weights: str = TRAINED
+) -> dict[str, torch.Tensor]:
     """Read the weights of one checkpoint.
 
     Parameters
@@ -35,6 +39,9 @@ def read(path: str | Path, *, trust: bool = False) -> dict[str, torch.Tensor]:
     trust : bool
         True lets the file run whatever code it brings (`torch.load` with ``weights_only=False``);
         only for files from people you would run programs of.
+    weights : str
+        Which weights are taken where there are several: ``trained``; ``ema``, an average of them;
+        or the name of a key or file.
 
     Returns
     -------
@@ -47,18 +54,35 @@ def read(path: str | Path, *, trust: bool = False) -> dict[str, torch.Tensor]:
     FileNotFoundError
         Where there is nothing at `path`.
     ValueError
-        Where the file is empty, cut off, unreadable, holds no weights, or would run code; one
-        sentence says which.
+        Where the file is empty, cut off, unreadable, holds no weights or not those that are
+        wanted, or would run code; one sentence says which.
     """
+    return take(path, trust=trust, weights=weights).weights
+
+
+def take(path: str | Path, *, trust: bool = False, weights: str = TRAINED) -> Taken:
+    """Read the weights of one checkpoint as `read` does, and say which they are."""
     path = Path(path)
+    called = weights != TRAINED and bool(matching([path.stem, path.name], weights))
     if path.is_dir():
-        return _read_folder(path, trust)
-    tree = read_file(path, trust=trust)
+        try:
+            return of_name(_read_folder(path, trust, weights), path.name)
+        except ValueError:
+            if not called:
+                raise
+            return of_name(_read_folder(path, trust, TRAINED), path.name)
+    found = _sets(read_file(path, trust=trust), path)
+    if called and not matching(found.others, weights, averages=found.averages):
+        weights = TRAINED  # the file as a whole is what is wanted
+    return of_name(choose(found, weights, repr(str(path))), path.stem)
+
+
+def _sets(tree: Any, path: Path) -> Sets:
     with _one_sentence(path):
-        state = weights_of(tree)
-    if not state:
+        found = sets_of(tree)
+    if not found.trained:
         raise ValueError(f"{str(path)!r} holds no weights: name a file with a state dict in it")
-    return state
+    return found
 
 
 def read_file(path: str | Path, *, trust: bool = False) -> Any:
@@ -160,13 +184,15 @@ def _one_sentence(path: Path) -> Iterator[None]:
         raise ValueError(f"cannot read {str(path)!r}: {reason[:300]}") from error
 
 
-def digest(path: str | Path) -> str:
+def digest(path: str | Path, *, weights: str = TRAINED) -> str:
     """Content hash of a checkpoint.
 
     Parameters
     ----------
     path : str or Path
         A file, or the folder of one checkpoint (then its weight files, by name and content).
+    weights : str
+        As for `read`: of a folder, only the files that they are in count.
 
     Returns
     -------
@@ -178,97 +204,44 @@ def digest(path: str | Path) -> str:
         with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     total = hashlib.sha256()
-    for part in sorted(weight_parts(path)):
+    for part in sorted(path / name for name in weight_files(path, weights).taken):
         with open_regular(part) as file:
             total.update(part.name.encode() + b"\0")
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
 
 
-def weights_of(tree: Any) -> dict[str, torch.Tensor]:
-    """Take the state dict out of whatever a training loop wrapped around it.
-
-    Parameters
-    ----------
-    tree : object
-        What a file holds: a state dict, a mapping with one inside, or a whole module.
-
-    Returns
-    -------
-    dict of str to Tensor
-        Empty where there are no weights. The prefixes that data parallelism and compilation put
-        before every name are taken off.
-    """
-    state = _state_dict(tree)
-    for prefix in ("module.", "_orig_mod."):
-        while state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return state
+def weight_files(folder: Path, weights: str = TRAINED) -> Files:
+    """Files of a checkpoint folder that hold its weights; a ValueError names the folder."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    try:
+        files = files_of(names, lambda name: open_regular(folder / name), weights)
+        return noted_choice(folder, files)
+    except SeveralError as error:
+        raise SeveralError(f"{str(folder)!r}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"cannot read the index of weights in {str(folder)!r}: {error}") from error
 
 
-def _state_dict(tree: Any) -> dict[str, torch.Tensor]:
-    if isinstance(tree, torch.nn.Module):
-        return dict(tree.state_dict())
-    if not is_tree(tree):
-        return {}
-    flat = {str(key): value for key, value in tree.items() if isinstance(value, torch.Tensor)}
-    if any("." in key for key in flat) or len(flat) == len(tree):
-        return flat
-    for name in WRAPPERS:
-        inner = tree.get(name)
-        if is_tree(inner) or isinstance(inner, torch.nn.Module):
-            state = weights_of(inner)
-            if state:
-                return state
-    networks = {
-        str(name): weights_of(inner)
-        for name, inner in tree.items()
-        if (is_tree(inner) or isinstance(inner, torch.nn.Module))
-        and "optim" not in str(name).lower()
-    }
-    # Numbers beside bare tensors: a small network's state dict with the step among its weights.
-    return (
-        flat
-        if not any(networks.values())
-        else {
-            f"{name}.{key}": value
-            for name, state in networks.items()
-            for key, value in state.items()
-        }
-    )
-
-
-def _may_hold(thing: Any) -> bool:
-    return is_tree(thing) or isinstance(thing, torch.nn.Module)
-
-
-def weight_parts(folder: Path) -> list[Path]:
-    """Files of a checkpoint folder that hold its weights."""
-    if (folder / ".metadata").is_file():
-        return [folder / ".metadata", *sorted(folder.glob("*.distcp"))]
-    for name in WEIGHT_FILES:
-        if (folder / name).is_file():
-            if not name.endswith(".index.json"):
-                return [folder / name]
-            with _one_sentence(folder / name), open_regular(folder / name) as file:
-                return [folder / part for part in weight_parts_of(read_json(file))]
-    files = [path.name for path in folder.iterdir() if path.is_file()]
-    return [folder / name for name in weights_among(files)]
-
-
-def _read_folder(folder: Path, trust: bool) -> dict[str, torch.Tensor]:
-    if (folder / ".metadata").is_file():
-        from dynamics.checkpoints.distributed import read_distributed
-
-        return read_distributed(folder)
-    parts = weight_parts(folder)
+def _read_folder(folder: Path, trust: bool, weights: str) -> Taken:
+    files = weight_files(folder, weights)
+    where, parts = repr(str(folder)), [folder / name for name in files.taken]
+    beside = [files.name, *files.others] if files.others else []
     if not parts:
-        raise ValueError(f"{str(folder)!r} holds no weights: name the folder of one checkpoint")
-    if (folder / "CKPT.yaml").is_file() and len(parts) > 1:
+        raise ValueError(f"{where} holds no weights: name the folder of one checkpoint")
+    if (folder / ".metadata").is_file():
+        from dynamics.checkpoints.distributed import read_flat, unwrapped
+
+        taken = choose(sets_of(read_flat(folder)), files.inside, where)
+        return replace(taken, weights=unwrapped(taken.weights))
+    trees = {part: read_file(part, trust=trust) for part in parts}
+    if len(parts) == 1:
+        taken = choose(_sets(trees[parts[0]], parts[0]), files.inside, where, beside)
+    elif (folder / "CKPT.yaml").is_file():
         # SpeechBrain saves one file a module; the module's name keeps their keys apart.
-        states = {part.stem: weights_of(read_file(part, trust=trust)) for part in parts}
-        return {f"{name}.{key}": value for name, s in states.items() for key, value in s.items()}
-    state: dict[str, torch.Tensor] = {}
-    for part in parts:
-        state.update(read(part, trust=trust))
-    return state
+        named = {part.stem: _sets(tree, part).trained for part, tree in trees.items()}
+        taken = choose(sets_of(named), files.inside, where, beside)
+    else:
+        whole = {n: v for part, tree in trees.items() for n, v in _sets(tree, part).trained.items()}
+        taken = choose(sets_of(whole), files.inside, where, beside)
+    return replace(taken, note="; ".join(filter(None, [files.note, taken.note])))

@@ -11,7 +11,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
+from dynamics.checkpoints.choice import TRAINED, note_of_sets
 from dynamics.checkpoints.containers import belongs, beside, best_named
+from dynamics.checkpoints.folders import SeveralError, files_of, recognise_lone
 from dynamics.checkpoints.formats import (
     INNER,
     LAYOUTS,
@@ -21,7 +23,6 @@ from dynamics.checkpoints.formats import (
     parts_of,
     recognise,
     recognise_folder,
-    recognise_lone,
 )
 from dynamics.checkpoints.names import SUFFIXES, is_aside, step_from_name
 from dynamics.checkpoints.peek import peek
@@ -39,6 +40,7 @@ def find_remote(
     *,
     storage_options: Mapping[str, Any] | None = None,
     look_inside: bool = True,
+    weights: str = TRAINED,
 ) -> Iterator[Checkpoint]:
     """Find the checkpoints of a URL: a folder, a file, a glob, or the revisions of a repository.
 
@@ -50,6 +52,8 @@ def find_remote(
         For fsspec.
     look_inside : bool
         Whether files whose names state a step are opened too.
+    weights : str
+        Which weights are wanted, where there are several.
 
     Yields
     ------
@@ -64,7 +68,7 @@ def find_remote(
         url = escaped(url, storage_options)
     try:
         storage, path, pin = open_fresh(url, storage_options)
-        kind, itself, entries = _entries(storage, path, url)
+        kind, itself, entries = _entries(storage, path, url, weights)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is nothing at {url!r}") from None
     except ValueError:
@@ -74,8 +78,8 @@ def find_remote(
 
     def describe(entry):
         if entry["type"] == "directory":
-            return _remote_folder(storage, entry)
-        return _remote_file(storage, entry, look_inside)
+            return _remote_folder(storage, entry, weights)
+        return _remote_file(storage, entry, look_inside, weights)
 
     wanted = [] if kind in WHOLE else [entry for entry in entries if _is_wanted(entry, kind)]
     with ThreadPoolExecutor(LOOKS) as looks:
@@ -86,7 +90,12 @@ def find_remote(
     for entry in () if inner or kind in WHOLE else entries:
         if entry["type"] == "directory" and _name(entry["name"]) in LAYOUTS:
             below = pin.outward(storage.unstrip_protocol(entry["name"]))
-            yield from find_remote(below, storage_options=storage_options, look_inside=look_inside)
+            yield from find_remote(
+                below,
+                storage_options=storage_options,
+                look_inside=look_inside,
+                weights=weights,
+            )
 
 
 def describe_remote(
@@ -126,7 +135,9 @@ def describe_remote(
     return Checkpoint(step, url, *extent, kind, known_by="list", version=version)
 
 
-def _entries(storage, path: str, url: str) -> tuple[str, Checkpoint | None, list[dict[str, Any]]]:
+def _entries(
+    storage, path: str, url: str, weights: str
+) -> tuple[str, Checkpoint | None, list[dict[str, Any]]]:
     """Format of a place and the checkpoint that it is, and what is in it."""
     if is_pattern(path) and not url.startswith("http"):
         found = storage.glob(path, detail=True).values()
@@ -141,7 +152,7 @@ def _entries(storage, path: str, url: str) -> tuple[str, Checkpoint | None, list
         return "", None, entries
     # Some stores list a folder among its own contents.
     entries = [entry for entry in entries if entry["name"].strip("/") != itself]
-    kind, found = _looked_at(storage, path, entries, told=True)
+    kind, found = _looked_at(storage, path, entries, weights, told=True)
     kept = [entry for entry in entries if not is_aside(_name(entry["name"]))]
     return kind, found, kept
 
@@ -155,7 +166,7 @@ def _is_wanted(entry: Mapping[str, Any], kind: str) -> bool:
     return not (kind and belongs(name, is_file))
 
 
-def _remote_file(storage, entry, look_inside: bool) -> Checkpoint | None:
+def _remote_file(storage, entry, look_inside: bool, weights: str) -> Checkpoint | None:
     name = _name(entry["name"])
     if NO_WEIGHTS.fullmatch(name):
         return None
@@ -165,6 +176,8 @@ def _remote_file(storage, entry, look_inside: bool) -> Checkpoint | None:
             with storage.open(entry["name"], "rb", block_size=2**16) as file:
                 contents = peek(file)
             (kind, inside), note = recognise(contents), note_of(contents.classes)
+            if kind and not note:
+                note = note_of_sets(contents.tree, weights, name)
         except ValueError as error:
             # Servers without ranges cannot be looked into; that says nothing about the file.
             kind, note = "unreadable", str(error)
@@ -179,29 +192,29 @@ def _remote_file(storage, entry, look_inside: bool) -> Checkpoint | None:
     return placed(url, inside, name, extent, kind, note, version=version_of(entry))
 
 
-def _remote_folder(storage, entry) -> Checkpoint | None:
+def _remote_folder(storage, entry, weights: str) -> Checkpoint | None:
     path = entry["name"].rstrip("/")
     try:
         entries = storage.ls(path, detail=True)
     except Exception as error:
         logger.warning("cannot look into %s: %s", path, error)
         return None
-    return _looked_at(storage, path, entries)[1]
+    return _looked_at(storage, path, entries, weights)[1]
 
 
 def _looked_at(
-    storage, path: str, entries: list[dict[str, Any]], *, told: bool = False
+    storage, path: str, entries: list[dict[str, Any]], weights: str, *, told: bool = False
 ) -> tuple[str, Checkpoint | None]:
     """Format of a folder, and the checkpoint that it is where its step is known."""
     where = path
     try:
-        kind, step, note, parts = _recognised(storage, entries, lone=not told)
+        kind, step, note, parts = _recognised(storage, entries, weights, lone=not told)
         for inner in INNER if not kind and not told else ():
             below = [e for e in entries if e["type"] == "directory" and _name(e["name"]) == inner]
             if below and not kind:
                 where = below[0]["name"].rstrip("/")
                 inside = storage.ls(where, detail=True)
-                kind, step, note, parts = _recognised(storage, inside, lone=True)
+                kind, step, note, parts = _recognised(storage, inside, weights, lone=True)
     except ValueError as error:
         files = [entry for entry in entries if entry["type"] == "file"]
         kind, url = "unreadable", storage.unstrip_protocol(path)
@@ -217,7 +230,7 @@ def _looked_at(
 
 
 def _recognised(
-    storage, entries: list[dict[str, Any]], *, lone: bool
+    storage, entries: list[dict[str, Any]], weights: str, *, lone: bool
 ) -> tuple[str, int | None, str, list[dict[str, Any]]]:
     """Format, step, note and files of a folder."""
     names = {posixpath.basename(e["name"]): e for e in entries if e["type"] == "file"}
@@ -228,7 +241,12 @@ def _recognised(
     kind, step = recognise_folder(names, open_file)
     note = parts_of(names) if kind == "parts" else ""
     if lone and not kind:
-        kind, step, note = recognise_lone(names, open_file)
+        kind, step, note = recognise_lone(names, open_file, weights)
+    elif kind in ("huggingface", "speechbrain"):
+        try:
+            note = files_of(names, open_file, weights).note
+        except SeveralError as error:
+            kind, note = "several", str(error)
     return kind, step, note, list(names.values())
 
 

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamics.checkpoints.checkpoint import Checkpoint, is_remote, local_path
-from dynamics.checkpoints.formats import WEIGHT_FILES, weights_among
-from dynamics.checkpoints.sidecars import read_json, weight_parts_of
+from dynamics.checkpoints.folders import Files, SeveralError, files_of, note_choice
 from dynamics.checkpoints.versions import open_fresh
 from dynamics.storage import open_storage
 
@@ -182,15 +181,19 @@ def download(
     partial = folder / f"{mark}-{name}{PARTIAL}"
     _remove(partial)
     try:
-        parts = _parts(storage, path)
+        parts, choice = _parts(storage, path, checkpoint.weights)
         if parts is None:
             _transfer(storage, path, partial, attempts, wait)
         else:
             partial.mkdir()
             for part in parts:
                 _transfer(storage, part, partial / posixpath.basename(part), attempts, wait)
+            note_choice(partial, choice)
         _remove(final)
         os.replace(partial, final)
+    except SeveralError as error:
+        _remove(partial)
+        raise ValueError(f"{checkpoint.uri}: {error}") from None
     except FileNotFoundError:
         _remove(partial)
         raise FileNotFoundError(f"there is no checkpoint at {checkpoint.uri!r} any more") from None
@@ -239,10 +242,10 @@ def _opened(checkpoint: Checkpoint, options: Mapping[str, Any] | None) -> tuple[
         raise ValueError(f"cannot fetch {checkpoint.uri!r}: {reason}") from error
 
 
-def _parts(storage, path: str) -> list[str] | None:
+def _parts(storage, path: str, wanted: str) -> tuple[list[str] | None, Files]:
     """Files of a checkpoint folder that are needed: weights and what describes them."""
     if storage.isfile(path):
-        return None
+        return None, Files([])
     entries = {
         posixpath.basename(entry["name"]): entry["name"]
         for entry in storage.ls(path, detail=True)
@@ -251,17 +254,13 @@ def _parts(storage, path: str) -> list[str] | None:
     if not entries:
         raise FileNotFoundError(path)
     described = [n for n in entries if n.endswith((".json", ".yaml")) or n == ".metadata"]
-    weights = [n for n in entries if n.endswith(".distcp")]
-    for name in WEIGHT_FILES if not weights else ():
-        if name in entries:
-            weights = [name]
-            if name.endswith(".index.json"):
-                with storage.open(entries[name], "rb") as file:
-                    listed = weight_parts_of(read_json(file))
-                weights = sorted(set(listed) & entries.keys())
-            break
-    weights = weights or weights_among(entries)
-    return [entries[name] for name in dict.fromkeys([*described, *weights])]
+
+    def open_file(name: str) -> Any:
+        return storage.open(entries[name], "rb", block_size=2**16)
+
+    choice = files_of(entries, open_file, wanted)
+    taken = [name for name in choice.taken if name in entries]
+    return [entries[name] for name in dict.fromkeys([*described, *taken])], choice
 
 
 def _transfer(storage, path: str, target: Path, attempts: int, wait: float) -> None:

@@ -60,6 +60,7 @@ def load(
     *,
     state: Mapping[str, torch.Tensor] | None = None,
     trust: bool = False,
+    weights: str = "trained",
     **arguments: Any,
 ) -> Model:
     """Build a network of a family, with the weights of a checkpoint where one is given.
@@ -76,6 +77,8 @@ def load(
         for what some families keep beside the weights, such as a configuration.
     trust : bool
         True lets the checkpoint run code (see `dynamics.checkpoints.read`).
+    weights : str
+        Which weights of the checkpoint are taken, where it holds several (see the same).
     **arguments
         For the adapter: ``dynamics.models.arguments(adapter)`` lists them.
 
@@ -99,7 +102,7 @@ def load(
         if state is None:
             from dynamics.checkpoints import read
 
-            state = read(checkpoint, trust=trust)
+            state = read(checkpoint, trust=trust, weights=weights)
         # Some libraries build a network from a file's own configuration, not from its weights.
         beside = {"checkpoint": str(checkpoint), "trust": trust}
         arguments = {name: beside[name] for name in beside if name in taken} | arguments

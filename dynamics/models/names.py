@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from dynamics.checkpoints.sets import has_role
+
 # Words that wrappers put into names, anywhere, and who does.
 WRAPPERS = {
     "_orig_mod": "torch.compile",
@@ -99,20 +101,31 @@ def _without_prefix(module, own: Mapping[str, Any], state: State, parts: bool):
         for start in range(len(words)):
             if ".".join(words[start:]) in there:
                 prefixes[".".join([*words[:start], ""]) if start else ""] += 1
-    ranked = prefixes.most_common(2)
-    if not ranked or not ranked[0][0] or 2 * ranked[0][1] < len(own):
+    prefix = _meant([(prefix, n) for prefix, n in prefixes.most_common() if 2 * n >= len(own)])
+    if not prefix:
         return state, []
-    if len(ranked) > 1 and ranked[1][1] == ranked[0][1]:
-        return state, []  # it is there twice: nobody knows which is meant
-    prefix = ranked[0][0]
     under = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
     outside = [n for n in state if not n.startswith(prefix)]
-    if outside and not parts:
+    copies = {p for p, n in prefixes.items() if p and 2 * n >= len(own) and has_role(p)}
+    if not parts and not all(any(n.startswith(p) for p in copies) for n in outside):
         return state, []
     notes = [f"names without {prefix}"]
     if outside:
         notes.append(f"{len(outside)} weights left aside ({summarised(outside)})")
     return under, notes
+
+
+def _meant(prefixes: list[tuple[str, int]]) -> str:
+    """Choose among prefixes under which most of the network is found, the most complete first."""
+    if not prefixes:
+        return ""
+    plain = [prefix for prefix, _ in prefixes if not has_role(prefix)]
+    if len(plain) == 1:
+        return plain[0]  # the others are copies of it, such as an average
+    (first, most), *others = prefixes
+    if others and (not plain or others[0][1] == most):
+        return ""  # it is there twice: nobody knows which is meant
+    return first
 
 
 def _by_torch(module, own: Mapping[str, Any], state: State, parts: bool):

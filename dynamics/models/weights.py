@@ -11,8 +11,8 @@ import torch
 from dynamics.models.names import resolve, without_other_parts
 
 # Buffers that versions of libraries add or drop, and that no number in evaluation depends on:
-# a count of training steps, and 0, 1, 2 ... for the embedding of positions.
-CONSTANT = ("*num_batches_tracked", "*position_ids")
+# counts of training steps and of averages, and 0, 1, 2 ... for the embedding of positions.
+CONSTANT = ("*num_batches_tracked", "*position_ids", "n_averaged")
 
 
 def load_strictly(

@@ -28,6 +28,7 @@ _WORDS = {
     "pooling": "Pooling over time",
     "revision": "Revision of extraction and adapter",
     "dtype": "Activations rounded to",
+    "weights": "Weights of each checkpoint",
 }
 
 

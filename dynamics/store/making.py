@@ -25,7 +25,7 @@ from dynamics.store.read import controls_group, statuses
 from dynamics.store.repository import save
 
 # What stores that were made before there was a choice have.
-DEFAULTS = {"dtype": "float32", "revision": "1.1"}
+DEFAULTS = {"dtype": "float32", "revision": "1.1", "weights": "trained"}
 
 _ROOMS = ("activations", "results")
 _MEMBERS = {"checkpoints", "controls", *_ROOMS}

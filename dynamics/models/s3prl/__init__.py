@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from dynamics.checkpoints import weights_of
 from dynamics.models.names import resolve
 from dynamics.models.recording import plainly
 from dynamics.models.s3prl.contents import (
@@ -21,6 +22,7 @@ from dynamics.models.s3prl.contents import (
     read_contents,
     refuse_calls,
     replaced,
+    same,
     write_contents,
 )
 from dynamics.models.s3prl.hub import import_hub, needs, quiet, upstreams
@@ -84,12 +86,14 @@ def build(
         )
     template = None
     if checkpoint is not None:
-        template = read_contents(Path(checkpoint), trust)
+        template = read_contents(Path(checkpoint), trust, state)
         if not trust:
             refuse_calls(template, checkpoint)
     model = Upstream(name, dict(options or {}), template=template, randomize=randomize, seed=seed)
     if state is not None and template is not None:
-        model.check(state)
+        taken, there = model.check(state), weights_of(template)
+        if not randomize and any(not same(taken[name], there[name]) for name in there):
+            model.load_weights(state)  # an average, say, of the weights that the file is built from
     return model
 
 
@@ -185,8 +189,6 @@ class Upstream(WaveformModel):
 
         A ValueError says what does not fit.
         """
-        from dynamics.checkpoints import weights_of
-
         if self.template is None:
             raise ValueError(
                 f"{self.name} was built without a file: its weights cannot be exchanged"
@@ -196,12 +198,10 @@ class Upstream(WaveformModel):
         found, _ = resolve(holder, state)
         self.notes = load_strictly(holder, state, what=f"s3prl's {self.name}")
         check_finite(found)
-        return {name: found.get(name, value) for name, value in expected.items()}
+        return expected | {name: found[name] for name in expected.keys() & found.keys()}
 
     def load_weights(self, state: Mapping[str, torch.Tensor]) -> None:
         """Exchange the weights, by the names that the first checkpoint has."""
-        from dynamics.checkpoints import weights_of
-
         state = self.check(state)
         names = {id(value): name for name, value in weights_of(self.template).items()}
         place = next((t.device for t in chain(self.parameters(), self.buffers())), None)

@@ -15,15 +15,23 @@ _FOLDER = "files of the folder"
 _DTYPE = re.compile(r'("(?:torch_)?dtype":\s*")(?:bfloat16|float16|float64)"')
 
 
-def read_contents(path: Path, trust: bool) -> Any:
-    """Read a file, or the weights and the JSON files of a transformers folder."""
+def read_contents(path: Path, trust: bool, state: Mapping[str, torch.Tensor] | None = None) -> Any:
+    """Read a file, or the JSON files of a transformers folder, whose weights may be given."""
     from dynamics.checkpoints import read, read_file
 
     if not path.is_dir():
         return _without_optimizer(read_file(path, trust=trust))
     names = [file.name for file in path.glob("*.json") if file.is_file()]
     texts = {n: _text(path / n) for n in names if not n.endswith(".index.json")}
-    return {_FOLDER: texts, "state_dict": read(path, trust=trust)}
+    weights = read(path, trust=trust) if state is None else dict(state)
+    return {_FOLDER: texts, "state_dict": weights}
+
+
+def same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two weights are equal, also where they are not numbers."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return one is other or torch.equal(one, other)
 
 
 def _text(path: Path) -> str:
