@@ -235,7 +235,7 @@ def _shards(names: set[str], open_file: Open) -> set[str]:
         if name.endswith(_INDEX):
             with contextlib.suppress(ValueError, OSError):  # said where the index is needed
                 found.update(_parts(name, open_file))
-    return found - {index.removesuffix(_INDEX) for index in names}
+    return found - {name.removesuffix(_INDEX) for name in names if name.endswith(_INDEX)}
 
 
 def _rank(name: str) -> int:
