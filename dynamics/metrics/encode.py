@@ -149,12 +149,14 @@ def _default(layers, Y, make, alphas, seed) -> dict:
 
 def _pepino(layers, Y, make, alphas, seed) -> dict:
     folds = make()
-    result = pepino_ridge(grams(layers)[1], over_repetitions(Y), folds, alphas)
+    K, features = grams(layers)[1], list(layers.values())
+    result = pepino_ridge(K, over_repetitions(Y), folds, alphas, features=features)
     return result | {"folds": torch.as_tensor(folds, device=Y.device)}
 
 
 def _tuckute(layers, Y, make, alphas, seed) -> dict:
-    return tuckute_ridge(grams(layers)[1], Y, alphas, seed=seed)
+    features = list(layers.values())
+    return tuckute_ridge(grams(layers)[1], Y, alphas, seed=seed, features=features)
 
 
 PROTOCOLS: dict[str, Callable] = {"default": _default, "pepino": _pepino, "tuckute": _tuckute}

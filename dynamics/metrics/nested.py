@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,38 +10,41 @@ import torch
 
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, responses
-from dynamics.metrics.search import TOO_CLOSE, Responses, best_alphas, score_at
-from dynamics.metrics.splits import Splits, pearson
+from dynamics.metrics.held import Held, Source
+from dynamics.metrics.lower import lowered
+from dynamics.metrics.search import TOO_CLOSE, Responses, best_alphas
+from dynamics.metrics.splits import pearson
 from dynamics.metrics.threads import side_by_side
 
 FLAT = 1e-24
 BLOCK = 512
-
-Source = tuple[torch.Tensor, Callable]
-"""A matrix of one layer, and the function of `Factor` that splits it."""
 
 # Decompositions that are kept for the end rather than made again, in bytes for all layers.
 _KEPT = 2**28
 
 
 def nested_layers(
-    sources: list[Source],
+    sources: Sequence[Source],
     Y: Array,
     folds: Array,
     penalties: torch.Tensor,
     search_dtype: torch.dtype | None = None,
     block: int = BLOCK,
+    *,
+    open_below: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Nested search over layers given as sources, side by side; see `nested_ridge`.
 
     Parameters
     ----------
-    sources : list of (tensor, callable)
+    sources : sequence of Source
         A Gram matrix with `Factor.of`, or activations with `Factor.of_features`, of each layer.
     Y, folds, search_dtype, block
         As for `nested_ridge`.
     penalties : tensor of shape (layers, a)
         Ascending.
+    open_below : bool
+        Go on below the smallest penalty where that is worth it, see `lowered`.
 
     Returns
     -------
@@ -67,8 +70,8 @@ def nested_layers(
     n_layers, (n, v) = len(sources), target.shape
     # With few neuroids the decompositions are what costs, and single precision saves nothing.
     dtype = search_dtype or (torch.float32 if v > n else torch.float64)
-    problem = _Problem.of(target, rows, dtype, block)
-    keep = n_layers * 8 * n_folds**2 * max(matrix.numel() for matrix, _ in sources) <= _KEPT
+    problem = _Problem.of(target, rows, dtype, block, open_below)
+    keep = n_layers * 8 * n_folds**2 * max(each.matrix.numel() for each in sources) <= _KEPT
 
     score = target.new_empty(n_layers, n_folds, v)
     out = {
@@ -80,7 +83,7 @@ def nested_layers(
     }
     chosen = [target.new_empty(len(test), v) for test in rows]
     best = target.new_full((n_folds, v), -torch.inf)
-    kept: list[Splits | None] = []
+    kept: list[Held | None] = []
     work = list(zip(sources, penalties))
     for number, found in enumerate(side_by_side(lambda each: _fit(problem, *each), work)):
         score[number], out["layer_alpha"][number] = found.score, found.alpha
@@ -91,9 +94,9 @@ def nested_layers(
         out["layer"][better] = number
         for old, new, won in zip(chosen, found.predictions, better):
             torch.where(won, new, old, out=old)
-        kept.append(found.splits if keep else None)
+        kept.append(found.held if keep else None)
     if dtype != torch.float64 and n_layers > 1:
-        _settle(problem, sources, kept, score, out["layer_alpha"], out["layer"], chosen)
+        _settle(problem, work, kept, score, out["layer_alpha"], out["layer"], chosen)
     out["alpha"] = out["layer_alpha"].gather(0, out["layer"][None])[0]
     out["r"] = torch.cat(
         [truth.r([each[:, part] for each in chosen])[0] for part, truth in problem.parts]
@@ -116,20 +119,26 @@ class _Problem(NamedTuple):
     rows: list[torch.Tensor]
     summary: Responses
     parts: list[tuple[slice, Truth]]
+    open_below: bool
 
     @classmethod
     def of(
-        cls, y: torch.Tensor, rows: list[torch.Tensor], dtype: torch.dtype, block: int
+        cls,
+        y: torch.Tensor,
+        rows: list[torch.Tensor],
+        dtype: torch.dtype,
+        block: int,
+        open_below: bool,
     ) -> _Problem:
         slices = [slice(i, min(i + block, y.shape[1])) for i in range(0, y.shape[1], block)]
         parts = [(part, Truth.of(y[:, part], rows)) for part in slices]
-        return cls(y, rows, Responses.of(y, rows, dtype), parts)
+        return cls(y, rows, Responses.of(y, rows, dtype), parts, open_below)
 
 
 class _Fit(NamedTuple):
     """One layer: `score`, `alpha`, `rising`, `fold_r` (folds, v), `r` (v,), `predictions`."""
 
-    splits: Splits
+    held: Held
     score: torch.Tensor
     alpha: torch.Tensor
     rising: torch.Tensor
@@ -140,23 +149,29 @@ class _Fit(NamedTuple):
 
 def _fit(problem: _Problem, source: Source, grid: torch.Tensor) -> _Fit:
     """Choose alpha inside each outer fold, and predict the fold with it."""
-    splits = Splits.of(source[0], problem.rows, source[1])
-    score, choice, rising = best_alphas(splits, problem.summary, grid)
+    held = Held(source, problem.rows, lowest=float(grid[0]))
+    summary = problem.summary
+    if held.all_fine and summary.offset.dtype != torch.float64:
+        # What single precision cannot span.
+        summary = Responses.of(problem.y, problem.rows)
+    score, choice, rising = best_alphas(held.splits, summary, grid)
     alpha, v = grid[choice], problem.y.shape[1]
+    if problem.open_below:
+        lowered(held, problem.y, score, alpha, rising, grid)
     r, fold_r = problem.y.new_empty(v), problem.y.new_empty(len(problem.rows), v)
     predictions = [problem.y.new_empty(len(test), v) for test in problem.rows]
     for part, truth in problem.parts:
-        some = [factor.predict(truth.y, alpha[f, part]) for f, factor in enumerate(splits.outer)]
+        some = [held.predict(f, truth.y, alpha[f, part]) for f in range(len(problem.rows))]
         r[part], fold_r[:, part] = truth.r(some)
         for whole, piece in zip(predictions, some):
             whole[:, part] = piece
-    return _Fit(splits, score, alpha, rising, r, fold_r, predictions)
+    return _Fit(held, score, alpha, rising, r, fold_r, predictions)
 
 
 def _settle(
     problem: _Problem,
-    sources: list[Source],
-    kept: list[Splits | None],
+    work: list[tuple[Source, torch.Tensor]],
+    kept: list[Held | None],
     score: torch.Tensor,
     alpha: torch.Tensor,
     layer: torch.Tensor,
@@ -169,18 +184,18 @@ def _settle(
     near = score > score.amax(0) - TOO_CLOSE
     near &= near.sum(0) > 1
     best = torch.full_like(score[0], -torch.inf)
-    for number, (matrix, factor) in enumerate(sources):
+    for number, (source, grid) in enumerate(work):
         if not near[number].any():
             continue
-        splits = kept[number] or Splits.of(matrix, problem.rows, factor)
+        held = kept[number] or Held(source, problem.rows, lowest=float(grid[0]))
         for f, which in enumerate(near[number]):
             who = which.nonzero().ravel()
             y, penalty = problem.y[:, who], alpha[number, f, who]
-            exact = score_at(splits, y, f, torch.arange(len(who), device=y.device), penalty)
+            exact = held.score_at(y, f, torch.arange(len(who), device=y.device), penalty)
             won = exact > best[f, who]
             some = who[won]
             best[f, some], layer[f, some] = exact[won], number
-            chosen[f][:, some] = splits.outer[f].predict(y[:, won], penalty[won])
+            chosen[f][:, some] = held.predict(f, y[:, won], penalty[won])
 
 
 class Truth(NamedTuple):

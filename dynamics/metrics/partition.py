@@ -10,9 +10,9 @@ from dynamics.metrics.banded import banded_ridge, kept_rows, refit_banded
 from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
+from dynamics.metrics.held import Source
 from dynamics.metrics.nested import clipped_square, nested_layers
 from dynamics.metrics.ridge import default_alphas
-from dynamics.metrics.splits import Factor
 
 
 @takes(K="matrices", L="matrices", Y="responses")
@@ -49,7 +49,7 @@ def variance_partition(
     """
     stack, grid = _pair(K, L)
     banded = banded_ridge(stack, Y, folds, candidates=candidates, seed=seed)
-    alone = nested_layers([(matrix, Factor.of) for matrix in stack], Y, folds, grid)
+    alone = nested_layers([Source(matrix) for matrix in stack], Y, folds, grid)
     both, (first, second) = banded["r2"], clipped_square(alone["layer_r"])
     out = {"both": both, "first": first, "second": second, "weights": banded["weights"]}
     out |= {"unique_first": both - second, "unique_second": both - first}
@@ -87,7 +87,7 @@ def refit_partition(
     y, fold, r = responses(Y).to(stack.device), check_folds(folds, len(stack[0])), []
     for some in kept_rows(rows, len(y)):
         index = torch.as_tensor(some, device=stack.device)
-        source = (stack[1][index][:, index], Factor.of)
+        source = Source(stack[1][index][:, index])
         r.append(nested_layers([source], y[index], fold[some], grid[1:])["layer_r"][0])
     return like(both - clipped_square(torch.stack(r)), K, L, Y)
 

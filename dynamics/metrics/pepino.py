@@ -8,16 +8,19 @@ Scores are squared Pearson correlations of pooled out-of-fold predictions, 0 whe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, gram_matrices, like, responses, same_rows
+from dynamics.metrics.held import Held, sources_of
 from dynamics.metrics.nested import clipped_square
 from dynamics.metrics.ridge import check_alphas
-from dynamics.metrics.search import Responses, inner_scores
-from dynamics.metrics.splits import Splits, pearson
+from dynamics.metrics.search import Responses
+from dynamics.metrics.splits import pearson
 from dynamics.metrics.threads import side_by_side
 
 ALPHAS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0)
@@ -25,8 +28,15 @@ LIMITS = (1e-49, 1e50)
 BLOCK = 2048
 
 
-@takes(K="matrices", Y="responses")
-def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) -> dict[str, Array]:
+@takes(K="matrices", Y="responses", features="several")
+def pepino_ridge(
+    K: Array,
+    Y: Array,
+    folds: Array,
+    alphas: Array | None = None,
+    *,
+    features: Sequence[Array] | None = None,
+) -> dict[str, Array]:
     """Encode Y from every layer, and from layers chosen fold by fold.
 
     Parameters
@@ -39,6 +49,9 @@ def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) 
         Outer fold of each stimulus; the study's own have 33 stimuli each.
     alphas : array of shape (a,), optional
         Where the search starts, by default the study's eight.
+    features : sequence of arrays of shape (n, p), optional
+        The activations that K was made of, one a layer. With them a layer goes by singular values
+        where penalties fall below what its Gram matrix holds, see `dynamics.metrics.singular`.
 
     Returns
     -------
@@ -56,7 +69,7 @@ def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) 
         than 3 folds.
     """
     gram, target, rows, grid = _checked(K, Y, folds, alphas)
-    splits = list(side_by_side(lambda matrix: Splits.of(matrix, rows), gram.unbind()))
+    splits = _splits(gram, rows, grid, features)
     parts = target.to(gram.device).split(BLOCK, 1)
     blocks = list(side_by_side(lambda part: _block(splits, rows, part, grid), parts))
     out = {name: torch.cat([b[name] for b in blocks], -1) for name in blocks[0]}
@@ -66,13 +79,20 @@ def pepino_ridge(K: Array, Y: Array, folds: Array, alphas: Array | None = None) 
     return {name: like(value, K, Y) for name, value in out.items()}
 
 
-@takes(K="matrices", Y="responses")
-def pepino_layers(K: Array, Y: Array, folds: Array, alphas: Array | None = None) -> Array:
+@takes(K="matrices", Y="responses", features="several")
+def pepino_layers(
+    K: Array,
+    Y: Array,
+    folds: Array,
+    alphas: Array | None = None,
+    *,
+    features: Sequence[Array] | None = None,
+) -> Array:
     """Encode Y from every layer by itself: ``layer_r`` of `pepino_ridge`, and nothing else.
 
     Parameters
     ----------
-    K, Y, folds, alphas
+    K, Y, folds, alphas, features
         As for `pepino_ridge`.
 
     Returns
@@ -86,12 +106,12 @@ def pepino_layers(K: Array, Y: Array, folds: Array, alphas: Array | None = None)
         As for `pepino_ridge`.
     """
     gram, target, rows, grid = _checked(K, Y, folds, alphas)
-    splits = list(side_by_side(lambda matrix: Splits.of(matrix, rows), gram.unbind()))
+    splits = _splits(gram, rows, grid, features)
 
     def block(y: torch.Tensor) -> torch.Tensor:
         summary, found = Responses.of(y, rows), []
         for one in splits:
-            scores = clipped_square(inner_scores(one, summary, grid))[:, :, None]
+            scores = clipped_square(one.inner_scores(summary, grid))[:, :, None]
             alpha = _choose([one], scores, y, grid, [0])[1]
             found.append(_r(one.predict_outer(y, alpha), y))
         return torch.stack(found)
@@ -115,11 +135,22 @@ def _checked(
     return gram, target, rows, grid
 
 
+def _splits(
+    gram: torch.Tensor,
+    rows: list[torch.Tensor],
+    grid: torch.Tensor,
+    features: Sequence[Array] | None,
+) -> list[Held]:
+    lowest = float(grid.min())
+    sources = sources_of(gram, features)
+    return list(side_by_side(lambda source: Held(source, rows, lowest=lowest), sources))
+
+
 def _block(
-    splits: list[Splits], rows: list[torch.Tensor], y: torch.Tensor, grid: torch.Tensor
+    splits: list[Held], rows: list[torch.Tensor], y: torch.Tensor, grid: torch.Tensor
 ) -> dict[str, torch.Tensor]:
     summary = Responses.of(y, rows)
-    scores = torch.stack([clipped_square(inner_scores(s, summary, grid)) for s in splits], 2)
+    scores = torch.stack([clipped_square(s.inner_scores(summary, grid)) for s in splits], 2)
     layer, alpha = _choose(splits, scores, y, grid, range(len(splits)))
     prediction = torch.stack([s.predict_outer(y, alpha) for s in splits])
     chosen = torch.empty_like(y)
@@ -156,7 +187,7 @@ def _choose(splits, scores, y, grid, allowed) -> tuple[torch.Tensor, torch.Tenso
         high = torch.where(active & ~at_low, tried, high)
         for f, number in {(row, int(layer[row, j])) for row, j in active.nonzero().tolist()}:
             which = (active[f] & (layer[f] == number)).nonzero().ravel()
-            new = clipped_square(splits[number].score_at(y[:, which], tried[f, which], f))
+            new = clipped_square(splits[number].score_of(y[:, which], tried[f, which], f))
             won = new > best[f, which]
             best[f, which] = torch.where(won, new, best[f, which])
             alpha[f, which] = torch.where(won, tried[f, which], alpha[f, which])

@@ -18,6 +18,7 @@ from dynamics.metrics.gram import (
     like,
     same_rows,
 )
+from dynamics.metrics.held import Source
 from dynamics.metrics.nested import BLOCK, nested_layers
 from dynamics.metrics.splits import Factor
 
@@ -53,7 +54,10 @@ def nested_ridge(
         Outer fold of each stimulus, at least 3 different ones. To use a subset of stimuli index
         all of K (rows and columns), Y and folds.
     alphas : array of shape (a,) or (layers, a), optional
-        Penalties in the units of K; by default `default_alphas`.
+        Penalties in the units of K; by default `default_alphas`, which go on below in the same
+        steps where the choice is at their lower edge, see `dynamics.metrics.lower`. Below 1e-9 of
+        the largest eigenvalue K holds fewer than 6 digits of what is small beside it; then give
+        activations, to `nested_ridge_features`.
     search_dtype : torch.dtype, optional
         Precision of the search over alphas; by default single where there are more neuroids than
         stimuli, and double where the decompositions are what takes the time.
@@ -82,8 +86,10 @@ def nested_ridge(
     gram = _check_gram(K)
     same_rows(gram[0], Y, names=("K", "Y"))
     penalties = check_alphas(alphas, gram)
-    sources = [(matrix, Factor.of) for matrix in gram]
-    result = nested_layers(sources, Y, folds, penalties, search_dtype, block)
+    sources = [Source(matrix) for matrix in gram]
+    result = nested_layers(
+        sources, Y, folds, penalties, search_dtype, block, open_below=alphas is None
+    )
     return {name: like(value, K, Y) for name, value in result.items()}
 
 
@@ -100,7 +106,10 @@ def nested_ridge_features(
     """`nested_ridge` from activations, each layer in its cheaper form.
 
     A layer with fewer features than there are stimuli in an inner training split is decomposed as
-    a p x p matrix, one with more as an n x n Gram matrix; the result is the same.
+    a p x p matrix, one with more as an n x n Gram matrix; the result is the same. Penalties below
+    what such a matrix holds (1e-9 of its largest eigenvalue, where there are smaller ones) go by
+    singular values of the activations, so that features which are small beside others keep their
+    digits; and the default penalties go down as far beside the smallest features as beside all.
 
     Parameters
     ----------
@@ -130,12 +139,14 @@ def nested_ridge_features(
         variances.append(tensor.square().sum() / len(tensor))
         # Most decompositions are of inner splits, without two folds.
         primal = tensor.shape[1] < len(tensor) * (1 - 2 / (folds.max() + 1))
-        source = (tensor, Factor.of_features) if primal else (tensor @ tensor.T, Factor.of)
-        sources.append(source)
+        matrix, factor = (tensor, Factor.of_features) if primal else (tensor @ tensor.T, Factor.of)
+        sources.append(Source(matrix, factor, X))
     # The penalties are relative to the summed variance of the features, the mean of diag(K).
     diagonals = torch.stack(variances)[:, None, None]
     penalties = check_alphas(alphas, diagonals) if alphas is not None else _grid(diagonals[:, 0])
-    result = nested_layers(sources, Y, folds, penalties, search_dtype, block)
+    result = nested_layers(
+        sources, Y, folds, penalties, search_dtype, block, open_below=alphas is None
+    )
     return {name: like(value, *given, Y) for name, value in result.items()}
 
 

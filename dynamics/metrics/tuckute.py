@@ -7,6 +7,7 @@ the responses and of the predictions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -16,9 +17,11 @@ import torch
 from dynamics.metrics.ceilings import averaged, pearson_there, spearman_brown
 from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
+from dynamics.metrics.held import Compact, Source, sources_of
 from dynamics.metrics.missing import over_repetitions
 from dynamics.metrics.ridge import check_alphas
-from dynamics.metrics.splits import centred_split, pearson
+from dynamics.metrics.singular import whole_space
+from dynamics.metrics.splits import Factor, centred_split, pearson
 
 ALPHAS = 10.0 ** np.arange(-50, 50)
 SPLITS = 10
@@ -29,9 +32,14 @@ BLOCK = 256
 FEWEST = 3
 
 
-@takes(K="matrices", Y="responses")
+@takes(K="matrices", Y="responses", features="several")
 def tuckute_ridge(
-    K: Array, Y: Array, alphas: Array | None = None, *, seed: int = 0
+    K: Array,
+    Y: Array,
+    alphas: Array | None = None,
+    *,
+    seed: int = 0,
+    features: Sequence[Array] | None = None,
 ) -> dict[str, Array]:
     """Encode Y from every layer, and from a layer chosen on half of the splits.
 
@@ -48,6 +56,8 @@ def tuckute_ridge(
         Penalties, by default 10^-50 ... 10^49.
     seed : int
         Seed of the splits and of the draws; 0 gives the study's splits.
+    features : sequence of arrays of shape (n, p), optional
+        As for `pepino_ridge`.
 
     Returns
     -------
@@ -78,18 +88,19 @@ def tuckute_ridge(
     singles = target.unbind(2) if repeated else ()
     grid = check_alphas(ALPHAS if alphas is None else alphas, gram)[0]
 
+    layers = [_Layer(source, float(grid[0])) for source in sources_of(gram, features)]
     shape = (len(gram), SPLITS, mean.shape[1])
     out = {name: gram.new_empty(shape) for name in ("split_r", "alpha")}
     corrected = gram.new_empty(shape)
     for s, split in enumerate(random_splits(len(target), seed=seed)):
         train, test = (torch.as_tensor(rows, device=gram.device) for rows in split)
-        for number, matrix in enumerate(gram):
-            model = LeaveOneOut.of(matrix, train, test)
+        for number, layer in enumerate(layers):
+            model = layer.model(train, test)
             prediction, alpha = model.fit_predict(mean, grid)
             r = torch.nan_to_num(pearson(prediction, mean[test])).clamp(min=0)
             out["split_r"][number, s], out["alpha"][number, s] = r, alpha
             if repeated:
-                predicted = [_predict_single(model, matrix, test, y, grid) for y in singles]
+                predicted = [_predict_single(model, layer, test, y, grid) for y in singles]
                 heard = target[train].isfinite().sum(2)
                 noise = _reliability([y[train] for y in singles], FLOORS[0], heard)
                 noise = noise * _reliability(predicted, FLOORS[1], heard)
@@ -158,6 +169,15 @@ class LeaveOneOut(NamedTuple):
         spectrum = torch.where(kept, spectrum, 0.0)
         return cls(Q, spectrum, torch.where(kept, across @ Q, 0.0), train)
 
+    @classmethod
+    def of_singular(cls, X: torch.Tensor, train: torch.Tensor, test: torch.Tensor) -> LeaveOneOut:
+        """Decompose one training split of activations (n, p) by its singular values."""
+        found = Factor.of_singular(X, train, test)
+        Q = whole_space(found.P.T)
+        zeros = found.A.new_zeros(Q.shape[1] - len(found.spectrum))
+        across = torch.cat([zeros.expand(len(test), -1), found.A], 1)
+        return cls(Q, torch.cat([zeros, found.spectrum]), across, train)
+
     def fit_predict(self, Y: torch.Tensor, grid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Predictions (test, v) for Y (n, v) and the alphas chosen (v,); ascending grid."""
         inside = Y[self.train]
@@ -178,8 +198,22 @@ def numpy_median(x: torch.Tensor, dim: int = 1) -> torch.Tensor:
     return x.nanquantile(0.5, dim)
 
 
+class _Layer:
+    """What a layer is split from: its Gram matrix, or activations where penalties are below it."""
+
+    def __init__(self, source: Source, lowest: float):
+        self._matrix, self._lowest, self._compact = source.matrix, lowest, Compact(source)
+
+    def model(self, train: torch.Tensor, test: torch.Tensor) -> LeaveOneOut:
+        """Decompose one training split."""
+        model = LeaveOneOut.of(self._matrix, train, test)
+        if self._compact.lost(model.spectrum, len(train), self._lowest):
+            return LeaveOneOut.of_singular(self._compact(), train, test)
+        return model
+
+
 def _predict_single(
-    model: LeaveOneOut, K: torch.Tensor, test: torch.Tensor, y: torch.Tensor, grid: torch.Tensor
+    model: LeaveOneOut, layer: _Layer, test: torch.Tensor, y: torch.Tensor, grid: torch.Tensor
 ) -> torch.Tensor:
     """Predictions (test, v) from one repetition, each neuroid on the training sounds it has."""
     there = y[model.train].isfinite()
@@ -189,7 +223,7 @@ def _predict_single(
     for pattern in there.unique(dim=1).unbind(1):
         members = (there == pattern[:, None]).all(0).nonzero().ravel()
         if int(pattern.sum()) >= FEWEST:
-            own = LeaveOneOut.of(K, model.train[pattern], test)
+            own = layer.model(model.train[pattern], test)
             out[:, members] = own.fit_predict(y[:, members], grid)[0]
     return out
 
