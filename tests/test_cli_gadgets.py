@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ import gadgets
 import pytest
 import yaml
 from tiny_run import save_checkpoint, sweep_in
+
+from dynamics.cli import _Once
 
 # Every process of a command, workers as well, notes what runs, imports or touches what is planted.
 HOOK = """
@@ -141,3 +144,12 @@ def test_watching_a_folder_of_gadgets_runs_nothing_and_stops_when_asked(place):
         process.kill()
     assert rest == 130 and b"Traceback" not in said, said[-3000:]
     nothing_ran(Path(folder))
+
+
+def test_a_warning_is_given_once_and_its_terminal_codes_are_written_out():
+    said, once = [], _Once()
+    for name in ("a\x1b[31m.ckpt", "b.ckpt", "a\x1b[31m.ckpt"):
+        record = logging.LogRecord("x", logging.WARNING, "", 0, "%s\nis left out", (name,), None)
+        if once.filter(record):
+            said.append(record.getMessage())
+    assert said == ["a\\x1b[31m.ckpt\nis left out", "b.ckpt\nis left out"]

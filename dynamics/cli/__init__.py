@@ -21,7 +21,10 @@ def main() -> None:
     """Run the command line; a user's mistake ends with one sentence and exit code 2."""
     # Threads that spin while they wait halve the speed of everything else on a shared machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.addFilter(_Once())
+    form = "%(levelname)s: %(message)s"
+    logging.basicConfig(format=form, level=logging.WARNING, handlers=[handler])
     # Third-party imports print what a user can do nothing about.
     warnings.filterwarnings("ignore", module=r"(?!dynamics)")
     try:
@@ -30,10 +33,28 @@ def main() -> None:
         told = _told(error)
         if told is None or os.environ.get("DYNAMICS_DEBUG"):
             raise
-        # Names of files are in it, which may hold what a terminal would obey.
-        printed = "".join(c if c.isprintable() else repr(c)[1:-1] for c in told)
-        print(f"dynamics: {printed}", file=sys.stderr)
+        print(f"dynamics: {readable(told)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+
+
+def readable(text: str) -> str:
+    """Write out what a terminal would obey or cannot print: names of files may hold anything."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class _Once(logging.Filter):
+    """Lets a sentence through once: several stages of a command come upon the same fault."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = "\n".join(map(readable, record.getMessage().split("\n")))
+        fresh = text not in self._said
+        self._said.add(text)
+        record.msg, record.args = text, None
+        return fresh
 
 
 def _told(error: Exception) -> str | None:

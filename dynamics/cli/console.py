@@ -24,11 +24,6 @@ Store = Annotated[
 FAILED_CHECKPOINTS, STOPPED = 3, 130
 
 
-def readable(text: str) -> str:
-    """Write out what a terminal would obey or cannot print: names of files may hold anything."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def place_of(store: str) -> Place:
     """Return where a store is; with the options of its sweep, if that is what is named."""
     from dynamics import store as room

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dynamics.cli.console import FAILED_CHECKPOINTS, Store, out, place_of, readable, time_of
+from dynamics.cli import readable
+from dynamics.cli.console import FAILED_CHECKPOINTS, Store, out, place_of, time_of
 from dynamics.progress import size_of
 
 

@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from dynamics.cli.console import FAILED_CHECKPOINTS, Config, Scheduler, out, readable
+from dynamics.cli import readable
+from dynamics.cli.console import FAILED_CHECKPOINTS, Config, Scheduler, out
 from dynamics.progress import size_of
 
 if TYPE_CHECKING:
