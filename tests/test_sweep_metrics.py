@@ -352,3 +352,31 @@ def test_the_number_of_folds_is_that_of_the_sweep_or_of_a_metric(content):
         alone = metrics.encode(X, Y, folds=folds)
         np.testing.assert_allclose(found["score"].sel(step=10, layer="layer1"),
                                    alone["layer_r"][0], atol=1e-6)  # fmt: skip
+
+
+def test_a_target_with_gaps_reaches_the_store_with_the_pairs_that_it_has(content, monkeypatch):
+    lacking = brain()
+    lacking["response"][3, 0] = lacking["response"][7, 2] = np.nan
+    lacking["response"][9, ::2] = np.nan
+    monkeypatch.setattr(targets.brains, "load", lambda *a, **k: lacking)
+    content |= {"targets": ["one"], "resamples": 4, "permutations": 3, "metrics": ["rsa"]}
+    analyze.analyze(validate(content, origin="test"), advance=silent)
+    found = store.open(content["store"])["results/one/rsa"].to_dataset()
+    by_subject = lacking["response"].to_numpy()
+    for place, columns in enumerate((slice(0, None, 2), slice(1, None, 2))):
+        Y = by_subject[:, columns]
+        D = metrics.rdm(Y, missing="mask")[np.triu_indices(N, 1)]
+        assert found["pairs"].to_numpy()[place] == np.isfinite(D).sum()
+        expected = metrics.rsa(layers_at(10)["layer1"].astype(float), Y, missing="mask")
+        score = found["score"].sel(step=10, layer="layer1").to_numpy()[place]
+        assert score == pytest.approx(expected, abs=1e-10)
+    assert np.isfinite(found["resample_score"]).all() and np.isfinite(found["p_value"]).all()
+    assert found["stimuli"].to_numpy().tolist() == [N - 1, N]
+    assert "pairs" in mapping(found.attrs["identity"])
+    # A store of scores that were made otherwise is not gone on with.
+    root = store.open_group(content["store"], mode="r+")
+    group = root["results/one/rsa"]
+    identity = dict(group.attrs["identity"])
+    group.attrs["identity"] = {k: v for k, v in identity.items() if k != "pairs"}
+    with pytest.raises(ValueError, match="pairs"):
+        analyze.analyze(validate(content, origin="test"), advance=silent)
