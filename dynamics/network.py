@@ -247,7 +247,8 @@ def _read(checkpoint: Checkpoint, path: Path | Exception, sweep: Sweep) -> Read:
         state = taken.weights
         if not checkpoints.is_remote(checkpoint.uri):
             # Mapped from a file that a training loop may write again, they could change later.
-            state = {name: value.clone() for name, value in state.items()}
+            copies = {id(value): value.clone() for value in state.values()}
+            state = {name: copies[id(value)] for name, value in state.items()}
         digest = checkpoints.digest(where, weights=weights)
         note = "; ".join(filter(None, [checkpoint.choice, taken.note]))
         return Read(where, state, digest, replace(taken, weights={}, note=note))

@@ -56,12 +56,15 @@ class Files:
         Names of the other sets.
     inside : str
         What is to be taken within the files.
+    index : str
+        The file that lists them, where they are shards.
     """
 
     taken: list[str]
     name: str = ""
     others: list[str] = field(default_factory=list)
     inside: str = TRAINED
+    index: str = ""
 
     @property
     def note(self) -> str:
@@ -149,7 +152,8 @@ def files_of(names: Iterable[str], open_file: Open, wanted: str = TRAINED) -> Fi
         )
     others = [] if joined and not hits and len(taken) == len(sets) else _besides(sets, taken)
     files = [part for name in taken for part in _parts(sets[name], open_file)]
-    return Files(files, listed(taken), others, TRAINED if hits else wanted)
+    index = sets[taken[0]] if len(taken) == 1 and sets[taken[0]].endswith(_INDEX) else ""
+    return Files(files, listed(taken), others, TRAINED if hits else wanted, index)
 
 
 def recognise_lone(

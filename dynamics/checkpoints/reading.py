@@ -20,7 +20,8 @@ from dynamics.checkpoints.choice import TRAINED, Taken, choose, matching, of_nam
 from dynamics.checkpoints.folders import Files, SeveralError, files_of, noted_choice
 from dynamics.checkpoints.peek import Contents, opened_archive, peek
 from dynamics.checkpoints.sets import Sets, sets_of
-from dynamics.checkpoints.tensors import Loaded
+from dynamics.checkpoints.shards import aliases, read_shards
+from dynamics.checkpoints.tensors import Loaded, TensorSpec
 
 logger = logging.getLogger(__name__)
 
@@ -96,12 +97,12 @@ def read_file(path: str | Path, *, trust: bool = False) -> Any:
                     check_records(file)
             logger.warning("running whatever code %s brings: trust_checkpoints is on", path)
             if kind == "safetensors":
-                return _safetensors(path)
+                return _safetensors(path, inspect(path).tree)
             return torch.load(path, map_location="cpu", mmap=kind == "torch", weights_only=False)
         with open_regular(path) as file:
             kind, opened = opened_archive(file)
             if kind == "safetensors":
-                return _safetensors(path)
+                return _safetensors(path, opened)
             if kind == "torch":
                 check_records(file)
             tree, foreign = opened.unpickle(Loaded(opened.storage, opened.size))
@@ -115,10 +116,18 @@ def read_file(path: str | Path, *, trust: bool = False) -> Any:
     return tree
 
 
-def _safetensors(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
+def _safetensors(path: Path, header: dict[str, Any]) -> dict[str, torch.Tensor]:
+    from safetensors.torch import _TYPES, load_file
 
-    return dict(load_file(path))
+    specs = {name: spec for name, spec in header.items() if isinstance(spec, TensorSpec)}
+    for name, spec in specs.items():
+        if spec.dtype not in _TYPES:
+            raise ValueError(
+                f"{name} is of the type {spec.dtype}, which torch has not: give the weights as "
+                "they were before"
+            )
+    state = dict(load_file(path))
+    return state | {name: state[kept] for name, kept in aliases(header).items()}
 
 
 def read_stream(file: BinaryIO) -> Any:
@@ -234,6 +243,17 @@ def _read_folder(folder: Path, trust: bool, weights: str) -> Taken:
 
         taken = choose(sets_of(read_flat(folder)), files.inside, where)
         return replace(taken, weights=unwrapped(taken.weights))
+    if files.index:
+        taken = read_shards(
+            folder,
+            files.index,
+            read=lambda part: read_file(part, trust=trust),
+            open_file=open_regular,
+        )
+        chosen = choose(sets_of(taken.weights), files.inside, where, beside)
+        notes = [files.note, taken.note, chosen.note]
+        hint = taken.hint or chosen.hint
+        return replace(chosen, note="; ".join(filter(None, notes)), hint=hint)
     trees = {part: read_file(part, trust=trust) for part in parts}
     if len(parts) == 1:
         taken = choose(_sets(trees[parts[0]], parts[0]), files.inside, where, beside)

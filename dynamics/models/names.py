@@ -162,11 +162,18 @@ def _norms_renamed(module, own: Mapping[str, Any], state: State, parts: bool):
 def _ties_filled(module, own: Mapping[str, Any], state: State, parts: bool):
     """Fill in tied weights, which safetensors and some loops save once."""
     filled = {}
-    first = {id(value): name for name, value in own.items() if name in state}
+    first = {_place(value): name for name, value in own.items() if name in state}
     for name, value in own.items():
-        if name not in state and id(value) in first:
-            filled[name] = state[first[id(value)]]
+        if name not in state and _place(value) in first:
+            filled[name] = state[first[_place(value)]]
     return (state | filled, [f"{len(filled)} tied weights"]) if filled else (state, [])
+
+
+def _place(value: torch.Tensor) -> tuple:
+    """Tell weights apart by where their numbers are: two parameters may share them."""
+    if value.is_meta or torch.nn.parameter.is_lazy(value) or not value.numel():
+        return (id(value),)
+    return value.data_ptr(), value.dtype, value.shape, value.stride()
 
 
 def without_other_parts(own: Iterable[str], state: State) -> tuple[State, list[str]]:

@@ -60,13 +60,20 @@ def load_strictly(
     """
     own = module.state_dict(keep_vars=True)
     ignore, optional = [*ignore, *CONSTANT], [*optional, *CONSTANT]
+    everything = tuple(state)
     given = {n: v for n, v in state.items() if n in own or not _matches(n, ignore)}
     state, notes = resolve(module, given, parts=parts)
     missing = [name for name in own if name not in state and not _matches(name, optional)]
     if parts and not missing:
         state, aside = without_other_parts(own, state)
         notes += aside
-    extra = [name for name in state if name not in own and not _matches(name, ignore)]
+    # A tied weight may have a second name, which the network does not use.
+    known = {id(state[name]) for name in own if name in state}
+    extra = [
+        name
+        for name, value in state.items()
+        if name not in own and id(value) not in known and not _matches(name, ignore)
+    ]
     if missing or extra:
         raise ValueError(_mismatch(what, missing, extra))
     shared = [name for name in own if name in state]
@@ -79,7 +86,8 @@ def load_strictly(
             f"checkpoint and {_shape(own[first])} in the network{_and_more(wrong)}: give the "
             "adapter the sizes that the checkpoint was trained with"
         )
-    notes += _dtypes(own, {name: state[name] for name in shared}, what)
+    check_kinds(state, shared, own, what=what, beside=everything)
+    notes += _dtypes(own, {name: state[name] for name in shared})
     check_finite({name: state[name] for name in shared})
     with torch.no_grad():
         places = dict(module.named_buffers()) | own
@@ -119,7 +127,7 @@ def check_finite(state: Mapping[str, torch.Tensor]) -> None:
     """Raise a ValueError that names the weights which are NaN or infinite, if there are any."""
     broken = [name for name, value in state.items() if not _finite(value)]
     if broken:
-        first = state[broken[0]]
+        first = _comparable(state[broken[0]])
         count = int((~torch.isfinite(first)).sum())
         raise ValueError(
             f"the checkpoint has NaN or infinite weights: {count} of {first.numel()} in "
@@ -127,20 +135,77 @@ def check_finite(state: Mapping[str, torch.Tensor]) -> None:
         )
 
 
-def _dtypes(
-    own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], what: str
-) -> list[str]:
-    """Say where weights are of another precision; refuse quantised ones, whose scale is lost."""
+def check_kinds(
+    state: Mapping[str, torch.Tensor],
+    names: Iterable[str],
+    own: Mapping[str, torch.Tensor] | None = None,
+    *,
+    what: str,
+    beside: Iterable[str] = (),
+) -> None:
+    """Find weights whose numbers are not those of the network, only some that stand for them.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        Weights of the checkpoint.
+    names : iterable of str
+        Those that are to be taken.
+    own : mapping of str to Tensor, optional
+        Weights and buffers of the network by the same names, where these are known.
+    what : str
+        Name of the network for the message.
+    beside : iterable of str
+        Names of all that the checkpoint has, in its own words.
+
+    Raises
+    ------
+    ValueError
+        One sentence with the first that is of whole numbers where the network has real ones, of
+        complex numbers, or quantised.
+    """
+    scales = [name for name in (*beside, *state) if name.endswith(_SCALES)]
+    for name in names:
+        value = state[name]
+        mine = None if own is None else own[name]
+        if mine is not None and (value.dtype == mine.dtype or not _is_real(mine)):
+            continue
+        if why := _stands_for(name, value, mine, scales):
+            raise ValueError(
+                f"the checkpoint does not fit {what}: {name} is {why} ({_dtype(value)}): give the "
+                "weights as they were before"
+            )
+
+
+def _stands_for(name, value, mine, scales) -> str:
+    if value.is_quantized:
+        return "quantised"
+    if value.is_complex():
+        return "of complex numbers"
+    if value.is_floating_point():
+        own = tuple(f"{name}{end}" for end in _SCALES)
+        scaled = value.dtype.itemsize == 1 and any(scale.endswith(own) for scale in scales)
+        return "quantised, with a scale beside it" if scaled else ""
+    if value.dtype in (torch.int16, torch.int32, torch.int64, torch.bool):
+        # Buffers, such as lengths and masks, are kept so by some versions of libraries.
+        return "of whole numbers" if isinstance(mine, torch.nn.Parameter) and value.ndim else ""
+    return "quantised or of whole numbers" if value.ndim else ""
+
+
+# How the names end of what numbers of eight bits are to be multiplied by.
+_SCALES = ("_scale", "_scale_inv", ".scale", "_absmax", ".absmax")
+
+
+def _is_real(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() and not tensor.is_complex()
+
+
+def _dtypes(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> list[str]:
+    """Say where weights are of another precision than the network's."""
     others: dict[torch.dtype, str] = {}
     for name, value in state.items():
         if value.dtype != own[name].dtype and own[name].is_floating_point():
             others.setdefault(value.dtype, name)
-    coarse = [name for dtype, name in others.items() if dtype.itemsize < 2]
-    if coarse:
-        raise ValueError(
-            f"the checkpoint does not fit {what}: {coarse[0]} is quantised "
-            f"({_dtype(state[coarse[0]])}): give the weights before quantisation"
-        )
     return [f"weights of {_dtype(state[n])} computed in {_dtype(own[n])}" for n in others.values()]
 
 
@@ -180,6 +245,13 @@ def _shape(tensor: torch.Tensor) -> str:
 def _finite(tensor: torch.Tensor) -> bool:
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return True
+    tensor = _comparable(tensor)
     # The sum is finite almost always and needs no second array; only then look at each number.
     total = tensor.detach().sum(dtype=torch.float64 if tensor.is_floating_point() else None)
     return bool(torch.isfinite(total)) or bool(torch.isfinite(tensor).all())
+
+
+def _comparable(tensor: torch.Tensor) -> torch.Tensor:
+    """Return numbers of eight bits, which torch does not compare, in single precision."""
+    small = tensor.is_floating_point() and tensor.dtype.itemsize == 1
+    return tensor.to(torch.float32) if small else tensor

@@ -12,7 +12,7 @@ import torch
 
 from dynamics.models.names import resolve, summarised
 from dynamics.models.waveform import WaveformModel
-from dynamics.models.weights import load_strictly, remembered
+from dynamics.models.weights import check_kinds, load_strictly, remembered
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class HuggingFaceModel(WaveformModel):
             state, resolved = resolve(self.network, state, parts=True)
             renamed = state if own <= state.keys() else self._renamed(state)
             if renamed is not state:
+                check_kinds(state, state, what=what)
                 # The library has brought them to single precision on the way.
                 kinds = {v.dtype for v in state.values() if v.is_floating_point()}
                 names = sorted(str(kind).removeprefix("torch.") for kind in kinds)

@@ -19,6 +19,7 @@ from dynamics.models.names import resolve
 from dynamics.models.recording import plainly
 from dynamics.models.s3prl.contents import (
     arrived,
+    in_single,
     read_contents,
     refuse_calls,
     replaced,
@@ -27,7 +28,7 @@ from dynamics.models.s3prl.contents import (
 )
 from dynamics.models.s3prl.hub import import_hub, needs, quiet, upstreams
 from dynamics.models.waveform import WaveformModel, decide_batchable
-from dynamics.models.weights import check_finite, load_strictly
+from dynamics.models.weights import check_finite, check_kinds, load_strictly
 
 __all__ = ["LIBRARIES", "Upstream", "build", "import_hub", "needs", "quiet", "upstreams"]
 
@@ -197,7 +198,9 @@ class Upstream(WaveformModel):
         holder = _Holder(expected)
         found, _ = resolve(holder, state)
         self.notes = load_strictly(holder, state, what=f"s3prl's {self.name}")
+        check_kinds(found, found.keys() & expected.keys(), what=f"s3prl's {self.name}")
         check_finite(found)
+        found = {name: in_single(value) for name, value in found.items()}
         return expected | {name: found[name] for name in expected.keys() & found.keys()}
 
     def load_weights(self, state: Mapping[str, torch.Tensor]) -> None:

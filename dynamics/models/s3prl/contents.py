@@ -20,11 +20,28 @@ def read_contents(path: Path, trust: bool, state: Mapping[str, torch.Tensor] | N
     from dynamics.checkpoints import read, read_file
 
     if not path.is_dir():
-        return _without_optimizer(read_file(path, trust=trust))
+        return in_single(_without_optimizer(read_file(path, trust=trust)))
     names = [file.name for file in path.glob("*.json") if file.is_file()]
     texts = {n: _text(path / n) for n in names if not n.endswith(".index.json")}
     weights = read(path, trust=trust) if state is None else dict(state)
-    return {_FOLDER: texts, "state_dict": weights}
+    return {_FOLDER: texts, "state_dict": in_single(weights)}
+
+
+def in_single(tree: Any) -> Any:
+    """Return contents with numbers of eight bits in single precision: no library computes so."""
+    if isinstance(tree, torch.Tensor):
+        small = tree.is_floating_point() and tree.dtype.itemsize == 1
+        return tree.to(torch.float32) if small else tree
+    if isinstance(tree, Mapping) and any(map(_has_small, tree.values())):
+        kind: Any = type(tree)
+        return kind((key, in_single(value)) for key, value in tree.items())
+    return tree
+
+
+def _has_small(tree: Any) -> bool:
+    if isinstance(tree, torch.Tensor):
+        return tree.is_floating_point() and tree.dtype.itemsize == 1
+    return isinstance(tree, Mapping) and any(map(_has_small, tree.values()))
 
 
 def same(one: torch.Tensor, other: torch.Tensor) -> bool:
