@@ -23,6 +23,12 @@ class Dynamics:
     Attributes say what the intervals are over, from what level gains count (`baseline`), the
     `last_step`, and how many neuroids without any score were left out.
 
+    `over` is what the intervals are over: ``"stimuli"`` (other sounds, these people; needs scores
+    on resamples of the stimuli), ``"subjects"`` (other people, these sounds; needs three subjects
+    at least, and no resamples) or ``"both"`` (needs both). Without resamples there are estimates
+    over ``"stimuli"`` and no intervals; the attribute `no_intervals` says why (none were asked
+    for, or the metric has none, or they are kept as means of regions alone) and what to do.
+
     `value` is what of a metric is meant: ``"score"``, ``"r2"``, ``"r2_corrected"`` or what else
     `dynamics.values.of` takes; by default what the results are of.
 

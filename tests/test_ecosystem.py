@@ -115,6 +115,58 @@ def test_one_layer_is_drawn(results, select):
     np.testing.assert_allclose(np.ravel(one.dynamics.half_time()["estimate"]), float(expected))
 
 
+@pytest.mark.parametrize("name", ["chunked", "persisted", "unsorted", "transposed"])
+def test_panels_bars_tasks_and_runs_are_drawn_from_it_as_well(results, tmp_path, name):
+    changed = SAME[name](results, tmp_path)
+    task = results[["score"]].mean("neuroid").assign_attrs(identity={"metric": "probe"})
+    stacked = plots.stack({"a": changed, "b": results})
+    assert list(stacked["step"]) == sorted(results["step"].to_numpy())
+    np.testing.assert_allclose(
+        stacked["score"].sel(run="a").transpose(*results["score"].dims), results["score"]
+    )
+    plots.plot_curves(stacked, hue="run")
+    plots.facet_curves(stacked, facet="run")
+    (ax, *_) = plots.facet_curves(changed, facet="region")
+    (expected, *_) = plots.facet_curves(results, facet="region")
+    for one, other in zip(ax.get_lines(), expected.get_lines(), strict=True):
+        np.testing.assert_allclose(one.get_ydata(), other.get_ydata(), rtol=1e-9)
+    bars = [plots.plot_models({"a": each}).patches[0].get_height() for each in (changed, results)]
+    assert bars[0] == pytest.approx(bars[1], rel=1e-9)
+    plots.plot_brain_task(changed, task.chunk() if changed.chunks else task)
+    plt.close("all")
+
+
+@pytest.mark.parametrize("select", [{"layer": "layer1"}, {"layer": ["layer1"]}])
+def test_one_layer_is_drawn_in_panels_bars_and_runs(results, select):
+    one = results.sel(select)
+    task = results[["score"]].mean("neuroid").assign_attrs(identity={"metric": "probe"})
+    (ax, *_) = plots.facet_curves(one, facet="region")
+    assert np.isfinite(ax.get_lines()[0].get_ydata()).all()
+    bar = plots.plot_models({"a": one}).patches[0].get_height()
+    whole = plots.plot_models({"a": results}, layer="layer1").patches[0].get_height()
+    assert bar == pytest.approx(whole)
+    both = plots.stack({"one": one, "all": results})
+    np.testing.assert_allclose(
+        both["score"].sel(run="one", layer="layer1"), results["score"].sel(layer="layer1")
+    )
+    plots.plot_brain_task(one, task)
+    plots.plot_brain_task(results, task.sel(select), layer="layer1")
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["one step", "no step", "a step twice", "neuroids renamed"])
+def test_what_panels_bars_tasks_and_runs_cannot_draw_is_one_sentence(results, name):
+    change, words = REFUSED[name]
+    for draw in (
+        lambda r: plots.facet_curves(r, facet="region"),
+        lambda r: plots.plot_models({"a": r}),
+        lambda r: plots.plot_brain_task(r, results),
+        lambda r: plots.stack({"a": r}) if name != "neuroids renamed" else plots.plot_curves(r),
+    ):
+        with pytest.raises(ValueError, match=words):
+            draw(change(results))
+
+
 REFUSED = {
     "one step": (lambda r: r.isel(step=1), "no axis `step`"),
     "steps renamed": (lambda r: r.rename(step="updates"), "no axis `step`.*`updates`"),
