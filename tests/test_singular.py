@@ -9,7 +9,9 @@ import torch
 
 from dynamics import metrics
 from dynamics.metrics.held import Held, Source
-from dynamics.metrics.pepino import pepino_ridge
+from dynamics.metrics.pepino import pepino_layers, pepino_ridge
+from dynamics.metrics.refit import refit_ridge
+from dynamics.metrics.ridge import nested_ridge
 from dynamics.metrics.singular import compact, decompose, faint_alphas
 from dynamics.metrics.splits import Factor
 from dynamics.metrics.tuckute import random_splits
@@ -249,3 +251,26 @@ def test_constant_and_equal_columns_have_no_direction_of_their_own():
     np.testing.assert_allclose(U * s @ V.T, x - x.mean(0), atol=1e-14)
     rows = torch.arange(15), torch.arange(15, 20)
     assert len(Factor.of_singular(tensor, *rows).spectrum) == 3
+
+
+def test_refits_keep_what_the_score_keeps():
+    X, Y, folds = one_large(1e6, 12)
+    K, everyone = metrics.gram(X)[None], np.arange(len(X))[None]
+    score = metrics.encode(X, Y, folds=folds)["r"]
+    again = refit_ridge(K, Y, folds, everyone, features=[X], search_dtype=torch.float64)[0, 0]
+    # Penalties a decade apart, where the score's are half of one.
+    np.testing.assert_allclose(again, score, atol=2e-3)
+    half = np.arange(40)
+    scaled_back = X / X.std(0)
+    expected = refit_ridge(metrics.gram(scaled_back)[None], Y, folds, half[None])[0, 0]
+    found = refit_ridge(K, Y, folds, half[None], features=[X])[0, 0]
+    np.testing.assert_allclose(found, expected, atol=0.03)
+    alphas = [1e-3]
+    found = refit_ridge(K, Y, folds, half[None], alphas, features=[X])[0, 0]
+    expected = fitted(X[half], Y[half], folds[half], np.full((5, 2), alphas[0]))
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+    nested = nested_ridge(K[:, half][:, :, half], Y[half], folds[half], alphas, features=[X[half]])
+    np.testing.assert_allclose(nested["r"], expected, atol=1e-7)
+    pepino = pepino_layers(K, Y, folds, [1e-3], features=[X])[0]
+    whole = pepino_ridge(K, Y, folds, [1e-3], features=[X])["layer_r"][0]
+    np.testing.assert_array_equal(pepino, whole)

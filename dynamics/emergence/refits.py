@@ -67,7 +67,8 @@ def resample_scores(
                 f"step {step} has layers {', '.join(steps[step])}, step {ordered[0]} has "
                 f"{', '.join(names)}: give every step the same layers"
             )
-        scores.append(refit_ridge(grams(steps[step])[1], Y, folds, rows, alphas))
+        K, features = grams(steps[step])[1], list(steps[step].values())
+        scores.append(refit_ridge(K, Y, folds, rows, alphas, features=features))
     kept = int((rows >= 0).sum(1).max())
     found = scheme(method, n=len(folds), kept=kept, resamples=resamples)
     return xr.DataArray(

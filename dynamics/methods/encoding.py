@@ -120,7 +120,9 @@ def _ridge_again(
 ) -> Variables:
     """Fit every layer again on resamples of the stimuli."""
     K = np.asarray(metrics.grams(dict(layers))[1])
-    refits = resampled.ridge_refits(protocol, K, target, rows, given.get("alphas"), given["seed"])
+    refits = resampled.ridge_refits(
+        protocol, K, target, rows, given.get("alphas"), given["seed"], list(layers.values())
+    )
     if target.together is not None:
         reliability = None
         if "r2_corrected" in values:

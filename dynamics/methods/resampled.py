@@ -6,7 +6,7 @@ the neuroids of one subject and region, and how many they are, give every such a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from dynamics import emergence, metrics
 from dynamics.methods.variables import Variables
 from dynamics.metrics import refit
 from dynamics.metrics.pepino import pepino_layers
-from dynamics.metrics.ridge import default_alphas
 from dynamics.metrics.tuckute import tuckute_ridge
 from dynamics.targets import Target
 
@@ -173,6 +172,7 @@ def ridge_refits(
     rows: np.ndarray,
     alphas: np.ndarray | None,
     seed: int,
+    features: Sequence[np.ndarray],
 ) -> Refit:
     """Return what fits a layer again on every resample, by the rules of its protocol.
 
@@ -194,6 +194,8 @@ def ridge_refits(
         Penalties.
     seed : int
         Of the protocol's own splits.
+    features : sequence of arrays of shape (n, p)
+        The activations that K was made of.
 
     Returns
     -------
@@ -205,26 +207,30 @@ def ridge_refits(
     def penalties(layer: int) -> np.ndarray | None:
         return alphas[layer][None] if alphas is not None and np.ndim(alphas) == 2 else alphas
 
-    def parts(layer: int, Y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for each in some:
-            yield K[layer][each][:, each][None], Y[each], target.folds[each]
+    def part(layer: int, each: np.ndarray) -> np.ndarray:
+        return K[layer][each][:, each][None]
 
     def default(layer: int) -> dict[str, np.ndarray]:
-        Y, grid = target.mean_response, penalties(layer)
+        Y, X, grid = target.mean_response, features[layer], penalties(layer)
         if Y.shape[1] <= MANY:
-            return {"score": refit.refit_ridge(K[layer], Y, target.folds, rows, grid)[0]}
+            again = refit.refit_ridge(K[layer], Y, target.folds, rows, grid, features=[X])
+            return {"score": again[0]}
         # The search over alphas of `nested_ridge` is several times quicker for many neuroids.
-        grid = np.asarray(default_alphas(K[[layer]]))[:, 1::2] if grid is None else grid
-        found = [metrics.nested_ridge(k, y, f, grid)["layer_r"][0] for k, y, f in parts(layer, Y)]
-        return {"score": np.stack(found)}
+        grid = np.asarray(refit.refit_alphas(K[layer], X)) if grid is None else grid
+        found = [metrics.nested_ridge(part(layer, each), Y[each], target.folds[each], grid,
+                                      features=[X[each]]) for each in some]  # fmt: skip
+        return {"score": np.stack([each["layer_r"][0] for each in found])}
 
     def pepino(layer: int) -> dict[str, np.ndarray]:
         Y, grid = target.mean_response, penalties(layer)
-        return {"score": np.stack([pepino_layers(k, y, f, grid)[0] for k, y, f in parts(layer, Y)])}
+        found = [pepino_layers(part(layer, each), Y[each], target.folds[each], grid,
+                               features=[features[layer][each]]) for each in some]  # fmt: skip
+        return {"score": np.stack([each[0] for each in found])}
 
     def tuckute(layer: int) -> dict[str, np.ndarray]:
-        found = [tuckute_ridge(k, y, penalties(layer), seed=seed)
-                 for k, y, _ in parts(layer, target.response)]  # fmt: skip
+        found = [tuckute_ridge(part(layer, each), target.response[each], penalties(layer),
+                               seed=seed, features=[features[layer][each]])
+                 for each in some]  # fmt: skip
         names = {"score": "layer_r", "r2": "layer_r2"}
         return {key: np.stack([each[name][0] for each in found]) for key, name in names.items()}
 

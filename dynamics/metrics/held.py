@@ -14,7 +14,7 @@ import torch
 
 from dynamics.metrics.gram import Array, as_tensor, same_rows
 from dynamics.metrics.search import Responses, inner_scores, score_at
-from dynamics.metrics.singular import HELD, LOST, compact
+from dynamics.metrics.singular import HELD, LOST, centred_columns, compact, decompose, whole_space
 from dynamics.metrics.splits import Factor, Splits
 
 
@@ -91,6 +91,9 @@ class Held:
         self._fine: Splits | None = None
         self._floor: float | None = None
         self._lock = threading.Lock()
+        self._largest = max(
+            float(f.spectrum[-1]) if len(f.spectrum) else 0.0 for f in self.plain.outer
+        )
         self.all_fine = self._is_below(lowest)
 
     @property
@@ -139,8 +142,11 @@ class Held:
         self, Y: torch.Tensor, f: int, column: torch.Tensor, alpha: torch.Tensor
     ) -> torch.Tensor:
         """See `dynamics.metrics.search.score_at`."""
+        parts = self._parts(alpha)
+        if len(parts) == 1:
+            return score_at(parts[0][0], Y, f, column, alpha)
         out = Y.new_empty(len(column))
-        for splits, some in self._parts(alpha):
+        for splits, some in parts:
             out[some] = score_at(splits, Y, f, column[some], alpha[some])
         return out
 
@@ -171,10 +177,6 @@ class Held:
             prediction[test] = self.predict(f, Y, alpha[f])
         return prediction
 
-    @property
-    def _largest(self) -> float:
-        return max(float(f.spectrum[-1]) if len(f.spectrum) else 0.0 for f in self.plain.outer)
-
     def _directions(self, factor: Factor) -> int:
         """How many directions a training split can have, as far as is known."""
         if self.features is None:
@@ -192,15 +194,14 @@ class Held:
         return alpha < self._floor
 
     def _parts(self, alpha: torch.Tensor) -> list[tuple[Splits, torch.Tensor]]:
-        """Which splits hold for which of the penalties (v,)."""
-        whole = torch.arange(len(alpha), device=alpha.device)
+        """Which splits hold for which of the penalties (v,); one pair where one does for all."""
         if self.all_fine:
-            return [(self.fine, whole)]
-        if not len(alpha) or not self._is_below(float(alpha.min())):
-            return [(self.plain, whole)]
+            return [(self.fine, alpha)]
+        if self.features is None or not len(alpha) or not self._is_below(float(alpha.min())):
+            return [(self.plain, alpha)]
         below = alpha < (self._floor or 0.0)
         if below.all():
-            return [(self.fine, whole)]
+            return [(self.fine, alpha)]
         return [(self.fine, below.nonzero().ravel()), (self.plain, (~below).nonzero().ravel())]
 
 
@@ -222,6 +223,34 @@ def sources_of(gram: torch.Tensor, features: Sequence[Array] | None) -> list[Sou
     for X in features:
         same_rows(X, gram[0], names=("features", "K"))
     return [Source(matrix, features=X) for matrix, X in zip(gram, features)]
+
+
+def decomposed(
+    layer: Compact, rows: torch.Tensor, spectrum: torch.Tensor, lowest: float
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Directions and eigenvalues of some stimuli by singular values, where those are needed.
+
+    Parameters
+    ----------
+    layer : Compact
+        Of all stimuli.
+    rows : tensor of shape (m,)
+        Which.
+    spectrum : tensor of shape (m - 1,)
+        Eigenvalues of their centred Gram matrix, ascending.
+    lowest : float
+        Smallest penalty.
+
+    Returns
+    -------
+    Q, spectrum : tensors of shape (m, m - 1), (m - 1,)
+        Without the constant direction, ascending; None where the Gram matrix will do.
+    """
+    if not layer.lost(spectrum, len(rows), lowest):
+        return None
+    U, s, _ = decompose(centred_columns(layer()[rows]))
+    Q = whole_space(U - U.mean(0))
+    return Q, torch.cat([s.new_zeros(Q.shape[1] - len(s)), s.square()])
 
 
 def is_held(spectrum: torch.Tensor, rows: int, width: int) -> bool:

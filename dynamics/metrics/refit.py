@@ -9,6 +9,7 @@ cross-validation, at the cost of small linear systems in place of a decompositio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
@@ -19,14 +20,16 @@ import torch
 from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
+from dynamics.metrics.held import Compact, decomposed, sources_of
 from dynamics.metrics.nested import pooled_r, standardise
 from dynamics.metrics.ridge import check_alphas, default_alphas
+from dynamics.metrics.singular import LOST, faint_alphas
 from dynamics.metrics.subsets import counts
 
 _BUDGET = 2**25
 
 
-@takes(K="matrices", Y="responses")
+@takes(K="matrices", Y="responses", features="several")
 def refit_ridge(
     K: Array,
     Y: Array,
@@ -36,6 +39,7 @@ def refit_ridge(
     *,
     search_dtype: torch.dtype = torch.float32,
     block: int = 512,
+    features: Sequence[Array] | None = None,
 ) -> Array:
     """Nested cross-validated ridge on every resample of the stimuli.
 
@@ -54,11 +58,14 @@ def refit_ridge(
         Row numbers of each resample, from a function in `RESAMPLERS`; -1 is skipped.
     alphas : array of shape (a,) or (layers, a), optional
         Penalties in the units of K; by default every second one of `default_alphas`, of all
-        stimuli, which halves the time.
+        stimuli, which halves the time, and of those below them for features that they hide.
     search_dtype : torch.dtype
         Precision of the search over alphas; predictions are made in double precision.
     block : int
         Neuroids handled at a time, which bounds memory.
+    features : sequence of arrays of shape (n, p), optional
+        The activations that K was made of, one a layer. With them a layer goes by singular values
+        where penalties fall below what its Gram matrix holds, see `dynamics.metrics.singular`.
 
     Returns
     -------
@@ -77,8 +84,12 @@ def refit_ridge(
     n = gram.shape[1]
     target = responses(Y).to(gram.device)
     fold = check_folds(folds, n)
-    grid = as_tensor(default_alphas(gram))[:, 1::2] if alphas is None else alphas
-    grid = check_alphas(grid, gram)
+    layers = [Compact(source) for source in sources_of(gram, features)]
+    if alphas is None:
+        given = [None] * len(gram) if features is None else features
+        grids = [as_tensor(refit_alphas(each, X)) for each, X in zip(gram, given)]
+    else:
+        grids = list(check_alphas(alphas, gram))
     sets = [np.asarray(each)[np.asarray(each) >= 0] for each in rows]
     for each in sets:
         if len(each) == 0 or each.max() >= n:
@@ -94,8 +105,12 @@ def refit_ridge(
         layout = _Layout.of(fold[order], gram.device)
         index = torch.as_tensor(order, device=gram.device)
         y, constant = standardise(target[index])
-        for layer, penalties in enumerate(grid):
+        for layer, penalties in enumerate(grids):
             Q, spectrum = _decompose(gram[layer][index][:, index])
+            if alphas is None:
+                penalties = _reaching(penalties, spectrum, exact=features is not None)
+            better = decomposed(layers[layer], index, spectrum, float(penalties[0]))
+            Q, spectrum = better or (Q, spectrum)
             for start in range(0, y.shape[1], block):
                 part = slice(start, start + block)
                 prediction = _nested(layout, Q, spectrum, y[:, part], penalties, search_dtype)
@@ -167,6 +182,40 @@ def rescore(prediction: Array, Y: Array, rows: Array | Sequence[Array]) -> Array
     variance = (weight @ p.square() - mean_p.square()) * (weight @ y.square() - mean_y.square())
     r = covariance / variance.clamp(min=1e-300).sqrt()
     return like(torch.where(variance > 1e-24, r, 0.0), prediction, Y)
+
+
+def refit_alphas(K: Array, features: Array | None = None) -> Array:
+    """Penalties that a layer is refitted with by default: every second one of its score's.
+
+    Parameters
+    ----------
+    K : array of shape (n, n)
+        Gram matrix.
+    features : array of shape (n, p), optional
+        The activations that it was made of, for penalties below those of `default_alphas` where
+        these hide the smallest features.
+
+    Returns
+    -------
+    array of shape (a,)
+        Ascending.
+    """
+    grid = as_tensor(default_alphas(as_tensor(K)[None]))[0]
+    if features is not None:
+        grid = torch.cat([faint_alphas(as_tensor(features).to(grid.device), grid), grid])
+    # From the end, so that the largest is always there.
+    return like(grid.flip(0)[::2].flip(0), K)
+
+
+def _reaching(grid: torch.Tensor, spectrum: torch.Tensor, *, exact: bool) -> torch.Tensor:
+    """Penalties that go on below where most directions are shrunk by them all, see `lowered`."""
+    real = spectrum[spectrum > spectrum[-1] * len(spectrum) * torch.finfo(spectrum.dtype).eps]
+    if len(grid) < 2 or 2 * int((real > 100 * grid[0]).sum()) >= len(real):
+        return grid
+    lowest = max(float(1e-4 * real[0]), 0.0 if exact else float(LOST * spectrum[-1]))
+    more = math.ceil(math.log(float(grid[0]) / lowest) / math.log(float(grid[1] / grid[0])))
+    steps = torch.arange(max(0, more), 0, -1, dtype=grid.dtype, device=grid.device)
+    return torch.cat([grid[0] * (grid[0] / grid[1]) ** steps, grid])
 
 
 class _Layout(NamedTuple):

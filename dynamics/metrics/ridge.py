@@ -18,14 +18,14 @@ from dynamics.metrics.gram import (
     like,
     same_rows,
 )
-from dynamics.metrics.held import Source
+from dynamics.metrics.held import Source, sources_of
 from dynamics.metrics.nested import BLOCK, nested_layers
 from dynamics.metrics.splits import Factor
 
 RELATIVE_ALPHAS = np.logspace(-5, 4.5, 20)
 
 
-@takes(K="matrices", Y="responses")
+@takes(K="matrices", Y="responses", features="several")
 def nested_ridge(
     K: Array,
     Y: Array,
@@ -34,6 +34,7 @@ def nested_ridge(
     *,
     search_dtype: torch.dtype | None = None,
     block: int = BLOCK,
+    features: Sequence[Array] | None = None,
 ) -> dict[str, Array]:
     """Encode Y from every layer, alpha (and layer) chosen inside the training folds.
 
@@ -57,12 +58,14 @@ def nested_ridge(
         Penalties in the units of K; by default `default_alphas`, which go on below in the same
         steps where the choice is at their lower edge, see `dynamics.metrics.lower`. Below 1e-9 of
         the largest eigenvalue K holds fewer than 6 digits of what is small beside it; then give
-        activations, to `nested_ridge_features`.
+        `features` too.
     search_dtype : torch.dtype, optional
         Precision of the search over alphas; by default single where there are more neuroids than
         stimuli, and double where the decompositions are what takes the time.
     block : int
         Neuroids predicted at a time, which bounds memory.
+    features : sequence of arrays of shape (n, p), optional
+        The activations that K was made of, one a layer; see `nested_ridge_features`.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def nested_ridge(
     gram = _check_gram(K)
     same_rows(gram[0], Y, names=("K", "Y"))
     penalties = check_alphas(alphas, gram)
-    sources = [Source(matrix) for matrix in gram]
+    sources = sources_of(gram, features)
     result = nested_layers(
         sources, Y, folds, penalties, search_dtype, block, open_below=alphas is None
     )
