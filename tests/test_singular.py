@@ -12,7 +12,7 @@ from dynamics.metrics.held import Held, Source
 from dynamics.metrics.pepino import pepino_layers, pepino_ridge
 from dynamics.metrics.refit import refit_ridge
 from dynamics.metrics.ridge import nested_ridge
-from dynamics.metrics.singular import compact, decompose, faint_alphas
+from dynamics.metrics.singular import compact, decompose, decompose_covariance, faint_alphas
 from dynamics.metrics.splits import Factor
 from dynamics.metrics.tuckute import random_splits
 
@@ -274,3 +274,31 @@ def test_refits_keep_what_the_score_keeps():
     pepino = pepino_layers(K, Y, folds, [1e-3], features=[X])[0]
     whole = pepino_ridge(K, Y, folds, [1e-3], features=[X])["layer_r"][0]
     np.testing.assert_array_equal(pepino, whole)
+
+
+def test_sums_of_products_keep_small_features():
+    X, _ = scaled(300, np.logspace(3, -7, 9))
+    X -= X.mean(0)
+    V, spectrum = decompose_covariance(torch.as_tensor(X.T @ X))
+    _, s, W = decompose(torch.as_tensor(X))
+    np.testing.assert_allclose(spectrum, s.square(), rtol=1e-12)
+    np.testing.assert_allclose((V * W).sum(0).abs(), 1, rtol=1e-12)
+    doubled = np.hstack([X, X[:, :4]])
+    assert len(decompose_covariance(torch.as_tensor(doubled.T @ doubled))[1]) == 9
+
+
+@pytest.mark.parametrize("factor", [1e4, 1e6, 1e9])
+def test_responses_over_time_see_small_features(factor):
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((20, 15, 6))
+    Y = X[:, :, 1:] @ rng.standard_normal((5, 2)) + rng.standard_normal((20, 15, 2))
+    given = {"rate": 10, "windows": [(0.0, 0.0)], "folds": np.arange(20) % 5}
+    without = metrics.encode_timeresolved(X[:, :, 1:], Y, **given)["r"]
+    apart = X * np.r_[factor, np.ones(5)]
+    found = metrics.encode_timeresolved(apart, Y, **given)
+    np.testing.assert_allclose(found["r"], without, atol=0.02)
+    alphas = [1e-20]
+    plain = metrics.encode_timeresolved(X, Y, alphas=alphas, **given)["r"]
+    np.testing.assert_allclose(
+        metrics.encode_timeresolved(apart, Y, alphas=alphas, **given)["r"], plain, atol=1e-9
+    )

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 
 from dynamics.metrics.search import RISING
+from dynamics.metrics.singular import LOST, decompose_covariance
 
 
 class Moments(NamedTuple):
@@ -57,6 +58,13 @@ class Moments(NamedTuple):
         """Summed variance of the features over all rows."""
         n = self.n.sum()
         return torch.diagonal(self.xx.sum(0)).sum() / n - (self.x.sum(0) / n).square().sum()
+
+    @property
+    def variances(self) -> torch.Tensor:
+        """Variance of each feature (k,) over all rows; 0 where it is no more than rounding."""
+        n, power = self.n.sum(), torch.diagonal(self.xx.sum(0))
+        found = power / n - (self.x.sum(0) / n).square()
+        return torch.where(found > 1e-14 * power / n, found, 0.0)
 
 
 class Nested(NamedTuple):
@@ -106,8 +114,9 @@ def nested_moments(m: Moments, grid: torch.Tensor) -> Nested:
     """
     everyone = range(len(m.n))
     pooled = m.y.new_zeros(len(m.n), 3, len(grid), m.y.shape[1])
+    lowest = float(grid[0])
     for f, g in combinations(everyone, 2):
-        fitted = _Fit.of(m, [h for h in everyone if h not in (f, g)])
+        fitted = _Fit.of(m, [h for h in everyone if h not in (f, g)], lowest)
         for outer, test in ((f, g), (g, f)):
             pooled[outer] += fitted.sums(m, test, grid)
     inner, alpha, at_edge = [], [], []
@@ -122,7 +131,7 @@ def nested_moments(m: Moments, grid: torch.Tensor) -> Nested:
         if len(grid) > 1:
             low = (choice == 0) & (best > scores[1] + RISING)
             at_edge.append(low | ((choice == len(grid) - 1) & (best > scores[-2] + RISING)))
-        fitted = _Fit.of(m, train)
+        fitted = _Fit.of(m, train, lowest)
         w, b = fitted.weights(grid[choice])
         weights.append(w)
         intercept.append(b)
@@ -176,7 +185,7 @@ class _Fit(NamedTuple):
     y: torch.Tensor
 
     @classmethod
-    def of(cls, m: Moments, train: list[int]) -> _Fit:
+    def of(cls, m: Moments, train: list[int], lowest: float) -> _Fit:
         n = m.n[train].sum()
         x, y = m.x[train].sum(0) / n, m.y[train].sum(0) / n
         covariance = m.xx[train].sum(0) - n * torch.outer(x, x)
@@ -184,7 +193,10 @@ class _Fit(NamedTuple):
         # Null directions have no weight, but their rounding noise over a tiny alpha would.
         rounding = spectrum[-1].clamp(min=0) * float(n) * torch.finfo(V.dtype).eps
         kept = spectrum > rounding
-        V, spectrum = V[:, kept], spectrum[kept]
+        if lowest < LOST * spectrum[-1] and int((spectrum > LOST * spectrum[-1]).sum()) < len(V):
+            V, spectrum = decompose_covariance(covariance)
+        else:
+            V, spectrum = V[:, kept], spectrum[kept]
         z = V.T @ (m.xy[train].sum(0) - n * torch.outer(x, y))
         return cls(V, spectrum, z, x, y)
 

@@ -131,20 +131,56 @@ def faint_alphas(X: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     tensor of shape (more,)
+        As `faint_below`.
+    """
+    return faint_below(centred_columns(X).square().mean(0), len(X), grid)
+
+
+def faint_below(variance: torch.Tensor, n: float, grid: torch.Tensor) -> torch.Tensor:
+    """`faint_alphas` from the features' variances (p,) over n rows.
+
+    Returns
+    -------
+    tensor of shape (more,)
         Ascending, in the grid's own steps. None unless the smallest features together are so small
         that even the largest direction that they could make would be shrunk to less than half by
         the smallest penalty; else as far down beside their summed variance as the grid goes beside
         that of all.
     """
-    variance = centred_columns(X).square().mean(0).sort().values
-    variance = variance[variance > 0]
+    variance = variance[variance > 0].sort().values
     if len(grid) < 2 or not len(variance):
         return grid[:0]
     below, reach = variance.cumsum(0), grid[0] / variance.sum()
     lowest = float(grid[0])
-    while (hidden := below[below * len(X) <= lowest]).numel() and hidden[-1] * reach < lowest:
+    while (hidden := below[below * n <= lowest]).numel() and hidden[-1] * reach < lowest:
         lowest = float(hidden[-1] * reach)
     ratio = float(grid[1] / grid[0])
     more = int(np.ceil(np.log(float(grid[0]) / lowest) / np.log(ratio) - 1e-9))
     steps = torch.arange(more, 0, -1, dtype=grid.dtype, device=grid.device)
     return grid[0] * ratio**-steps
+
+
+def decompose_covariance(C: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eigenvectors and eigenvalues of sums of products, small features with all of their digits.
+
+    Entries of C are right to eps of the two features that they are of, so a Cholesky factor is,
+    row by row, and the singular values of that factor are right to eps times themselves.
+
+    Parameters
+    ----------
+    C : tensor of shape (p, p)
+        Products of centred features, summed.
+
+    Returns
+    -------
+    V, spectrum : tensors of shape (p, k), (k,)
+        Ascending, without what is rounding.
+    """
+    size = torch.diagonal(C).clamp(min=0).sqrt()
+    scale = torch.where(size > 0, size, 1.0)
+    unit = (C / scale[:, None] / scale).cpu().numpy()
+    factor, pivots, rank, _ = lapack.dpstrf(unit, lower=1, tol=10 * len(C) * _DOUBLE)
+    L = np.empty_like(factor)
+    L[pivots - 1] = np.tril(factor)
+    V, s, _ = decompose(torch.as_tensor(L[:, :rank], device=C.device) * size[:, None])
+    return V, s.square()

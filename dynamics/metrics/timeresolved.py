@@ -24,6 +24,7 @@ from dynamics.metrics.missing import by_pattern, check_handling
 from dynamics.metrics.moments import Moments, Nested, correlation, nested_moments
 from dynamics.metrics.nested import clipped_square
 from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas
+from dynamics.metrics.singular import faint_below
 
 WINDOWS = ((0.0, 0.0), (0.0, 0.1), (0.0, 0.2), (0.0, 0.4))
 
@@ -67,7 +68,8 @@ def encode_timeresolved(
     components : int, optional
         Principal components kept of each layer, found without looking at responses; None for all.
     folds, alphas, seed, categories, groups
-        As for `encode`, by stimulus.
+        As for `encode`, by stimulus. The default penalties go down as far beside the smallest
+        features as beside all where they would hide these.
     rows : array of shape (resamples, kept) or sequence of arrays, optional
         Numbers of the stimuli of each resample, from a function in `RESAMPLERS`; -1 is skipped.
         On each, window and alpha are chosen and the model is fitted anew from sums of products
@@ -337,7 +339,8 @@ def _grid(m: Moments, alphas: Array | None) -> torch.Tensor:
     if alphas is not None:
         return check_alphas(alphas, variance.reshape(1, 1, 1))[0]
     scale = torch.where(variance > 0, variance, torch.ones_like(variance))
-    return scale * torch.as_tensor(RELATIVE_ALPHAS, device=variance.device)
+    grid = scale * torch.as_tensor(RELATIVE_ALPHAS, device=variance.device)
+    return torch.cat([faint_below(m.variances, float(m.n.sum()), grid), grid])
 
 
 def _principal(X: Array, components: int | None, name: str) -> torch.Tensor:
