@@ -302,3 +302,46 @@ def test_responses_over_time_see_small_features(factor):
     np.testing.assert_allclose(
         metrics.encode_timeresolved(apart, Y, alphas=alphas, **given)["r"], plain, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("factor", [1e5, 1e8])
+def test_all_layers_together_and_what_each_adds_see_small_features(factor):
+    rng = np.random.default_rng(9)
+    X, Z = rng.standard_normal((60, 6)), rng.standard_normal((60, 4))
+    Y = X[:, 1:] @ rng.standard_normal((5, 2)) + Z @ rng.standard_normal((4, 2))
+    Y, folds = Y + rng.standard_normal((60, 2)), np.arange(60) % 5
+    given = {"candidates": 8}
+    for name in ("r", "layer_share"):
+        expected = _banded([X[:, 1:], Z], Y, folds, **given)[name]
+        found = _banded([X * np.r_[factor, np.ones(5)], Z], Y, folds, **given)[name]
+        np.testing.assert_allclose(found, expected, atol=0.1)
+    shares = _banded([X * np.r_[factor, np.ones(5)], Z], Y, folds, **given)
+    residual = ((Y - shares["prediction"]) ** 2).sum(0) / ((Y - Y.mean(0)) ** 2).sum(0)
+    # Shares leave out the training means, of which the prediction has a little.
+    np.testing.assert_allclose(shares["layer_share"].sum(0), 1 - residual, atol=0.02)
+    found, expected = (
+        metrics.variance_partition(
+            metrics.gram(X[:, part] * scale), metrics.gram(Z), Y, folds,
+            features=[X[:, part] * scale, Z], candidates=8,
+        )
+        for part, scale in ((slice(None), np.r_[factor, np.ones(5)]), (slice(1, None), 1.0))
+    )  # fmt: skip
+    for name in ("both", "first", "second", "unique_first", "unique_second"):
+        np.testing.assert_allclose(found[name], expected[name], atol=0.1)
+
+
+def _banded(layers, Y, folds, **given):
+    return metrics.banded_ridge(metrics.grams(dict(enumerate(layers)))[1], Y, folds,
+                                features=layers, **given)  # fmt: skip
+
+
+def test_parts_by_singular_values_are_those_of_the_gram_matrices():
+    rng = np.random.default_rng(9)
+    X, Z, folds = rng.standard_normal((60, 6)), rng.standard_normal((60, 4)), np.arange(60) % 5
+    Y = X @ rng.standard_normal((6, 2)) + Z @ rng.standard_normal((4, 2))
+    # A penalty that is nothing to either, and a direction that no response has.
+    small = np.hstack([X, 1e-7 * rng.standard_normal((60, 1))])
+    found = _banded([small, Z], Y, folds, alphas=[1e-9], candidates=6)
+    expected = _banded([X, Z], Y, folds, alphas=[1e-9], candidates=6)
+    for name in ("r", "layer_share"):
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-3)

@@ -183,12 +183,14 @@ def banded(
         whole = partial(banded, candidates=candidates, seed=seed, resamples=resamples,
                         null_candidates=null_candidates)  # fmt: skip
         return _with_gaps(whole, layers, target, halves, orders)
-    K = metrics.grams(dict(layers))[1]
+    K, features = metrics.grams(dict(layers))[1], list(layers.values())
     rows = first_halves(halves, resamples)
     own = null_candidates not in (None, candidates)
 
     def fit(Y: np.ndarray, many: int = candidates) -> dict[str, np.ndarray]:
-        found = metrics.banded_ridge(K, Y, target.folds, candidates=many, seed=seed)
+        found = metrics.banded_ridge(
+            K, Y, target.folds, candidates=many, seed=seed, features=features
+        )
         return found | {"weights": found["weights"].transpose(2, 0, 1)}
 
     names = ("layer_share", "r", "r2", "weights")
@@ -207,7 +209,9 @@ def banded(
         weights = found["weights"].transpose(1, 2, 0)
 
         def refits(some: np.ndarray) -> np.ndarray:
-            again = refit_banded(K, target.mean_response, target.folds, weights, some)
+            again = refit_banded(
+                K, target.mean_response, target.folds, weights, some, features=features
+            )
             return np.asarray(again["layer_share"])
 
         values |= resampled.of_rows(refits, rows, target.together)
@@ -289,15 +293,22 @@ def variance_partition(
     }
     fixed = np.zeros_like(Y)
     if orders is not None and null == "conditional":
-        fixed = np.asarray(metrics.nested_ridge(L, Y, target.folds)["prediction"])
+        alone = metrics.nested_ridge(L, Y, target.folds, features=[target.baseline])
+        fixed = np.asarray(alone["prediction"])
     found, shuffles = [], []
     for name, X in layers.items():
         K = metrics.gram(X, name=name)
 
-        def fit(rest: np.ndarray, K=K) -> dict[str, np.ndarray]:
+        def fit(rest: np.ndarray, K=K, X=X) -> dict[str, np.ndarray]:
             Y = rest + np.tile(fixed, (1, rest.shape[1] // fixed.shape[1]))
             parts = metrics.variance_partition(
-                K, L, Y, target.folds, candidates=candidates, seed=seed
+                K,
+                L,
+                Y,
+                target.folds,
+                candidates=candidates,
+                seed=seed,
+                features=[X, target.baseline],
             )
             return parts | {"weights": parts["weights"].transpose(2, 0, 1)}
 
@@ -312,8 +323,11 @@ def variance_partition(
     if rows is not None:
 
         def refits(layer: int) -> dict[str, np.ndarray]:
-            K, weights = metrics.gram(list(layers.values())[layer]), found[layer]["weights"]
-            again = refit_partition(K, L, Y, target.folds, weights.transpose(1, 2, 0), rows)
+            X, weights = list(layers.values())[layer], found[layer]["weights"].transpose(1, 2, 0)
+            features = [X, target.baseline]
+            again = refit_partition(
+                metrics.gram(X), L, Y, target.folds, weights, rows, features=features
+            )
             return {"score": np.asarray(again)}
 
         values |= resampled.of_layers(refits, len(layers), target.together)

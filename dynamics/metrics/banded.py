@@ -19,14 +19,16 @@ from dynamics.metrics.gram import (
     responses,
     same_rows,
 )
+from dynamics.metrics.held import Held, Source, sources_of
 from dynamics.metrics.nested import clipped_square, pooled_r, standardise
 from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas
 from dynamics.metrics.search import Responses, best_alphas
-from dynamics.metrics.splits import Splits, centred_split
+from dynamics.metrics.singular import HELD, compact, faint_alphas
+from dynamics.metrics.splits import Factor, centred_split
 from dynamics.metrics.threads import side_by_side
 
 
-@takes(K="matrices", Y="responses")
+@takes(K="matrices", Y="responses", features="several")
 def banded_ridge(
     K: Array,
     Y: Array,
@@ -35,6 +37,7 @@ def banded_ridge(
     *,
     candidates: int = 100,
     seed: int = 0,
+    features: Sequence[Array] | None = None,
 ) -> dict[str, Array]:
     """Encode Y from all layers together, one penalty a layer, by random search.
 
@@ -57,6 +60,10 @@ def banded_ridge(
         Weight vectors in all, at least layers + 1.
     seed : int
         Seed of the weights.
+    features : sequence of arrays of shape (n, p), optional
+        The activations that K was made of, one a layer. With them the default penalties go down
+        beside the smallest features of a layer where they would hide these, and penalties below
+        what a Gram matrix holds go by singular values, see `dynamics.metrics.singular`.
 
     Returns
     -------
@@ -77,16 +84,16 @@ def banded_ridge(
     """
     unit = _unit(K, Y)
     weights = torch.as_tensor(simplex(len(unit), candidates, seed=seed), device=unit.device)
-    grid = check_alphas(RELATIVE_ALPHAS if alphas is None else alphas, weights[:1])[0]
+    grid, small = _grid(K, unit, alphas, features)
     y = responses(Y).to(unit.device)
-    found = _search(unit, y, check_folds(folds, len(y)), weights, grid)
+    found = _search(unit, y, check_folds(folds, len(y)), weights, grid, small=small)
     out = found._asdict()
     out["weights"], out["candidates"] = weights[out.pop("choice")], weights
     out["r2"] = clipped_square(found.r)
     return {name: like(value, K, Y) for name, value in out.items()}
 
 
-@takes(K="matrices", Y="responses", weights="complete")
+@takes(K="matrices", Y="responses", weights="complete", features="several")
 def refit_banded(
     K: Array,
     Y: Array,
@@ -94,6 +101,8 @@ def refit_banded(
     weights: Array,
     rows: Array | Sequence[Array],
     alphas: Array | None = None,
+    *,
+    features: Sequence[Array] | None = None,
 ) -> dict[str, Array]:
     """Fit `banded_ridge` again on every resample of the stimuli, with the layers' weights given.
 
@@ -103,7 +112,7 @@ def refit_banded(
 
     Parameters
     ----------
-    K, Y, folds, alphas
+    K, Y, folds, alphas, features
         As for `banded_ridge`, of all stimuli.
     weights : array of shape (folds, v, layers)
         From `banded_ridge`.
@@ -126,13 +135,14 @@ def refit_banded(
         as_tensor(weights).to(unit.device).flatten(0, 1).unique(dim=0, return_inverse=True)
     )
     choice = choice.reshape(np.shape(weights)[:2])
-    grid = check_alphas(RELATIVE_ALPHAS if alphas is None else alphas, unit[:1])[0]
+    grid, small = _grid(K, unit, alphas, features)
     y, again = responses(Y).to(unit.device), []
     fold = check_folds(folds, len(y))
     for some in kept_rows(rows, len(y)):
         index = torch.as_tensor(some, device=unit.device)
         part = unit[:, index][:, :, index]
-        again.append(_search(part, y[index], fold[some], different, grid, choice))
+        own = None if small is None else [Z[index] for Z in small]
+        again.append(_search(part, y[index], fold[some], different, grid, choice, own))
     out = {"r": torch.stack([each.r for each in again])}
     out["layer_share"] = torch.stack([each.layer_share for each in again], 1)
     return {name: like(value, K, Y) for name, value in out.items()}
@@ -194,6 +204,25 @@ def _unit(K: Array, Y: Array) -> torch.Tensor:
     return gram / variance[:, None, None]
 
 
+def _grid(
+    K: Array, unit: torch.Tensor, alphas: Array | None, features: Sequence[Array] | None
+) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
+    """Penalties (a,), and activations of unit variance where they are below what kernels hold."""
+    grid = check_alphas(RELATIVE_ALPHAS if alphas is None else alphas, unit[:1])[0]
+    if features is None:
+        return grid, None
+    sources_of(unit, features)  # checks them
+    variance = torch.diagonal(as_tensor(centre(gram_matrices(K))), dim1=-2, dim2=-1).mean(-1)
+    given = [as_tensor(X).to(unit.device) for X in features]
+    if alphas is None:
+        below = [faint_alphas(X, grid * v) / v for X, v in zip(given, variance)]
+        grid = torch.cat([max(below, key=len), grid])
+    # The largest eigenvalue of a kernel of unit variance is at most n.
+    if grid[0] >= HELD * len(unit[0]):
+        return grid, None
+    return grid, [compact(X) / v.sqrt() for X, v in zip(given, variance)]
+
+
 class _Found(NamedTuple):
     """What `_search` finds: `choice` (folds, v) counts the weight vectors."""
 
@@ -212,6 +241,7 @@ def _search(
     weights: torch.Tensor,
     grid: torch.Tensor,
     given: torch.Tensor | None = None,
+    small: list[torch.Tensor] | None = None,
 ) -> _Found:
     """Choose weights and alpha for each outer fold and neuroid, or alpha alone for weights given.
 
@@ -232,6 +262,7 @@ def _search(
     rising, searched = y.new_zeros(()), 0
     dual = [y.new_zeros(len(y) - len(test), v) for test in rows]
     prediction = torch.zeros_like(y)
+    parts = small and [y.new_full((len(unit), len(test), v), torch.nan) for test in rows]
     wanted = range(len(weights)) if given is None else given.unique().tolist()
 
     def fit(number: int) -> tuple:
@@ -239,13 +270,20 @@ def _search(
         if given is not None:
             who = (given == number).any(0).nonzero().ravel()
             part = Responses.of(y[:, who], rows)
-        splits = Splits.of(torch.tensordot(weights[number], unit, 1), rows)
-        return number, who, splits, best_alphas(splits, part, grid)
+        X = None
+        if small is not None:
+            X = torch.cat([w.sqrt() * Z for w, Z in zip(weights[number], small)], 1)
+        held = Held(
+            Source(torch.tensordot(weights[number], unit, 1), features=X),
+            rows,
+            lowest=float(grid[0]),
+        )
+        return number, who, held, X, best_alphas(held.splits, part, grid)
 
-    for number, who, splits, (score, place, edges) in side_by_side(fit, wanted):
+    for number, who, held, X, (score, place, edges) in side_by_side(fit, wanted):
         rising, searched = rising + edges.sum(), searched + edges.numel()
         better = score > best[:, who] if given is None else given[:, who] == number
-        for f, factor in enumerate(splits.outer):
+        for f, factor in enumerate(held.splits.outer):
             won = better[f].nonzero().ravel()
             some, penalty = who[won], grid[place[f, won]]
             known = y[factor.train][:, some]
@@ -253,8 +291,13 @@ def _search(
             dual[f][:, some] = factor.P.T @ spectral
             prediction[rows[f][:, None], some] = known.mean(0) + factor.A @ spectral
             best[f, some], choice[f, some], alpha[f, some] = score[f, won], number, penalty
+            if parts:
+                parts[f][:, :, some] = torch.nan
+                if held.all_fine and X is not None:
+                    widths = [Z.shape[1] for Z in small or ()]
+                    parts[f][:, :, some] = _parts(X, widths, factor.train, rows[f], known, penalty)
     r = pooled_r(prediction, y, rows)
-    share = _shares(unit, y, rows, weights[choice], dual)
+    share = _shares(unit, y, rows, weights[choice], dual, parts)
     r[constant] = share[:, constant] = torch.nan
     spread = torch.where(constant, 0.0, Y.std(0, correction=0))
     edge = rising / max(1, searched)
@@ -267,12 +310,39 @@ def _shares(
     rows: list[torch.Tensor],
     weights: torch.Tensor,
     dual: list[torch.Tensor],
+    exact: list[torch.Tensor] | None,
 ) -> torch.Tensor:
     """Part (layers, v) of the variance that each layer's part of the prediction explains."""
     explained = y.new_zeros(len(unit), y.shape[1])
     for f, test in enumerate(rows):
         train = torch.cat([each for g, each in enumerate(rows) if g != f])
-        parts = [centred_split(K, train, test)[1] @ dual[f] * w for K, w in zip(unit, weights[f].T)]
-        rest = 2 * y[test] - torch.stack(parts).sum(0)
-        explained += torch.stack([(part * rest).sum(0) for part in parts])
+        parts = torch.stack(
+            [centred_split(K, train, test)[1] @ dual[f] * w for K, w in zip(unit, weights[f].T)]
+        )
+        if exact:
+            parts = torch.where(exact[f].isnan(), parts, exact[f])
+        rest = 2 * y[test] - parts.sum(0)
+        explained += (parts * rest).sum(1)
     return explained / y.square().sum(0)
+
+
+def _parts(
+    X: torch.Tensor,
+    widths: list[int],
+    train: torch.Tensor,
+    test: torch.Tensor,
+    y: torch.Tensor,
+    alpha: torch.Tensor,
+) -> torch.Tensor:
+    """Parts (layers, test, v) of the predictions that come from each layer's columns of X.
+
+    Not by the dual coefficients, whose products with small features are small differences of large
+    numbers, but by predicting test rows that have the training mean in all other columns.
+    """
+    mean, layers = X[train].mean(0), torch.arange(len(widths), device=X.device)
+    layer = layers.repeat_interleave(torch.as_tensor(widths, device=X.device))
+    rows = [torch.where(layer == number, X[test], mean) for number in layers]
+    every = len(X) + torch.arange(len(test) * len(widths), device=X.device)
+    factor = Factor.of_singular(torch.cat([X, *rows]), train, every)
+    found = factor.A @ ((factor.P @ y) / (factor.spectrum[:, None] + alpha))
+    return found.unflatten(0, (len(widths), len(test)))

@@ -10,14 +10,21 @@ from dynamics.metrics.banded import banded_ridge, kept_rows, refit_banded
 from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
-from dynamics.metrics.held import Source
+from dynamics.metrics.held import Source, sources_of
 from dynamics.metrics.nested import clipped_square, nested_layers
 from dynamics.metrics.ridge import default_alphas
 
 
-@takes(K="matrices", L="matrices", Y="responses")
+@takes(K="matrices", L="matrices", Y="responses", features="several")
 def variance_partition(
-    K: Array, L: Array, Y: Array, folds: Array, *, candidates: int = 30, seed: int = 0
+    K: Array,
+    L: Array,
+    Y: Array,
+    folds: Array,
+    *,
+    candidates: int = 30,
+    seed: int = 0,
+    features: Sequence[Array] | None = None,
 ) -> dict[str, Array]:
     """Divide what two representations explain into unique and shared parts.
 
@@ -35,6 +42,8 @@ def variance_partition(
         Outer fold of each stimulus.
     candidates, seed : int
         Of the banded ridge.
+    features : sequence of two arrays of shape (n, p), optional
+        The activations that K and L were made of, see `banded_ridge`.
 
     Returns
     -------
@@ -48,8 +57,9 @@ def variance_partition(
         As for `banded_ridge`.
     """
     stack, grid = _pair(K, L)
-    banded = banded_ridge(stack, Y, folds, candidates=candidates, seed=seed)
-    alone = nested_layers([Source(matrix) for matrix in stack], Y, folds, grid)
+    banded = banded_ridge(stack, Y, folds, candidates=candidates, seed=seed, features=features)
+    sources, known = sources_of(stack, features), features is not None
+    alone = nested_layers(sources, Y, folds, grid, open_below=known)
     both, (first, second) = banded["r2"], clipped_square(alone["layer_r"])
     out = {"both": both, "first": first, "second": second, "weights": banded["weights"]}
     out |= {"unique_first": both - second, "unique_second": both - first}
@@ -57,15 +67,22 @@ def variance_partition(
     return {name: like(value, K, L, Y) for name, value in out.items()}
 
 
-@takes(K="matrices", L="matrices", Y="responses", weights="complete")
+@takes(K="matrices", L="matrices", Y="responses", weights="complete", features="several")
 def refit_partition(
-    K: Array, L: Array, Y: Array, folds: Array, weights: Array, rows: Array | Sequence[Array]
+    K: Array,
+    L: Array,
+    Y: Array,
+    folds: Array,
+    weights: Array,
+    rows: Array | Sequence[Array],
+    *,
+    features: Sequence[Array] | None = None,
 ) -> Array:
     """Compute ``unique_first`` of `variance_partition` again on every resample of the stimuli.
 
     Parameters
     ----------
-    K, L, Y, folds
+    K, L, Y, folds, features
         As for `variance_partition`, of all stimuli.
     weights : array of shape (folds, v, 2)
         From `variance_partition`.
@@ -83,12 +100,15 @@ def refit_partition(
         As for `refit_banded`.
     """
     stack, grid = _pair(K, L)
-    both = clipped_square(as_tensor(refit_banded(stack, Y, folds, weights, rows)["r"]))
+    again = refit_banded(stack, Y, folds, weights, rows, features=features)
+    both = clipped_square(as_tensor(again["r"]))
     y, fold, r = responses(Y).to(stack.device), check_folds(folds, len(stack[0])), []
     for some in kept_rows(rows, len(y)):
         index = torch.as_tensor(some, device=stack.device)
-        source = Source(stack[1][index][:, index])
-        r.append(nested_layers([source], y[index], fold[some], grid[1:])["layer_r"][0])
+        X = None if features is None else features[1][some]
+        source = Source(stack[1][index][:, index], features=X)
+        found = nested_layers([source], y[index], fold[some], grid[1:], open_below=X is not None)
+        r.append(found["layer_r"][0])
     return like(both - clipped_square(torch.stack(r)), K, L, Y)
 
 
