@@ -441,3 +441,25 @@ def test_the_plain_network_is_found_beside_its_average_in_the_names_of_one_state
     models.load_strictly(Net(0.0), averaged())
     with pytest.raises(ValueError, match="does not fit"):
         models.load_strictly(Net(0.0), under("model.", PLAIN) | under("other.", EMA))
+
+
+def test_a_folder_in_the_checkpoint_may_hold_the_average(place):
+    run, found = place
+    for step in (100, 200):
+        put(run / f"checkpoint-{step}", model_safe=PLAIN)
+        put(run / f"checkpoint-{step}" / "ema", model_safe=EMA)
+        put(run / f"step_{step + 1}" / "model", model_safe=PLAIN)
+        put(run / f"step_{step + 1}" / "model_ema", model_safe=EMA)
+    names = {"checkpoint": ("the folder itself", "ema"), "step": ("the folder model", "model_ema")}
+    for checkpoint, path in found():
+        assert same(checkpoints.read(path, weights=checkpoint.weights), PLAIN)
+        name, other = names["checkpoint" if checkpoint.step % 100 == 0 else "step"]
+        assert checkpoint.choice == f"weights of {name} taken, not of {other}"
+    listed = found(weights="ema")
+    assert [c.step for c, _ in listed] == [100, 101, 200, 201]
+    for checkpoint, path in listed:
+        assert same(checkpoints.read(path, weights=checkpoint.weights), EMA)
+        assert checkpoint.choice.endswith("ema taken, not of the others")
+        if checkpoint.uri.startswith("/"):
+            with checkpoints.as_listed(checkpoint, path) as there:
+                assert checkpoints.digest(there, weights="ema")

@@ -120,6 +120,14 @@ def test_what_only_stands_for_weights_is_refused_by_name_and_type(tmp_path, weig
             models.load_strictly(network, again, ignore=["*_scale"])
 
 
+def test_sparse_weights_are_made_dense_and_those_without_numbers_refused():
+    network = nn.Linear(3, 2)
+    models.load_strictly(network, linear(WEIGHT.to_sparse()))
+    assert torch.equal(network.weight, WEIGHT)
+    with pytest.raises(ValueError, match="weight has a shape and no numbers"):
+        models.load_strictly(network, linear(torch.empty(2, 3, device="meta")))
+
+
 def test_a_type_that_torch_has_not_is_named_with_its_tensor(tmp_path):
     path = tmp_path / "step=1.safetensors"
     save_file({"layer.weight": torch.zeros(4, dtype=torch.uint8)}, path)

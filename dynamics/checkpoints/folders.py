@@ -21,7 +21,7 @@ from dynamics.checkpoints.formats import (
 )
 from dynamics.checkpoints.names import SUFFIXES, is_aside, read_name
 from dynamics.checkpoints.peek import Contents, UnknownFormatError, peek
-from dynamics.checkpoints.sets import is_average
+from dynamics.checkpoints.sets import has_role, is_average
 from dynamics.checkpoints.sidecars import read_json, weight_parts_of
 
 Open = Callable[[str], BinaryIO]
@@ -203,6 +203,36 @@ def recognise_lone(
     kind, step = recognise(contents)
     note = "; ".join(filter(None, [note_of(contents.classes), files.note]))
     return ("folder" if kind else ""), step, note if kind else ""
+
+
+def copies_below(subfolders: Iterable[str], wanted: str) -> tuple[list[str], list[str]]:
+    """Find the folders in a checkpoint that hold a copy of its network, by their names.
+
+    Parameters
+    ----------
+    subfolders : iterable of str
+        Names of the folders directly inside it.
+    wanted : str
+        As for `files_of`.
+
+    Returns
+    -------
+    meant : list of str
+        Those that have what is wanted.
+    others : list of str
+        The rest.
+    """
+    copies = sorted(name for name in subfolders if has_role(name))
+    meant = matching(copies, wanted) if wanted != TRAINED else []
+    return meant, [name for name in copies if name not in meant]
+
+
+def of_folder(where: str, path: str, others: list[str]) -> str:
+    """Say that weights are those of one folder and not of others; empty where there are none."""
+    if not others:
+        return ""
+    name = "the folder itself" if where == path else f"the folder {PurePosixPath(where).name}"
+    return f"weights of {name} taken, not of {listed(others)}"
 
 
 def looks_like_weights(name: str) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
 from dynamics.checkpoints.choice import TRAINED, note_of_sets
 from dynamics.checkpoints.containers import own
-from dynamics.checkpoints.folders import SeveralError, recognise_lone
+from dynamics.checkpoints.folders import SeveralError, copies_below, of_folder, recognise_lone
 from dynamics.checkpoints.formats import (
     INNER,
     NO_WEIGHTS,
@@ -22,6 +23,7 @@ from dynamics.checkpoints.formats import (
 )
 from dynamics.checkpoints.peek import peek
 from dynamics.checkpoints.reading import inspect, open_regular, weight_files
+from dynamics.checkpoints.sets import has_role
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class Look(NamedTuple):
     note: str = ""
     where: Path | None = None
     kind: str = ""  # where it is not the layout: a part is missing or damaged
+    choice: str = ""  # which of several folders it is
 
 
 def describe(path: Path, step: int, *, weights: str = TRAINED) -> Checkpoint | None:
@@ -147,9 +150,9 @@ def _row(
     uri, name = own(path, found.inside, given)
     uri = uri if where == path else str(where)
     kind = found.kind or found.layout
-    return found.layout, placed(
-        uri, found.inside, name, size, kind, found.note, given=given, told=told
-    )
+    note = "; ".join(filter(None, [found.note, found.choice]))
+    made = placed(uri, found.inside, name, size, kind, note, given=given, told=told)
+    return found.layout, made and replace(made, choice=found.choice)
 
 
 def _look_at_file(path: Path, weights: str) -> Look:
@@ -163,10 +166,23 @@ def _look_at_file(path: Path, weights: str) -> Look:
 
 
 def _look_at_whole_folder(folder: Path, weights: str) -> Look:
-    return _look_at_folder(folder, weights, lone=False)
+    return _look_into(folder, weights, lone=False)
 
 
-def _look_at_folder(folder: Path, weights: str, *, lone: bool = True, deep: bool = True) -> Look:
+def _look_at_folder(folder: Path, weights: str) -> Look:
+    """Look into a folder, or into the one in it that has what is wanted, such as ``ema``."""
+    with os.scandir(folder) as entries:
+        inner = [entry.name for entry in entries if not _is_file(entry) and has_role(entry.name)]
+    meant, others = copies_below((n for n in inner if (folder / n).is_dir()), weights)
+    looks = (_look_into(folder / name, TRAINED, deep=False) for name in meant)
+    found = next((look for look in looks if look.layout), None) or _look_into(folder, weights)
+    others = [n for n in others if _look_into(folder / n, TRAINED, deep=False).layout]
+    if found.where and found.where.name in meant:
+        others.insert(0, "the others")
+    return found._replace(choice=of_folder(str(found.where), str(folder), others))
+
+
+def _look_into(folder: Path, weights: str, *, lone: bool = True, deep: bool = True) -> Look:
     def open_file(name: str) -> BinaryIO:
         return open_regular(folder / name)
 
@@ -177,7 +193,7 @@ def _look_at_folder(folder: Path, weights: str, *, lone: bool = True, deep: bool
         kind, inside, said = recognise_lone(names, open_file, weights)
         for inner in INNER if deep and not kind else ():
             if (folder / inner).is_dir():
-                below = _look_at_folder(folder / inner, weights, deep=False)
+                below = _look_into(folder / inner, weights, deep=False)
                 if below.layout:
                     return below
     if not kind:

@@ -13,7 +13,13 @@ from urllib.parse import unquote
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
 from dynamics.checkpoints.choice import TRAINED, note_of_sets
 from dynamics.checkpoints.containers import belongs, beside, best_named
-from dynamics.checkpoints.folders import SeveralError, files_of, recognise_lone
+from dynamics.checkpoints.folders import (
+    SeveralError,
+    copies_below,
+    files_of,
+    of_folder,
+    recognise_lone,
+)
 from dynamics.checkpoints.formats import (
     INNER,
     LAYOUTS,
@@ -206,15 +212,26 @@ def _looked_at(
     storage, path: str, entries: list[dict[str, Any]], weights: str, *, told: bool = False
 ) -> tuple[str, Checkpoint | None]:
     """Format of a folder, and the checkpoint that it is where its step is known."""
-    where = path
+    folders = {_name(e["name"]): e["name"].rstrip("/") for e in entries if e["type"] != "file"}
+    meant, others = copies_below(() if told else folders, weights)
+
+    def below(name: str, weights: str) -> Any:
+        return _recognised(storage, storage.ls(folders[name], detail=True), weights, lone=True)
+
     try:
-        kind, step, note, parts = _recognised(storage, entries, weights, lone=not told)
-        for inner in INNER if not kind and not told else ():
-            below = [e for e in entries if e["type"] == "directory" and _name(e["name"]) == inner]
-            if below and not kind:
-                where = below[0]["name"].rstrip("/")
-                inside = storage.ls(where, detail=True)
-                kind, step, note, parts = _recognised(storage, inside, weights, lone=True)
+        where, kind = path, ""
+        for name in meant:
+            if not kind:
+                where, (kind, step, note, parts) = folders[name], below(name, TRAINED)
+        if not kind:
+            where = path
+            kind, step, note, parts = _recognised(storage, entries, weights, lone=not told)
+        for name in (n for n in INNER if n in folders and not told):
+            if not kind:
+                where, (kind, step, note, parts) = folders[name], below(name, weights)
+        others = [n for n in others if kind and below(n, TRAINED)[0]]
+        if where in [folders[name] for name in meant]:
+            others.insert(0, "the others")
     except ValueError as error:
         files = [entry for entry in entries if entry["type"] == "file"]
         kind, url = "unreadable", storage.unstrip_protocol(path)
@@ -225,8 +242,10 @@ def _looked_at(
         return "", None
     if not kind:
         return "", None
-    url = storage.unstrip_protocol(where)
-    return kind, placed(url, step, _name(path), extent_of(parts), kind, note, told=told)
+    url, choice = storage.unstrip_protocol(where), of_folder(where, path, others)
+    note = "; ".join(filter(None, [note, choice]))
+    made = placed(url, step, _name(path), extent_of(parts), kind, note, told=told)
+    return kind, made and replace(made, choice=choice)
 
 
 def _recognised(

@@ -87,6 +87,8 @@ def load_strictly(
             "adapter the sizes that the checkpoint was trained with"
         )
     check_kinds(state, shared, own, what=what, beside=everything)
+    sparse = {n: state[n].to_dense() for n in shared if state[n].layout != torch.strided}
+    state |= sparse
     notes += _dtypes(own, {name: state[name] for name in shared})
     check_finite({name: state[name] for name in shared})
     with torch.no_grad():
@@ -168,6 +170,10 @@ def check_kinds(
     for name in names:
         value = state[name]
         mine = None if own is None else own[name]
+        if value.is_meta:
+            raise ValueError(
+                f"the checkpoint does not fit {what}: {name} has a shape and no numbers"
+            )
         if mine is not None and (value.dtype == mine.dtype or not _is_real(mine)):
             continue
         if why := _stands_for(name, value, mine, scales):
