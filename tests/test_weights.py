@@ -1,5 +1,7 @@
 """Which weights are taken where a checkpoint holds several sets, and what is said of it."""
 
+from pathlib import Path
+
 import fsspec
 import pytest
 import torch
@@ -461,5 +463,5 @@ def test_a_folder_in_the_checkpoint_may_hold_the_average(place):
         assert same(checkpoints.read(path, weights=checkpoint.weights), EMA)
         assert checkpoint.choice.endswith("ema taken, not of the others")
         if checkpoint.uri.startswith("/"):
-            with checkpoints.as_listed(checkpoint, path) as there:
+            with checkpoints.as_listed(checkpoint, Path(path)) as there:
                 assert checkpoints.digest(there, weights="ema")
