@@ -191,7 +191,14 @@ def has_resamples(results: xr.Dataset) -> bool:
 
 def briefly(why: str) -> str:
     """Return the reason of `why_no_intervals` without what to do, for the margin of a figure."""
-    return re.split(r";|:\s(?![^`]*`(?:[^`]*`[^`]*`)*[^`]*$)", why, maxsplit=1)[0]
+    said = []
+    for place, part in enumerate(why.split("`")):
+        # Every other part is a setting in backticks, which may hold a colon of its own.
+        cut = re.split(r";|: ", part, maxsplit=1) if place % 2 == 0 else [part]
+        said.append(cut[0])
+        if len(cut) > 1:
+            break
+    return "`".join(said)
 
 
 def why_no_intervals(results: xr.Dataset) -> str:

@@ -178,7 +178,7 @@ def compare_two(
     numbers = [resampled.sizes["resample"] for _, resampled in both]
     if paired and (numbers[0] != numbers[1] or schemes[0].paired != schemes[1].paired):
         raise ValueError(
-            f"{numbers[0]} and {numbers[1]} resamples are no pairs: compare with paired=False"
+            f"{numbers[0]} and {numbers[1]} resamples are no pairs: compare with `paired=False`"
         )
     freedom = min(each.freedom(n) for each, n in zip(schemes, numbers, strict=True))
     found, off = zip(*(_in_decades(*each, statistic, confidence, arguments) for each in both))

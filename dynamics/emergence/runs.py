@@ -27,6 +27,7 @@ def compare_runs(
     *,
     layers: tuple[str, str] | None = None,
     by: str | None = None,
+    paired: bool | None = None,
     statistic: str = "half_time",
     confidence: float = 0.95,
     **arguments: Any,
@@ -41,6 +42,9 @@ def compare_runs(
         The layer of either; by default all layers that both have by name.
     by : str, optional
         As in `dynamics.averages.average`.
+    paired : bool, optional
+        Whether resample k of both is of the same stimuli; by default where seed, number of
+        resamples and stimuli agree.
     statistic, confidence, **arguments
         As in `dynamics.emergence.compare`.
 
@@ -48,9 +52,9 @@ def compare_runs(
     -------
     xarray.Dataset
         As `dynamics.emergence.compare_two`; `difference` is second minus first, so positive where
-        the first run is earlier. Attribute `paired_stimuli`: 1 where seed, number of resamples
-        and stimuli agree, so that what the halves have in common cancels; else the two are taken
-        as independent, which is wider.
+        the first run is earlier. Attribute `paired_stimuli`: 1 where resamples are pairs, so that
+        what the halves have in common cancels; else the two are taken as independent, which is
+        wider.
 
     Raises
     ------
@@ -82,8 +86,9 @@ def compare_runs(
         arguments["baseline"] = xr.DataArray(0.0)
     else:
         pairs = [views.pair(x, by, "stimuli") for x in (first, second)]
-    known = bool(identities[0]) and bool(identities[1])
-    paired = known and all(identities[0].get(k) == identities[1].get(k) for k in PAIRING)
+    if paired is None:
+        known = bool(identities[0]) and bool(identities[1])
+        paired = known and all(identities[0].get(k) == identities[1].get(k) for k in PAIRING)
     whole = [(curve, again) for curve, again in pairs if again is not None]
     return compare_two(
         *whole, paired=paired, statistic=statistic, confidence=confidence, **arguments

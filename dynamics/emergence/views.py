@@ -80,8 +80,9 @@ def _pair_above(results: xr.Dataset, by: str | None, over: str, *, above: str = 
     results = scored(results)
     score, again = variable(results, "score"), resampled(results)
     if over == "both" and again is None:
-        raise ValueError(f"there are no intervals over stimuli: {why_no_intervals(results)}; or "
-                         "ask over subjects")  # fmt: skip
+        raise ValueError(
+            f"there are no intervals over stimuli: {why_no_intervals(results)}{_or_others(results)}"
+        )
     within = _of_subjects if over != "stimuli" else average
     # Means of groups have no neuroids to be told apart.
     pooled = again is not None and "group" in again.dims
@@ -336,8 +337,8 @@ def needing(
         (curve, resampled), arguments, text = _counted(results, by, over, arguments)
     if resampled is None:
         raise ValueError(
-            f"there are no intervals over stimuli: {why_no_intervals(results) or _OF_GROUPS}; or "
-            "ask over subjects"
+            "there are no intervals over stimuli: "
+            f"{why_no_intervals(results) or _OF_GROUPS}{_or_others(results)}"
         )
     found = _said(function(curve, resampled, **arguments), results, curve, over)
     return found if text is None else found.assign_attrs(baseline=text)
@@ -382,6 +383,12 @@ def summarize(
                 table[f"gain_over_baseline_{side}"] = above[side]
     table = _said(table.assign_attrs(confidence=confidence), results, curve, over)
     return table.assign_attrs(baseline=text)
+
+
+def _or_others(results: xr.Dataset) -> str:
+    """Say that subjects can be resampled instead, where there are enough of them."""
+    each = results["subject"].to_numpy() if "subject" in results.variables else np.zeros(0)
+    return "; or ask `over='subjects'`" if len(np.unique(each)) > 2 else ""
 
 
 def _finished(

@@ -69,7 +69,8 @@ def stratified_folds(
         if count < n_folds:
             raise ValueError(
                 f"category {label!r} has {count} stimuli for {n_folds} folds, so some folds would "
-                "have none of it: use fewer folds, or join small categories with `merge_small`"
+                "have none of it: use fewer folds, or join small categories with "
+                "`dynamics.metrics.merge_small`"
             )
     content = np.zeros((n_groups, int(category.max()) + 1))
     np.add.at(content, (group, category), 1)
