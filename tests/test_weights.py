@@ -465,3 +465,81 @@ def test_a_folder_in_the_checkpoint_may_hold_the_average(place):
         if checkpoint.uri.startswith("/"):
             with checkpoints.as_listed(checkpoint, Path(path)) as there:
                 assert checkpoints.digest(there, weights="ema")
+
+
+def test_averages_of_the_parts_of_a_network_are_joined(tmp_path):
+    parts = {"encoder": PLAIN, "decoder": {"out.weight": torch.ones(2, 2)}}
+    copies = {"encoder_ema": EMA, "decoder_ema": {"out.weight": torch.full((2, 2), 2.0)}}
+    torch.save(parts | copies | {"step": 5}, tmp_path / "a.pt")
+    taken = checkpoints.take(tmp_path / "a.pt")
+    assert taken.weights.keys() == {f"{p}.{n}" for p, state in parts.items() for n in state}
+    taken = checkpoints.take(tmp_path / "a.pt", weights="ema")
+    assert taken.weights["encoder.encoder.0.weight"][0, 0] == 2
+    assert taken.weights["decoder.out.weight"][0, 0] == 2 and len(taken.weights) == len(PLAIN) + 1
+    assert "weights of encoder_ema and decoder_ema taken, not of encoder and decoder" in taken.note
+    # As SpeechBrain has them: a file each.
+    folder = tmp_path / "CKPT+5"
+    put(folder, **parts, **copies)
+    (folder / "CKPT.yaml").write_text("optimizer_step: 5\n")
+    state = checkpoints.read(folder, weights="trained")
+    assert state.keys() == {f"{p}.{n}" for p, state in parts.items() for n in state}
+    state = checkpoints.read(folder, weights="ema")
+    assert len(state) == len(PLAIN) + 1
+    assert {round(float(v.max())) for n, v in state.items() if n.endswith("weight")} == {2}
+
+
+def test_a_distributed_checkpoint_with_an_average(tmp_path):
+    from torch.distributed import checkpoint as distributed
+
+    state = {"model": PLAIN, "ema": EMA}
+    distributed.save(state, checkpoint_id=str(tmp_path / "step-5"), no_dist=True)
+    for wanted, expected in (("trained", PLAIN), ("ema", EMA)):
+        taken = checkpoints.take(tmp_path / "step-5", weights=wanted)
+        assert taken.weights.keys() == expected.keys()
+        assert same(taken.weights, expected) and "ema" in taken.note
+
+
+def test_lightnings_own_averages(tmp_path):
+    """Its callback puts the average into the place of the trained weights."""
+    lightning = pytest.importorskip("lightning.pytorch")
+    if not hasattr(lightning.callbacks, "EMAWeightAveraging"):
+        pytest.skip("this version of lightning has none")
+    seen = {}
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.one = nn.Linear(3, 2)
+
+        def training_step(self, batch, _):
+            return self.one(batch).square().mean()
+
+        def on_train_batch_end(self, *_):
+            seen[self.global_step] = self.one.weight.detach().clone()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.3)
+
+    saving = lightning.callbacks.ModelCheckpoint(
+        tmp_path, filename="{step}", every_n_train_steps=2, save_top_k=-1
+    )
+    trainer = lightning.Trainer(
+        max_steps=4,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[lightning.callbacks.EMAWeightAveraging(decay=0.5), saving],
+    )
+    rng = torch.Generator().manual_seed(0)
+    trainer.fit(Module(), torch.utils.data.DataLoader(torch.randn(16, 3, generator=rng)))
+    found = checkpoints.find(tmp_path)
+    assert [c.step for c in found] == [2, 4]
+    for checkpoint in found:
+        taken = checkpoints.take(checkpoint.uri)
+        assert "(current_model_state), not those of state_dict" in taken.note
+        assert torch.equal(taken.weights["one.weight"], seen[checkpoint.step])
+        average = checkpoints.read(checkpoint.uri, weights="ema")["one.weight"]
+        assert not torch.equal(average, seen[checkpoint.step])
+        inside = torch.load(checkpoint.uri, weights_only=False)["state_dict"]
+        assert torch.equal(average, inside["one.weight"])

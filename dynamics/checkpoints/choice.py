@@ -221,7 +221,7 @@ def _apart(found: Sets, names: list[str]) -> bool:
 
 def _some(found: Sets, *taken: str) -> str:
     own = found.parts or ([] if found.rivals else [found.name or "the trained weights"])
-    return listed(name for name in (*own, *found.others) if name not in taken)
+    return listed(name for name in dict.fromkeys([*own, *found.others]) if name not in taken)
 
 
 def _is_named(name: str, wanted: str) -> bool:

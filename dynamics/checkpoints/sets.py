@@ -370,8 +370,10 @@ def _aligned(state: State, trained: State) -> _Fit | None:
         own, under = min(
             votes, key=lambda pair: (-votes[pair], not is_average(pair[0]), sum(map(len, pair)))
         )
-        if _enough(votes[own, under], _under(state, own), _under(trained, under), trained):
-            return _Fit(own, under, frozenset(_under(trained, under)))
+        mine, theirs = _under(state, own), _under(trained, under)
+        whole = bool(under) and len(mine) == len(theirs) == votes[own, under]
+        if whole or _enough(votes[own, under], mine, theirs, trained):
+            return _Fit(own, under, frozenset(theirs))
     return _dotless(state, trained)
 
 
