@@ -86,9 +86,9 @@ def test_groups_are_of_one_subject_and_region():
     [
         ("ridge", {}),
         ("ridge", {"missing": "mask", "gaps": True}),
-        ("ridge", {"protocol": "pepino", "resamples": 4}),
         ("banded", {"candidates": 5}),
-        ("variance_partition", {"candidates": 5}),
+        pytest.param("ridge", {"protocol": "pepino", "resamples": 4}, marks=pytest.mark.slow),
+        pytest.param("variance_partition", {"candidates": 5}, marks=pytest.mark.slow),
     ],
 )
 def test_means_of_groups_give_the_intervals_that_all_neuroids_give(name, arguments):
