@@ -19,7 +19,7 @@ import numpy.typing as npt
 import xarray as xr
 import zarr
 
-from dynamics import methods, progress, references, resampling, similarity, sounds, store
+from dynamics import methods, plugins, progress, references, resampling, similarity, sounds, store
 from dynamics.cluster import cluster
 from dynamics.config import Choice, Sweep
 from dynamics.copies import kept_together, noted_copies
@@ -101,7 +101,7 @@ def analyze(
             gaps=gaps(datasets[label]) if known.get("lacking") else "",
             own_folds="fold" in datasets[label].coords,
         )
-    if any(metric.name in methods.WITH_BASELINE for _, metric in pairs):
+    if any("baseline" in methods.find(metric.name).needs for _, metric in pairs):
         features = references.baseline_features(sweep, stimuli)
         targets = {
             key: replace(target, baseline=features[target.rows].astype(float))
@@ -167,36 +167,29 @@ def _begin(
     """Open the group of a target and metric, with the target's coordinates and ceiling."""
     layers = store.layer_names(root)
     coordinates: dict[str, tuple[str, npt.ArrayLike]] = {"layer": ("layer", layers)}
-    if metric.name in methods.PER_NEUROID:
+    own = methods.find(metric.name, metric.arguments)
+    if own.per == "neuroid":
         coordinates["split"] = ("split", np.arange(len(set(target.folds.tolist()))))
         for key, values in data.coords.items():
             if values.dims == ("neuroid",):
                 known = values.to_numpy()
                 known = methods.of_known(metric.name, known) if key == "ceiling" else known
                 coordinates[str(key)] = ("neuroid", known)
-        if metric.name in methods.TIMED:
-            windows = metric.arguments.get("windows", methods.arguments(metric.name)["windows"])
-            assert target.times is not None  # `methods.check_fit` has looked
-            coordinates["time"] = ("time", target.times)
-            coordinates["latency"] = ("latency", methods.latencies(target, windows))
-            coordinates["window_start"] = ("window", [start for start, _ in windows])
-            coordinates["window_end"] = ("window", [end for _, end in windows])
-    elif metric.name not in methods.WITHOUT_TARGET:
+    elif own.per == "group":
         by = metric.arguments.get("by", "subject")
         groups = list(target.groups(by))
         coordinates["subject"] = ("subject", [subject for subject, _ in groups])
         if "region" in by:
             coordinates["region"] = ("subject", [region for _, region in groups])
-    if target.gaps and metric.name not in methods.WITHOUT_TARGET:
-        coordinates |= methods.counted(
-            metric, target, per_neuroid=metric.name in methods.PER_NEUROID
-        )
+    coordinates |= own.coordinates(methods.arguments(metric.name) | methods.given(metric), target)
+    if target.gaps:
+        coordinates |= methods.counted(own, metric.arguments, target)
     count, scheme = methods.shuffling(metric, sweep)
     shuffles = {"permutations": count, "shuffle": scheme} if count else {}
     # Results of a target without gaps know nothing of them.
     found = {key: each for key, each in target.gaps.items() if key not in ("lacking", "sizes")}
     averaged: dict[str, Any] = {"gaps": found} if found else {}
-    if metric.name == "rsa" and "lacking" in target.gaps:
+    if own.missing == "pairs" and "lacking" in target.gaps:
         averaged["pairs"] = "over the neuroids that have both"  # and not of a complete block
     identity = {
         "metric": metric.name,
@@ -208,6 +201,7 @@ def _begin(
         "resamples": sweep.resamples,
         **shuffles,
         **averaged,
+        **({"version": own.version} if own.version else {}),
     }
     group = store.begin_result(
         root, label, metric.label, identity=identity, coordinates=coordinates
@@ -218,6 +212,8 @@ def _begin(
         found = methods.ceilings(metric.name, target, methods.given(metric))
         for name, (dims, values, text) in found.items():
             store.write_constant(group, name, dims, values, description=text)
+    if plugins.of("METRICS", metric.name):  # results speak for themselves where it is not loaded
+        group.attrs.update({"score_name": own.axis, "sentence": own.sentence})
     group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
     if target.gaps:
         group.attrs["gaps"] = describe_gaps(target.gaps)

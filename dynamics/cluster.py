@@ -42,6 +42,7 @@ def cluster(address: str | None, *, workers: int = 0) -> Iterator[Any]:
         except (OSError, ValueError) as error:
             raise OSError(f"no dask scheduler answers at {address}: {error}") from None
         with client, _told(address):
+            _with_plugins(client)
             yield client
         return
     with (
@@ -55,7 +56,28 @@ def cluster(address: str | None, *, workers: int = 0) -> Iterator[Any]:
         Client(local, set_as_default=False) as client,
         _told("this machine"),
     ):
+        _with_plugins(client)
         yield client
+
+
+def _with_plugins(client: Any) -> None:
+    """Have all workers, also those that come later, load the modules that the sweep names."""
+    from dask.distributed import WorkerPlugin
+
+    from dynamics import plugins
+
+    if not (names := plugins.loaded()):
+        return
+
+    class Plugins(WorkerPlugin):
+        name = "dynamics-plugins"
+
+        def setup(self, worker: Any) -> None:
+            from dynamics import plugins
+
+            plugins.load(names)
+
+    client.register_plugin(Plugins())
 
 
 @contextlib.contextmanager

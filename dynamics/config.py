@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     PlainValidator,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -71,6 +72,7 @@ class Sweep(_Section):
     The README tells every key and its default.
     """
 
+    plugins: tuple[str, ...] = Field(default=(), validate_default=True)
     run: str
     checkpoints: str | dict[int, str] | tuple[str, ...]
     model: NamedChoice
@@ -106,6 +108,16 @@ class Sweep(_Section):
     pretrain: Pretraining | None = None
     report: bool = True
     value: str | dict[str, str] = "score"
+
+    @field_validator("plugins")
+    @classmethod
+    def _load_plugins(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        # Every name below may be of one of them.
+        from dynamics import plugins
+
+        plugins.load_installed()
+        plugins.load(names)
+        return names
 
     @model_validator(mode="before")
     @classmethod

@@ -20,8 +20,8 @@ _BESIDE = ("r2", "r2_corrected")
 
 def has_baseline(sweep: Sweep, metric: Choice) -> bool:
     """Whether the scores of a metric are compared with those of a baseline model."""
-    without = methods.WITH_BASELINE + methods.WITHOUT_TARGET
-    return sweep.baseline is not None and metric.name not in without
+    own = methods.find(metric.name)
+    return sweep.baseline is not None and "baseline" not in own.needs and own.per != "layer"
 
 
 def baseline_features(
@@ -43,7 +43,7 @@ def write_baseline(
     together: np.ndarray | None = None,
 ) -> None:
     """Score the baseline model like a layer (the last of its layers)."""
-    if metric.name in methods.TIMED:
+    if "time" in methods.find(metric.name).needs:
         pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
         features = baseline_features(sweep, stimuli, pooling)
         times = pooling.centres(features.shape[1])

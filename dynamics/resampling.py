@@ -86,7 +86,7 @@ def plan(
     """
     rows = methods.resamples_of(target, metric, sweep)
     number = target.response.shape[1]
-    each = metric.name not in methods.PER_NEUROID or number <= sweep.resample_neuroids
+    each = methods.find(metric.name).per != "neuroid" or number <= sweep.resample_neuroids
     if rows is not None and not each and "resample_score" in group:
         each = True  # it goes on as it was begun
     together = None if rows is None or each else groups_of_neuroids(data, most=methods.MANY)
@@ -134,7 +134,11 @@ def _say(
             f"their resamples are kept as means of subjects and regions; to keep those of each set "
             f"`resample_neuroids: {number}` (up to {size} a step)"
         )
-    elif plan.rows is not None and number > methods.MANY and metric.name in methods.PER_NEUROID:
+    elif (
+        plan.rows is not None
+        and number > methods.MANY
+        and methods.find(metric.name).per == "neuroid"
+    ):
         logger.warning(
             "resamples of each of the %s neuroids of %r by %r are kept: up to %s a step",
             f"{number:,}", label, metric.label, size,

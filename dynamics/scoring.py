@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dynamics import methods, metrics, store
-from dynamics.methods import METHODS, Variables
+from dynamics.methods import Variables
 from dynamics.targets import Target
 
 
@@ -54,13 +54,14 @@ def score_step(
     target = replace(target, together=together)
     layers = store.read_activations(path, step)
     layers = {name: values[target.rows] for name, values in layers.items()}
-    if metric in methods.TIMED:
+    own = methods.find(metric)
+    if "time" in own.needs:
         times = store.read_times(path)
         layers = {name: at_times(values, times, target) for name, values in layers.items()}
     else:
         layers = {name: without_time(values).astype(float) for name, values in layers.items()}
-    found = METHODS[metric](layers, target, halves=halves, orders=orders, **arguments)
-    return methods.with_p_value(found)
+    found = own(layers, target, halves=halves, orders=orders, **arguments)
+    return methods.with_p_value(methods.averaged(found, together))
 
 
 def at_times(values: np.ndarray, times: np.ndarray | None, target: Target) -> np.ndarray:

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import xarray as xr
 import zarr
 
-from dynamics import metrics, progress, store
+from dynamics import methods, metrics, progress, store
 from dynamics.config import Choice, Sweep
-from dynamics.metrics.pairwise import find
+from dynamics.metrics.pairwise import Form
 from dynamics.scoring import without_time
 from dynamics.store import nodes
 from dynamics.targets import N_FOLDS
@@ -27,7 +27,6 @@ from dynamics.targets import N_FOLDS
 DIMENSIONALITY = "effective_dimensionality"
 _BLOCK_BYTES = 2**28
 _MOST_STEPS = 32
-_FOLDED = ("svcca", "pwcca")
 
 
 def check(sweep: Sweep) -> None:
@@ -50,10 +49,10 @@ def check(sweep: Sweep) -> None:
     for choice in sweep.self_similarity:
         if choice.name == DIMENSIONALITY:
             continue
-        find(choice.name)
-        folds: dict[str, Any] = {"folds": np.arange(60) % 5} if choice.name in _FOLDED else {}
+        form = _form(choice.name)
+        folds: dict[str, Any] = {"folds": np.arange(60) % 5} if form.folded else {}
         try:
-            metrics.similarities(spaces, metric=choice.name, **choice.arguments, **folds)
+            metrics.similarities(spaces, metric=form, **choice.arguments, **folds)
         except (TypeError, ValueError) as error:
             raise ValueError(f"self_similarity {choice.label!r}: {error}") from None
 
@@ -133,7 +132,7 @@ def analyze(sweep: Sweep, client: Any, *, advance: progress.Advance) -> None:
 
 def compare_steps(
     path: store.Where,
-    specs: Sequence[tuple[str, str, Mapping]],
+    specs: Sequence[tuple[str, Form, Mapping]],
     first: list[int],
     second: list[int],
 ) -> dict[str, np.ndarray]:
@@ -143,7 +142,7 @@ def compare_steps(
     ----------
     path : str, Path or Place
         The store.
-    specs : sequence of (label, metric, arguments)
+    specs : sequence of (label, form, arguments)
         What to compare them by.
     first, second : list of int
         Training steps.
@@ -168,7 +167,7 @@ def compare_steps(
 
 
 def compare_layers(
-    path: store.Where, specs: Sequence[tuple[str, str, Mapping]], step: int
+    path: store.Where, specs: Sequence[tuple[str, Form, Mapping]], step: int
 ) -> dict[str, np.ndarray]:
     """Compare the layers of one step, and count their dimensions; what runs on a worker.
 
@@ -191,7 +190,7 @@ def compare_layers(
     return out
 
 
-def _table(spaces: list[np.ndarray], metric: str, arguments: Mapping) -> np.ndarray:
+def _table(spaces: list[np.ndarray], metric: Form, arguments: Mapping) -> np.ndarray:
     """Similarities of spaces in blocks that fit into memory."""
     n = len(spaces[0])
     size = max(1, _BLOCK_BYTES // (8 * n * n))
@@ -224,7 +223,7 @@ def similarity_of_runs(
     first, second : str or Path
         Stores.
     metric : str
-        A name in `dynamics.metrics.PAIRWISE`.
+        A name in `dynamics.methods.METHODS`, of one that compares spaces.
     layers : str
         ``"same"``: layers of the same name with each other. ``"all"``: every layer with every
         other. By default the first where both runs have the same layers, else the second.
@@ -246,7 +245,7 @@ def similarity_of_runs(
         If the runs share fewer than 4 stimuli, or no layer where `layers` is "same", or the
         metric is unknown.
     """
-    find(metric)
+    form = _form(metric)
     roots = [store.open_group(path) for path in (first, second)]
     steps = [list(_hashes(path)) for path in (first, second)]
     names = [nodes.strings(nodes.values(root, "activations/stimulus")).tolist() for root in roots]
@@ -264,7 +263,7 @@ def similarity_of_runs(
             f"layers is {layers!r} and the runs have {', '.join(own[0])} and {', '.join(own[1])}: "
             "use same for layers of one name, or all"
         )
-    if metric in _FOLDED:
+    if form.folded:
         folds = metrics.stratified_folds(None, N_FOLDS, seed, n=len(shared))
         arguments = {"folds": folds} | arguments
     pairs = [(a, a) for a in same] if layers == "same" else [(a, b) for a in own[0] for b in own[1]]
@@ -275,7 +274,7 @@ def similarity_of_runs(
             a = [_read(roots[0], pair[0], steps[0][k])[rows[0]] for k in some]
             for others in _cut(range(len(steps[1])), block):
                 b = [_read(roots[1], pair[1], steps[1][k])[rows[1]] for k in others]
-                found = metrics.similarities(a, b, metric=metric, **arguments)
+                found = metrics.similarities(a, b, metric=form, **arguments)
                 table[some[0] : some[-1] + 1, others[0] : others[-1] + 1, number] = found
     dims: tuple[str, ...] = ("step_a", "step_b", "layer")
     coords: dict[str, Any] = {"step_a": steps[0], "step_b": steps[1], "layer": same}
@@ -308,14 +307,26 @@ def _begin(root: zarr.Group, sweep: Sweep) -> dict[str, zarr.Group]:
     return groups
 
 
-def _specs(sweep: Sweep, root: zarr.Group) -> list[tuple[str, str, dict]]:
+def _form(metric: str) -> Form:
+    """Return how a metric compares two spaces; a ValueError where it does not."""
+    own = methods.METHODS.get(metric)
+    if own is None or own.space is None:
+        able = [name for name, each in methods.METHODS.items() if each.space is not None]
+        raise ValueError(
+            f"there is no similarity {metric!r} of two spaces: use one of {', '.join(able)}"
+        )
+    return own.space
+
+
+def _specs(sweep: Sweep, root: zarr.Group) -> list[tuple[str, Form, dict]]:
     categories = nodes.strings(nodes.values(root, "activations/category"))
     merged = metrics.merge_small(categories, N_FOLDS)
     folds = {"folds": metrics.stratified_folds(merged, N_FOLDS, sweep.seed)}
     return [
-        (c.label, c.name, {**c.arguments, **(folds if c.name in _FOLDED else {})})
+        (c.label, form, {**c.arguments, **(folds if form.folded else {})})
         for c in sweep.self_similarity
         if c.name != DIMENSIONALITY
+        for form in [_form(c.name)]
     ]
 
 

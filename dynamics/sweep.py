@@ -222,9 +222,13 @@ def _check_target(sweep: Sweep, choice: Choice, stimuli: sounds.StimulusSet, tim
             gaps=gaps(joined),
             own_folds="fold" in joined.coords,
         )
-        methods.shuffling(metric, sweep)
         _check_repeated(_value(sweep, metric), metric, choice.label, sizes)
         methods.rehearse(metric, sizes["stimulus"], sizes, folds=folds, times=made[folds].times)
+        try:  # drawn as they will be
+            methods.resamples_of(made[folds], metric, sweep)
+            methods.orders_of(made[folds], metric, sweep)
+        except ValueError as error:
+            raise ValueError(f"metric {metric.label!r}, target {choice.label!r}: {error}") from None
 
 
 def _check_repeated(value: str, choice: Choice, label: str, sizes: dict[str, int]) -> None:

@@ -8,63 +8,17 @@ that whatever reads them afterwards shows that value.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from dynamics.emergence.resamples import squared
+from dynamics.methods import METHODS, Value
 from dynamics.record import identity_of, mapping, portable
 
 SCORE = "score"
-
-
-class Value(NamedTuple):
-    """A value that a metric has.
-
-    Attributes
-    ----------
-    short : str
-        A name for tables and sentences.
-    axis : str
-        A name for axes.
-    square : bool
-        Whether it is the square of the score, 0 where that is negative, or that over a
-        reliability: then resamples and shuffles of it follow from those of the score.
-    """
-
-    short: str
-    axis: str
-    square: bool = False
-
-
-_R2 = Value("r²", "Encoding score (r²)", square=True)
-_CORRECTED = Value("r², noise-corrected", "Encoding score (r², noise-corrected)", square=True)
-# With repetitions this protocol's own r2 is over the reliabilities of both sides.
-_MEDIAN = Value("r², noise-corrected if repeated", "Encoding score (r², corrected if repeated)")
-
-VALUES: dict[str, dict[str, Value]] = {
-    "ridge": {"r2": _R2, "r2_corrected": _CORRECTED},
-    "ridge pepino": {"r2": _R2},
-    "ridge tuckute": {"r2": _MEDIAN},
-    "encode_timeresolved": {"r2": _R2},
-    "variance_partition": {
-        "layer_r2": Value("r² of the layer", "Variance explained by the layer"),
-        "shared_r2": Value("shared r²", "Variance shared with the baseline"),
-        "total_r2": Value("total r²", "Variance explained together"),
-    },
-}
-"""By metric, and protocol where it is not the default one: what there is beside `score`."""
-
-_CORRELATIONS = ("ridge", "encode_timeresolved")
 _STARTS = {"": SCORE, "baseline_": "baseline", "untrained_": "untrained_score"}
-
-
-def known(metric: str, arguments: Mapping[str, Any]) -> dict[str, Value]:
-    """Return what a metric has beside its score, by name."""
-    protocol = arguments.get("protocol") or "default"
-    own = f"{metric} {protocol}"
-    return VALUES.get(own if own in VALUES else metric, {})
 
 
 def check(label: str, metric: str, arguments: Mapping[str, Any], value: str) -> None:
@@ -86,10 +40,10 @@ def check(label: str, metric: str, arguments: Mapping[str, Any], value: str) -> 
     ValueError
         If it has none of this name; the message names what there is.
     """
-    if value in _same(metric) or value in known(metric, arguments):
+    there = [*_same(metric), *_beside(metric, arguments)]
+    if value in there:
         return
-    there = [*_same(metric), *known(metric, arguments)]
-    protocol = arguments.get("protocol") if metric == "ridge" else None
+    protocol = arguments.get("protocol")
     own = f"metric {label!r}" + (f" by the {protocol} protocol" if protocol else "")
     raise ValueError(
         f"{own} has no value {value!r}: there is {' or '.join(f'`{name}`' for name in there)}; "
@@ -99,7 +53,14 @@ def check(label: str, metric: str, arguments: Mapping[str, Any], value: str) -> 
 
 def _same(metric: str) -> tuple[str, ...]:
     """Names of the score itself."""
-    return (SCORE, "r") if metric in _CORRELATIONS else (SCORE,)
+    own = METHODS.get(metric)
+    is_r = own is not None and own.per == "neuroid" and own.unit == "correlation"
+    return (SCORE, "r") if is_r else (SCORE,)
+
+
+def _beside(metric: str, arguments: Mapping[str, Any]) -> Mapping[str, Value]:
+    """Return what a metric has beside its score, by name."""
+    return METHODS[metric].by(arguments).values if metric in METHODS else {}
 
 
 def of(results: xr.Dataset, value: str | None = None) -> xr.Dataset:
@@ -111,7 +72,8 @@ def of(results: xr.Dataset, value: str | None = None) -> xr.Dataset:
         Results of one target and metric.
     value : str, optional
         ``"score"`` (or ``"r"`` where that is a correlation), ``"r2"``, ``"r2_corrected"`` or what
-        else is in `VALUES`; by default what the results are of.
+        else is among the `values` of its `dynamics.methods.Metric`; by default what the results
+        are of.
 
     Returns
     -------
@@ -141,7 +103,7 @@ def of(results: xr.Dataset, value: str | None = None) -> xr.Dataset:
     if not metric:  # made by hand
         metric = "ridge"
     check(metric, metric, arguments, value)
-    about = known(metric, arguments)[value]
+    about = _beside(metric, arguments)[value]
     if value == "r2" and "r2" not in results and about.square and SCORE in results:
         results = results.assign(r2=results["score"].clip(min=0) ** 2)
     if value not in results:
@@ -257,7 +219,7 @@ def _with_resamples(
     level: xr.DataArray | None
     if not start:
         level = results[value]
-    elif about.square or about is _MEDIAN:
+    elif about.square or about.levels:
         level = results.get(name)
         if level is None and about.square and place in results:
             level = _over(results[place].clip(min=0) ** 2, reliability)
@@ -300,6 +262,6 @@ def _ceiling(results: xr.Dataset, value: str, about: Value) -> Any:
     ceiling = results["ceiling"]
     if value == "r2_corrected":
         return xr.where(np.isfinite(ceiling) & (ceiling > 0), 1.0, np.nan)
-    if about is _MEDIAN:
+    if about.levels:
         return None
     return ceiling**2 if about.square else ceiling

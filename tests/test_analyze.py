@@ -124,7 +124,7 @@ def test_scores_are_joined_by_name_and_agree_with_scikit_learn(sweep, brain):
     np.testing.assert_array_equal(by_name["response"].to_numpy(), target.response)
 
 
-NOT_OF_SPACES = {*methods.PER_NEUROID, *methods.WITHOUT_TARGET}
+NOT_OF_SPACES = {name for name, each in methods.METHODS.items() if each.per != "group"}
 
 
 @pytest.mark.parametrize("name", sorted(set(methods.METHODS) - NOT_OF_SPACES))

@@ -36,7 +36,12 @@ def sweep(**keys):
     return validate(content | keys, origin="test")
 
 
-@pytest.mark.parametrize("name", sorted(set(METHODS) - {*methods.TIMED, *methods.WITHOUT_TARGET}))
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        name for name, each in METHODS.items() if each.per != "layer" and "time" not in each.needs
+    ),
+)
 def test_every_null_is_the_metric_on_shuffled_responses(name):
     layers, target = example()
     orders = metrics.permutations(N, 2, seed=1)
@@ -45,7 +50,7 @@ def test_every_null_is_the_metric_on_shuffled_responses(name):
         few["null"] = "independent"
     found = METHODS[name](layers, target, orders=orders, **few)
     dims, null = found["null_score"]
-    axis = "neuroid" if name in methods.PER_NEUROID else "subject"
+    axis = "neuroid" if METHODS[name].per == "neuroid" else "subject"
     assert dims == ("layer", "permutation", axis) and found["score"][0] == ("layer", axis)
     for number, order in enumerate(orders):
         shuffled = replace(target, response=target.response[order])

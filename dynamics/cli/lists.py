@@ -11,13 +11,21 @@ from rich.table import Table
 
 from dynamics.cli.console import out
 
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", help="module that brings some of its own")
+]
+
 
 def models(
     adapter: Annotated[str, typer.Argument(help="an adapter, for its arguments")] = "",
+    plugin: Plugins = None,
 ) -> None:
     """List the adapters; or an adapter's arguments, and for s3prl its upstreams."""
     from dynamics import models as room
+    from dynamics import plugins
 
+    plugins.load_installed()
+    plugins.load(plugin or ())
     if not adapter:
         table = Table("adapter", "what it runs", box=None)
         for name in sorted(room.ADAPTERS):
@@ -38,10 +46,13 @@ def models(
 
 def metrics(
     metric: Annotated[str, typer.Argument(help="a metric, for its arguments")] = "",
+    plugin: Plugins = None,
 ) -> None:
     """List the metrics that a sweep can name; or a metric's arguments."""
-    from dynamics import methods
+    from dynamics import methods, plugins
 
+    plugins.load_installed()
+    plugins.load(plugin or ())
     if not metric:
         table = Table("metric", "what it does", "arguments", box=None)
         for name in methods.METHODS:

@@ -9,7 +9,6 @@ from dynamics.methods.checks import (
     arguments,
     check_choice,
     check_fit,
-    check_method,
     folds_of,
     given,
     protocol,
@@ -17,7 +16,8 @@ from dynamics.methods.checks import (
     summary,
 )
 from dynamics.methods.groups import counted
-from dynamics.methods.resampled import MANY
+from dynamics.methods.metric import Metric, Value
+from dynamics.methods.resampled import MANY, averaged
 from dynamics.methods.shuffles import (
     halves_of,
     orders_of,
@@ -26,33 +26,30 @@ from dynamics.methods.shuffles import (
     with_p_value,
     without_resamples,
 )
-from dynamics.methods.table import METHODS, PER_NEUROID, TIMED, WITH_BASELINE, WITHOUT_TARGET
-from dynamics.methods.timed import latencies
-from dynamics.methods.variables import ATTRS, RESAMPLED, Variables, attrs_of
+from dynamics.methods.table import METHODS, attrs_of, find
+from dynamics.methods.variables import ATTRS, RESAMPLED, Variables
 
 __all__ = [
     "ATTRS",
     "MANY",
     "METHODS",
-    "PER_NEUROID",
     "RESAMPLED",
     "RESERVED",
-    "TIMED",
-    "WITHOUT_TARGET",
-    "WITH_BASELINE",
+    "Metric",
+    "Value",
     "Variables",
     "applies",
     "arguments",
     "attrs_of",
+    "averaged",
     "ceilings",
     "check_choice",
     "check_fit",
-    "check_method",
     "counted",
+    "find",
     "folds_of",
     "given",
     "halves_of",
-    "latencies",
     "of_known",
     "orders_of",
     "protocol",

@@ -11,7 +11,7 @@ import numpy as np
 from dynamics import metrics
 from dynamics.methods.groups import group_rdm, pairs_of, shared_block
 from dynamics.methods.spaces import stretched
-from dynamics.methods.table import METHODS, OF_VARIANCE, PER_NEUROID, TIMED, WITH_CEILING
+from dynamics.methods.table import METHODS, find
 from dynamics.targets import Target
 
 Constants = dict[str, tuple[tuple[str, ...], np.ndarray, str]]
@@ -38,15 +38,16 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
     -------
     Constants
         Of a metric with a score a neuroid `ceiling` (neuroid), from repetitions: a correlation, or
-        its square where scores are parts of variance. Of those in `WITH_CEILING` `ceiling_lower`
-        and `ceiling_upper` over subjects, of each region where regions are told apart. Nothing
-        where there are neither.
+        its square where scores are parts of variance. Of those whose ceiling is the agreement of
+        subjects `ceiling_lower` and `ceiling_upper` over subjects, of each region where regions
+        are told apart. Nothing where there are neither.
     """
-    if metric in PER_NEUROID:
+    own = find(metric, arguments)
+    if own.ceiling == "repetitions":
         repeated = target.response.ndim == 3 and target.response.shape[2] > 1
-        return _of_neuroids(metric, target) if repeated and metric not in TIMED else {}
+        return _of_neuroids(metric, target) if repeated else {}
     by = arguments.get("by", "subject")
-    if metric not in WITH_CEILING or by == "region":
+    if not own.ceiling or by == "region":
         return {}
     groups = target.groups(by)
     regions = np.array([region for _, region in groups])
@@ -73,12 +74,12 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
 
 def of_known(metric: str, ceiling: np.ndarray) -> np.ndarray:
     """Bring ceilings that are correlations (n_neuroids,) to the unit of a metric's scores."""
-    return ceiling**2 if metric in OF_VARIANCE else ceiling
+    return ceiling**2 if find(metric).unit == "variance" else ceiling
 
 
 def _of_neuroids(metric: str, target: Target) -> Constants:
     values = metrics.noise_ceiling(target.response, missing="mask")["ceiling"]
-    kind = "part of variance" if metric in OF_VARIANCE else "correlation"
+    kind = "part of variance" if find(metric).unit == "variance" else "correlation"
     text = f"noise ceiling ({kind}) from repetitions"
     return {"ceiling": (("neuroid",), of_known(metric, np.asarray(values)), text)}
 
@@ -87,7 +88,7 @@ def _over_subjects(
     metric: str, target: Target, members: np.ndarray, arguments: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """Bounds over the subjects that can be compared; None with fewer than two."""
-    if metric != "rsa":
+    if find(metric).ceiling != "rdms":
         part, kept = shared_block(target, members)
         return _of_spaces(metric, part, kept, arguments) if len(kept) > 1 else None
     options = {name: arguments[name] for name in ("distance", "zscore") if name in arguments}

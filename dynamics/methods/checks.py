@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dynamics.config import Choice, Sweep
-from dynamics.methods.table import METHODS, TIMED, WITH_BASELINE, WITH_GAPS
+from dynamics.methods.table import METHODS, find
 from dynamics.metrics.timeresolved import WINDOWS
 from dynamics.targets import Target
 
@@ -26,22 +26,14 @@ _MOST_REHEARSED = 200
 _FEW_TIMES = 12
 
 
-def check_method(name: str) -> None:
-    """Raise a ValueError that lists the metrics if there is none of this name."""
-    if name not in METHODS:
-        raise ValueError(f"unknown metric {name!r}: there are {', '.join(METHODS)}")
-
-
 def summary(name: str) -> str:
     """Return one line about a metric."""
-    check_method(name)
-    return (inspect.getdoc(METHODS[name]) or "").splitlines()[0]
+    return (inspect.getdoc(find(name).function) or name).splitlines()[0]
 
 
 def arguments(name: str) -> dict[str, Any]:
     """Return the arguments of a metric with their defaults, without those of every metric."""
-    check_method(name)
-    found = inspect.signature(METHODS[name]).parameters
+    found = inspect.signature(find(name).function).parameters
     return {key: value.default for key, value in found.items() if key not in _GIVEN}
 
 
@@ -143,9 +135,9 @@ def check_fit(
     ValueError
         Saying what is missing and where it can come from.
     """
-    name = choice.name
+    own = find(choice.name, choice.arguments)
     elsewhere = "or name the metric's `targets` among its arguments"
-    if gaps and name in WITH_GAPS and choice.arguments.get("missing") != "mask":
+    if gaps and own.missing == "mask" and choice.arguments.get("missing") != "mask":
         raise ValueError(
             f"target {label!r} has missing values in {gaps}, which metric {choice.label!r} does "
             "not take: set its argument `missing: mask` to score every neuroid on the stimuli "
@@ -161,17 +153,17 @@ def check_fit(
             f"metric {choice.label!r} needs repetitions, and target {label!r} has none: use "
             f"another distance than crossnobis, {elsewhere}"
         )
-    if name in TIMED and "time" not in sizes:
+    if "time" in own.needs and "time" not in sizes:
         raise ValueError(
             f"metric {choice.label!r} needs responses over time, and target {label!r} has no time "
             f"axis: use a target such as nh2022-ecog-time, {elsewhere}"
         )
-    if name in TIMED and not times:
+    if "time" in own.needs and not times:
         raise ValueError(
             f"metric {choice.label!r} needs activations over time: set "
             "`pooling: {name: time, arguments: {rate: 25}}` and crawl into another `store`"
         )
-    if name in WITH_BASELINE and not baseline:
+    if "baseline" in own.needs and not baseline:
         raise ValueError(f"metric {choice.label!r} needs a baseline model: set the key `baseline`")
 
 
@@ -220,7 +212,7 @@ def rehearse(
         times=times,
         baseline=rng.standard_normal((n, 5)),
     )
-    X = rng.standard_normal((n, t, 5) if choice.name in TIMED else (n, 5))
+    X = rng.standard_normal((n, t, 5) if "time" in find(choice.name).needs else (n, 5))
     try:
         METHODS[choice.name]({"x": X, "y": X + rng.standard_normal(X.shape)}, target,
                              **given(choice))  # fmt: skip

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from dynamics import metrics
-from dynamics.config import Choice
+from dynamics.methods.metric import Metric
 from dynamics.methods.variables import Variables
 from dynamics.metrics.missing import FEWEST_IN_ALL, complete_block, orders_within, places, varying
 from dynamics.targets import Target
@@ -242,29 +242,33 @@ def shared_block(target: Target, members: np.ndarray) -> tuple[Target, np.ndarra
     return part, kept if len(rows) >= FEWEST_IN_ALL else kept[:0]
 
 
-def counted(choice: Choice, target: Target, *, per_neuroid: bool) -> dict[str, tuple[str, Any]]:
+def counted(
+    metric: Metric, arguments: Mapping[str, Any], target: Target
+) -> dict[str, tuple[str, Any]]:
     """Count the stimuli that each score of a target with gaps is of, as a coordinate.
 
     Parameters
     ----------
-    choice : Choice
+    metric : Metric
         The metric.
+    arguments : mapping
+        Its arguments.
     target : Target
         The brain target.
-    per_neuroid : bool
-        Whether each neuroid has a score, or each group.
 
     Returns
     -------
     dict of str to (dimension, array)
-        ``stimuli`` of every neuroid or group; of groups also ``neuroids``, and of RSA how many
-        ``pairs`` of stimuli have a distance.
+        ``stimuli`` of every neuroid or group; of groups also ``neuroids``, and where pairs are
+        compared how many ``pairs`` of stimuli have a distance. Nothing of a metric that looks at
+        no brain.
     """
-    if per_neuroid:
+    if metric.per == "layer":
+        return {}
+    if metric.per == "neuroid":
         return {"stimuli": ("neuroid", np.isfinite(target.mean_response).sum(0) * target.live)}
-    arguments: Mapping[str, Any] = choice.arguments
     by = arguments.get("by", "subject")
-    if choice.name == "rsa":
+    if metric.missing == "pairs":
         options = {name: arguments[name] for name in ("distance", "zscore") if name in arguments}
         rdms = rdms_of_groups(target, by, **options)
         found = [block for _, block in rdms]

@@ -118,6 +118,28 @@ def means(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarra
         return np.where(count > 0, total / count, np.nan), count.astype(np.int32)
 
 
+def averaged(values: Variables, groups: np.ndarray | None) -> Variables:
+    """Average resamples over groups of neuroids where a metric has kept those of each.
+
+    Parameters
+    ----------
+    values : Variables
+        What a metric has returned.
+    groups : array of shape (neuroids,) or None
+        As in `of_layers`.
+
+    Returns
+    -------
+    Variables
+        With `resample_mean` and `resample_count` in the place of `resample_score`.
+    """
+    if groups is None or "resample_score" not in values:
+        return values
+    rest = {name: each for name, each in values.items() if name != "resample_score"}
+    mean, count = means(np.asarray(values["resample_score"][1]), groups)
+    return rest | {"resample_mean": (_AXES[True], mean), "resample_count": (_AXES[True], count)}
+
+
 class Pool:
     """Means of groups whose neuroids are fitted a part at a time, put together.
 

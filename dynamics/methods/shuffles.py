@@ -8,8 +8,8 @@ import numpy as np
 
 from dynamics import metrics
 from dynamics.config import Choice, Sweep
-from dynamics.methods.table import WITHOUT_RESAMPLES
-from dynamics.methods.variables import FRACTION, Variables, subsampled
+from dynamics.methods.table import find
+from dynamics.methods.variables import FRACTION, SUBSAMPLED, Variables
 from dynamics.metrics import subsets
 from dynamics.metrics.null import SCHEMES
 from dynamics.targets import Target
@@ -60,7 +60,7 @@ def resamples_of(target: Target, choice: Choice, sweep: Sweep) -> np.ndarray | N
     """
     if without_resamples(choice, sweep):
         return None
-    if subsampled(choice.name, choice.arguments):
+    if find(choice.name, choice.arguments).resamples == SUBSAMPLED:
         return subsets.subsamples(target.folds, sweep.resamples, fraction=FRACTION, seed=sweep.seed)
     return halves_of(target, sweep)
 
@@ -83,13 +83,8 @@ def without_resamples(choice: Choice, sweep: Sweep) -> str:
     other = "give the metric a `label` of its own"
     if sweep.resamples == 0:
         return f"the sweep has `resamples: 0`; for intervals set `resamples: 50`, and {other}"
-    if choice.name in WITHOUT_RESAMPLES:
-        return WITHOUT_RESAMPLES[choice.name]
-    if choice.name == "rsa" and choice.arguments.get("compare") == "kendall":
-        return (
-            "Kendall's tau on every half would take minutes a step; `compare: spearman` has "
-            f"intervals: {other}"
-        )
+    if why := find(choice.name, choice.arguments).without_resamples:
+        return why
     if choice.arguments.get("resamples", 1) == 0:
         return f"its argument is `resamples: 0`; for intervals leave that out, and {other}"
     return ""

@@ -1,59 +1,244 @@
-"""The table of metrics that a sweep can name, and what each needs."""
+"""The table of metrics that a sweep can name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from dynamics.methods import encoding, spaces, timed
-from dynamics.methods.variables import Variables
+from dynamics.methods.metric import Metric, Value
+from dynamics.methods.variables import ATTRS, SUBSAMPLED, scheme_of
+from dynamics.metrics.pairwise import PAIRWISE
+from dynamics.metrics.rsa import COMPARISONS
 
-METHODS: dict[str, Callable[..., Variables]] = {
-    "ridge": encoding.ridge,
-    "banded": encoding.banded,
-    "variance_partition": encoding.variance_partition,
-    "encode_timeresolved": timed.encode_timeresolved,
-    "rsa": spaces.rsa,
-    "cka": spaces.cka,
-    "procrustes": spaces.procrustes,
-    "svcca": spaces.svcca,
-    "pwcca": spaces.pwcca,
-    "mutual_knn": spaces.mutual_knn,
-    "effective_dimensionality": spaces.effective_dimensionality,
-}
-
-PER_NEUROID = ("ridge", "banded", "variance_partition", "encode_timeresolved")
-"""Scores have a dimension `neuroid`; the others' have `subject`."""
-
-OF_VARIANCE = ("banded", "variance_partition")
-"""Scores are parts of the variance of responses, to be compared with squared correlations."""
-
-WITH_CEILING = ("rsa", "cka", "procrustes", "mutual_knn")
-"""Of the spaces' metrics those whose score does not depend on how many dimensions a space has. The
-others' cross-validated correlations may be higher for a layer of few than for other subjects."""
-
-TIMED = ("encode_timeresolved",)
-"""Need activations and responses over time; for the others both are averaged over it."""
-
-WITH_BASELINE = ("variance_partition",)
-"""Need the features of the sweep's baseline model."""
-
-WITH_GAPS = PER_NEUROID
-"""Leave out stimuli that a neuroid lacks, neuroid by neuroid, if asked to: `missing: mask`. The
-others compare a group of neuroids on the stimuli that it has."""
-
-WITHOUT_TARGET = ("effective_dimensionality",)
-"""Look at the activations alone, and have no baseline to be drawn beside them."""
+_CORRELATION = "Encoding score (Pearson r)"
+_R2 = Value("r²", "Encoding score (r²)", square=True)
+_CORRECTED = Value("r², noise-corrected", "Encoding score (r², noise-corrected)", square=True)
+# With repetitions this protocol's own r2 is over the reliabilities of both sides.
+_MEDIAN = Value(
+    "r², noise-corrected if repeated", "Encoding score (r², corrected if repeated)", levels=True
+)
 
 _CANONICAL = (
     "how many components hold 99 % of the variance depends on how many stimuli there are, so the "
     "canonical correlations of a part of them are another score; use `cka` or `procrustes`"
 )
-WITHOUT_RESAMPLES = {
-    "svcca": _CANONICAL,
-    "pwcca": _CANONICAL,
-    "effective_dimensionality": (
-        "the dimensions that can be seen depend on how many stimuli there are, so those of a part "
-        "of them are another number; compare several runs"
+
+METHODS: dict[str, Metric] = {
+    "ridge": Metric(
+        encoding.ridge,
+        axis=_CORRELATION,
+        sentence="“{label}” is ridge regression from a layer's activations to each neuroid in five "
+        "folds of stimuli stratified by category, with a penalty for each neuroid chosen by "
+        "leave-one-fold-out inside the training folds; the score is the Pearson correlation of the "
+        "pooled predictions with the responses, with its sign kept",
+        per="neuroid",
+        missing="mask",
+        ceiling="repetitions",
+        values={"r2": _R2, "r2_corrected": _CORRECTED},
+        variants={
+            ("protocol", "pepino"): {
+                "sentence": "“{label}” is the encoding protocol of Pepino et al., to the letter",
+                "citations": ("pepino",),
+                "resamples": "subsamples",
+                "values": {"r2": _R2},
+            },
+            ("protocol", "tuckute"): {
+                "sentence": "“{label}” is the encoding protocol of Tuckute, Feather et al., to the "
+                "letter",
+                "citations": ("tuckute",),
+                "resamples": "subsamples",
+                "values": {"r2": _MEDIAN},
+            },
+        },
+    ),
+    "banded": Metric(
+        encoding.banded,
+        axis="Share of variance explained",
+        sentence="“{label}” is the part of each layer in the prediction by all layers together, in "
+        "banded ridge regression with a penalty for each layer",
+        per="neuroid",
+        unit="variance",
+        missing="mask",
+        ceiling="repetitions",
+    ),
+    "variance_partition": Metric(
+        encoding.variance_partition,
+        axis="Unique variance explained",
+        sentence="“{label}” is what a layer adds, in variance explained, to the baseline without "
+        "learning",
+        per="neuroid",
+        unit="variance",
+        needs=("baseline",),
+        missing="mask",
+        ceiling="repetitions",
+        values={
+            "layer_r2": Value("r² of the layer", "Variance explained by the layer"),
+            "shared_r2": Value("shared r²", "Variance shared with the baseline"),
+            "total_r2": Value("total r²", "Variance explained together"),
+        },
+    ),
+    "encode_timeresolved": Metric(
+        timed.encode_timeresolved,
+        axis=_CORRELATION,
+        sentence="“{label}” is ridge regression from a layer's activations over time, at several "
+        "delays, to responses over time, split by stimulus",
+        per="neuroid",
+        needs=("time",),
+        missing="mask",
+        values={"r2": _R2},
+        coordinates=timed.coordinates,
+    ),
+    "rsa": Metric(
+        spaces.rsa,
+        axis="RSA (Spearman ρ)",
+        sentence="“{label}” is representational similarity: the dissimilarities between all pairs "
+        "of stimuli in a layer ({distance} distance) and in the responses of each subject, "
+        "compared by {compare} correlation (Kriegeskorte et al. 2008)",
+        citations=("kriegeskorte",),
+        missing="pairs",
+        ceiling="rdms",
+        space=PAIRWISE["rsa"],
+        variants={
+            ("compare", name): {"axis": f"RSA ({name})"}
+            | (
+                {
+                    "without_resamples": "Kendall's tau on every half would take minutes a step; "
+                    "`compare: spearman` has intervals: give the metric a `label` of its own"
+                }
+                if name == "kendall"
+                else {}
+            )
+            for name in COMPARISONS
+            if name != "spearman"
+        },
+    ),
+    "cka": Metric(
+        spaces.cka,
+        axis="Linear CKA (debiased)",
+        sentence="“{label}” is linear centred kernel alignment in its debiased form (Kornblith et "
+        "al. 2019)",
+        citations=("kornblith",),
+        ceiling="subjects",
+        space=PAIRWISE["cka"],
+    ),
+    "procrustes": Metric(
+        spaces.procrustes,
+        axis="Procrustes similarity",
+        sentence="“{label}” is the cosine of the angular Procrustes distance between layer and "
+        "responses",
+        citations=("williams",),
+        ceiling="subjects",
+        space=PAIRWISE["procrustes"],
+    ),
+    # Cross-validated correlations may be higher for a layer of few dimensions than for other
+    # subjects, whose agreement is therefore no ceiling.
+    "svcca": Metric(
+        spaces.svcca,
+        axis="SVCCA",
+        sentence="“{label}” is the cross-validated mean canonical correlation (SVCCA)",
+        citations=("raghu",),
+        without_resamples=_CANONICAL,
+        space=PAIRWISE["svcca"],
+    ),
+    "pwcca": Metric(
+        spaces.pwcca,
+        axis="PWCCA",
+        sentence="“{label}” is cross-validated projection-weighted CCA",
+        citations=("morcos",),
+        without_resamples=_CANONICAL,
+        space=PAIRWISE["pwcca"],
+    ),
+    "mutual_knn": Metric(
+        spaces.mutual_knn,
+        axis="Shared nearest neighbours",
+        sentence="“{label}” is the share of nearest neighbours that layer and responses have in "
+        "common",
+        citations=("huh",),
+        unit="share",
+        ceiling="subjects",
+        space=PAIRWISE["mutual_knn"],
+    ),
+    "effective_dimensionality": Metric(
+        spaces.effective_dimensionality,
+        axis="Effective dimensionality",
+        sentence="“{label}” is the effective dimensionality of a layer, (Σλ)² / Σλ² of its "
+        "covariance spectrum, and says nothing of a brain",
+        per="layer",
+        unit="dimensions",
+        without_resamples="the dimensions that can be seen depend on how many stimuli there are, "
+        "so those of a part of them are another number; compare several runs",
     ),
 }
-"""Why scores of a metric have no resamples, and what has."""
+"""By name. A sweep's `plugins` add to it."""
+
+
+def find(name: str, arguments: Mapping[str, Any] | None = None) -> Metric:
+    """Return the record of a metric.
+
+    Parameters
+    ----------
+    name : str
+        A name in `METHODS`.
+    arguments : mapping, optional
+        The metric's arguments, on which some of the record depends.
+
+    Returns
+    -------
+    Metric
+        The record.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name; the message lists them.
+    """
+    if name not in METHODS:
+        close = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"unknown metric {name!r}: there are {', '.join(METHODS)}{hint}")
+    return METHODS[name].by(arguments or {})
+
+
+def attrs_of(
+    metric: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    rows: np.ndarray | None = None,
+    n: int = 2,
+) -> dict[str, dict[str, Any]]:
+    """Return the attributes of a metric's variables.
+
+    Parameters
+    ----------
+    metric : str
+        A name in `METHODS`.
+    arguments : mapping, optional
+        Arguments of the metric.
+    rows : array of shape (resamples, kept) or None
+        Stimuli of every resample.
+    n : int
+        Number of stimuli.
+
+    Returns
+    -------
+    dict of str to dict
+        `description`, `units`, and of resamples their scheme.
+    """
+    own = find(metric, arguments)
+    scheme = scheme_of(own.resamples, own.unit == "correlation", rows, n)
+    attrs = {**ATTRS, **{name: {"description": text, "units": "1"}
+                         for name, text in own.variables.items()}}  # fmt: skip
+    for name in ATTRS:
+        if name.endswith(("resample_score", "resample_mean")):
+            squares = {"correlation": 0} if name.startswith("r2") else {}
+            attrs[name] = ATTRS[name] | scheme | squares
+            if own.resamples == SUBSAMPLED:
+                text = ATTRS[name]["description"].replace(
+                    "complementary halves of the stimuli", "two thirds of the stimuli"
+                )
+                attrs[name] |= {"description": text, "method": "subsample"}
+    return attrs

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dynamics import metrics
 from dynamics.methods import resampled
@@ -106,7 +107,7 @@ def encode_timeresolved(
 
         every = refits
         if target.together is not None:
-            scheme = scheme_of("encode_timeresolved", {}, halves, len(target.rows))
+            scheme = scheme_of("halves", True, halves, len(target.rows))
             every = resampled.with_squares(refits, values["score"][1], scheme, None)
         values |= resampled.of_layers(every, len(again), target.together)
     if orders is not None:
@@ -131,11 +132,19 @@ def _lacks_stimuli(course: np.ndarray) -> bool:
     return bool(not there[:, there.any(0)].all())
 
 
-def latencies(target: Target, windows: Sequence[Sequence[float]] = WINDOWS) -> np.ndarray:
-    """Return the delays of all windows at the rate of a target, in seconds."""
-    rate = 1 / float(np.diff(target.times).mean())
+def coordinates(
+    arguments: Mapping[str, Any], target: Target
+) -> dict[str, tuple[str, npt.ArrayLike]]:
+    """Return the times of a target, its delays in seconds, and the ends of the windows."""
+    windows, times = arguments["windows"], target.times
+    rate = 1 / float(np.diff(times).mean())
     samples = {d for a, b in windows for d in range(round(a * rate), round(b * rate) + 1)}
-    return np.array(sorted(samples)) / rate
+    return {
+        "time": ("time", times),
+        "latency": ("latency", np.array(sorted(samples)) / rate),
+        "window_start": ("window", [start for start, _ in windows]),
+        "window_end": ("window", [end for _, end in windows]),
+    }
 
 
 def _best(scores: np.ndarray, seconds: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -73,21 +72,13 @@ ATTRS: dict[str, dict[str, Any]] = {
 RESAMPLED = tuple(name for name in ATTRS if "resample_" in name)
 """Variables that hold scores on resamples, or how many neuroids they are of."""
 
-_NO_CORRELATIONS = ("banded", "variance_partition", "mutual_knn")
-SUBSAMPLED = ("pepino", "tuckute")
-"""Protocols that are resampled by leaving out a third of the stimuli, not by halves: of half of
-the stimuli their fixed penalties and splits would make another score."""
+SUBSAMPLED = "subsamples"
+"""Resamples without a third of the stimuli, of protocols that would make another score of half of
+them by their fixed penalties and splits; others have complementary halves."""
 FRACTION = 1 / 3
 
 
-def subsampled(metric: str, arguments: Mapping[str, Any]) -> bool:
-    """Whether resamples of a metric leave out a third of the stimuli instead of a half."""
-    return metric == "ridge" and arguments.get("protocol") in SUBSAMPLED
-
-
-def scheme_of(
-    metric: str, arguments: Mapping[str, Any], rows: np.ndarray | None, n: int
-) -> dict[str, Any]:
+def scheme_of(resamples: str, correlation: bool, rows: np.ndarray | None, n: int) -> dict[str, Any]:
     """Return what `dynamics.emergence.Scheme` reads about a metric's resamples.
 
     Only errors of correlations shrink as `dynamics.emergence.stabilised` has it; those of parts of
@@ -95,10 +86,10 @@ def scheme_of(
 
     Parameters
     ----------
-    metric : str
-        A name in `METHODS`.
-    arguments : mapping
-        Arguments of the metric.
+    resamples : str
+        ``"halves"`` or ``"subsamples"``, as in `dynamics.methods.Metric`.
+    correlation : bool
+        Whether scores are correlations.
     rows : array of shape (resamples, kept) or None
         Stimuli of every resample.
     n : int
@@ -109,44 +100,11 @@ def scheme_of(
     dict
         Attributes.
     """
-    if subsampled(metric, arguments):
+    if resamples == SUBSAMPLED:
         kept = n - round(FRACTION * n) if rows is None else int((rows >= 0).sum(1).max())
         return {**emergence.scheme("subsample", n=n, kept=kept, resamples=1).attrs}
     halves = emergence.scheme("halves", n=2, kept=1, resamples=2).attrs
-    return halves | ({"correlation": 0} if metric in _NO_CORRELATIONS else {})
-
-
-def attrs_of(
-    metric: str,
-    arguments: Mapping[str, Any] | None = None,
-    *,
-    rows: np.ndarray | None = None,
-    n: int = 2,
-) -> dict[str, dict[str, Any]]:
-    """Return the attributes of a metric's variables.
-
-    Parameters
-    ----------
-    metric, arguments, rows, n
-        As for `scheme_of`.
-
-    Returns
-    -------
-    dict of str to dict
-        `description`, `units`, and of resamples their scheme.
-    """
-    given = arguments or {}
-    scheme, attrs = scheme_of(metric, given, rows, n), dict(ATTRS)
-    for name in ATTRS:
-        if name.endswith(("resample_score", "resample_mean")):
-            squares = {"correlation": 0} if name.startswith("r2") else {}
-            attrs[name] = ATTRS[name] | scheme | squares
-            if subsampled(metric, given):
-                text = ATTRS[name]["description"].replace(
-                    "complementary halves of the stimuli", "two thirds of the stimuli"
-                )
-                attrs[name] |= {"description": text, "method": "subsample"}
-    return attrs
+    return halves | ({} if correlation else {"correlation": 0})
 
 
 def first_halves(halves: np.ndarray | None, resamples: int | None) -> np.ndarray | None:

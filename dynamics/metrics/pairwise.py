@@ -32,10 +32,13 @@ class Form(NamedTuple):
         From activations (n, p) and keyword arguments to whatever is kept of a space.
     compare : callable
         From two lists of what is kept to a table of similarities.
+    folded : bool
+        Whether `prepare` needs folds of the stimuli.
     """
 
     prepare: Callable[..., Any]
     compare: Callable[[Sequence, Sequence], torch.Tensor]
+    folded: bool = False
 
 
 @takes(first="several", second="several")
@@ -43,7 +46,7 @@ def similarities(
     first: Sequence[Array],
     second: Sequence[Array] | None = None,
     *,
-    metric: str = "cka",
+    metric: str | Form = "cka",
     **arguments: Any,
 ) -> Array:
     """Similarity of every space of one list with every space of another.
@@ -53,10 +56,10 @@ def similarities(
     first, second : sequences of arrays of shape (n, p)
         Activations to the same stimuli; p may differ. By default every one of the first with
         every other.
-    metric : str
-        A name in `PAIRWISE`. ``"procrustes"`` is the cosine of the angular distance, ``"rsa"`` by
-        default the Spearman correlation of RDMs, and ``"pwcca"``, which is not symmetric, the mean
-        of both directions. ``"svcca"`` and ``"pwcca"`` need `folds`.
+    metric : str or Form
+        A name in `PAIRWISE`, or a form of one's own. ``"procrustes"`` is the cosine of the angular
+        distance, ``"rsa"`` by default the Spearman correlation of RDMs, and ``"pwcca"``, which is
+        not symmetric, the mean of both directions. ``"svcca"`` and ``"pwcca"`` need `folds`.
     **arguments
         As for the metric of that name: `debiased`, `k`, `distance`, `compare`, `zscore`,
         `variance`, `rank`, `folds`.
@@ -88,8 +91,10 @@ def similarities(
     return like(table.to(as_tensor(everyone[0][:0]).device), *everyone)
 
 
-def find(metric: str) -> Form:
+def find(metric: str | Form) -> Form:
     """Return the form of a metric, or raise a ValueError that lists them."""
+    if isinstance(metric, Form):
+        return metric
     if metric not in PAIRWISE:
         raise ValueError(
             f"there is no similarity {metric!r} of two spaces: use one of {', '.join(PAIRWISE)}"
@@ -170,8 +175,8 @@ def _canonical(first: Sequence, second: Sequence, *, weighted: bool) -> torch.Te
 PAIRWISE: dict[str, Form] = {
     "cka": Form(_cka, _dots),
     "procrustes": Form(_root, _nuclear),
-    "svcca": Form(_components, partial(_canonical, weighted=False)),
-    "pwcca": Form(_components, partial(_canonical, weighted=True)),
+    "svcca": Form(_components, partial(_canonical, weighted=False), folded=True),
+    "pwcca": Form(_components, partial(_canonical, weighted=True), folded=True),
     "mutual_knn": Form(_knn, _dots),
     "rsa": Form(_rsa, _dots),
 }

@@ -34,11 +34,10 @@ from dynamics.plots.similarity import (
 )
 from dynamics.plots.stacks import stack
 from dynamics.plots.steps import log_step_axis, spread_steps
-from dynamics.plots.style import AXIS_NAMES, COLUMN, FORMATS, MM, PAGE, STYLE, lay_out, save
+from dynamics.plots.style import COLUMN, FORMATS, MM, PAGE, STYLE, lay_out, save
 from dynamics.plots.surface import facet_surface, plot_surface
 
 __all__ = [
-    "AXIS_NAMES",
     "COLUMN",
     "FORMATS",
     "MM",

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 
+from dynamics.methods import METHODS
 from dynamics.plots.heatmaps import layer_axis
 from dynamics.plots.names import short_layer
 from dynamics.plots.steps import log_step_axis, step_cells, step_title, steps_to_show
-from dynamics.plots.style import AXIS_NAMES, COLUMN, PAGE, colour_bar, grid, panel, styled
+from dynamics.plots.style import COLUMN, PAGE, colour_bar, grid, panel, styled
 
 _MISSING = "0.86"
 _MOST_NAMES = 8
@@ -251,7 +252,8 @@ def _limits(matrix: xr.DataArray, dim: str) -> tuple[float, float]:
 
 def _label(similarity: xr.DataArray) -> str:
     metric = str(similarity.attrs.get("metric", ""))
-    for name in (similarity.attrs.get("long_name"), AXIS_NAMES.get(metric), metric):
+    axis = METHODS[metric].axis if metric in METHODS else None
+    for name in (similarity.attrs.get("long_name"), axis, metric):
         if name:
             return str(name)
     return "Similarity"

@@ -18,6 +18,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
+from dynamics.methods import METHODS
 from dynamics.plots.names import families, fit
 from dynamics.record import mapping
 
@@ -59,19 +60,6 @@ LEVELS: dict[str, tuple[str, str, str | tuple]] = {
     "chance": ("chance", "0.35", "-."),
 }
 
-AXIS_NAMES = {
-    "ridge": "Encoding score (Pearson r)",
-    "rsa": "RSA (Spearman ρ)",
-    "cka": "Linear CKA (debiased)",
-    "procrustes": "Procrustes similarity",
-    "svcca": "SVCCA",
-    "pwcca": "PWCCA",
-    "banded": "Share of variance explained",
-    "variance_partition": "Unique variance explained",
-    "encode_timeresolved": "Encoding score (Pearson r)",
-    "mutual_knn": "Shared nearest neighbours",
-    "effective_dimensionality": "Effective dimensionality",
-}
 FORMATS = ("png", "pdf")
 
 # Okabe & Ito (2008), without the yellow that is lost on white.
@@ -266,16 +254,13 @@ def score_label(results: xr.Dataset | xr.DataArray) -> str:
     """
     identity = mapping(results.attrs.get("identity"))
     metric = str(identity.get("metric", ""))
-    compare = identity.get("arguments", {}).get("compare", "spearman")
     if "value_axis" in results.attrs:
         return str(results.attrs["value_axis"])
-    if metric == "rsa" and compare != "spearman":
-        return f"RSA ({compare})"
     if metric == "probe":
         task, kind = identity.get("task") or identity.get("target"), results.attrs.get("score")
         return f"Probe: {kind or 'score'}" + (f" ({task})" if isinstance(task, str) else "")
-    if metric in AXIS_NAMES:
-        return AXIS_NAMES[metric]
+    if metric in METHODS:
+        return METHODS[metric].by(identity.get("arguments", {})).axis
     score = results["score"] if isinstance(results, xr.Dataset) else results
     known = [results.attrs.get("score_name"), score.attrs.get("long_name"), metric]
     return next((str(name).replace("_", " ") for name in known if name), "Score")

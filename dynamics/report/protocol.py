@@ -8,9 +8,11 @@ from typing import Any
 
 import xarray as xr
 
+from dynamics import methods
 from dynamics.averages import resampled, why_no_intervals
 from dynamics.edges import about_edges
 from dynamics.emergence import Scheme
+from dynamics.methods import METHODS
 from dynamics.record import mapping
 from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import listed
@@ -53,69 +55,10 @@ REFERENCES = {
 }
 _OF_TARGET = {"nh2015": "neuron2015", "nh2022": "ecog2022"}
 
-_METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "rsa": (
-        "“{label}” is representational similarity: the dissimilarities between all pairs of "
-        "stimuli in a layer ({distance} distance) and in the responses of each subject, compared "
-        "by {compare} correlation (Kriegeskorte et al. 2008)",
-        ("kriegeskorte",),
-    ),
-    "cka": (
-        "“{label}” is linear centred kernel alignment in its debiased form (Kornblith et al. 2019)",
-        ("kornblith",),
-    ),
-    "procrustes": (
-        "“{label}” is the cosine of the angular Procrustes distance between layer and responses",
-        ("williams",),
-    ),
-    "svcca": ("“{label}” is the cross-validated mean canonical correlation (SVCCA)", ("raghu",)),
-    "pwcca": ("“{label}” is cross-validated projection-weighted CCA", ("morcos",)),
-    "mutual_knn": (
-        "“{label}” is the share of nearest neighbours that layer and responses have in common",
-        ("huh",),
-    ),
-    "probe": (
-        "“{label}” is a downstream task, learned on the frozen activations of each layer and "
-        "scored on sounds that were held out",
-        (),
-    ),
-    "banded": (
-        "“{label}” is the part of each layer in the prediction by all layers together, in banded "
-        "ridge regression with a penalty for each layer",
-        (),
-    ),
-    "variance_partition": (
-        "“{label}” is what a layer adds, in variance explained, to the baseline without learning",
-        (),
-    ),
-    "encode_timeresolved": (
-        "“{label}” is ridge regression from a layer's activations over time, at several delays, to "
-        "responses over time, split by stimulus",
-        (),
-    ),
-    "effective_dimensionality": (
-        "“{label}” is the effective dimensionality of a layer, (Σλ)² / Σλ² of its covariance "
-        "spectrum, and says nothing of a brain",
-        (),
-    ),
-}
-_RIDGE: dict[str, tuple[str, tuple[str, ...]]] = {
-    "default": (
-        "“{label}” is ridge regression from a layer's activations to each neuroid in five folds of "
-        "stimuli stratified by category, with a penalty for each neuroid chosen by "
-        "leave-one-fold-out inside the training folds; the score is the Pearson correlation of the "
-        "pooled predictions with the responses, with its sign kept",
-        (),
-    ),
-    "pepino": (
-        "“{label}” is the encoding protocol of Pepino et al., to the letter",
-        ("pepino",),
-    ),
-    "tuckute": (
-        "“{label}” is the encoding protocol of Tuckute, Feather et al., to the letter",
-        ("tuckute",),
-    ),
-}
+_PROBE = (
+    "“{label}” is a downstream task, learned on the frozen activations of each layer and scored on "
+    "sounds that were held out"
+)
 
 
 def paragraphs(tree: xr.DataTree, found: Found) -> tuple[list[str], list[str]]:
@@ -146,7 +89,7 @@ def paragraphs(tree: xr.DataTree, found: Found) -> tuple[list[str], list[str]]:
             key = next((ref for start, ref in _OF_TARGET.items() if name.startswith(start)), None)
             if key:
                 cited[key] = None
-    return written, sorted(REFERENCES[key] for key in cited)
+    return written, sorted(REFERENCES.get(key, key) for key in cited)
 
 
 def _activations(tree: xr.DataTree) -> str:
@@ -165,12 +108,8 @@ def _metrics(found: Found, cited: dict[str, None]) -> str:
     for result, _ in found:
         own = result.identity
         name, arguments = str(own.get("metric", "")), dict(own.get("arguments") or {})
-        table = {"ridge": _RIDGE.get(arguments.get("protocol", "default"))}.get(
-            name, _METRICS.get(name)
-        )
-        text, references = table or (f"“{{label}}” is the metric {_safe(name)}", ())
-        names = {"distance": "correlation", "compare": "Spearman"} | arguments
-        sentence = text.format(label=result.metric, **{k: names[k] for k in _FIELDS})
+        text, references = _sentence(name, arguments, result.data)
+        sentence = text.format_map(_Words(_defaults(name) | arguments | {"label": result.metric}))
         said[result.metric] = f"{sentence}{_arguments(arguments, ', with ')}."
         if "value_name" in result.data.attrs:
             said[result.metric] += (
@@ -209,7 +148,34 @@ def _edges(found: Found) -> str:
     return " ".join(said)
 
 
-_FIELDS = ("distance", "compare")
+def _sentence(
+    name: str, arguments: Mapping[str, Any], results: xr.Dataset
+) -> tuple[str, tuple[str, ...]]:
+    """Return what a metric says of itself, and what it cites."""
+    if name == "probe":
+        return _PROBE, ()
+    if name in METHODS:
+        own = METHODS[name].by(arguments)
+        return own.sentence or f"“{{label}}” is {_braced(own.axis)}", own.citations
+    own_words = str(results.attrs.get("sentence", ""))
+    axis = results.attrs.get("score_name", f"the metric {name}")
+    return own_words or f"“{{label}}” is {_braced(str(axis))}", ()
+
+
+def _braced(text: str) -> str:
+    return _safe(text).replace("{", "{{").replace("}", "}}")
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    found = methods.arguments(name) if name in METHODS else {}
+    return found | ({"compare": "Spearman"} if found.get("compare") == "spearman" else {})
+
+
+class _Words(dict):
+    """Words of a sentence; one that there is not stays as it is written."""
+
+    def __missing__(self, key: str) -> str:
+        return f"{{{key}}}"
 
 
 def _statistics(found: Found, cited: dict[str, None]) -> str:

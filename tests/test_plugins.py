@@ -1,0 +1,244 @@
+"""One of each kind of thing from outside the package: one file, one line in the sweep."""
+
+import importlib
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from tiny_run import sweep_in, sweep_of
+
+import dynamics
+from dynamics import cli, methods, plugins, report, sweep, values
+from dynamics.plots.style import score_label
+
+PLUGIN = '''
+import numpy as np
+
+from dynamics import brains, sounds
+from dynamics.methods import Metric, Value
+from dynamics.models.encodecmae import build
+from dynamics.poolings import POOLINGS as POOLINGS_THERE
+from dynamics.probes.table import TASKS as TASKS_THERE
+
+
+def level(layers, target, *, power=1.0, halves=None, orders=None):
+    """Correlate the mean level of a layer with every neuroid.
+
+    More of it.
+    """
+    if power <= 0:
+        raise ValueError(f"power is {power}: give one above 0")
+    Y = target.mean_response
+    means = [np.abs(X).mean(1) ** power for X in layers.values()]
+    values = {"score": (("layer", "neuroid"), np.stack([r(x, Y) for x in means])),
+              "power": ((), np.array(power))}
+    if halves is not None:
+        rows = [half[half >= 0] for half in halves]
+        again = [[r(x[some], Y[some]) for some in rows] for x in means]
+        values["resample_score"] = (("layer", "resample", "neuroid"), np.array(again))
+    if orders is not None:
+        null = [[r(x, Y[order]) for order in orders] for x in means]
+        values["null_score"] = (("layer", "permutation", "neuroid"), np.array(null))
+    return values
+
+
+def r(x, Y):
+    x, Y = x - x.mean(), Y - Y.mean(0)
+    return (x @ Y) / (np.linalg.norm(x) * np.linalg.norm(Y, axis=0))
+
+
+METRICS = {
+    "level": Metric(
+        level, axis="Level (Pearson r)", per="neuroid", ceiling="repetitions",
+        sentence="“{label}” is the correlation of mean levels, to the power of {power}",
+        citations=("Nobody (2026), On levels",), variables={"power": "power of the level"},
+        values={"r2": Value("r²", "Level (r²)", square=True)},
+    )
+}
+ADAPTERS = {"own_net": build}
+POOLINGS = {"own_mean": POOLINGS_THERE["mean"]}
+TASKS = {"own_task": TASKS_THERE["pitch-class"]}
+
+
+def SOUNDS_OF(per_kind=4):
+    return sounds.load("synthetic", per_kind=per_kind, seconds=0.4)
+
+
+SOUNDS = {"own_sounds": SOUNDS_OF}
+TARGETS = {"own_brain": lambda: brains.load("simulated", stimuli=SOUNDS_OF(), neuroids=6)}
+'''
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working directory, and tables that are afterwards what they were."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    modules = set(sys.modules)
+    tables = [getattr(importlib.import_module(m), name) for m, name in plugins.TABLES.values()]
+    before = [dict(table) for table in tables]
+    yield tmp_path
+    for table, old in zip(tables, before):
+        table.clear()
+        table.update(old)
+    for name in set(sys.modules) - modules:
+        if name.startswith("own_"):
+            del sys.modules[name]
+
+
+def write(folder, name="own_things", content=PLUGIN):
+    (folder / f"{name}.py").write_text(textwrap.dedent(content), encoding="utf-8")
+
+
+def test_one_of_each_kind_is_one_file_and_one_line(here):
+    write(here)
+    content = sweep_in(
+        here, [0, 10], plugins=["own_things"],
+        model={"name": "own_net", "arguments": {"heads": 2}},
+        stimuli="own_sounds", targets=["own_brain"], pooling="own_mean",
+        metrics=[{"name": "level", "arguments": {"power": 2.0}}, "ridge"],
+        probes=[{"name": "own_task", "arguments": {"train": 24, "valid": 8, "test": 8}}],
+        resamples=4, permutations=20, baseline=None,
+    )  # fmt: skip
+    done = sweep.run(sweep_of(content))
+    assert done
+    tree = dynamics.open(here / "tiny.zarr")
+    results = tree["results/own_brain/level"].to_dataset()
+    X = tree["activations"].children
+    name = next(iter(X))
+    levels = np.abs(X[name]["activation"].sel(step=10).to_numpy().astype(float)).mean(1) ** 2
+    Y = plugins_target(tree)
+    expected = [np.corrcoef(levels, Y[:, k])[0, 1] for k in range(6)]
+    np.testing.assert_allclose(results["score"].sel(step=10, layer=name), expected, atol=1e-6)
+    # Intervals, nulls, ceilings, other values, help, captions: what every metric has.
+    assert results.sizes["resample"] == 4 and results["p_value"].notnull().all()
+    assert results["power"].attrs["description"] == "power of the level"
+    assert "ceiling" in results.coords
+    assert {"lower", "upper"} <= set(results.dynamics.half_time())
+    squares = values.of(results, "r2")
+    np.testing.assert_allclose(squares["score"], results["score"].clip(min=0) ** 2)
+    assert score_label(squares) == "Level (r²)"
+    html = report.write(here / "tiny.zarr", output=here / "report.html").read_text(encoding="utf-8")
+    assert "correlation of mean levels, to the power of 2.0" in html
+    assert "Nobody (2026), On levels" in html
+    # Only what is missing is computed: a second run finds everything done.
+    assert sweep.run(sweep_of(content)) is not None
+    assert methods.summary("level") == "Correlate the mean level of a layer with every neuroid."
+
+
+def plugins_target(tree):
+    import own_things
+
+    names = [str(name) for name in tree["activations"]["stimulus"].to_numpy()]
+    data = own_things.TARGETS["own_brain"]()
+    return data["response"].sel(stimulus=names).mean("repetition").to_numpy()
+
+
+def test_results_speak_for_themselves_where_the_plugin_is_not_loaded(here, monkeypatch):
+    write(here)
+    content = sweep_in(
+        here, [0, 10], plugins=["own_things"], stimuli="own_sounds", metrics=["level"],
+        resamples=0, report=False,
+    )  # fmt: skip
+    sweep.run(sweep_of(content))
+    monkeypatch.setattr(plugins, "_loaded", {})
+    del methods.METHODS["level"]
+    tree = dynamics.open(here / "tiny.zarr")
+    results = tree["results/simulated/level"].to_dataset()
+    assert score_label(results) == "Level (Pearson r)"
+    html = report.write(here / "tiny.zarr", output=here / "report.html").read_text(encoding="utf-8")
+    assert "is the correlation of mean levels" in html
+
+
+def test_many_neuroids_keep_means_of_groups(here):
+    write(here)
+    content = sweep_in(
+        here, [0, 10], plugins=["own_things"], metrics=["level"], resamples=4, stimuli="own_sounds",
+        resample_neuroids=2, report=False,
+    )  # fmt: skip
+    sweep.run(sweep_of(content))
+    results = dynamics.open(here / "tiny.zarr")["results/simulated/level"].to_dataset()
+    assert "resample_mean" in results and "resample_score" not in results
+
+
+METRIC = "from dynamics.methods import Metric\ndef f(a, b, *, halves=None, orders=None): ...\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, r"'own_things'.*no such module, installed or in"),
+        ("1 +", "cannot be imported: SyntaxError"),
+        ("import no_such_thing", "cannot be imported: No module named 'no_such_thing'"),
+        ("raise RuntimeError('tired')", "cannot be imported: RuntimeError: tired"),
+        ("X = 1", "adds nothing: give the module a dictionary METRICS or ADAPTERS"),
+        ("METRICS = [1]", "METRICS must be a dictionary"),
+        ("METRICS = {'x': print}", "'x' of METRICS must be a `dynamics.methods.Metric`"),
+        ("POOLINGS = {'x': 3}", "'x' of POOLINGS must be a function, not int"),
+        ("ADAPTERS = {1: print}", "1 of ADAPTERS: a name must be a text"),
+        (METRIC + "METRICS = {'ridge': Metric(f, 'x')}", "'ridge' of METRICS: there is one of"),
+        (METRIC + "METRICS = {'x': Metric(f, 'x', per='voxel')}", "per is 'voxel': use one of"),
+        (METRIC + "METRICS = {'x': Metric(f, 'x', needs='time')}", "needs is 'time': give a tuple"),
+        (METRIC + "METRICS = {'x': Metric(max, 'x')}", "the function lacks|no signature"),
+        (METRIC + "METRICS = {'x': Metric(f, 'x', '{label')}", "a brace that is not closed"),
+    ],
+)
+def test_a_plugin_that_cannot_be_used_is_one_sentence_and_changes_nothing(here, content, words):
+    if content is not None:
+        write(here, content=content)
+    before = dict(methods.METHODS)
+    with pytest.raises(ValueError, match=words) as caught:
+        sweep_of(sweep_in(here, [], plugins=["own_things"]))
+    assert "plugins" in str(caught.value) and "\n" not in str(caught.value)
+    assert before == methods.METHODS and plugins.loaded() == []
+
+
+def test_the_command_line_lists_what_a_plugin_brings(here, capsys, monkeypatch):
+    write(here)
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["dynamics", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    code, text, _ = command("metrics", "level", "--plugin", "own_things")
+    assert code in (0, None)
+    assert "Correlate the mean level" in text and "power (default: 1.0)" in text
+    code, _, said = command("metrics", "--plugin", "own_thing")
+    assert code == 2 and "there is no such module" in " ".join(said.split())
+
+
+def test_bad_arguments_of_ones_own_metric_are_found_before_the_crawl(here):
+    write(here)
+    for arguments, words in (({"powr": 2}, "did you mean `power`"), ({"power": -1}, "above 0")):
+        content = {"metrics": [{"name": "level", "arguments": arguments}]}
+        folder = here / words[:3]
+        folder.mkdir()
+        bad = sweep_in(folder, [0], plugins=["own_things"], **content)
+        with pytest.raises(ValueError, match=words):
+            sweep.run(sweep_of(bad))
+        assert not (folder / "tiny.zarr").exists()
+
+
+def test_an_installed_package_adds_what_it_brings_and_a_broken_one_is_told(
+    here, monkeypatch, caplog
+):
+    from importlib.metadata import EntryPoint
+
+    write(here)
+    write(here, "own_broken", "1 +")
+    found = [EntryPoint(name, name, plugins.GROUP) for name in ("own_things", "own_broken")]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: found)
+    monkeypatch.syspath_prepend(str(here))
+    sweep_of(sweep_in(here, []))
+    assert "level" in methods.METHODS and plugins.of("METRICS", "level") == "own_things"
+    assert caplog.text.count("left out the plugin 'own_broken'") == 1
+    sweep_of({"run": "again"} | sweep_in_again(here))
+    assert caplog.text.count("left out the plugin 'own_broken'") == 1
+
+
+def sweep_in_again(folder):
+    return {"checkpoints": str(folder), "model": "own_net", "stimuli": "own_sounds"}
