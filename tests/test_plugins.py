@@ -92,6 +92,7 @@ def write(folder, name="own_things", content=PLUGIN):
     (folder / f"{name}.py").write_text(textwrap.dedent(content), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_one_of_each_kind_is_one_file_and_one_line(here):
     write(here)
     content = sweep_in(
@@ -136,7 +137,9 @@ def plugins_target(tree):
     return data["response"].sel(stimulus=names).mean("repetition").to_numpy()
 
 
-def test_results_speak_for_themselves_where_the_plugin_is_not_loaded(here, monkeypatch):
+def test_results_speak_for_themselves_where_the_plugin_is_not_loaded(
+    here, in_this_process, monkeypatch
+):
     write(here)
     content = sweep_in(
         here, [0, 10], plugins=["own_things"], stimuli="own_sounds", metrics=["level"],
@@ -152,7 +155,7 @@ def test_results_speak_for_themselves_where_the_plugin_is_not_loaded(here, monke
     assert "is the correlation of mean levels" in html
 
 
-def test_many_neuroids_keep_means_of_groups(here):
+def test_many_neuroids_keep_means_of_groups(here, in_this_process):
     write(here)
     content = sweep_in(
         here, [0, 10], plugins=["own_things"], metrics=["level"], resamples=4, stimuli="own_sounds",
