@@ -1,8 +1,8 @@
 """Store x target x metric -> results, in parallel.
 
-One task is one training step against one target by one metric: a worker reads the step's
-activations from the store, and every layer's Gram matrix is made once for all neuroids and
-alphas. Only this process writes.
+One task is one training step against all that is missing for it: a worker reads the step's
+activations from the store once, and every layer's Gram matrix is made once for all targets,
+metrics, neuroids and alphas. Only this process writes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dynamics.cluster import cluster
 from dynamics.config import Choice, Sweep
 from dynamics.copies import kept_together, noted_copies
 from dynamics.gaps import describe_gaps
-from dynamics.scoring import score_step
+from dynamics.scoring import Part, score_together
 from dynamics.targets import Target, checksums, gaps, load_brain, make_target
 
 logger = logging.getLogger(__name__)
@@ -241,36 +241,60 @@ def _run(
     }
     used = {_key(sweep, job.label, job.metric) for job in first.values()}
     held = {key: client.scatter(targets[key], hash=False) for key in sorted(used)}
-    window = 4 * max(1, sum(client.ncores().values()))
+    places = {key: number for number, key in enumerate(held)}
+    workers = max(1, sum(client.ncores().values()))
+    tasks = _tasks(jobs, workers)
     waiting: deque = deque()
-    ahead = iter(jobs)
+    ahead = iter(tasks)
 
     def submit() -> None:
-        for job in ahead:
+        for task in ahead:
+            keys = [(job.label, job.metric.label) for job in task]
+            parts = [
+                Part(
+                    job.metric.name,
+                    methods.given(job.metric),
+                    places[_key(sweep, job.label, job.metric)],
+                    job.plan.rows,
+                    None if orders[key] is None else number,
+                    job.plan.together,
+                )
+                for number, (key, job) in enumerate(zip(keys, task))
+            ]
             future = client.submit(
-                score_step,
+                score_together,
                 path,
-                job.step,
-                held[_key(sweep, job.label, job.metric)],
-                job.metric.name,
-                methods.given(job.metric),
-                halves=job.plan.rows,
-                orders=orders[job.label, job.metric.label],
-                together=job.plan.together,
+                task[0].step,
+                parts,
+                list(held.values()),
+                [orders[key] for key in keys],
                 pure=False,
             )
-            waiting.append((job, future))
+            waiting.append((task, future))
             return
 
-    for _ in range(window):
+    for _ in range(4 * workers):
         submit()
     # Results are written in the order of the jobs, so that the store does not depend on
     # which worker was quicker.
     while waiting:
-        job, future = waiting.popleft()
-        values, label, metric = job.plan.marked(future.result()), job.label, job.metric
-        n = len(target_of[label, metric.label].rows)
-        attrs = methods.attrs_of(metric.name, methods.given(metric), rows=job.plan.rows, n=n)
-        store.write_result(job.group, job.step, values, checkpoint=hashes[job.step], attrs=attrs)
+        task, future = waiting.popleft()
+        for job, found in zip(task, future.result()):
+            values, label, metric = job.plan.marked(found), job.label, job.metric
+            n = len(target_of[label, metric.label].rows)
+            attrs = methods.attrs_of(metric.name, methods.given(metric), rows=job.plan.rows, n=n)
+            store.write_result(
+                job.group, job.step, values, checkpoint=hashes[job.step], attrs=attrs
+            )
+            advance(note=f"{label} {metric.label} step {job.step}")
         submit()
-        advance(note=f"{label} {metric.label} step {job.step}")
+
+
+def _tasks(jobs: Sequence[Job], workers: int) -> list[list[Job]]:
+    """Put what is missing of a step into one task; into more where that leaves workers idle."""
+    by_step: dict[int, list[Job]] = {}
+    for job in jobs:
+        by_step.setdefault(job.step, []).append(job)
+    parts = -(-workers // max(1, len(by_step)))
+    return [some[k::parts] for _, some in sorted(by_step.items()) for k in range(parts)
+            if some[k::parts]]  # fmt: skip

@@ -1,16 +1,20 @@
-"""One step against one target: what a worker does."""
+"""One step against targets: what a worker does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dynamics import methods, metrics, store
 from dynamics.methods import Variables
 from dynamics.targets import Target
+
+# Gram matrices of all layers up to which they are kept for the next metric of a step.
+_SHARED_BYTES = 2**30
 
 
 def score_step(
@@ -51,17 +55,104 @@ def score_step(
     dict of str to (dimensions, array)
         Variables of the result, without the step axis.
     """
-    target = replace(target, together=together)
-    layers = store.read_activations(path, step)
-    layers = {name: values[target.rows] for name, values in layers.items()}
-    own = methods.find(metric)
-    if "time" in own.needs:
-        times = store.read_times(path)
-        layers = {name: at_times(values, times, target) for name, values in layers.items()}
-    else:
-        layers = {name: without_time(values).astype(float) for name, values in layers.items()}
-    found = own(layers, target, halves=halves, orders=orders, **arguments)
-    return methods.with_p_value(methods.averaged(found, together))
+    part = Part(metric, arguments, 0, halves, None if orders is None else 0, together)
+    return score_together(path, step, [part], [target], [orders])[0]
+
+
+class Part(NamedTuple):
+    """What one metric makes of a step and a target.
+
+    Attributes
+    ----------
+    metric : str
+        A name in `METHODS`.
+    arguments : mapping
+        Arguments of the metric.
+    target : int
+        Which of the targets.
+    halves : array of shape (n_resamples, n_kept) or None
+        As in `score_step`.
+    orders : int or None
+        Which of the shuffles.
+    together : array of shape (n_neuroids,) or None
+        As in `score_step`.
+    """
+
+    metric: str
+    arguments: Mapping[str, Any]
+    target: int
+    halves: np.ndarray | None
+    orders: int | None
+    together: np.ndarray | None
+
+
+def score_together(
+    path: store.Where,
+    step: int,
+    parts: Sequence[Part],
+    targets: Sequence[Target],
+    orders: Sequence[np.ndarray | None],
+) -> list[Variables]:
+    """Compare one step's layers with targets by metrics; what runs on a worker.
+
+    The step is read once, and each layer's Gram matrix is made once for all that need it of the
+    same stimuli.
+
+    Parameters
+    ----------
+    path : str, Path or Place
+        The store.
+    step : int
+        A committed step.
+    parts : sequence of Part
+        What to compare with what.
+    targets : sequence of Target
+        Targets of the parts.
+    orders : sequence of array of shape (n_permutations, n_joined) or None
+        Shuffles of the parts.
+
+    Returns
+    -------
+    list of dict of str to (dimensions, array)
+        As `score_step`, part by part.
+    """
+    whole = store.read_activations(path, step)
+    times = store.read_times(path) if any(map(_is_timed, parts)) else None
+    known: dict[tuple[bytes, bytes], dict[str, np.ndarray]] = {}
+    found = []
+    with contextlib.ExitStack() as shared:
+        for part in parts:
+            target = targets[part.target]
+            timed = _is_timed(part)
+            key = (target.rows.tobytes(), np.asarray(target.times).tobytes() if timed else b"")
+            if key not in known:
+                known[key] = _heard(whole, target, times if timed else None)
+                arrays = list(known[key].values())
+                if not timed and 8 * len(arrays) * len(target.rows) ** 2 <= _SHARED_BYTES:
+                    shared.enter_context(metrics.shared_grams(*arrays))
+            one = methods.METHODS[part.metric](
+                known[key],
+                replace(target, together=part.together),
+                halves=part.halves,
+                orders=None if part.orders is None else orders[part.orders],
+                **part.arguments,
+            )
+            found.append(methods.with_p_value(methods.averaged(one, part.together)))
+    return found
+
+
+def _is_timed(part: Part) -> bool:
+    return "time" in methods.find(part.metric).needs
+
+
+def _heard(
+    layers: Mapping[str, np.ndarray], target: Target, times: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Take the stimuli of a target, at its times or averaged over time."""
+    some = {name: values[target.rows] for name, values in layers.items()}
+    if times is not None:
+        return {name: at_times(values, times, target) for name, values in some.items()}
+    return {name: without_time(values).astype(float) for name, values in some.items()}
 
 
 def at_times(values: np.ndarray, times: np.ndarray | None, target: Target) -> np.ndarray:

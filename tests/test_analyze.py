@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 from sklearn.linear_model import Ridge
 
-from dynamics import analyze, brains, cluster, methods, metrics, store, targets
+from dynamics import analyze, brains, cluster, methods, metrics, scoring, store, targets
 from dynamics.config import validate
 from dynamics.progress import silent
 
@@ -83,13 +83,13 @@ def test_untrained_networks_are_scored_like_a_step(sweep, brain, monkeypatch):
         results = store.open_group(sweep.store)[f"results/brain/{metric}"]
         found = results[f"untrained_{variable}"]
         assert found.metadata.dimension_names[:2] == ("control", "layer")
-        expected = analyze.score_step(str(sweep.store), 10, target, metric, {})[variable][1]
+        expected = scoring.score_step(str(sweep.store), 10, target, metric, {})[variable][1]
         # the same layers through the same function; two of three controls are complete
         np.testing.assert_allclose(found[:][1], expected, rtol=1e-12)
         assert found.shape[0] == 2
         # on the halves of the stimuli that the steps are scored on as well
         halves = methods.halves_of(target, sweep)
-        again = analyze.score_step(str(sweep.store), 10, target, metric, {}, halves=halves)
+        again = scoring.score_step(str(sweep.store), 10, target, metric, {}, halves=halves)
         found = results["untrained_resample_score"]
         np.testing.assert_allclose(found[:][1], again["resample_score"][1], rtol=1e-12)
         assert found.metadata.dimension_names[:3] == ("control", "layer", "resample")

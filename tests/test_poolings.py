@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from dynamics import crawl, extract, metrics, poolings, sounds, store
-from dynamics.analyze import score_step
 from dynamics.config import validate
 from dynamics.models import encodecmae
 from dynamics.progress import silent
+from dynamics.scoring import score_step
 from dynamics.targets import Target
 
 SIZES = {"layers": 2, "width": 16, "heads": 2, "feed_forward": 24, "mels": 32}

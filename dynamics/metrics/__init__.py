@@ -28,7 +28,7 @@ from dynamics.metrics.geometry import (
     mutual_knn,
     mutual_knn_gram,
 )
-from dynamics.metrics.gram import centre, gram, grams
+from dynamics.metrics.gram import centre, gram, grams, shared_grams
 from dynamics.metrics.layer_choice import rsa_choose_layer
 from dynamics.metrics.null import (
     gram_null,
@@ -112,6 +112,7 @@ __all__ = [
     "ridge_null",
     "rsa",
     "rsa_choose_layer",
+    "shared_grams",
     "similarities",
     "spatial_score",
     "stratified_folds",
