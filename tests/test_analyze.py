@@ -66,6 +66,7 @@ def sweep(tmp_path, brain, monkeypatch):
 
 
 @pytest.mark.usefixtures("in_this_process")
+@pytest.mark.guards(7)
 def test_untrained_networks_are_scored_like_a_step(sweep, brain, monkeypatch):
     monkeypatch.setattr(analyze, "_run", lambda *_: None)  # steps are not of interest here
     root = store.open_group(sweep.store, mode="r+")
@@ -192,6 +193,7 @@ def test_only_what_is_missing_is_computed(sweep):
     assert results["subject"].to_numpy().tolist() == ["s0", "s1", "s2"]
 
 
+@pytest.mark.guards(10)
 def test_one_worker_or_two_of_a_running_scheduler_or_not_give_the_same_numbers(sweep):
     analyze.analyze(sweep, advance=silent)
     first = store.open(sweep.store)["results/brain"].load()

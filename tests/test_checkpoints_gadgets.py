@@ -92,6 +92,7 @@ def results(tmp_path_factory):
 
 @pytest.mark.parametrize("name", gadgets.GADGETS)
 @pytest.mark.parametrize("work", ("find", "remote", *FORMATS))
+@pytest.mark.guards(3)
 def test_nothing_in_a_file_runs(results, work, name):
     got = results[name][work]
     assert not got["seen"] and not got["planted"] and not got["canary"]
@@ -100,6 +101,7 @@ def test_nothing_in_a_file_runs(results, work, name):
 
 @pytest.mark.parametrize("name", gadgets.GADGETS)
 @pytest.mark.parametrize("work", ("find", "remote"))
+@pytest.mark.guards(2)
 def test_each_file_is_a_row_beside_the_good_one(results, work, name):
     rows = results[name][work]["outcome"]
     assert isinstance(rows, dict), rows

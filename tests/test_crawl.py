@@ -46,6 +46,7 @@ def test_every_step_and_layer_is_what_the_network_alone_gives(content):
         np.testing.assert_allclose(found, direct[layer][0].mean(0).numpy(), atol=1e-5)
 
 
+@pytest.mark.guards(1)
 def test_a_second_run_does_nothing_and_a_new_checkpoint_alone_is_added(content, tmp_path):
     sweep = sweep_of(content)
     crawl.crawl(sweep, advance=silent)
@@ -58,6 +59,7 @@ def test_a_second_run_does_nothing_and_a_new_checkpoint_alone_is_added(content, 
     assert steps == [0, 9, 10, 50, 100]
 
 
+@pytest.mark.guards(2)
 def test_a_bad_checkpoint_is_a_row_and_the_sweep_goes_on(content, tmp_path):
     folder = tmp_path / "checkpoints"
     whole = (folder / "epoch=0-step=9.ckpt").read_bytes()
@@ -89,6 +91,7 @@ def test_a_checkpoint_that_is_still_being_written_is_left_for_later(content, tmp
     assert crawl.crawl(sweep, advance=silent) == {"done": 4, "failed": 0, "new": 1}
 
 
+@pytest.mark.guards(7)
 def test_a_run_without_step_0_gets_an_untrained_network_there_and_it_is_marked(content, tmp_path):
     (tmp_path / "checkpoints" / "epoch=0-step=0.ckpt").unlink()
     sweep = sweep_of(content, seed=3)
@@ -335,6 +338,7 @@ def test_killed_at_forty_random_moments_and_resumed_the_store_is_the_same(conten
             np.testing.assert_array_equal(arrays(sweep.store, group)[layer], values)
 
 
+@pytest.mark.guards(10)
 def test_workers_of_a_cluster_give_the_same_store(content, tmp_path):
     broken = tmp_path / "checkpoints" / "epoch=0-step=50.ckpt"
     broken.write_bytes(b"cut off")

@@ -82,6 +82,7 @@ def test_deviations_of_correlations_are_brought_to_the_score_on_all_stimuli():
 
 
 @pytest.mark.parametrize("method", ["inversion", "normal", "percentile", "basic"])
+@pytest.mark.guards(8)
 def test_half_time_intervals_hold_the_estimate_and_cover_the_truth(method):
     truth = emergence.half_time(array(RISE, "step")).item()
     many = [noisy(RISE, 40, 0.02, seed) for seed in range(200)]
@@ -95,6 +96,7 @@ def test_half_time_intervals_hold_the_estimate_and_cover_the_truth(method):
     assert hits / 200 > 0.9
 
 
+@pytest.mark.guards(8)
 def test_without_a_significant_gain_the_interval_is_open_above():
     curve, resampled = noisy(np.full(8, 0.2), 40, 0.05)
     found = emergence.interval(curve, resampled)

@@ -50,6 +50,7 @@ def test_pooling_follows_its_formula_and_rows_keep_their_order(pooling, formula)
     np.testing.assert_allclose(found["ramp"], expected, rtol=1e-6)
 
 
+@pytest.mark.guards(9)
 def test_batch_size_and_keeping_change_nothing():
     stimuli = sounds.load("synthetic", per_kind=1, seconds=0.5)
     model = encodecmae.build(None, **MODEL)
@@ -66,6 +67,7 @@ def test_batch_size_and_keeping_change_nothing():
     ("padding", "equal", "sizes"),
     [(True, True, [3, 1]), (False, True, [1, 2, 1]), (False, False, [1, 1, 1, 1])],
 )
+@pytest.mark.guards(9)
 def test_batches_hold_only_what_leaves_the_numbers_alone(padding, equal, sizes, caplog):
     stimuli, model = stimuli_of([1.0, 0.3, 2.0, 1.0]), Ramp()
     model.batchable, model.batch_equal_lengths = padding, equal

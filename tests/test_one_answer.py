@@ -117,6 +117,7 @@ def reported(found):
 
 
 @pytest.mark.parametrize("controls", [False, True])
+@pytest.mark.guards(7)
 def test_table_accessor_figures_and_report_give_one_answer(monkeypatch, controls):
     found = with_controls(uneven()) if controls else uneven()
     when = found.dynamics.half_time(over="both").sel(layer=LAYERS)

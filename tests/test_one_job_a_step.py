@@ -30,6 +30,7 @@ def sweep(tmp_path):
 
 
 @pytest.mark.usefixtures("in_this_process")
+@pytest.mark.guards(5)
 def test_a_step_is_read_once_and_each_of_its_gram_matrices_is_made_once(sweep, monkeypatch):
     made, read = Counter(), Counter()
     gram, read_activations = GRAM._gram, store.read_activations

@@ -53,6 +53,7 @@ def data(n, p, v=3, seed=0, scale=1.0):
 
 @pytest.mark.parametrize("p", [5, 40, 90])
 @pytest.mark.parametrize("scale", [1e-5, 1.0, 1e5])
+@pytest.mark.guards(4)
 def test_agrees_with_scikit_learn_for_n_below_at_and_above_p(p, scale):
     Xs, Y, folds = data(40, p, v=2, scale=scale)
     Xs[0][5] = Xs[0][6]

@@ -96,6 +96,7 @@ def test_bad_input_is_one_sentence(call, message):
         ("spearman", "spearman"),
     ],
 )
+@pytest.mark.guards(4)
 def test_comparisons_agree_with_rsatoolbox(compare, method, ties):
     rsatoolbox = pytest.importorskip("rsatoolbox")
     X, Y = pair()

@@ -44,6 +44,7 @@ def results(path):
 
 
 @pytest.mark.slow
+@pytest.mark.guards(1)
 def test_results_killed_at_random_moments_and_resumed_are_those_of_an_undisturbed_run(tmp_path):
     # A server that has imported everything already starts a child in milliseconds.
     server = multiprocessing.get_context("forkserver")
@@ -152,6 +153,7 @@ def undated(path):
 
 
 @pytest.mark.slow
+@pytest.mark.guards(1)
 def test_stopped_at_any_write_a_store_is_readable_and_resumed_the_same(tmp_path, monkeypatch):
     copies = copied_at_every_write(tmp_path / "s.zarr", tmp_path / "copies", monkeypatch)
     assert len(copies) > 100
