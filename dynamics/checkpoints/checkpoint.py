@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dynamics.checkpoints.choice import TRAINED, listed, matching
 from dynamics.checkpoints.names import read_name, step_from_name
-from dynamics.checkpoints.sets import plain_among, roles
+from dynamics.checkpoints.roles import plain_among, roles
 
 logger = logging.getLogger(__name__)
 

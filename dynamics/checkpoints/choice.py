@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from dynamics.checkpoints.sets import AVERAGES, Sets, State, has_role, is_average, sets_of, words
+from dynamics.checkpoints.alignment import State
+from dynamics.checkpoints.roles import AVERAGES, has_role, is_average, words
+from dynamics.checkpoints.sets import Sets, sets_of
 
 TRAINED = "trained"
 

@@ -21,7 +21,7 @@ from dynamics.checkpoints.formats import (
 )
 from dynamics.checkpoints.names import SUFFIXES, is_aside, read_name
 from dynamics.checkpoints.peek import Contents, UnknownFormatError, peek
-from dynamics.checkpoints.sets import has_role, is_average
+from dynamics.checkpoints.roles import has_role, is_average
 from dynamics.checkpoints.sidecars import read_json, weight_parts_of
 
 Open = Callable[[str], BinaryIO]

@@ -23,7 +23,7 @@ from dynamics.checkpoints.formats import (
 )
 from dynamics.checkpoints.peek import peek
 from dynamics.checkpoints.reading import inspect, open_regular, weight_files
-from dynamics.checkpoints.sets import has_role
+from dynamics.checkpoints.roles import has_role
 
 logger = logging.getLogger(__name__)
 

@@ -7,23 +7,17 @@ is called and by names and shapes that it has in common with the trained weights
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from dynamics.checkpoints.alignment import Fit, State, aligned, under_prefix
 from dynamics.checkpoints.formats import WRAPPERS
 from dynamics.checkpoints.peek import is_tree
+from dynamics.checkpoints.roles import has_role, is_average, plain_among
 from dynamics.checkpoints.tensors import TensorSpec
-
-State = dict[str, Any]
-
-AVERAGES = ("ema", "swa", "avg", "average", "averaged", "averaging", "polyak", "shadow")
-# Copies that a network is trained with; which of two is meant, nobody knows but the user.
-_PARTNERS = ("teacher", "target", "momentum", "student", "online")
 
 # Buffers: an average of parameters has none, and uses those of the network.
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked", "position_ids")
@@ -107,7 +101,7 @@ def sets_of(tree: Any) -> Sets:
     if not trained:
         return found
     if not path and is_tree(tree) and not any(map(_is_leaf, tree.values())):
-        found.parts = [name for name in map(str, tree) if _under(trained, f"{name}.")]
+        found.parts = [name for name in map(str, tree) if under_prefix(trained, f"{name}.")]
     for name, state in apart.items():
         _add(found, name, state)
     for name, thing in _elsewhere(tree, path, apart):
@@ -148,40 +142,6 @@ def trained_in(tree: Any) -> tuple[tuple[str, ...], State, dict[str, State]]:
         while state and all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
     return path, state, apart
-
-
-def is_average(name: str) -> bool:
-    """Whether a file or entry by this name holds an average of weights over training."""
-    return bool(words(name) & set(AVERAGES))
-
-
-def has_role(name: str) -> bool:
-    """Whether a name says that weights are an average, or one of two copies of a network."""
-    return bool(roles(name))
-
-
-def roles(name: str) -> frozenset[str]:
-    """Return the words of a name that say so."""
-    return frozenset(words(name) & {*AVERAGES, *_PARTNERS})
-
-
-def words(name: str) -> set[str]:
-    """Split a name into its words, in small letters: ``EMAModel_2`` has ema, model and 2."""
-    parted = re.sub(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
-    return set(filter(None, re.split(r"[^a-z\d]+", parted.lower())))
-
-
-def plain_among(names: Iterable[str]) -> str | None:
-    """Return the one of several names that is plainly the trained network's; None where none is."""
-    names = list(names)
-    for choose in (lambda name: not is_average(name), lambda name: not has_role(name)):
-        left = [name for name in names if choose(name)]
-        if len(left) == 1:
-            return left[0]
-        names = left or names
-    # ``encoder`` beside ``best_encoder``.
-    short = [n for n in names if all(words(n) <= words(other) for other in names)]
-    return short[0] if len(short) == 1 else None
 
 
 def _found(tree: Any) -> tuple[tuple[str, ...], State, dict[str, State]]:
@@ -227,7 +187,7 @@ def _copies(networks: Mapping[str, State]) -> list[str]:
     if not plain:
         plain = list(filter(None, [plain_among(networks)]))
     whole = _joined({name: networks[name] for name in plain})
-    return [n for n in networks if n not in plain and whole and _aligned(networks[n], whole)]
+    return [n for n in networks if n not in plain and whole and aligned(networks[n], whole)]
 
 
 def _elsewhere(tree: Any, path: tuple[str, ...], apart: Iterable[str]) -> Iterator[tuple[str, Any]]:
@@ -275,16 +235,16 @@ def _entries(thing: Any) -> list[tuple[str, Any]]:
 
 def _add(found: Sets, name: str, state: State, *, whole: bool = False) -> None:
     """Add a copy by the names of the trained weights, if it is one; `whole` if of all of them."""
-    fit = _aligned(state, found.trained)
+    fit = aligned(state, found.trained)
     if fit and not (whole and fit.under):
         _place(found, name, state, found.trained, fit)
 
 
-def _place(found: Sets, place: str, state: State, trained: State, fit: _Fit) -> None:
+def _place(found: Sets, place: str, state: State, trained: State, fit: Fit) -> None:
     """Give a copy the names of the trained weights, and what it cannot have those weights."""
     renamed = {
         f"{fit.under}{fit.names.get(rest, rest)}": value
-        for rest, value in _under(state, fit.own).items()
+        for rest, value in under_prefix(state, fit.own).items()
         # What the trained weights do not know stays, unless it is a count of the average's own.
         if fit.names.get(rest, rest) in fit.known or "." in rest
     }
@@ -321,94 +281,21 @@ def _add_prefixed(found: Sets) -> None:
     copies = {w for n, w in first.items() if has_role(w) and n != f"{start}{w}"}
     if not copies:
         return
-    groups = {word: _under(trained, f"{start}{word}.") for word in sorted(copies)}
+    groups = {word: under_prefix(trained, f"{start}{word}.") for word in sorted(copies)}
     rest = {name: value for name, value in trained.items() if first[name] not in groups}
     main = plain_among(groups)
-    if main and not any(_aligned(state, rest) for state in groups.values()):
+    if main and not any(aligned(state, rest) for state in groups.values()):
         rest |= {f"{start}{main}.{name}": value for name, value in groups.pop(main).items()}
-    fits = {word: fit for word, state in groups.items() if (fit := _aligned(state, rest))}
+    fits = {word: fit for word, state in groups.items() if (fit := aligned(state, rest))}
     for word, fit in fits.items():
         _place(found, f"{start}{word}", groups[word], rest, fit)
-    alike = [w for w in groups if any(_aligned(groups[w], g) for o, g in groups.items() if o != w)]
+    alike = [w for w in groups if any(aligned(groups[w], g) for o, g in groups.items() if o != w)]
     if not fits and len(alike) > 1:
         found.rivals = [f"{start}{word}" for word in alike]
         for word in alike:
             own = {f"{start}{word}.{name}": value for name, value in groups[word].items()}
             found.others[f"{start}{word}"] = rest | own
             found.covered[f"{start}{word}"] = frozenset(own)
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """How the names of a copy and of trained weights go together.
-
-    `own` is the prefix of the copy's names, `under` that of the trained ones in its place, `known`
-    are the trained ones without it; `names` translates what remains.
-    """
-
-    own: str
-    under: str
-    known: frozenset[str]
-    names: Mapping[str, str] = field(default_factory=dict)
-
-
-def _aligned(state: State, trained: State) -> _Fit | None:
-    """Find the prefixes by which most of a copy has names and shapes of trained weights."""
-    shapes = {name: tuple(value.shape) for name, value in trained.items()}
-    ends: dict[str, list[str]] = {}  # by the end of a name, what may be before it
-    for name in shapes:
-        for before, end in _split(name):
-            ends.setdefault(end, []).append(before)
-    votes: Counter[tuple[str, str]] = Counter()
-    for name, value in state.items():
-        shape = tuple(value.shape)
-        for own, end in _split(name):
-            there = ends.get(end, [])
-            if len(there) <= _COMMON:
-                votes.update((own, under) for under in there if shapes[under + end] == shape)
-    if votes:
-        own, under = min(
-            votes, key=lambda pair: (-votes[pair], not is_average(pair[0]), sum(map(len, pair)))
-        )
-        mine, theirs = _under(state, own), _under(trained, under)
-        whole = bool(under) and len(mine) == len(theirs) == votes[own, under]
-        if whole or _enough(votes[own, under], mine, theirs, trained):
-            return _Fit(own, under, frozenset(theirs))
-    return _dotless(state, trained)
-
-
-# An end such as ``weight`` that more names have tells nothing.
-_COMMON = 64
-
-
-def _split(name: str) -> Iterator[tuple[str, str]]:
-    place = 0
-    while True:
-        yield name[:place], name[place:]
-        place = name.find(".", place) + 1
-        if not place:
-            return
-
-
-def _enough(count: int, state: State, under: State, trained: State) -> bool:
-    floats = sum(len(value.shape) > 0 for value in state.values())
-    return 2 * count >= max(floats, len(under)) and 10 * count >= len(trained)
-
-
-def _dotless(state: State, trained: State) -> _Fit | None:
-    """Match names whose dots were taken out, as averages that are buffers of a module have."""
-    if any("." in name for name in state):
-        return None
-    for under in dict.fromkeys(["", *(f"{n.partition('.')[0]}." for n in trained if "." in n)]):
-        known = _under(trained, under)
-        names = {name.replace(".", ""): name for name in known}
-        count = sum(
-            name in names and tuple(known[names[name]].shape) == tuple(value.shape)
-            for name, value in state.items()
-        )
-        if count > 1 and _enough(count, state, known, trained):
-            return _Fit("", under, frozenset(known), names)
-    return None
 
 
 def _common(names: Iterable[str]) -> str:
@@ -420,10 +307,6 @@ def _common(names: Iterable[str]) -> str:
             break
         shared.append(column[0])
     return "".join(f"{word}." for word in shared)
-
-
-def _under(state: State, prefix: str) -> State:
-    return {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
 
 
 def _joined(networks: Mapping[str, State]) -> State:
