@@ -317,7 +317,7 @@ def test_older_results_of_a_protocol_get_their_resamples_even_if_that_is_stopped
     plan = validate(content, origin="test")
     analyze.analyze(plan, advance=silent)
     new = store.open(plan.store)["results/one/pepino"].to_dataset().load()
-    assert new["resample_score"].attrs["paired"] == 0
+    assert new["resample_score"].attrs["paired"] == 1
     group = store.open_group(plan.store, mode="r+")["results/one/pepino"]
     for name in ("resample_score", "baseline_resample_score"):
         del group[name]
@@ -336,6 +336,13 @@ def test_older_results_of_a_protocol_get_their_resamples_even_if_that_is_stopped
     xr.testing.assert_equal(again["resample_score"], new["resample_score"])
     xr.testing.assert_equal(again["baseline_resample_score"], new["baseline_resample_score"])
     assert analyze.analyze(plan, advance=silent)["new"] == 0
+    # Resamples without a third of the stimuli, whose limits were too wide, are made again.
+    group = store.open_group(plan.store, mode="r+")["results/one/pepino"]
+    group["resample_score"].attrs.update({"method": "subsample", "paired": 0})
+    group["resample_score"][:] = 0.5
+    assert analyze.analyze(plan, advance=silent)["new"] == 2
+    again = store.open(plan.store)["results/one/pepino"].to_dataset().load()
+    xr.testing.assert_identical(again["resample_score"], new["resample_score"])
 
 
 def test_the_number_of_folds_is_that_of_the_sweep_or_of_a_metric(content):

@@ -11,7 +11,7 @@ import numpy as np
 
 from dynamics import metrics
 from dynamics.methods import resampled
-from dynamics.methods.variables import SUBSAMPLED, Variables, first_halves, scheme_of
+from dynamics.methods.variables import Variables, first_halves, scheme_of
 from dynamics.metrics.banded import refit_banded
 from dynamics.metrics.missing import by_pattern, check_handling, orders_within, places
 from dynamics.metrics.null import columns_null
@@ -128,8 +128,7 @@ def _ridge_again(
         if "r2_corrected" in values:
             found = np.asarray(metrics.noise_ceiling(target.response)["reliability"])
             reliability = np.where(found > 0, found, np.nan)
-        how = "halves" if protocol == "default" else SUBSAMPLED
-        scheme = scheme_of(how, True, rows, len(target.rows))
+        scheme = scheme_of("halves", True, rows, len(target.rows))
         refits = resampled.with_squares(refits, values["score"][1], scheme, reliability)
     return resampled.of_layers(refits, len(K), target.together)
 

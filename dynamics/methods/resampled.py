@@ -200,7 +200,7 @@ def ridge_refits(
 
     K, responses and folds are indexed by the stimuli of a resample, and the protocol is run on
     those as it is run on all. The folds are those of all stimuli, less what is left out, which
-    is the same part of each; *tuckute* draws its splits anew among the stimuli that are left.
+    is half of each; *tuckute* draws its splits anew among the stimuli that are left.
 
     Parameters
     ----------

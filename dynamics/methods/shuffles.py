@@ -40,9 +40,8 @@ def halves_of(target: Target, sweep: Sweep) -> np.ndarray | None:
 def resamples_of(target: Target, choice: Choice, sweep: Sweep) -> np.ndarray | None:
     """Return the stimuli of every resample on which a metric's scores are computed again.
 
-    Complementary halves, the same for all steps and metrics of a target; for protocols of
-    published studies, *pepino* and *tuckute*, subsets without a third of the stimuli, the same
-    part of each fold.
+    Complementary halves, the same for all steps, metrics and protocols of a target; for metrics
+    whose record asks for them, subsets without a third of the stimuli, the same part of each fold.
 
     Parameters
     ----------

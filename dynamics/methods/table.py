@@ -43,14 +43,12 @@ METHODS: dict[str, Metric] = {
             ("protocol", "pepino"): {
                 "sentence": "“{label}” is the encoding protocol of Pepino et al., to the letter",
                 "citations": ("pepino",),
-                "resamples": "subsamples",
                 "values": {"r2": _R2},
             },
             ("protocol", "tuckute"): {
                 "sentence": "“{label}” is the encoding protocol of Tuckute, Feather et al., to the "
                 "letter",
                 "citations": ("tuckute",),
-                "resamples": "subsamples",
                 "values": {"r2": _MEDIAN},
             },
         },
