@@ -345,3 +345,12 @@ def test_parts_by_singular_values_are_those_of_the_gram_matrices():
     expected = _banded([X, Z], Y, folds, alphas=[1e-9], candidates=6)
     for name in ("r", "layer_share"):
         np.testing.assert_allclose(found[name], expected[name], atol=1e-3)
+
+
+def test_activations_that_are_not_those_of_the_matrices_are_refused():
+    X, Y, folds = one_large(1.0, 6)
+    K = metrics.gram(X)[None]
+    with pytest.raises(ValueError, match="activations of 2 layers for 1 Gram"):
+        nested_ridge(K, Y, folds, features=[X, X])
+    with pytest.raises(ValueError, match="features has 79 stimuli and K has 80"):
+        refit_ridge(K, Y, folds, [np.arange(40)], features=[X[1:]])
