@@ -21,7 +21,8 @@ class Dynamics:
     and `upper`; `p` where there is a test; and `status`, which says why there is none, such as
     "no untrained level" or "no score at the last step", for which no other step stands in.
     Attributes say what the intervals are over, from what level gains count (`baseline`), the
-    `last_step`, and how many neuroids without any score were left out.
+    `last_step`, how many neuroids without any score were left out, and how many have a score at
+    some steps only (`neuroids_with_gaps`): means at the other steps are over the others.
 
     `over` is what the intervals are over: ``"stimuli"`` (other sounds, these people; needs scores
     on resamples of the stimuli), ``"subjects"`` (other people, these sounds; needs three subjects

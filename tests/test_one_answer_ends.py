@@ -12,7 +12,7 @@ from test_one_answer import reported, rings_of, table_of, uneven, with_controls
 from dynamics import emergence, plots
 from dynamics.emergence import ends
 from dynamics.plots.bands import counted_steps
-from dynamics.report import findings, tables, words
+from dynamics.report import findings, protocol, tables, words
 
 FIRST, LAST = "no untrained level", "no score at the last step"
 
@@ -249,3 +249,19 @@ def test_statuses_of_ends_are_those_of_crossings():
     np.testing.assert_array_equal(when[unknown], said[unknown])
     assert set(said[~unknown]) == {"known"}
     np.testing.assert_array_equal(np.isfinite(emergence.gain(curve)), said == "known")
+
+
+def test_means_over_other_neuroids_at_some_steps_are_counted_and_said():
+    found = uneven()
+    assert found.dynamics.half_time().attrs["neuroids_with_gaps"] == 0
+    lost = (found["neuroid"].isin(["n3", "n5"])) & (found["step"] == 10)
+    lost = lost & (found["layer"] == "layer1")
+    score = found["score"].where(~lost).transpose(*found["score"].dims)
+    gaps = found.assign(score=score.assign_attrs(found["score"].attrs))
+    assert gaps.dynamics.half_time().attrs["neuroids_with_gaps"] == 2
+    # A layer without any score at a step, or a neuroid without any, is said elsewhere.
+    assert without(found, step=0, layer="layer1").dynamics.gain().attrs["neuroids_with_gaps"] == 0
+    result = findings.Result("brain", "ridge", gaps)
+    told = protocol._gaps([(result, [])])
+    assert "2 of 12 in brain have a score at some steps only" in told
+    assert protocol._gaps([(findings.Result("brain", "ridge", found), [])]) == ""

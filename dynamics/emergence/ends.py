@@ -109,6 +109,30 @@ def has_controls(results: xr.Dataset) -> bool:
     return bool(first["step"] > 0) or not bool(first["score"].notnull().any())
 
 
+def with_gaps(results: xr.Dataset) -> int:
+    """Count the neuroids that have a score at some steps of a curve only.
+
+    Means at the other steps are over other neuroids than these, which is to be said.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+
+    Returns
+    -------
+    int
+        Of neuroids or subjects; steps at which a layer has no score at all do not count.
+    """
+    score = results["score"]
+    unit = next((dim for dim in ("neuroid", "subject") if dim in score.dims), None)
+    if unit is None or "step" not in score.dims:
+        return 0
+    there = score.notnull()
+    lacks = (~there & there.any(unit)).any("step") & there.any("step")
+    return int(lacks.any([dim for dim in lacks.dims if dim != unit]).sum())
+
+
 def scored(results: xr.Dataset) -> xr.Dataset:
     """Return results without last steps at which no curve at all has a score.
 

@@ -23,7 +23,7 @@ from dynamics.averages import (
 )
 from dynamics.emergence import changes, comparisons, correlations, curves, levels, orders
 from dynamics.emergence.crossings import MISSING, NO_LEVEL
-from dynamics.emergence.ends import NEEDS, has_controls, scored, untrained
+from dynamics.emergence.ends import NEEDS, has_controls, scored, untrained, with_gaps
 from dynamics.emergence.ends import status as ends
 from dynamics.emergence.intervals import STATISTICS, interval
 from dynamics.emergence.resamples import stabilised
@@ -458,6 +458,7 @@ def _said(
         baseline=curves.baseline_text(steps),
         last_step=int(steps[-1]) if len(steps) else -1,
         neuroids_left_out=lost,
+        neuroids_with_gaps=with_gaps(scored(results)),
     )
 
 

@@ -12,6 +12,7 @@ from dynamics import methods
 from dynamics.averages import resampled, why_no_intervals
 from dynamics.edges import about_edges
 from dynamics.emergence import Scheme
+from dynamics.emergence.ends import scored, with_gaps
 from dynamics.methods import METHODS
 from dynamics.record import mapping
 from dynamics.report.findings import Found, Result
@@ -135,6 +136,13 @@ def _gaps(found: Found) -> str:
         for result, _ in found
         if (gaps := str(result.data.attrs.get("gaps", "")))
     }
+    for result, _ in found:
+        if number := with_gaps(scored(result.data)):
+            total = result.data.sizes.get("neuroid", result.data.sizes.get("subject", 0))
+            said[
+                f"By “{_safe(result.metric)}” {number} of {total} in {result.target} have a score "
+                "at some steps only; means at the other steps are over those that have one."
+            ] = None
     return " ".join(said)
 
 
