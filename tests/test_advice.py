@@ -20,7 +20,7 @@ from dynamics.cli.program import app
 from dynamics.config import Choice, Sweep, _models_in, validate
 from dynamics.methods import variables
 from dynamics.methods.checks import RESERVED, check_choice
-from dynamics.methods.table import METHODS, WITH_GAPS, WITHOUT_RESAMPLES
+from dynamics.methods.table import METHODS
 
 ROOT = Path(dynamics.__file__).parent
 TABLES = (METHODS, models.ADAPTERS, probes.TASKS, poolings.POOLINGS, sounds.SOUNDS, brains.TARGETS)
@@ -86,7 +86,7 @@ ARGUMENTS = {
     name
     for table in TABLES
     for function in table.values()
-    for name in inspect.signature(function).parameters
+    for name in inspect.signature(getattr(function, "function", function)).parameters
 } | set(RESERVED)
 COMMANDS = typer.main.get_command(app).commands
 EXTRAS = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"][
@@ -182,7 +182,7 @@ def test_what_does_not_exist_is_found_out(token):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_metric_that_is_told_to_mask_missing_values_takes_that(name):
-    if name in WITH_GAPS:
+    if METHODS[name].missing == "mask":
         check_choice(Choice(name=name, label=name, arguments={"missing": "mask"}), [])
         assert "missing" in methods.arguments(name)
 
@@ -197,8 +197,8 @@ def test_arguments_that_advice_gives_to_metrics_are_taken_by_them():
         ("ridge", {"targets": []}),
     ):
         check_choice(Choice(name=name, label=name, arguments=arguments), [])
-    for text in WITHOUT_RESAMPLES.values():
-        for other in re.findall(r"`(\w+)`", text):
+    for record in METHODS.values():
+        for other in re.findall(r"`(\w+)`", record.without_resamples):
             assert other in METHODS
 
 
