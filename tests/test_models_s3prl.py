@@ -236,3 +236,27 @@ def test_a_folder_of_transformers_in_half_precision_runs_in_single(tmp_path):
     transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(tmp_path)
     model = models.load("s3prl", tmp_path, name="hf_hubert_custom")
     assert model(torch.zeros(1, 8000))["hidden2"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["tera_local", "hubert_custom"])
+def test_an_average_in_the_file_is_what_is_run_where_it_is_asked_for(tmp_path, name):
+    """Also of the first file, from whose contents s3prl builds the network."""
+    place = s3prl_files.save(tmp_path / "states-1.ckpt", name, step=1, seed=1)
+    other = s3prl_files.save(tmp_path / "states-2.ckpt", name, step=2, seed=2)
+    content = torch.load(place, weights_only=False)
+    average = checkpoints.read(other)
+    keys = {key.partition(".")[0] for key in average}
+    nested = (
+        {key: dict(content_of(average, key)) for key in keys} if name == "tera_local" else average
+    )
+    torch.save(content | {"ema": nested}, tmp_path / "both-1.ckpt")
+    sound = 0.1 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    for wanted, path in (("trained", place), ("ema", other)):
+        found = models.load("s3prl", tmp_path / "both-1.ckpt", name=name, weights=wanted)(sound)
+        expected = models.load("s3prl", path, name=name)(sound)
+        for layer, values in expected.items():
+            np.testing.assert_allclose(found[layer], values, atol=1e-6)
+
+
+def content_of(state, key):
+    return {n.removeprefix(f"{key}."): v for n, v in state.items() if n.startswith(f"{key}.")}

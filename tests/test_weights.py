@@ -543,3 +543,26 @@ def test_lightnings_own_averages(tmp_path):
         assert not torch.equal(average, seen[checkpoint.step])
         inside = torch.load(checkpoint.uri, weights_only=False)["state_dict"]
         assert torch.equal(average, inside["one.weight"])
+
+
+def conv():
+    return nn.Sequential(nn.Conv1d(1, 4, 400, stride=200))
+
+
+def test_a_folder_of_transformers_and_a_module_take_the_weights_that_are_asked_for(tmp_path):
+    pytest.importorskip("transformers")
+    config = {"model_type": "hubert", "hidden_size": 16, "num_hidden_layers": 1,
+              "num_attention_heads": 2, "intermediate_size": 24, "conv_dim": [8, 8],
+              "conv_kernel": [10, 3], "conv_stride": [5, 2], "num_feat_extract_layers": 2,
+              "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}  # fmt: skip
+    module = {"factory": "test_weights:conv", "layers": "0", "takes": "batch channel samples"}
+    sound = torch.randn(1, 4000, generator=torch.Generator().manual_seed(0))
+    for adapter, arguments in (("huggingface", {"config": config}), ("module", module)):
+        two = [models.load(adapter, seed=seed, **arguments) for seed in (1, 2)]
+        plain, ema = (each.network.state_dict() for each in two)
+        folder = tmp_path / adapter / "checkpoint-5"
+        put(folder, model_safe=plain, ema_model_safe=ema)
+        for wanted, expected in zip(("trained", "ema"), two):
+            model = models.load(adapter, folder, weights=wanted, **arguments)
+            layer = model.layers[-1]
+            assert torch.equal(model(sound)[layer], expected(sound)[layer])
