@@ -307,8 +307,7 @@ def test_ceilings_and_counts_of_a_target_with_gaps_are_of_the_same_pairs():
         expected = metrics.rdm_noise_ceiling(stretched)
         for name in ("lower", "upper"):
             assert bounds[f"ceiling_{name}"][1] == pytest.approx(expected[name], abs=1e-10)
-    choice = methods.checks.Choice(name="rsa", arguments={})
-    counts = methods.counted(choice, target, per_neuroid=False)
+    counts = methods.counted(methods.find("rsa"), {}, target)
     assert counts["pairs"][1].tolist() == np.isfinite(upper(D)).sum(1).tolist()
     assert counts["stimuli"][1].tolist() == [N - 1] * 3
     assert counts["neuroids"][1].tolist() == [V] * 3
