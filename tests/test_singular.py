@@ -354,3 +354,13 @@ def test_activations_that_are_not_those_of_the_matrices_are_refused():
         nested_ridge(K, Y, folds, features=[X, X])
     with pytest.raises(ValueError, match="features has 79 stimuli and K has 80"):
         refit_ridge(K, Y, folds, [np.arange(40)], features=[X[1:]])
+
+
+@pytest.mark.parametrize("factor", [1e4, 1e6, 1e8])
+def test_the_default_finds_what_features_do_not_share_beside_what_they_do(factor):
+    X, Y, folds = one_large(1.0, 30)
+    alone = metrics.encode(X, Y, folds=folds)["r"]
+    shared = factor * np.random.default_rng(2).standard_normal((len(X), 1))
+    found = metrics.encode(X + shared, Y, folds=folds)
+    np.testing.assert_allclose(found["r"], alone, atol=0.1)
+    assert found["alpha_edge"] == 0

@@ -124,6 +124,21 @@ class Held:
             for factor in self.plain.outer
         )
 
+    def hides(self, alpha: float, most: int | None = None) -> bool:
+        """Whether a penalty is larger than most directions of every outer training split.
+
+        Of those that there can be, or of `most` at most.
+        """
+        return all(
+            2 * int((factor.spectrum > alpha).sum())
+            < min(self._directions(factor), self._compact.width if most is None else most)
+            for factor in self.plain.outer
+        )
+
+    def directions(self) -> torch.Tensor:
+        """Return the activations' directions (n, k), see `compact`."""
+        return self._compact()
+
     def shrinks(self, f: int, alpha: float) -> bool:
         """Whether a penalty shrinks most directions of an outer training split by a hundredth."""
         factor = self.plain.outer[f]

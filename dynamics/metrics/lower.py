@@ -12,7 +12,7 @@ import torch
 from dynamics.metrics.gram import as_tensor
 from dynamics.metrics.held import Held
 from dynamics.metrics.search import FEW, RISING, Responses, best_alphas
-from dynamics.metrics.singular import faint_alphas
+from dynamics.metrics.singular import faint_alphas, faint_below
 
 # A penalty below this part of the smallest eigenvalue shrinks nothing any more.
 _NOTHING = 1e-4
@@ -30,9 +30,10 @@ def lowered(
 
     Where the smallest penalty shrinks most directions of the training split by more than a
     hundredth, it is lowered as long as the score rises by more than 1e-4 a step. (Else what is left
-    to gain is little, and the edge is counted as one.) Where the smallest features are hidden from
-    every penalty of the grid (see `faint_alphas`), those below it are tried for everyone; one is
-    taken where its score is better by more than 1e-4.
+    to gain is little, and the edge is counted as one.) Where the smallest features, or most
+    directions that are more than rounding, are hidden from every penalty of the grid (see
+    `faint_alphas`), those below it are tried for everyone; one is taken where its score is better
+    by more than 1e-4.
 
     Parameters
     ----------
@@ -64,10 +65,17 @@ def lowered(
 
 def _hidden(held: Held, grid: torch.Tensor) -> torch.Tensor:
     """Penalties below the grid for features that it hides; none where no direction is small."""
-    X = held.features
-    if X is None or held.reaches(float(grid[0])):
+    X, lowest = held.features, float(grid[0])
+    if X is None or held.reaches(lowest):
         return grid[:0]
-    return faint_alphas(as_tensor(X).to(grid.device), grid)
+    below = faint_alphas(as_tensor(X).to(grid.device), grid)
+    if len(below) or not held.hides(lowest):
+        return below
+    # No feature is small, but most directions are, as beside a part that all features share.
+    directions = held.directions()
+    if not held.hides(lowest, directions.shape[1]):
+        return below
+    return faint_below(directions.square().mean(0), len(directions), grid)
 
 
 def _walk(
