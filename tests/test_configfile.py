@@ -79,6 +79,9 @@ paths = {}
 for number, (name, (text, _)) in enumerate(test.FAULTS.items()):
     paths[name] = Path(f"{number}.yaml")
     paths[name].write_bytes(text if isinstance(text, bytes) else text.encode())
+# Whatever is imported late is imported by now.
+Path("good.yaml").write_text(test.GOOD)
+load_config("good.yaml")
 before, results = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, {}
 seen = gadgets.watch()
 for name, path in paths.items():
