@@ -47,7 +47,8 @@ def crawl(
 
     A run without a step 0 gets an untrained network there; where the sweep wants several
     (`untrained`), all of them are in the store's `controls` as well, and stay there if the run's
-    own step 0 comes later and takes its place on the curve.
+    own step 0 comes later and takes its place on the curve. Where the run has a step 0 that fails,
+    they are in `controls` alone.
 
     Parameters
     ----------
@@ -110,6 +111,11 @@ def crawl(
             if advance is None and todo:
                 advance = stack.enter_context(progress.bar("crawling", len(todo)))
             _commit_all(root, network, coming, records, advance or progress.silent)
+        if found[0].step == 0 and store.statuses(root)[0] == store.FAILED:
+            seeds = _missing_controls(root, sweep, on_curve=False)
+            if seeds:
+                logger.warning("step 0 failed: untrained networks stand in for it, as controls")
+                _add_untrained(root, seeds, network, [c for c in complete if c.step != 0])
         statuses = list(store.statuses(root).values())
     return {
         "done": statuses.count(store.DONE),
@@ -206,15 +212,17 @@ def _is_due(checkpoint: Checkpoint, record: Mapping[str, Any]) -> bool:
     return record["status"] == store.PENDING or (record["status"] == store.FAILED and changed)
 
 
-def _missing_controls(root: zarr.Group, sweep: Sweep) -> dict[int, list[tuple[zarr.Group, int]]]:
+def _missing_controls(
+    root: zarr.Group, sweep: Sweep, *, on_curve: bool = True
+) -> dict[int, list[tuple[zarr.Group, int]]]:
     """Give untrained networks their rows; return by seed the places that are still empty."""
     missing: dict[int, list[tuple[zarr.Group, int]]] = {}
     uri = UNTRAINED + " freshly initialised from seed {}, not of this run"
-    if sweep.untrained:
+    if sweep.untrained and on_curve:
         store.plan(root, [(0, uri.format(sweep.seed), 0)])
         if store.statuses(root)[0] != store.DONE:
             missing[sweep.seed] = [(root, 0)]
-    if sweep.untrained > 1:
+    if sweep.untrained > on_curve:
         seeds = {number: sweep.seed + number for number in range(sweep.untrained)}
         controls = store.begin_controls(root)
         store.plan(controls, [(number, uri.format(seed), 0) for number, seed in seeds.items()])

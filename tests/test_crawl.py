@@ -149,6 +149,35 @@ def test_several_untrained_networks_stand_beside_the_curve_with_their_spread(con
     np.testing.assert_array_equal(after["controls/activations/layer1/activation"], controls)
 
 
+@pytest.mark.guards(7)
+def test_where_the_runs_own_step_0_fails_untrained_networks_stand_beside_the_curve(
+    content, tmp_path, caplog
+):
+    path = tmp_path / "checkpoints" / "epoch=0-step=0.ckpt"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    os.utime(path, (0, 0))
+    sweep = sweep_of(content, seed=3)
+    crawl.crawl(sweep, advance=silent)
+    assert "step 0 failed: untrained networks stand in for it" in caplog.text
+    tree = store.open(sweep.store)
+    assert list(store.failures(sweep.store)) == [0]  # the row says what it was
+    controls = tree["controls/activations/layer1/activation"]
+    model = encodecmae.build(None, **SIZES, seed=3)
+    stimuli = sounds.load("synthetic", per_kind=1, seconds=0.4)
+    wave = torch.tensor(stimuli.waveforms(model.sample_rate)[2])[None]
+    with torch.inference_mode():
+        expected = model(wave)["layer1"][0].mean(0).numpy()
+    np.testing.assert_allclose(controls.isel(control=0, stimulus=2), expected, atol=1e-5)
+    before = {p: p.stat().st_mtime_ns for p in sweep.store.rglob("c/*")}
+    assert crawl.crawl(sweep, advance=silent)["new"] == 0
+    assert before == {p: p.stat().st_mtime_ns for p in sweep.store.rglob("c/*")}
+    # Without any wish for them there are none.
+    other = sweep_of(content, store=str(tmp_path / "without.zarr"), untrained=0)
+    crawl.crawl(other, advance=silent)
+    assert "controls" not in store.open(other.store).children
+
+
 def test_a_run_with_its_own_step_0_or_a_sweep_without_controls_gets_none(content, tmp_path):
     crawl.crawl(sweep_of(content, untrained=3), advance=silent)
     assert "controls" not in store.open(content["store"])
