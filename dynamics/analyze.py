@@ -281,8 +281,7 @@ def _run(
         task, future = waiting.popleft()
         for job, found in zip(task, future.result()):
             values, label, metric = job.plan.marked(found), job.label, job.metric
-            n = len(target_of[label, metric.label].rows)
-            attrs = methods.attrs_of(metric.name, methods.given(metric), rows=job.plan.rows, n=n)
+            attrs = methods.attrs_of(metric.name, methods.given(metric))
             store.write_result(
                 job.group, job.step, values, checkpoint=hashes[job.step], attrs=attrs
             )

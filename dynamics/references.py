@@ -51,7 +51,7 @@ def write_baseline(
     else:
         features = baseline_features(sweep, stimuli)[target.rows].astype(float)
     # On the same resamples as the layers, so that what those have in common cancels in the gain.
-    halves, target = methods.resamples_of(target, metric, sweep), replace(target, together=together)
+    halves, target = methods.halves_of(target, metric, sweep), replace(target, together=together)
     given = methods.given(metric)
     found = METHODS[metric.name]({"baseline": features}, target, halves=halves, **given)
     assert sweep.baseline is not None
@@ -73,7 +73,7 @@ def write_untrained(
     """Score the untrained networks of a store: the level, and its spread, before any training."""
     path = sweep.place / "controls"
     sources = store.controls(store.Place(path.where, path.options))
-    halves, arguments = methods.resamples_of(target, metric, sweep), methods.given(metric)
+    halves, arguments = methods.halves_of(target, metric, sweep), methods.given(metric)
     promised = "resample_score" if together is None else "resample_mean"
     lacking = halves is not None and f"untrained_{promised}" not in group
     if not sources or (group.attrs.get("untrained") == list(sources.values()) and not lacking):

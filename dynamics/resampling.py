@@ -84,7 +84,7 @@ def plan(
     Plan
         The plan.
     """
-    rows = methods.resamples_of(target, metric, sweep)
+    rows = methods.halves_of(target, metric, sweep)
     number = target.response.shape[1]
     each = methods.find(metric.name).per != "neuroid" or number <= sweep.resample_neuroids
     if rows is not None and not each and "resample_score" in group:
@@ -101,8 +101,7 @@ def plan(
             store.write_constant(group, name, dims, values, description=text)
     if not found.promised:
         return found
-    if methods.find(metric.name, metric.arguments).resamples == "halves":
-        _without_subsamples(group, found.promised)
+    _without_subsamples(group, found.promised)
     have = store.committed(group)
     lacking, mark = frozenset[int](), MARK in group
     if have and found.promised not in group:

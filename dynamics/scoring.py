@@ -44,7 +44,7 @@ def score_step(
         Arguments of the metric.
     halves : array of shape (n_resamples, n_kept), optional
         Stimuli of every resample on which the score is computed again, the same for every step,
-        from `dynamics.methods.resamples_of`.
+        from `dynamics.methods.halves_of`.
     orders : array of shape (n_permutations, n_joined), optional
         Shuffles of the target's stimuli, the same for every step, for the null.
     together : array of shape (n_neuroids,), optional

@@ -225,7 +225,7 @@ def _check_target(sweep: Sweep, choice: Choice, stimuli: sounds.StimulusSet, tim
         _check_repeated(_value(sweep, metric), metric, choice.label, sizes)
         methods.rehearse(metric, sizes["stimulus"], sizes, folds=folds, times=made[folds].times)
         try:  # drawn as they will be
-            methods.resamples_of(made[folds], metric, sweep)
+            methods.halves_of(made[folds], metric, sweep)
             methods.orders_of(made[folds], metric, sweep)
         except ValueError as error:
             raise ValueError(f"metric {metric.label!r}, target {choice.label!r}: {error}") from None

@@ -89,7 +89,7 @@ def test_untrained_networks_are_scored_like_a_step(sweep, brain, monkeypatch):
         np.testing.assert_allclose(found[:][1], expected, rtol=1e-12)
         assert found.shape[0] == 2
         # on the halves of the stimuli that the steps are scored on as well
-        halves = methods.halves_of(target, sweep)
+        halves = methods.halves_of(target, None, sweep)
         again = scoring.score_step(str(sweep.store), 10, target, metric, {}, halves=halves)
         found = results["untrained_resample_score"]
         np.testing.assert_allclose(found[:][1], again["resample_score"][1], rtol=1e-12)
@@ -148,7 +148,7 @@ def test_halves_are_complementary_and_their_scores_are_those_of_the_metric_on_th
     analyze.analyze(sweep.model_copy(update={"resamples": 4}), advance=silent)
     tree = store.open(sweep.store)
     target = targets.make_target(brain, tree["activations"].to_dataset())
-    halves = methods.halves_of(target, sweep.model_copy(update={"resamples": 4}))
+    halves = methods.halves_of(target, None, sweep.model_copy(update={"resamples": 4}))
     assert not set(halves[0][halves[0] >= 0]) & set(halves[1][halves[1] >= 0])
     rows = halves[2][halves[2] >= 0]
     D = metrics.rdm(layers_at(10)["layer0"][target.rows].astype(float), zscore=True)

@@ -230,7 +230,7 @@ def test_rsa_chooses_the_layer_on_other_stimuli():
 
 def test_whitened_and_geotopological_halves_are_the_metric_on_each_half():
     layers, target = example()
-    halves = methods.halves_of(target, sweep(resamples=4))
+    halves = methods.halves_of(target, None, sweep(resamples=4))
     for arguments in (
         {"compare": "whitened_pearson", "distance": "sqeuclidean"},
         {"geotopological": [0.1, 0.9]},
@@ -246,7 +246,7 @@ def test_whitened_and_geotopological_halves_are_the_metric_on_each_half():
 @pytest.mark.parametrize("name", ["cka", "procrustes"])
 def test_halves_of_gram_metrics_are_the_metric_on_each_half(name):
     layers, target = example()
-    halves = methods.halves_of(target, sweep(resamples=2))
+    halves = methods.halves_of(target, None, sweep(resamples=2))
     again = METHODS[name](layers, target, halves=halves)["resample_score"][1]
     rows = halves[0][halves[0] >= 0]
     compare = {"cka": metrics.cka, "procrustes": lambda X, Y: np.cos(metrics.procrustes(X, Y))}
@@ -257,7 +257,7 @@ def test_halves_of_gram_metrics_are_the_metric_on_each_half(name):
 @pytest.mark.parametrize("name", ["banded", "variance_partition"])
 def test_halves_of_parts_are_the_first_ones_of_the_sweep(name):
     layers, target = example()
-    halves = methods.halves_of(target, sweep(resamples=8))
+    halves = methods.halves_of(target, None, sweep(resamples=8))
     few = {"candidates": 5}
     found = METHODS[name](layers, target, halves=halves, resamples=4, **few)
     dims, again = found["resample_score"]

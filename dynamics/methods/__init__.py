@@ -21,7 +21,6 @@ from dynamics.methods.resampled import MANY, averaged
 from dynamics.methods.shuffles import (
     halves_of,
     orders_of,
-    resamples_of,
     shuffling,
     with_p_value,
     without_resamples,
@@ -54,7 +53,6 @@ __all__ = [
     "orders_of",
     "protocol",
     "rehearse",
-    "resamples_of",
     "shuffling",
     "summary",
     "with_p_value",

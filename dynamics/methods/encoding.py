@@ -68,7 +68,7 @@ def ridge(
         by the default protocol for at most 500 neuroids, else 20, as each of them takes a third
         of the time of the scores (as long as those by ``"pepino"``).
     halves, orders
-        Resamples (see `dynamics.methods.resamples_of`) and shuffles.
+        Resamples (see `dynamics.methods.halves_of`) and shuffles.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def _ridge_again(
         if "r2_corrected" in values:
             found = np.asarray(metrics.noise_ceiling(target.response)["reliability"])
             reliability = np.where(found > 0, found, np.nan)
-        scheme = scheme_of("halves", True, rows, len(target.rows))
+        scheme = scheme_of(correlation=True)
         refits = resampled.with_squares(refits, values["score"][1], scheme, reliability)
     return resampled.of_layers(refits, len(K), target.together)
 

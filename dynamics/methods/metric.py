@@ -83,8 +83,6 @@ class Metric:
         The highest score that the data allow: from ``"repetitions"``, neuroid by neuroid; from
         the agreement of ``"subjects"``; of their ``"rdms"``; or none (empty), where another
         space may well score higher than other subjects do.
-    resamples : str
-        Complementary ``"halves"`` of the stimuli, or ``"subsamples"`` without a third of them.
     without_resamples : str
         Why scores have no resamples, and what has; empty where they have.
     values : mapping of str to Value
@@ -112,7 +110,6 @@ class Metric:
     needs: tuple[Literal["time", "baseline"], ...] = ()
     missing: Literal["mask", "block", "pairs"] = "block"
     ceiling: Literal["repetitions", "subjects", "rdms", ""] = ""
-    resamples: Literal["halves", "subsamples"] = "halves"
     without_resamples: str = ""
     values: Mapping[str, Value] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -128,7 +125,7 @@ class Metric:
     def check(self) -> None:
         """Raise a ValueError where a field has a value that none is, or the function is none."""
         hints = get_type_hints(type(self))
-        for name in ("per", "unit", "missing", "ceiling", "resamples"):
+        for name in ("per", "unit", "missing", "ceiling"):
             allowed = get_args(hints[name])
             if (found := getattr(self, name)) not in allowed:
                 raise ValueError(f"{name} is {found!r}: use one of {', '.join(map(repr, allowed))}")

@@ -9,7 +9,7 @@ import numpy as np
 from dynamics import metrics
 from dynamics.config import Choice, Sweep
 from dynamics.methods.table import find
-from dynamics.methods.variables import FRACTION, SUBSAMPLED, Variables
+from dynamics.methods.variables import Variables
 from dynamics.metrics import subsets
 from dynamics.metrics.null import SCHEMES
 from dynamics.targets import Target
@@ -17,38 +17,17 @@ from dynamics.targets import Target
 logger = logging.getLogger(__name__)
 
 
-def halves_of(target: Target, sweep: Sweep) -> np.ndarray | None:
+def halves_of(target: Target, choice: Choice | None, sweep: Sweep) -> np.ndarray | None:
     """Return the halves of the stimuli on which every score of a target is computed again.
 
-    Parameters
-    ----------
-    target : Target
-        The brain target.
-    sweep : Sweep
-        Says how many, and the seed.
-
-    Returns
-    -------
-    array of shape (n_resamples, n_kept) or None
-        None where the sweep wants none.
-    """
-    if sweep.resamples == 0:
-        return None
-    return subsets.half_rows(target.folds, sweep.resamples, seed=sweep.seed)
-
-
-def resamples_of(target: Target, choice: Choice, sweep: Sweep) -> np.ndarray | None:
-    """Return the stimuli of every resample on which a metric's scores are computed again.
-
-    Complementary halves, the same for all steps, metrics and protocols of a target; for metrics
-    whose record asks for them, subsets without a third of the stimuli, the same part of each fold.
+    They come in complementary pairs, the same ones for all steps, layers and metrics.
 
     Parameters
     ----------
     target : Target
         The brain target.
-    choice : Choice
-        The metric.
+    choice : Choice or None
+        The metric; None for one that can be resampled.
     sweep : Sweep
         Says how many, and the seed.
 
@@ -57,11 +36,9 @@ def resamples_of(target: Target, choice: Choice, sweep: Sweep) -> np.ndarray | N
     array of shape (n_resamples, n_kept) or None
         None where the sweep wants none, or the metric has none (see `without_resamples`).
     """
-    if without_resamples(choice, sweep):
+    if sweep.resamples == 0 or (choice is not None and without_resamples(choice, sweep)):
         return None
-    if find(choice.name, choice.arguments).resamples == SUBSAMPLED:
-        return subsets.subsamples(target.folds, sweep.resamples, fraction=FRACTION, seed=sweep.seed)
-    return halves_of(target, sweep)
+    return subsets.half_rows(target.folds, sweep.resamples, seed=sweep.seed)
 
 
 def without_resamples(choice: Choice, sweep: Sweep) -> str:

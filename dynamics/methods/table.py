@@ -6,11 +6,9 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from dynamics.methods import encoding, spaces, timed
 from dynamics.methods.metric import Metric, Value
-from dynamics.methods.variables import ATTRS, SUBSAMPLED, scheme_of
+from dynamics.methods.variables import ATTRS, scheme_of
 from dynamics.metrics.pairwise import PAIRWISE
 from dynamics.metrics.rsa import COMPARISONS
 
@@ -201,13 +199,7 @@ def find(name: str, arguments: Mapping[str, Any] | None = None) -> Metric:
     return METHODS[name].by(arguments or {})
 
 
-def attrs_of(
-    metric: str,
-    arguments: Mapping[str, Any] | None = None,
-    *,
-    rows: np.ndarray | None = None,
-    n: int = 2,
-) -> dict[str, dict[str, Any]]:
+def attrs_of(metric: str, arguments: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
     """Return the attributes of a metric's variables.
 
     Parameters
@@ -216,10 +208,6 @@ def attrs_of(
         A name in `METHODS`.
     arguments : mapping, optional
         Arguments of the metric.
-    rows : array of shape (resamples, kept) or None
-        Stimuli of every resample.
-    n : int
-        Number of stimuli.
 
     Returns
     -------
@@ -227,16 +215,11 @@ def attrs_of(
         `description`, `units`, and of resamples their scheme.
     """
     own = find(metric, arguments)
-    scheme = scheme_of(own.resamples, own.unit == "correlation", rows, n)
+    scheme = scheme_of(correlation=own.unit == "correlation")
     attrs = {**ATTRS, **{name: {"description": text, "units": "1"}
                          for name, text in own.variables.items()}}  # fmt: skip
     for name in ATTRS:
         if name.endswith(("resample_score", "resample_mean")):
             squares = {"correlation": 0} if name.startswith("r2") else {}
             attrs[name] = ATTRS[name] | scheme | squares
-            if own.resamples == SUBSAMPLED:
-                text = ATTRS[name]["description"].replace(
-                    "complementary halves of the stimuli", "two thirds of the stimuli"
-                )
-                attrs[name] |= {"description": text, "method": "subsample"}
     return attrs

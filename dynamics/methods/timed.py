@@ -107,7 +107,7 @@ def encode_timeresolved(
 
         every = refits
         if target.together is not None:
-            scheme = scheme_of("halves", True, halves, len(target.rows))
+            scheme = scheme_of(correlation=True)
             every = resampled.with_squares(refits, values["score"][1], scheme, None)
         values |= resampled.of_layers(every, len(again), target.together)
     if orders is not None:

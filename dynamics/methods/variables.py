@@ -72,14 +72,8 @@ ATTRS: dict[str, dict[str, Any]] = {
 RESAMPLED = tuple(name for name in ATTRS if "resample_" in name)
 """Variables that hold scores on resamples, or how many neuroids they are of."""
 
-SUBSAMPLED = "subsamples"
-"""Resamples without a third of the stimuli, for metrics that make another score of half of them.
-All others have complementary halves: 95 % limits of pepino and tuckute from subsets held 98 to
-99.6 % of gains, from halves 93 to 95 % of both (``tests/test_protocols_coverage.py``)."""
-FRACTION = 1 / 3
 
-
-def scheme_of(resamples: str, correlation: bool, rows: np.ndarray | None, n: int) -> dict[str, Any]:
+def scheme_of(*, correlation: bool) -> dict[str, Any]:
     """Return what `dynamics.emergence.Scheme` reads about a metric's resamples.
 
     Only errors of correlations shrink as `dynamics.emergence.stabilised` has it; those of parts of
@@ -87,23 +81,14 @@ def scheme_of(resamples: str, correlation: bool, rows: np.ndarray | None, n: int
 
     Parameters
     ----------
-    resamples : str
-        ``"halves"`` or ``"subsamples"``, as in `dynamics.methods.Metric`.
     correlation : bool
         Whether scores are correlations.
-    rows : array of shape (resamples, kept) or None
-        Stimuli of every resample.
-    n : int
-        Number of stimuli.
 
     Returns
     -------
     dict
         Attributes.
     """
-    if resamples == SUBSAMPLED:
-        kept = n - round(FRACTION * n) if rows is None else int((rows >= 0).sum(1).max())
-        return {**emergence.scheme("subsample", n=n, kept=kept, resamples=1).attrs}
     halves = emergence.scheme("halves", n=2, kept=1, resamples=2).attrs
     return halves | ({} if correlation else {"correlation": 0})
 
