@@ -97,8 +97,12 @@ def of_machine(fault: BaseException, *, file_bytes: int | None = None) -> Except
 
 
 def sentence(fault: BaseException) -> str:
-    """Return the message of a fault in one line; its type where it has none."""
-    return " ".join(str(fault).split()) or type(fault).__name__
+    """Return the message of a fault in one line; its type where it has none.
+
+    Letters that are none, as in names of files, are written out: no log or store takes them.
+    """
+    said = str(fault).encode("utf-8", "backslashreplace").decode()
+    return " ".join(said.split()) or type(fault).__name__
 
 
 def _causes(fault: BaseException) -> Iterator[BaseException]:
