@@ -268,6 +268,7 @@ def test_layers_of_any_name_are_kept_apart_and_come_back(tmp_path):
     xr.open_datatree(tmp_path / "s.zarr", engine="zarr")
 
 
+@pytest.mark.slow
 def test_a_run_with_layers_of_strange_names_is_analysed(tmp_path, in_this_process, monkeypatch):
 
     class Net(torch.nn.Module):

@@ -39,6 +39,7 @@ def forest():
             "upper": ("layer", np.array([np.inf, 40, np.inf])),
         },
         coords={"layer": LAYERS, "status": ("layer", ["reached", "reached", "not reached"])},
+        attrs={"confidence": 0.95},
     )
 
 

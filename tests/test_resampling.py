@@ -86,7 +86,7 @@ def test_groups_are_of_one_subject_and_region():
     [
         ("ridge", {}),
         ("ridge", {"missing": "mask", "gaps": True}),
-        ("banded", {"candidates": 5}),
+        pytest.param("banded", {"candidates": 5}, marks=pytest.mark.slow),
         pytest.param("ridge", {"protocol": "pepino", "resamples": 4}, marks=pytest.mark.slow),
         pytest.param("variance_partition", {"candidates": 5}, marks=pytest.mark.slow),
     ],

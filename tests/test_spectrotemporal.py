@@ -164,6 +164,7 @@ def test_bad_arguments_are_refused_in_one_sentence(model):
         model(torch.zeros(2, 100), torch.tensor([100, 101]))
 
 
+@pytest.mark.slow
 def test_natural_sounds_are_predicted_as_well_as_published(model, data_root):
     # Published for such a model: r2 about .73 .57 .45 .53 .72 .33 with the same protocol.
     from dynamics import brains

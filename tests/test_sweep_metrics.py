@@ -309,6 +309,7 @@ def test_beyond_so_many_neuroids_means_are_kept_and_single_ones_on_request(conte
     assert analyze.analyze(few, advance=silent)["new"] == 0
 
 
+@pytest.mark.slow
 def test_older_results_of_a_protocol_get_their_resamples_even_if_that_is_stopped(
     content, monkeypatch
 ):

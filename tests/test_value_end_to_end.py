@@ -53,6 +53,7 @@ def table_of_page(page):
     return pd.DataFrame(list(csv.DictReader(io.StringIO(base64.b64decode(text).decode()))))
 
 
+@pytest.mark.slow
 def test_r2_is_what_figures_report_table_and_csv_of_a_run_show(
     tmp_path,
     small,
