@@ -111,10 +111,10 @@ def crawl(
             if advance is None and todo:
                 advance = stack.enter_context(progress.bar("crawling", len(todo)))
             _commit_all(root, network, coming, records, advance or progress.silent)
-        statuses = store.statuses(root)
+        now = store.statuses(root)
         # Where no checkpoint fits the network, the next sweep may still set the store right.
-        fits = store.DONE in statuses.values()
-        if found[0].step == 0 and statuses[0] == store.FAILED and fits:
+        fits = store.DONE in now.values()
+        if found[0].step == 0 and now[0] == store.FAILED and fits:
             seeds = _missing_controls(root, sweep, on_curve=False)
             if seeds:
                 logger.warning("step 0 failed: untrained networks stand in for it, as controls")

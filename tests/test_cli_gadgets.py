@@ -87,6 +87,8 @@ def start(folder, *command):
     return subprocess.Popen(
         [sys.executable, "-c", program, *command], cwd=folder, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        # What is started in the background, as tests may be, would ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
