@@ -14,13 +14,15 @@ _TO_DO = (
 )
 
 
-def about_edges(results: xr.Dataset) -> str:
+def about_edges(results: xr.Dataset, *, brief: bool = False) -> str:
     """Say how many penalties lie at an edge, what that means and what to do.
 
     Parameters
     ----------
     results : xarray.Dataset
         Results of one target and metric, with `alpha_edge` (step) where penalties were chosen.
+    brief : bool
+        How many alone, as below a figure.
 
     Returns
     -------
@@ -36,6 +38,8 @@ def about_edges(results: xr.Dataset) -> str:
         return ""
     most = share.isel(step=int(np.nanargmax(share.to_numpy()))) if "step" in share.dims else share
     told = _percent(float(share.mean()))
+    if brief:
+        return f"{told} of penalties at an edge of those tried"
     if _percent(float(most)) != told:
         told += f" ({_percent(float(most))} at step {int(most['step']):,})"
     return f"{told} of the penalties chosen are at an edge of those tried: {_TO_DO}"

@@ -70,7 +70,7 @@ def test_the_figure_says_it_within_its_bounds():
         figure.canvas.draw()
         (legend,) = figure.legends
         title = " ".join(legend.get_title().get_text().split())
-        assert ("20 % of the penalties" in title) == ("one" in targets)
+        assert ("20 % of penalties at an edge" in title) == ("one" in targets)
         assert ("one: 20 %" in title) == (len(targets) == 2)
         box = legend.get_window_extent()
         assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0

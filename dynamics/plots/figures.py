@@ -264,7 +264,7 @@ def _figure(found: Sequence[tuple[str, xr.Dataset, str | None]], *, title: str) 
 
 def _edges(name: str, results: xr.Dataset) -> str:
     """Say how many penalties lie at an edge, of the target named where there are several."""
-    said = about_edges(results)
+    said = about_edges(results, brief=True)
     return f"{name}: {said}" if name and said else said
 
 
