@@ -125,6 +125,7 @@ def test_links_that_point_in_circles_end(tmp_path):
     assert steps(f"{tmp_path}/**/*.ckpt") == [1]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_other_files_are_passed_over_quickly(tmp_path):
     for number in range(100_000):
         os.close(os.open(tmp_path / f"clip-{number}.wav", os.O_CREAT | os.O_WRONLY))

@@ -368,6 +368,7 @@ def test_killed_at_forty_random_moments_and_resumed_the_store_is_the_same(conten
 
 
 @pytest.mark.guards(10)
+@pytest.mark.slow
 def test_workers_of_a_cluster_give_the_same_store(content, tmp_path):
     broken = tmp_path / "checkpoints" / "epoch=0-step=50.ckpt"
     broken.write_bytes(b"cut off")

@@ -200,6 +200,7 @@ def test_a_tree_goes_through_netcdf(made, tmp_path):
     assert json.loads(back.attrs["identity"]) == mapping(tree.attrs["identity"])
 
 
+@pytest.mark.slow
 def test_a_copy_by_xarray_is_read_and_reported_and_not_written_to(made, tmp_path):
     tree = dynamics.open(made.store)
     tree.to_zarr(tmp_path / "copy.zarr")

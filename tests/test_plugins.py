@@ -137,6 +137,7 @@ def plugins_target(tree):
     return data["response"].sel(stimulus=names).mean("repetition").to_numpy()
 
 
+@pytest.mark.slow
 def test_results_speak_for_themselves_where_the_plugin_is_not_loaded(
     here, in_this_process, monkeypatch
 ):
@@ -155,6 +156,7 @@ def test_results_speak_for_themselves_where_the_plugin_is_not_loaded(
     assert "is the correlation of mean levels" in html
 
 
+@pytest.mark.slow
 def test_many_neuroids_keep_means_of_groups(here, in_this_process):
     write(here)
     content = sweep_in(

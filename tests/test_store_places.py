@@ -107,6 +107,7 @@ def flaky(server):
     before.close()
 
 
+@pytest.mark.slow
 def test_writes_that_fail_are_one_sentence_and_what_is_committed_stays_whole(flaky, tmp_path):
     steps = [0, 5, 7, 9]
     fill(tmp_path / "s.zarr", steps)

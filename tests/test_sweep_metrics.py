@@ -123,6 +123,7 @@ def test_other_shuffles_need_another_label(content):
         analyze.analyze(other, advance=silent)
 
 
+@pytest.mark.slow
 def test_two_protocols_in_a_store_are_told_apart_and_not_compared(content):
     content |= {"targets": ["one"], "baseline": None, "resamples": 4, "metrics": [
         "ridge", {"name": "ridge", "label": "pepino", "arguments": {"protocol": "pepino"}},
@@ -219,6 +220,7 @@ def timed(content, tmp_path, monkeypatch):
     }
 
 
+@pytest.mark.slow
 def test_responses_over_time_are_predicted_from_activations_over_time(timed):
     windows = [[0, 0], [0, 0.2]]
     timed["resamples"] = 6
