@@ -231,9 +231,9 @@ def _run(
 ) -> None:
     path = sweep.place.resolved()
     first = {(job.label, job.metric.label): job for job in jobs}
-    target_of = {key: targets[_key(sweep, job.label, job.metric)] for key, job in first.items()}
     orders = {
-        key: methods.orders_of(target_of[key], job.metric, sweep) for key, job in first.items()
+        key: methods.orders_of(targets[_key(sweep, key[0], job.metric)], job.metric, sweep)
+        for key, job in first.items()
     }
     orders = {
         key: None if each is None else client.scatter(each, hash=False)

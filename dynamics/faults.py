@@ -97,12 +97,13 @@ def of_machine(fault: BaseException, *, file_bytes: int | None = None) -> Except
 
 
 def sentence(fault: BaseException) -> str:
-    """Return the message of a fault in one line; its type where it has none.
+    """Return the message of a fault in one line; its type where it has none."""
+    return " ".join(written_out(str(fault)).split()) or type(fault).__name__
 
-    Letters that are none, as in names of files, are written out: no log or store takes them.
-    """
-    said = str(fault).encode("utf-8", "backslashreplace").decode()
-    return " ".join(said.split()) or type(fault).__name__
+
+def written_out(text: str) -> str:
+    """Write out letters that are none, as in names of files: no log or store takes them."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _causes(fault: BaseException) -> Iterator[BaseException]:

@@ -85,13 +85,17 @@ def _add(name: str) -> dict[tuple[str, str], Any]:
     for table, entries in own.items():
         if not isinstance(entries, Mapping):
             raise ValueError(f"plugin {name!r}: {table} must be a dictionary of names")
-        known = getattr(importlib.import_module(TABLES[table][0]), TABLES[table][1])
         for key, entry in entries.items():
-            _check(f"plugin {name!r}: {key!r} of {table}", table, key, entry, known)
+            _check(f"plugin {name!r}: {key!r} of {table}", table, key, entry)
             added[table, key] = entry
     for (table, key), entry in added.items():  # all or nothing
-        getattr(importlib.import_module(TABLES[table][0]), TABLES[table][1])[key] = entry
+        _table(table)[key] = entry
     return added
+
+
+def _table(name: str) -> dict[str, Any]:
+    module, attribute = TABLES[name]
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _imported(name: str) -> Any:
@@ -111,10 +115,10 @@ def _imported(name: str) -> Any:
         raise ValueError(f"plugin {name!r} cannot be imported: {why}") from error
 
 
-def _check(what: str, table: str, key: Any, entry: Any, known: Mapping[str, Any]) -> None:
+def _check(what: str, table: str, key: Any, entry: Any) -> None:
     if not isinstance(key, str) or not key:
         raise ValueError(f"{what}: a name must be a text")
-    if key in known:
+    if key in _table(table):
         raise ValueError(f"{what}: there is one of this name already, choose another")
     if table != "METRICS":
         if not callable(entry):

@@ -224,9 +224,9 @@ def _check_target(sweep: Sweep, choice: Choice, stimuli: sounds.StimulusSet, tim
         )
         _check_repeated(_value(sweep, metric), metric, choice.label, sizes)
         methods.rehearse(metric, sizes["stimulus"], sizes, folds=folds, times=made[folds].times)
-        try:  # drawn as they will be
+        try:
             methods.halves_of(made[folds], metric, sweep)
-            methods.orders_of(made[folds], metric, sweep)
+            methods.check_shuffles(made[folds], metric, sweep)
         except ValueError as error:
             raise ValueError(f"metric {metric.label!r}, target {choice.label!r}: {error}") from None
 
@@ -394,19 +394,12 @@ def without_intervals(sweep: Sweep) -> list[str]:
     list of str
         A sentence for each target and metric.
     """
-    tree, said = _results(sweep), []
-    for target in sweep.targets:
-        for metric in sweep.metrics:
-            path = f"results/{target.label}/{metric.label}"
-            if f"/{path}" not in tree.groups:
-                continue
-            results = tree[path].to_dataset()
-            if why := why_no_intervals(results):
-                said.append(f"{target.label} by {metric.label} has no intervals: {why}")
-            elif why := str(results.attrs.get("no_intervals_of_neuroids", "")):
-                said.append(
-                    f"single neuroids of {target.label} by {metric.label} have no intervals: {why}"
-                )
+    said = []
+    for name, results in _each(sweep, _results(sweep)):
+        if why := why_no_intervals(results):
+            said.append(f"{name} has no intervals: {why}")
+        elif why := str(results.attrs.get("no_intervals_of_neuroids", "")):
+            said.append(f"single neuroids of {name} have no intervals: {why}")
     return said
 
 
@@ -423,14 +416,20 @@ def at_edges(sweep: Sweep) -> list[str]:
     list of str
         A sentence for each target and metric with more than 1 % of such choices.
     """
-    tree = store.open(sweep.place)
     return [
-        f"{target.label} by {metric.label}: {said}"
-        for target in sweep.targets
-        for metric in sweep.metrics
-        if f"/results/{target.label}/{metric.label}" in tree.groups
-        if (said := about_edges(tree[f"results/{target.label}/{metric.label}"].to_dataset()))
+        f"{name}: {said}"
+        for name, results in _each(sweep, store.open(sweep.place))
+        if (said := about_edges(results))
     ]
+
+
+def _each(sweep: Sweep, tree: xr.DataTree) -> Iterator[tuple[str, xr.Dataset]]:
+    """Yield the results of a sweep that there are, each with its name for sentences."""
+    for target in sweep.targets:
+        for metric in sweep.metrics:
+            path = f"results/{target.label}/{metric.label}"
+            if f"/{path}" in tree.groups:
+                yield f"{target.label} by {metric.label}", tree[path].to_dataset()
 
 
 def _limit(limits: xr.Dataset | None, side: str, layer: str) -> float:

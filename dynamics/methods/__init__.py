@@ -19,6 +19,7 @@ from dynamics.methods.groups import counted
 from dynamics.methods.metric import Metric, Value
 from dynamics.methods.resampled import MANY, averaged
 from dynamics.methods.shuffles import (
+    check_shuffles,
     halves_of,
     orders_of,
     shuffling,
@@ -44,6 +45,7 @@ __all__ = [
     "ceilings",
     "check_choice",
     "check_fit",
+    "check_shuffles",
     "counted",
     "find",
     "folds_of",

@@ -126,15 +126,22 @@ def orders_of(target: Target, choice: Choice, sweep: Sweep) -> np.ndarray | None
         As `shuffling`, and if nothing can be shuffled within categories of one stimulus.
     """
     count, scheme = shuffling(choice, sweep)
+    check_shuffles(target, choice, sweep)
     if count == 0:
         return None
     categories = target.categories if scheme == "category" else None
+    return metrics.permutations(len(target.rows), count, seed=sweep.seed, categories=categories)
+
+
+def check_shuffles(target: Target, choice: Choice, sweep: Sweep) -> None:
+    """Raise what `orders_of` raises, without drawing what may be many shuffles of many stimuli."""
+    count, scheme = shuffling(choice, sweep)
+    categories = target.categories if count and scheme == "category" else None
     if categories is not None and len(np.unique(categories)) == len(categories):
         raise ValueError(
             "every stimulus has a category of its own, so nothing can be shuffled within "
             "categories: use `shuffle: overall`"
         )
-    return metrics.permutations(len(target.rows), count, seed=sweep.seed, categories=categories)
 
 
 def with_p_value(values: Variables) -> Variables:

@@ -6,6 +6,8 @@ import hashlib
 from typing import Any
 from urllib.parse import quote
 
+from dynamics.faults import written_out
+
 # Coordinates beside the groups of layers: xarray refuses a child with the name of a variable.
 TAKEN = ("step", "stimulus", "category", "time", "feature", "control", "zarr.json", "c")
 _LONGEST = 200  # of the 255 bytes that disks allow
@@ -42,7 +44,5 @@ def activation_of(layer: str) -> str:
 
 
 def storable(value: Any) -> Any:
-    """Write out letters that are none, as in names of files; no store can hold them as they are."""
-    if not isinstance(value, str):
-        return value
-    return value.encode("utf-8", "backslashreplace").decode()
+    """Return a value of a row as a store can hold it: see `dynamics.faults.written_out`."""
+    return written_out(value) if isinstance(value, str) else value
