@@ -138,12 +138,21 @@ def test_the_slider_shows_the_stores_scores_at_every_step(visit):
 
 def test_the_slider_plays_and_stops(visit):
     page = visit()
-    assert page.locator("#shown").inner_text() == "10,000"
-    page.click("#play")
-    assert page.locator("#shown").inner_text() == "0"
-    sync_api.expect(page.locator("#shown")).to_have_text("10")
-    page.click("#play")
-    assert page.locator("#play").inner_text() == "Play"
+    page.clock.install(time=0)  # steps go by when the test says so, however quick the machine is
+    page.clock.pause_at(1000)
+    shown, play = page.locator("#shown"), page.locator("#play")
+    assert shown.inner_text() == "10,000"
+    play.click()
+    assert (shown.inner_text(), play.inner_text()) == ("0", "Stop")
+    for step in STEPS[1:3]:
+        page.clock.run_for(500)
+        assert shown.inner_text() == f"{step:,}"
+    play.click()
+    page.clock.run_for(5000)
+    assert (shown.inner_text(), play.inner_text()) == (f"{STEPS[2]:,}", "Play")
+    play.click()
+    page.clock.run_for(5000)
+    assert (shown.inner_text(), play.inner_text()) == (f"{STEPS[-1]:,}", "Play")  # stops at the end
 
 
 def column(page, table, number):
