@@ -134,7 +134,7 @@ def test_a_hundred_thousand_other_files_are_passed_over_quickly(tmp_path):
     assert sum(entry.stat().st_size > 0 for entry in os.scandir(tmp_path)) == 1
     looked = time.perf_counter()
     assert steps(tmp_path) == [3]
-    assert time.perf_counter() - looked < 30 * (looked - start)  # a listing, not 100,000 openings
+    assert time.perf_counter() - looked < 5 * (looked - start)  # a listing, not 100,000 openings
 
 
 def test_files_that_hold_no_weights_are_left_out(tmp_path):
