@@ -7,8 +7,8 @@ from typing import Any
 import xarray as xr
 
 from dynamics import emergence, values
-from dynamics.averages import average
 from dynamics.emergence import views
+from dynamics.emergence.aggregate import average
 from dynamics.intake import taken
 
 

@@ -27,10 +27,10 @@ from dynamics import (
     store,
     values,
 )
-from dynamics.averages import why_no_intervals
 from dynamics.config import Choice, Sweep, load_config, validate
-from dynamics.edges import about_edges
 from dynamics.emergence import views
+from dynamics.emergence.aggregate import why_no_intervals
+from dynamics.emergence.remarks import about_edges
 from dynamics.targets import Target, gaps, load_brain, make_target
 
 DEMO: dict[str, Any] = {

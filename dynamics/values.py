@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics.emergence.resamples import squared
+from dynamics.emergence.resampling import squared
 from dynamics.methods import METHODS, Value
 from dynamics.record import identity_of, mapping, portable
 

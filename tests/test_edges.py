@@ -8,7 +8,7 @@ from report_store import STEPS, make
 
 from dynamics import plots, report, store
 from dynamics.config import validate
-from dynamics.edges import about_edges
+from dynamics.emergence.remarks import about_edges
 from dynamics.sweep import at_edges
 
 

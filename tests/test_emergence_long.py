@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 from dynamics import emergence
-from dynamics.emergence.changes import _Noise
 from dynamics.emergence.intervals import aligned
+from dynamics.emergence.testing import _Noise
 
 HALVES = emergence.scheme("halves", n=2, kept=1, resamples=2).attrs
 

@@ -8,9 +8,9 @@ import xarray as xr
 from scipy.spatial.distance import pdist
 
 from dynamics import emergence, methods, plots, sweep
-from dynamics.averages import with_ceiling
 from dynamics.config import Choice, validate
 from dynamics.emergence import views
+from dynamics.emergence.aggregate import with_ceiling
 from dynamics.methods import METHODS
 from dynamics.report import findings, protocol, words
 from dynamics.targets import Target

@@ -4,7 +4,7 @@ import xarray as xr
 from plots_results import LAYERS, STEPS, results, without
 
 from dynamics import emergence, plots
-from dynamics.averages import average
+from dynamics.emergence.aggregate import average
 
 
 def drawn(ax):

@@ -10,8 +10,8 @@ import xarray as xr
 
 import dynamics.accessor  # noqa: F401 (registers it)
 from dynamics import methods, metrics, plots, targets
-from dynamics.averages import average, why_no_intervals
 from dynamics.config import Choice, validate
+from dynamics.emergence.aggregate import average, why_no_intervals
 from dynamics.methods import METHODS
 from dynamics.report import findings
 

@@ -7,7 +7,7 @@ from plots_results import of_one_subject, results
 
 import dynamics.accessor  # noqa: F401
 from dynamics import plots
-from dynamics.averages import of_scored
+from dynamics.emergence.aggregate import of_scored
 from dynamics.report import findings
 
 

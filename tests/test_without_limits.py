@@ -8,7 +8,7 @@ from plots_results import of_one_subject, probe
 
 import dynamics.accessor  # noqa: F401
 from dynamics import emergence, plots
-from dynamics.averages import briefly
+from dynamics.emergence.aggregate import briefly
 from dynamics.emergence.correlations import WITHIN_ONE_RUN
 from dynamics.probes import overall
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from dynamics.emergence.changes import decline_test, onset_test, onset_test_subjects, peak_range
-from dynamics.emergence.comparisons import (
+from dynamics.emergence.best_layers import best_layer
+from dynamics.emergence.comparing import (
     CORRECTIONS,
     benjamini_hochberg,
     compare,
     compare_two,
     holm,
 )
+from dynamics.emergence.comparing_runs import compare_runs
 from dynamics.emergence.correlations import correlate
-from dynamics.emergence.curves import half_time, onset, plateau_step
-from dynamics.emergence.fits import FITS, fit, left_out_error
+from dynamics.emergence.curve_fits import FITS, fit, left_out_error
 from dynamics.emergence.intervals import METHODS, STATISTICS, bands, interval
-from dynamics.emergence.layers import best_layer
 from dynamics.emergence.levels import area, ceiling_fraction, final, gain, peak, plateau
 from dynamics.emergence.orders import order
 from dynamics.emergence.refits import resample_scores
-from dynamics.emergence.resamples import Scheme, scheme, squared, stabilised
-from dynamics.emergence.runs import compare_runs
+from dynamics.emergence.resampling import Scheme, scheme, squared, stabilised
+from dynamics.emergence.statistics import half_time, onset, plateau_step
 from dynamics.emergence.subjects import over_subjects, with_subjects
 from dynamics.emergence.summary import summarize
+from dynamics.emergence.testing import decline_test, onset_test, onset_test_subjects, peak_range
 
 __all__ = [
     "CORRECTIONS",

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from dynamics.emergence.resamples import Scheme
+from dynamics.emergence.resampling import Scheme
 
 # What `dynamics.probes.overall` says of a score of one run, and no score over models may be.
 WITHIN_ONE_RUN = "the steps and layers of one run"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from dynamics.averages import average, of_scored
+from dynamics.emergence.aggregate import average, of_scored
 from dynamics.emergence.crossings import MISSING, NO_FIRST, NO_LAST, NO_LEVEL, ONE_STEP
 
 KNOWN = "known"
@@ -84,7 +84,7 @@ def untrained(results: xr.Dataset, by: str | None = None) -> xr.DataArray:
     results : xarray.Dataset
         Results of one target and metric.
     by : str, optional
-        As in `dynamics.averages.average`.
+        As in `dynamics.emergence.aggregate.average`.
 
     Returns
     -------

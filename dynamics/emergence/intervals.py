@@ -17,10 +17,10 @@ import numpy as np
 import xarray as xr
 from scipy import special, stats
 
-from dynamics.emergence import curves, levels
+from dynamics.emergence import levels, statistics
 from dynamics.emergence.crossings import goal, window
 from dynamics.emergence.ends import UNKNOWN
-from dynamics.emergence.resamples import Scheme, stabilised
+from dynamics.emergence.resampling import Scheme, stabilised
 
 _POINTS = 16
 
@@ -33,10 +33,10 @@ class Statistic(NamedTuple):
 
 
 STATISTICS: dict[str, Statistic] = {
-    "onset": Statistic(curves.onset, {"fraction": 0.1, "reference": "peak"}),
-    "half_time": Statistic(curves.half_time, {"fraction": 0.5, "reference": "final"}),
+    "onset": Statistic(statistics.onset, {"fraction": 0.1, "reference": "peak"}),
+    "half_time": Statistic(statistics.half_time, {"fraction": 0.5, "reference": "final"}),
     "plateau_step": Statistic(
-        curves.plateau_step, {"fraction": 0.9, "reference": "plateau", "sustained": True}
+        statistics.plateau_step, {"fraction": 0.9, "reference": "plateau", "sustained": True}
     ),
     "gain": Statistic(levels.gain),
     "area": Statistic(levels.area),
@@ -168,13 +168,13 @@ def bands(curve: xr.DataArray, resampled: xr.DataArray, *, confidence: float = 0
 
 def aligned(curve: xr.DataArray, resampled: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     """Check that curve and resamples belong together; return them without stray coordinates."""
-    steps = curves.check(curve)
+    steps = statistics.check(curve)
     if "resample" not in resampled.dims or set(resampled.dims) - {"resample"} != set(curve.dims):
         raise ValueError(
             f"the curve has dimensions {curve.dims}, its resamples {resampled.dims}: they must "
             "have the same and `resample`"
         )
-    if not np.array_equal(curves.check(resampled), steps):
+    if not np.array_equal(statistics.check(resampled), steps):
         raise ValueError("curve and resamples have different steps: select the same of both")
     return curve, stabilised(curve, resampled).transpose("resample", *curve.dims)
 
@@ -232,7 +232,7 @@ def invert(
         (deviation): of the contrast at the estimated step, by resample.
     """
     steps, options = curve["step"].to_numpy().astype(float), {"decades": 1.0} | place
-    way = curves.sign(options.pop("direction", "up"))
+    way = statistics.sign(options.pop("direction", "up"))
     sustained, fraction = options.pop("sustained", False), options.pop("fraction")
     options.pop("baseline", None)
     scheme, number = Scheme.of(resampled), resampled.sizes["resample"]

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from dynamics.emergence.crossings import window
-from dynamics.emergence.curves import check
 from dynamics.emergence.ends import KNOWN, NEEDS, status
+from dynamics.emergence.statistics import check
 
 
 def plateau(curve: xr.DataArray, *, decades: float = 1.0) -> xr.DataArray:

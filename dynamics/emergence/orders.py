@@ -12,10 +12,10 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from dynamics.emergence.comparisons import check_comparable
+from dynamics.emergence.comparing import check_comparable
 from dynamics.emergence.ends import UNKNOWN
 from dynamics.emergence.intervals import STATISTICS, aligned
-from dynamics.emergence.resamples import drawn_curves
+from dynamics.emergence.resampling import drawn_curves
 
 
 def order(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from dynamics.emergence.resamples import scheme
+from dynamics.emergence.resampling import scheme
 
 
 def resample_scores(

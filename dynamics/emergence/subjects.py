@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.emergence.intervals import aligned
-from dynamics.emergence.resamples import Scheme
+from dynamics.emergence.resampling import Scheme
 
 
 def over_subjects(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from dynamics.emergence import curves, ends, levels
+from dynamics.emergence import ends, levels, statistics
 
 
 def summarize(
@@ -36,9 +36,9 @@ def summarize(
         and what the optional arguments allow.
     """
     when = {
-        "onset": curves.onset(curve, decades=decades),
-        "half_time": curves.half_time(curve, decades=decades),
-        "plateau_step": curves.plateau_step(curve, decades=decades),
+        "onset": statistics.onset(curve, decades=decades),
+        "half_time": statistics.half_time(curve, decades=decades),
+        "plateau_step": statistics.plateau_step(curve, decades=decades),
     }
     found = xr.Dataset({name: value.drop_vars("status") for name, value in when.items()})
     for name, value in when.items():

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics.averages import (
+from dynamics.emergence import comparing, correlations, levels, orders, statistics, testing
+from dynamics.emergence.aggregate import (
     average,
     has_resamples,
     mean_by,
@@ -21,19 +22,18 @@ from dynamics.averages import (
     why_no_intervals,
     with_ceiling,
 )
-from dynamics.emergence import changes, comparisons, correlations, curves, levels, orders
 from dynamics.emergence.crossings import MISSING, NO_LEVEL
 from dynamics.emergence.ends import NEEDS, has_controls, scored, untrained, with_gaps
 from dynamics.emergence.ends import status as ends
 from dynamics.emergence.intervals import STATISTICS, interval
-from dynamics.emergence.resamples import stabilised
+from dynamics.emergence.resampling import stabilised
 from dynamics.emergence.subjects import over_subjects, with_subjects
 from dynamics.emergence.summary import summarize as tabulate
 
 OVER = ("stimuli", "subjects", "both")
 _OF_GROUPS = "those of single neuroids are not kept, ask by subject or region"
 FROM_BASELINE = ("onset", "half_time", "plateau_step", "gain", "area")
-_COUNTING = (comparisons.compare, orders.order)
+_COUNTING = (comparing.compare, orders.order)
 Pair = tuple[xr.DataArray, xr.DataArray | None]
 
 
@@ -55,7 +55,7 @@ def pair(results: xr.Dataset, by: str | None, over: str) -> Pair:
     results : xarray.Dataset
         Results of one target and metric.
     by : str or None
-        As in `dynamics.averages.average`.
+        As in `dynamics.emergence.aggregate.average`.
     over : str
         One of `OVER`.
 
@@ -112,7 +112,7 @@ def level_of(results: xr.Dataset, name: str) -> Pair:
     level : xarray.DataArray
         Of every neuroid or subject, the mean over untrained networks.
     resampled : xarray.DataArray or None
-        As `dynamics.averages.resampled`.
+        As `dynamics.emergence.aggregate.resampled`.
     """
     level = of_scored(results[name if name == "baseline" else f"{name}_score"], results)
     again = resampled(results, of=name)
@@ -169,7 +169,7 @@ def onset(results: xr.Dataset, by: str | None, over: str, **arguments: Any) -> x
     known: dict[str, Any] = {
         name: arguments[name] for name in ("baseline", "direction") if name in arguments
     }
-    test = changes.onset_test(curve, resampled, **known)
+    test = testing.onset_test(curve, resampled, **known)
     return found.assign(detected=test["detected"], p=test["detected_p"])
 
 
@@ -194,7 +194,7 @@ def peak(results: xr.Dataset, by: str | None, over: str, **arguments: Any) -> xr
     curve, resampled = pair(results, by, over)
     found = levels.peak(curve)[["peak_step", "score"]].rename(peak_step="estimate")
     if resampled is not None:
-        limits = changes.peak_range(curve, resampled, **arguments)
+        limits = testing.peak_range(curve, resampled, **arguments)
         found = found.assign(lower=limits["lower"], upper=limits["upper"])
     return _said(found, results, curve, over)
 
@@ -206,7 +206,7 @@ def decline(results: xr.Dataset, by: str | None, over: str, **arguments: Any) ->
     start = untrained(results, by) if has_controls(results) else None
     found = levels.peak(curve, baseline=start)[["peak_step", *names]].rename(names)
     if resampled is not None:
-        test = changes.decline_test(curve, resampled, **arguments)
+        test = testing.decline_test(curve, resampled, **arguments)
         found = found.assign({name: test[name] for name in ("lower", "p", "status")})
     else:
         found["status"] = ends(curve, needs=NEEDS["decline"])
@@ -374,8 +374,8 @@ def summarize(
         for name, found in limits.items():
             for side in ("lower", "upper"):
                 table[f"{name}_{side}"] = found[side].drop_vars("status", errors="ignore")
-        table["onset_p"] = changes.onset_test(started, again, **known)["detected_p"]
-        table["decline_p"] = changes.decline_test(curve, resampled)["p"]
+        table["onset_p"] = testing.onset_test(started, again, **known)["detected_p"]
+        table["decline_p"] = testing.decline_test(curve, resampled)["p"]
     if baseline is not None:
         above = gain(results, "baseline", by, over, confidence=confidence)
         for side in ("lower", "upper"):
@@ -426,7 +426,7 @@ def _counted(
     """
     steps = results["step"].to_numpy() if "step" in results.coords else np.zeros(0)
     if "baseline" in arguments or not has_controls(results):
-        text = curves.baseline_text(steps, arguments.get("baseline"))
+        text = statistics.baseline_text(steps, arguments.get("baseline"))
         return pair(results, by, over), arguments, text
     again = resampled(results, of="untrained")
     text = f"mean score of {results.sizes['control']} untrained networks"
@@ -455,7 +455,7 @@ def _said(
         found = found.assign_attrs(no_intervals=why_no_intervals(results) or _OF_GROUPS)
     return found.assign_attrs(
         over=over,
-        baseline=curves.baseline_text(steps),
+        baseline=statistics.baseline_text(steps),
         last_step=int(steps[-1]) if len(steps) else -1,
         neuroids_left_out=lost,
         neuroids_with_gaps=with_gaps(scored(results)),

@@ -7,9 +7,9 @@ import xarray as xr
 from scipy import stats
 
 from dynamics import emergence
-from dynamics.averages import average, by_subject, of_scored, with_ceiling
-from dynamics.averages import resampled as resamples_of
 from dynamics.emergence import views
+from dynamics.emergence.aggregate import average, by_subject, of_scored, with_ceiling
+from dynamics.emergence.aggregate import resampled as resamples_of
 from dynamics.record import mapping
 
 _COUNTED = "counted_step"

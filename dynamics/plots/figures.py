@@ -11,7 +11,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynamics.edges import about_edges
+from dynamics.emergence.remarks import about_edges
 from dynamics.plots.bands import parts
 from dynamics.plots.curves import facet_curves, plot_curves
 from dynamics.plots.heatmaps import plot_heatmap

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics import emergence
-from dynamics.averages import briefly, why_no_intervals
+from dynamics.emergence.aggregate import briefly, why_no_intervals
 from dynamics.intake import with_layers
 from dynamics.plots.bands import resampled_curve
 from dynamics.plots.heatmaps import layer_axis

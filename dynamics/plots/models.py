@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from dynamics.averages import average, by_subject
 from dynamics.emergence import views
-from dynamics.emergence.runs import check_alike
+from dynamics.emergence.aggregate import average, by_subject
+from dynamics.emergence.comparing_runs import check_alike
 from dynamics.intake import with_layers
 from dynamics.plots.bands import curve_and_band, level, pick_layer
 from dynamics.plots.names import short_layer

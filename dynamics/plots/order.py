@@ -9,8 +9,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics import emergence
-from dynamics.averages import briefly, why_no_intervals
 from dynamics.emergence import views
+from dynamics.emergence.aggregate import briefly, why_no_intervals
 from dynamics.intake import with_layers
 from dynamics.plots.bands import counted_steps, curves_by, parts, pick_layer, with_counted
 from dynamics.plots.names import short_layer, short_names

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from dynamics.emergence.runs import check_alike
+from dynamics.emergence.comparing_runs import check_alike
 from dynamics.intake import taken, with_layers
 from dynamics.record import mapping
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.emergence.resamples import Scheme
+from dynamics.emergence.resampling import Scheme
 from dynamics.probes.fitting import Fit, Partition, Settings, decide, fit
 from dynamics.probes.scoring import METRICS, bootstrap_counts
 from dynamics.probes.task import Task

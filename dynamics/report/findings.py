@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from dynamics import emergence, metrics, plots
-from dynamics.averages import average, with_ceiling
-from dynamics.averages import resampled as resampled_of
 from dynamics.emergence import ends, views
+from dynamics.emergence.aggregate import average, with_ceiling
+from dynamics.emergence.aggregate import resampled as resampled_of
 from dynamics.record import mapping
 from dynamics.values import named
 

@@ -9,10 +9,10 @@ from typing import Any
 import xarray as xr
 
 from dynamics import methods
-from dynamics.averages import resampled, why_no_intervals
-from dynamics.edges import about_edges
 from dynamics.emergence import Scheme
+from dynamics.emergence.aggregate import resampled, why_no_intervals
 from dynamics.emergence.ends import scored, with_gaps
+from dynamics.emergence.remarks import about_edges
 from dynamics.methods import METHODS
 from dynamics.record import mapping
 from dynamics.report.findings import Found, Result

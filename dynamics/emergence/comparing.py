@@ -15,7 +15,7 @@ import xarray as xr
 from scipy import stats
 
 from dynamics.emergence.intervals import STATISTICS, aligned, interval, invert
-from dynamics.emergence.resamples import Scheme
+from dynamics.emergence.resampling import Scheme
 
 
 def holm(p: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from scipy.optimize import least_squares
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
-from dynamics.emergence import curves
+from dynamics.emergence import statistics
 
 _PARTS = 10
 _FEWEST = 7
@@ -48,7 +48,7 @@ def fit(
     ValueError
         If the kind is unknown, or the curve has no ascending `step`.
     """
-    own = curves.check(curve)
+    own = statistics.check(curve)
     if kind != "auto" and kind not in FITS:
         raise ValueError(f"there is no fit {kind!r}: use one of auto, {', '.join(FITS)}")
     places = own if steps is None else np.asarray(steps)
@@ -86,7 +86,7 @@ def left_out_error(curve: xr.DataArray, *, kind: str) -> xr.DataArray:
     xarray.DataArray
         Without the dimension `step`; NaN with fewer than 7 finite scores.
     """
-    x = np.log1p(curves.check(curve).astype(float))
+    x = np.log1p(statistics.check(curve).astype(float))
 
     def one(scores: np.ndarray) -> float:
         finite = np.isfinite(scores)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dynamics.emergence.resamples import Scheme
+from dynamics.emergence.resampling import Scheme
 
 _WITNESSES, _AT_ONCE = 8, 64
 # What rounding may do to a contrast from sums of squares, and where that is too much to use.
@@ -21,7 +21,7 @@ _NONE = 1e-12  # an error of a contrast that does not vary
 
 
 class Noise(Protocol):
-    """Draws of what contrasts do by chance, as `dynamics.emergence.changes` makes them."""
+    """Draws of what contrasts do by chance, as `dynamics.emergence.testing` makes them."""
 
     scheme: Scheme
     divisor: int

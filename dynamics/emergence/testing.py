@@ -13,11 +13,11 @@ from itertools import product
 import numpy as np
 import xarray as xr
 
-from dynamics.emergence import curves, ends, levels
+from dynamics.emergence import ends, levels, statistics
+from dynamics.emergence.contrasts import Highest
 from dynamics.emergence.crossings import MISSING, NOT_REACHED, REACHED
-from dynamics.emergence.highest import Highest
 from dynamics.emergence.intervals import aligned
-from dynamics.emergence.resamples import BLOCK, Scheme
+from dynamics.emergence.resampling import BLOCK, Scheme
 
 _EXACT = 12
 
@@ -63,7 +63,7 @@ def onset_test(
         As in `dynamics.emergence.interval`.
     """
     curve, resampled = aligned(curve, resampled)
-    way = curves.sign(direction)
+    way = statistics.sign(direction)
     own = xr.DataArray(np.nan) if baseline is None else way * xr.DataArray(baseline)
     noise = _Noise(resampled, draws, seed)
 
@@ -102,7 +102,7 @@ def decline_test(
         "one step only".
     """
     curve, resampled = aligned(curve, resampled)
-    way = curves.sign(direction)
+    way = statistics.sign(direction)
     noise = _Noise(resampled, draws, seed)
 
     def test(scores: np.ndarray, cloud: np.ndarray):
@@ -157,7 +157,7 @@ def peak_range(
         which for a curve that ends on a plateau is all of it.
     """
     curve, resampled = aligned(curve, resampled)
-    way = curves.sign(direction)
+    way = statistics.sign(direction)
     noise = _Noise(resampled, draws, seed)
     steps = curve["step"].to_numpy().astype(float)
 
@@ -204,8 +204,8 @@ def onset_test_subjects(
     xarray.Dataset
         As `onset_test`.
     """
-    curves.check(curve)
-    way, subjects = curves.sign(direction), curve.sizes[dim]
+    statistics.check(curve)
+    way, subjects = statistics.sign(direction), curve.sizes[dim]
     if subjects <= _EXACT:
         signs = np.array(list(product((1, -1), repeat=subjects)), float)
     else:

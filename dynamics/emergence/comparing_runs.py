@@ -11,9 +11,9 @@ from typing import Any
 
 import xarray as xr
 
-from dynamics.averages import why_no_intervals
 from dynamics.emergence import views
-from dynamics.emergence.comparisons import compare_two
+from dynamics.emergence.aggregate import why_no_intervals
+from dynamics.emergence.comparing import compare_two
 from dynamics.record import identity_of
 
 # What has to be equal for two scores to be comparable, and then for two resamples to be pairs.
@@ -41,7 +41,7 @@ def compare_runs(
     layers : tuple of two str, optional
         The layer of either; by default all layers that both have by name.
     by : str, optional
-        As in `dynamics.averages.average`.
+        As in `dynamics.emergence.aggregate.average`.
     paired : bool, optional
         Whether resample k of both is of the same stimuli; by default where seed, number of
         resamples and stimuli agree.

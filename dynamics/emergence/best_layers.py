@@ -7,7 +7,7 @@ import xarray as xr
 from scipy import stats
 
 from dynamics.emergence.intervals import aligned
-from dynamics.emergence.resamples import Scheme, drawn_curves
+from dynamics.emergence.resampling import Scheme, drawn_curves
 
 
 def best_layer(
