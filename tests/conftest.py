@@ -22,6 +22,13 @@ def pytest_configure(config):
         os.environ["DYNAMICS_DATA"] = str(SHARED / "data")
 
 
+def pytest_collection_modifyitems(items):
+    """Give tests that take minutes an hour before they count as hung: machines differ."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3600))
+
+
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Analyze without starting workers, in tests that are not about them."""
