@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -20,10 +19,11 @@ import xarray as xr
 import zarr
 
 from dynamics import methods, plugins, progress, references, resampling, similarity, sounds, store
-from dynamics.cluster import cluster
+from dynamics.cluster import cluster, threads_of
 from dynamics.config import Choice, Sweep
 from dynamics.copies import kept_together, noted_copies
 from dynamics.gaps import describe_gaps
+from dynamics.lookahead import in_window
 from dynamics.scoring import Part, score_together
 from dynamics.targets import Target, checksums, gaps, load_brain, make_target
 
@@ -242,43 +242,34 @@ def _run(
     used = {_key(sweep, job.label, job.metric) for job in first.values()}
     held = {key: client.scatter(targets[key], hash=False) for key in sorted(used)}
     places = {key: number for number, key in enumerate(held)}
-    workers = max(1, sum(client.ncores().values()))
-    tasks = _tasks(jobs, workers)
-    waiting: deque = deque()
-    ahead = iter(tasks)
+    workers = threads_of(client)
 
-    def submit() -> None:
-        for task in ahead:
-            keys = [(job.label, job.metric.label) for job in task]
-            parts = [
-                Part(
-                    job.metric.name,
-                    methods.given(job.metric),
-                    places[_key(sweep, job.label, job.metric)],
-                    job.plan.rows,
-                    None if orders[key] is None else number,
-                    job.plan.together,
-                )
-                for number, (key, job) in enumerate(zip(keys, task))
-            ]
-            future = client.submit(
-                score_together,
-                path,
-                task[0].step,
-                parts,
-                list(held.values()),
-                [orders[key] for key in keys],
-                pure=False,
+    def submit(task: list[Job]) -> Any:
+        keys = [(job.label, job.metric.label) for job in task]
+        parts = [
+            Part(
+                job.metric.name,
+                methods.given(job.metric),
+                places[_key(sweep, job.label, job.metric)],
+                job.plan.rows,
+                None if orders[key] is None else number,
+                job.plan.together,
             )
-            waiting.append((task, future))
-            return
+            for number, (key, job) in enumerate(zip(keys, task))
+        ]
+        return client.submit(
+            score_together,
+            path,
+            task[0].step,
+            parts,
+            list(held.values()),
+            [orders[key] for key in keys],
+            pure=False,
+        )
 
-    for _ in range(4 * workers):
-        submit()
     # Results are written in the order of the jobs, so that the store does not depend on
     # which worker was quicker.
-    while waiting:
-        task, future = waiting.popleft()
+    for task, future in in_window(submit, _tasks(jobs, workers), 4 * workers):
         for job, found in zip(task, future.result()):
             values, label, metric = job.plan.marked(found), job.label, job.metric
             attrs = methods.attrs_of(metric.name, methods.given(metric))
@@ -286,7 +277,6 @@ def _run(
                 job.group, job.step, values, checkpoint=hashes[job.step], attrs=attrs
             )
             advance(note=f"{label} {metric.label} step {job.step}")
-        submit()
 
 
 def _tasks(jobs: Sequence[Job], workers: int) -> list[list[Job]]:

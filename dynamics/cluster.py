@@ -60,6 +60,11 @@ def cluster(address: str | None, *, workers: int = 0) -> Iterator[Any]:
         yield client
 
 
+def threads_of(client: Any) -> int:
+    """Return how many tasks the workers of a client run at a time, now; 1 where there are none."""
+    return max(1, sum(client.ncores().values()))
+
+
 def _with_plugins(client: Any) -> None:
     """Have all workers, also those that come later, load the modules that the sweep names."""
     from dask.distributed import WorkerPlugin

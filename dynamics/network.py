@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import itertools
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -15,6 +16,7 @@ import torch
 from dynamics import checkpoints, extract, faults, models, poolings, soundcheck
 from dynamics.checkpoints import Checkpoint, LeftForLater
 from dynamics.config import Sweep
+from dynamics.lookahead import one_ahead
 from dynamics.sounds import StimulusSet
 
 T = TypeVar("T")
@@ -155,7 +157,7 @@ def read_ahead(
     """Fetch and read the next checkpoint while this one runs; a fault comes back as a value."""
     place = place or sweep.place.scratch()
 
-    def states() -> Iterator[tuple[Checkpoint, Read | Exception]]:
+    def states() -> Generator[tuple[Checkpoint, Read | Exception]]:
         # The state that is in use is mapped from a file that counts as well.
         keep = max(1, sweep.keep - 1)
         coming = checkpoints.fetched(todo, place, keep=keep, storage_options=sweep.storage_options)
@@ -173,18 +175,10 @@ def read_ahead(
                 found = faults.row(fault, file_bytes=checkpoint.bytes)
             yield checkpoint, found
 
-    coming, first = states(), True
-    with ThreadPoolExecutor(1) as reader:
-        upcoming = reader.submit(next, coming, None)
-        while (current := upcoming.result()) is not None:
-            if first:
-                # Some adapters build the network from the file itself: it must still be there.
-                first = False
-                yield current
-                upcoming = reader.submit(next, coming, None)
-            else:
-                upcoming = reader.submit(next, coming, None)
-                yield current
+    with contextlib.closing(states()) as coming:
+        # Some adapters build the network from the first file itself: it must still be there.
+        yield from itertools.islice(coming, 1)
+        yield from one_ahead(coming)
 
 
 def of_newest(found: Sequence[Checkpoint], sweep: Sweep, use: Callable[[Read], T]) -> T | Exception:

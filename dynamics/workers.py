@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ import numpy as np
 
 from dynamics import faults, sounds
 from dynamics.checkpoints import Checkpoint
+from dynamics.cluster import threads_of
 from dynamics.config import Sweep
+from dynamics.lookahead import in_window
 from dynamics.network import Extracted, Network, checked, read_ahead
 
 # Tasks under way for each thread of the cluster: one runs, one waits.
@@ -37,18 +38,8 @@ def extracted(todo: Sequence[Checkpoint], sweep: Sweep, client: Any) -> Iterator
     checkpoint, sha256, noted : Extracted
         In the order of `todo`, so that a store does not depend on which worker was quicker.
     """
-    ahead = iter(todo)
-    waiting: deque[tuple[Checkpoint, Any]] = deque()
-    while True:
-        window = _AHEAD * max(1, sum(client.ncores().values()))
-        while len(waiting) < window and (checkpoint := next(ahead, None)) is not None:
-            content = sweep.model_dump_json()
-            waiting.append(
-                (checkpoint, client.submit(extract_one, content, checkpoint, pure=False))
-            )
-        if not waiting:
-            return
-        checkpoint, future = waiting.popleft()
+    submit = functools.partial(client.submit, extract_one, sweep.model_dump_json(), pure=False)
+    for checkpoint, future in in_window(submit, todo, lambda: _AHEAD * threads_of(client)):
         sha256, found = _result(future)
         yield checkpoint, sha256, functools.partial(checked, found)
 

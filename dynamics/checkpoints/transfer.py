@@ -12,15 +12,14 @@ import posixpath
 import re
 import shutil
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from dynamics.checkpoints.checkpoint import Checkpoint, is_remote, local_path
 from dynamics.checkpoints.folders import Files, SeveralError, files_of, note_choice
 from dynamics.checkpoints.versions import open_fresh
+from dynamics.lookahead import in_threads
 from dynamics.storage import open_storage
 
 logger = logging.getLogger(__name__)
@@ -107,47 +106,26 @@ def fetched(
     if keep < 1:
         raise ValueError(f"keep must be at least 1, not {keep}")
     folder = Path(folder)
-    for leftover in folder.iterdir() if folder.is_dir() else ():
-        if leftover.name.endswith(PARTIAL) or _OURS.match(leftover.name):
-            _remove(leftover)
-    coming: deque[tuple[Checkpoint, Future]] = deque()
-    remaining = iter(checkpoints)
-    options: dict[str, Any] = {
-        "storage_options": storage_options,
-        "attempts": attempts,
-        "wait": wait,
-    }
-    with ThreadPoolExecutor(1) as pool:
 
-        def order() -> None:
-            while len(coming) < keep:
-                checkpoint = next(remaining, None)
-                if checkpoint is None:
-                    return
-                coming.append((checkpoint, pool.submit(download, checkpoint, folder, **options)))
-
-        order()
+    def bring(checkpoint: Checkpoint) -> Path | Exception:
         try:
-            while coming:
-                checkpoint, future = coming[0]
-                found: Path | Exception
-                try:
-                    found = future.result()
-                except Exception as fault:
-                    found = fault
-                try:
-                    yield checkpoint, found
-                finally:
-                    coming.popleft()
-                    if isinstance(found, Path) and is_remote(checkpoint.uri):
-                        _remove(found)
-                order()
-        finally:
-            for checkpoint, future in coming:
-                future.cancel()
-                if is_remote(checkpoint.uri) and not future.cancelled():
-                    with contextlib.suppress(Exception):
-                        _remove(future.result())
+            return download(
+                checkpoint, folder, storage_options=storage_options, attempts=attempts, wait=wait
+            )
+        except Exception as fault:
+            return fault
+
+    _clear(folder)
+    coming = in_threads(bring, checkpoints, window=keep)
+    try:
+        for checkpoint, future in coming:
+            found = future.result()
+            yield checkpoint, found
+            if isinstance(found, Path) and is_remote(checkpoint.uri):
+                _remove(found)
+    finally:
+        coming.close()
+        _clear(folder)
 
 
 def download(
@@ -209,6 +187,13 @@ def download(
         _remove(partial)
         raise
     return final
+
+
+def _clear(folder: Path) -> None:
+    """Remove what was fetched into a folder, and the halves of it."""
+    for leftover in folder.iterdir() if folder.is_dir() else ():
+        if leftover.name.endswith(PARTIAL) or _OURS.match(leftover.name):
+            _remove(leftover)
 
 
 def _answers(storage, path: str, fault: Exception) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import torch
+
+from dynamics.lookahead import in_threads
 
 Piece = TypeVar("Piece")
 
@@ -44,17 +44,8 @@ def side_by_side(function: Callable[[Any], Piece], items: Sequence) -> Iterator[
     # The setting counts for the thread that makes it and for threads that start later.
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            pending: deque = deque()
-            try:
-                for item in items:
-                    pending.append(pool.submit(function, item))
-                    if len(pending) > threads:
-                        yield pending.popleft().result()
-                while pending:
-                    yield pending.popleft().result()
-            finally:
-                for future in pending:
-                    future.cancel()
+        alone = {"initializer": torch.set_num_threads, "initargs": (1,)}
+        for _, future in in_threads(function, items, window=threads + 1, threads=threads, **alone):
+            yield future.result()
     finally:
         torch.set_num_threads(before)

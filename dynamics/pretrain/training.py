@@ -10,7 +10,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from dynamics import datasets
+from dynamics.lookahead import one_ahead
 from dynamics.models.encodecmae import stack
 from dynamics.models.mel import SAMPLE_RATE, log_mel
 from dynamics.pretrain.masked import MaskedPredictor, RandomQuantiser, hide, prediction_loss
@@ -169,13 +169,8 @@ def _batches(
     sources: list[Recordings | Synthesised], settings: Pretraining, first: int
 ) -> Iterator[tuple[int, Batch]]:
     """Every step and its batch; the next step's is made while one trains."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(_tokens, sources, settings, first)
-        for step in range(first, settings.steps):
-            batch = coming.result()
-            if step + 1 < settings.steps:
-                coming = pool.submit(_tokens, sources, settings, step + 1)
-            yield step, batch
+    steps = range(first, settings.steps)
+    return one_ahead((step, _tokens(sources, settings, step)) for step in steps)
 
 
 def _tokens(sources: list[Recordings | Synthesised], settings: Pretraining, step: int) -> Batch:
