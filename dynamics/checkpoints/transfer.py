@@ -7,15 +7,14 @@ import contextlib
 import errno
 import hashlib
 import logging
-import os
 import posixpath
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dynamics.atomic import PARTIAL, remove, replacing
 from dynamics.checkpoints.checkpoint import Checkpoint, is_remote, local_path
 from dynamics.checkpoints.folders import Files, SeveralError, files_of, note_choice
 from dynamics.checkpoints.versions import open_fresh
@@ -25,7 +24,6 @@ from dynamics.storage import open_storage
 logger = logging.getLogger(__name__)
 
 CHUNK = 2**22
-PARTIAL = ".part"
 # How the names begin that `download` gives.
 _OURS = re.compile(r"[0-9a-f]{12}-")
 
@@ -71,7 +69,7 @@ def fetch(
         yield path
     finally:
         if is_remote(checkpoint.uri):
-            _remove(path)
+            remove(path)
 
 
 def fetched(
@@ -122,7 +120,7 @@ def fetched(
             found = future.result()
             yield checkpoint, found
             if isinstance(found, Path) and is_remote(checkpoint.uri):
-                _remove(found)
+                remove(found)
     finally:
         coming.close()
         _clear(folder)
@@ -151,41 +149,31 @@ def download(
     if not is_remote(checkpoint.uri):
         return local_path(checkpoint.uri)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     storage, path = _opened(checkpoint, storage_options)
     name = re.sub(r"[^\w.=@-]+", "_", posixpath.basename(path.rstrip("/")))[-80:]
     mark = hashlib.sha256(checkpoint.uri.encode()).hexdigest()[:12]
     final = folder / f"{mark}-{name}"
-    partial = folder / f"{mark}-{name}{PARTIAL}"
-    _remove(partial)
     try:
-        parts, choice = _parts(storage, path, checkpoint.weights)
-        if parts is None:
-            _transfer(storage, path, partial, attempts, wait)
-        else:
-            partial.mkdir()
-            for part in parts:
-                _transfer(storage, part, partial / posixpath.basename(part), attempts, wait)
-            note_choice(partial, choice)
-        _remove(final)
-        os.replace(partial, final)
+        with replacing(final) as partial:
+            parts, choice = _parts(storage, path, checkpoint.weights)
+            if parts is None:
+                _transfer(storage, path, partial, attempts, wait)
+            else:
+                partial.mkdir()
+                for part in parts:
+                    _transfer(storage, part, partial / posixpath.basename(part), attempts, wait)
+                note_choice(partial, choice)
     except SeveralError as error:
-        _remove(partial)
         raise ValueError(f"{checkpoint.uri}: {error}") from None
     except FileNotFoundError:
-        _remove(partial)
         raise FileNotFoundError(f"there is no checkpoint at {checkpoint.uri!r} any more") from None
     except Exception as error:
-        _remove(partial)
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         text = f"cannot fetch {checkpoint.uri!r}: {reason}"
         if not _answers(storage, path, error):
             # Whoever fetches many must not take this for a fault of the checkpoint.
             raise ValueError(text) from ConnectionError(reason)
         raise ValueError(text) from error
-    except BaseException:
-        _remove(partial)
-        raise
     return final
 
 
@@ -193,7 +181,7 @@ def _clear(folder: Path) -> None:
     """Remove what was fetched into a folder, and the halves of it."""
     for leftover in folder.iterdir() if folder.is_dir() else ():
         if leftover.name.endswith(PARTIAL) or _OURS.match(leftover.name):
-            _remove(leftover)
+            remove(leftover)
 
 
 def _answers(storage, path: str, fault: Exception) -> bool:
@@ -318,10 +306,3 @@ def _hashes(storage, path: str, info: Mapping[str, Any]) -> Iterator[tuple[str, 
         plain = head.get("ServerSideEncryption") in (None, "AES256")
         if plain and not head.get("SSECustomerAlgorithm"):
             yield "md5", tag
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

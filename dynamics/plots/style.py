@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -18,6 +17,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
+from dynamics.atomic import replacing
 from dynamics.methods import METHODS
 from dynamics.plots.names import families, fit
 from dynamics.record import mapping
@@ -355,15 +355,12 @@ def save(figure: Figure, path: Path, *, formats: Sequence[str] = FORMATS) -> lis
     if unknown:
         raise ValueError(f"there is no format {unknown[0]!r}: use {', '.join(_METADATA)}")
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     lay_out(figure)
     written = []
     for kind in formats:
         final = path.parent / f"{path.name}.{kind}"
-        beside = path.parent / f".{path.name}.{kind}.part"
-        with plt.rc_context(STYLE):
+        with replacing(final) as beside, plt.rc_context(STYLE):
             figure.savefig(beside, format=kind, metadata=_METADATA[kind])
-        os.replace(beside, final)
         written.append(final)
     plt.close(figure)
     return written

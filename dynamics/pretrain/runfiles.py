@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from dynamics.atomic import replacing
 from dynamics.checkpoints.reading import read_file
 
 # A suffix that no search for checkpoints takes for one.
@@ -167,13 +168,8 @@ def save_checkpoint(
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    """Write beside, then rename: a half-written file never bears the real name."""
     # torch puts a path's own name into the file, so that only a buffer gives equal bytes.
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    beside = path.with_name(f".{path.name}.part")
-    with open(beside, "wb") as file:
-        file.write(buffer.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    with replacing(path, sync=True) as beside:
+        beside.write_bytes(buffer.getbuffer())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from dynamics import store, values
+from dynamics.atomic import replacing
 from dynamics.report.figures import data_uri
 from dynamics.report.page import render
 
@@ -56,10 +56,8 @@ def write(
             f"{final} is a folder: give the report a file name, say report.html"
         )
     text = render(values.of_tree(store.open(path), value), place=str(path), pictures=pictures)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    beside = final.parent / f".{final.name}.part"
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(beside, final)
+    with replacing(final) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
     return final
 
 
