@@ -90,7 +90,7 @@ def pretrain(sweep: Sweep, *, advance: progress.Advance | None = None) -> Path:
     ValueError
         If the sweep has no such section.
     """
-    from dynamics import pretrain as room
+    from dynamics.pretrain import pretrain as train
 
     settings = sweep.pretrain
     if settings is None:
@@ -110,7 +110,7 @@ def pretrain(sweep: Sweep, *, advance: progress.Advance | None = None) -> Path:
             advance(note=f"loss {loss:.3f}, {rate:.1f} steps/s", amount=step - seen)
             seen = step
 
-        folder = room.pretrain(settings, evaluation=evaluation, progress=report)
+        folder = train(settings, evaluation=evaluation, progress=report)
         if seen < settings.steps:
             advance(note="there already", amount=settings.steps - seen)
         return folder
@@ -258,16 +258,38 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
     if not isinstance(sweep, Sweep):
         sweep = load_config(sweep)
     check(sweep)
-    crawl.crawl(sweep, scheduler=scheduler)
-    if sweep.targets or sweep.self_similarity:
-        analyze.analyze(sweep, scheduler=scheduler)
-    if sweep.probes:
-        probes.probe(sweep)
-    pictures: dict[str, str] | None = {} if sweep.report else None
-    plot(sweep, pictures=pictures)
-    if sweep.report:
-        report.write(sweep.place, pictures=pictures, value=sweep.value)
+    for _ in stages(sweep, scheduler=scheduler):
+        pass
     return store.open(sweep.place)
+
+
+def stages(sweep: Sweep, *, scheduler: str | None = None) -> Iterator[tuple[str, Any]]:
+    """Do what a sweep asks for, one stage after the other; only what is missing is computed.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        A sweep in which `check` finds nothing.
+    scheduler : str, optional
+        Address of a running dask scheduler.
+
+    Yields
+    ------
+    name : str
+        Of the stage that is done: crawl, analyze, probe, plot or report.
+    found : object
+        What the function of this name returned; the next stage begins when it is asked for.
+    """
+    yield "crawl", crawl.crawl(sweep, scheduler=scheduler)
+    if sweep.targets or sweep.self_similarity:
+        yield "analyze", analyze.analyze(sweep, scheduler=scheduler)
+    if sweep.probes:
+        yield "probe", probes.probe(sweep)
+    # The report takes the figures that are drawn for the files.
+    pictures: dict[str, str] | None = {} if sweep.report else None
+    yield "plot", plot(sweep, pictures=pictures)
+    if sweep.report:
+        yield "report", report.write(sweep.place, pictures=pictures, value=sweep.value)
 
 
 def plot(

@@ -26,12 +26,12 @@ FAILED_CHECKPOINTS, STOPPED = 3, 130
 
 def place_of(store: str) -> Place:
     """Return where a store is; with the options of its sweep, if that is what is named."""
-    from dynamics import store as room
     from dynamics.config import load_config
+    from dynamics.store import Place
 
     if store.endswith((".yaml", ".yml")):
         return load_config(store).place
-    return room.Place(store)
+    return Place(store)
 
 
 def time_of(seconds: float) -> str:

@@ -21,19 +21,19 @@ def models(
     plugin: Plugins = None,
 ) -> None:
     """List the adapters; or an adapter's arguments, and for s3prl its upstreams."""
-    from dynamics import models as room
     from dynamics import plugins
+    from dynamics.models import ADAPTERS, arguments, summary
 
     plugins.load_installed()
     plugins.load(plugin or ())
     if not adapter:
         table = Table("adapter", "what it runs", box=None)
-        for name in sorted(room.ADAPTERS):
-            table.add_row(*map(escape, (name, room.summary(name))))
+        for name in sorted(ADAPTERS):
+            table.add_row(*map(escape, (name, summary(name))))
         out.print(table)
         return
-    out.print(room.summary(adapter), markup=False, highlight=False)
-    for name, default in room.arguments(adapter).items():
+    out.print(summary(adapter), markup=False, highlight=False)
+    for name, default in arguments(adapter).items():
         needed = default is inspect.Parameter.empty
         text = "must be given" if needed else f"default: {default!r}"
         out.print(f"{name} ({text})", markup=False, highlight=False)

@@ -14,10 +14,10 @@ from dynamics.progress import size_of
 
 def status(store: Store) -> None:
     """Say how far a store is."""
-    from dynamics import store as room
+    import dynamics.store
 
     place = place_of(store)
-    found = room.summarise(place)
+    found = dynamics.store.summarise(place)
     total = found.done + found.failed + found.pending
     out.print(f"{found.done} of {total} steps done, {found.failed} failed, {found.pending} missing")
     out.print(f"{found.layers} layers, {size_of(found.bytes)} in {found.files} files")
@@ -30,30 +30,30 @@ def status(store: Store) -> None:
     if found.done:
         left = f"; ready in about {time_of(found.seconds_left)}" if found.pending else ""
         out.print(f"{found.seconds_per_step:.2f} s a step{left}")
-    if controls := room.controls(place):
+    if controls := dynamics.store.controls(place):
         out.print(f"{len(controls)} untrained networks as controls")
-    for note, steps in room.notes(place).items():
+    for note, steps in dynamics.store.notes(place).items():
         number = f"{len(steps)} of {found.done}"
         out.print(f"note: {note} ({number} steps)", soft_wrap=True, markup=False)
-    for step, error in room.failures(place).items():
+    for step, error in dynamics.store.failures(place).items():
         out.print(readable(f"failed: step {step}: {error}"), soft_wrap=True, markup=False)
 
 
 def verify(store: Store) -> None:
     """Compare every done step with the hash taken when it was written."""
-    from dynamics import store as room
+    import dynamics.store
 
     place = place_of(store)
-    found = {"step": room.verify(place), "control": room.verify_controls(place)}
+    found = {"step": dynamics.store.verify(place), "control": dynamics.store.verify_controls(place)}
     for kind, faults in found.items():
         for number, fault in faults.items():
             out.print(f"{kind} {number} {fault}: mend it with", soft_wrap=True, markup=False)
             out.print(f"  dynamics redo {store} --{kind} {number}", soft_wrap=True, markup=False)
     if any(found.values()):
         raise typer.Exit(FAILED_CHECKPOINTS)
-    controls = room.controls(place)
+    controls = dynamics.store.controls(place)
     more = f" and {len(controls)} controls" if controls else ""
-    out.print(f"{room.summarise(place).done} steps{more} verified: all sound")
+    out.print(f"{dynamics.store.summarise(place).done} steps{more} verified: all sound")
 
 
 def redo(
@@ -66,11 +66,11 @@ def redo(
     ] = None,
 ) -> None:
     """Mark steps to be done again by the next crawl."""
-    from dynamics import store as room
+    import dynamics.store
 
     if not step and not control:
         raise ValueError("nothing to do again: give `--step` or `--control`")
-    room.redo(place_of(store), step or [], untrained=control or [])
+    dynamics.store.redo(place_of(store), step or [], untrained=control or [])
     marked = ", ".join([*map(str, step or []), *(f"control {number}" for number in control or [])])
     out.print(f"marked: {marked}; `dynamics crawl CONFIG` does them again")
 
@@ -85,19 +85,19 @@ def report(
     ] = "score",
 ) -> None:
     """Write one HTML file: what was run, what was found, figures and tables."""
-    from dynamics import report as room
+    from dynamics.report import write
 
     label, named, own = value.rpartition("=")
     wanted: str | dict[str, str] = {label: own} if named else value
-    path = room.write(place_of(store), output=output, value=wanted)
+    path = write(place_of(store), output=output, value=wanted)
     out.print(f"report: {path}", soft_wrap=True, markup=False)
 
 
 def unlock(store: Store) -> None:
     """Take away the lock of a store in an object store whose writer is gone."""
-    from dynamics import store as room
+    import dynamics.store
 
-    holder = room.unlock(place_of(store))
+    holder = dynamics.store.unlock(place_of(store))
     out.print(f"was held by {holder}" if holder else "nothing to take away", soft_wrap=True)
 
 

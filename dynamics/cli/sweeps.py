@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,33 +36,39 @@ def pretrain(config: Config) -> None:
 def crawl(config: Config, scheduler: Scheduler = None) -> None:
     """Extract every layer's activations at every checkpoint into the store."""
     from dynamics.config import load_config
+    from dynamics.crawl import crawl
     from dynamics.sweep import check_names
 
     sweep = load_config(config)
     check_names(sweep)
-    _crawl(sweep, scheduler)
+    _end(_crawled(sweep, crawl(sweep, scheduler=scheduler)))
 
 
 def analyze(config: Config, scheduler: Scheduler = None) -> None:
     """Compare every layer at every step with the brain targets."""
+    from dynamics.analyze import analyze
     from dynamics.config import load_config
 
-    _analyze(load_config(config), scheduler)
+    sweep = load_config(config)
+    _analyzed(sweep, analyze(sweep, scheduler=scheduler))
 
 
 def probe(config: Config) -> None:
     """Probe every layer and step for the sweep's downstream tasks."""
     from dynamics.config import load_config
+    from dynamics.probes import probe
 
-    if _probe(load_config(config)):
-        raise typer.Exit(FAILED_CHECKPOINTS)
+    sweep = load_config(config)
+    _end(_probed(sweep, probe(sweep)))
 
 
 def plot(config: Config, formats: Formats = None) -> None:
     """Draw the figures: curves, heat maps, order of emergence, probes, steps and layers."""
     from dynamics.config import load_config
+    from dynamics.sweep import plot
 
-    _plot(load_config(config), formats or ["png", "pdf"])
+    sweep = load_config(config)
+    _plotted(sweep, plot(sweep, formats=formats or ["png", "pdf"]))
 
 
 def run(config: Config, scheduler: Scheduler = None) -> None:
@@ -71,14 +78,7 @@ def run(config: Config, scheduler: Scheduler = None) -> None:
 
     sweep = load_config(config)
     check(sweep)
-    failed = _crawl(sweep, scheduler, stop=False)
-    if sweep.targets or sweep.self_similarity:
-        _analyze(sweep, scheduler)
-    if sweep.probes:
-        failed += _probe(sweep)
-    _plot_and_report(sweep)
-    if failed:
-        raise typer.Exit(FAILED_CHECKPOINTS)
+    _all(sweep, scheduler)
 
 
 def watch(
@@ -121,93 +121,93 @@ def demo() -> None:
     sweep = embedded()
     out.print("[bold]Demonstration[/bold]: generated sounds, a simulated listener, no real brain.")
     _pretrain(sweep)
-    _crawl(sweep, None)
-    _analyze(sweep, None)
-    if sweep.probes:
-        _probe(sweep)
-    _plot_and_report(sweep)
+    _all(sweep)
 
 
 COMMANDS = (pretrain, crawl, analyze, probe, plot, run, watch, checkpoints, demo)
 
 
+def _all(sweep: Sweep, scheduler: str | None = None) -> None:
+    """Do all stages, and say of each what it did; its failures are those of the command."""
+    from dynamics.sweep import stages
+
+    _end(sum(_SAID[name](sweep, found) for name, found in stages(sweep, scheduler=scheduler)))
+
+
+def _end(failed: int) -> None:
+    if failed:
+        raise typer.Exit(FAILED_CHECKPOINTS)
+
+
 def _pretrain(sweep: Sweep) -> None:
-    from dynamics import sweep as room
+    from dynamics.sweep import pretrain
 
-    out.print(f"checkpoints: {room.pretrain(sweep)}", soft_wrap=True)
+    out.print(f"checkpoints: {pretrain(sweep)}", soft_wrap=True)
 
 
-def _crawl(sweep: Sweep, scheduler: str | None, *, stop: bool = True) -> int:
-    from dynamics import crawl as room
+def _crawled(sweep: Sweep, counts: Mapping[str, int]) -> int:
     from dynamics import store
 
-    counts = room.crawl(sweep, scheduler=scheduler)
     out.print(
         f"store: {sweep.store} ({counts['done']} steps, {counts['new']} of them new)",
         soft_wrap=True,
     )
     for step, error in store.failures(sweep.place).items():
         out.print(readable(f"failed: step {step}: {error}"), soft_wrap=True, markup=False)
-    if counts["failed"] and stop:
-        raise typer.Exit(FAILED_CHECKPOINTS)
     return counts["failed"]
 
 
-def _analyze(sweep: Sweep, scheduler: str | None) -> None:
-    from dynamics import analyze as room
+def _analyzed(sweep: Sweep, counts: Mapping[str, int]) -> int:
     from dynamics.sweep import at_edges
 
-    counts = room.analyze(sweep, scheduler=scheduler)
     out.print(f"results: {counts['new']} new, {counts['already']} there already")
     for sentence in at_edges(sweep):
         out.print(sentence, soft_wrap=True, markup=False, highlight=False)
+    return 0
 
 
-def _probe(sweep: Sweep) -> int:
-    from dynamics import probes as room
-
-    counts = room.probe(sweep)
+def _probed(sweep: Sweep, counts: Mapping[str, int]) -> int:
     new, already = counts["new"], counts["already"]
     failed = f", {counts['failed']} failed" if counts["failed"] else ""
     out.print(f"probes: {new} new, {already} there already{failed}")
     return counts["failed"]
 
 
-def _plot(
-    sweep: Sweep,
-    formats: Sequence[str] = ("png", "pdf"),
-    pictures: dict[str, str] | None = None,
-) -> None:
-    from dynamics import sweep as room
+def _plotted(sweep: Sweep, written: Sequence[Path]) -> int:
+    from dynamics.sweep import half_times, without_intervals
 
-    written = room.plot(sweep, formats=formats, pictures=pictures)
     table = Table(title="When each layer has made half of its final gain")
     for name in ("target", "metric", "layer"):
         table.add_column(name)
     for name in ("untrained", "final", "half-time [95 %]"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in room.half_times(sweep).itertuples():
+    for row in half_times(sweep).itertuples():
         when = _when(row.half_time, row.low, row.high, row.status)
         levels = (_level(row.untrained), _level(row.final))
         table.add_row(*map(escape, (row.target, _named(row), row.layer, *levels, when)))
     if table.row_count:
         out.print(table)
-    for sentence in room.without_intervals(sweep):
+    for sentence in without_intervals(sweep):
         out.print(sentence, soft_wrap=True, markup=False, highlight=False)
     out.print(f"store: {sweep.store}", soft_wrap=True)
     if written:
         out.print(f"figures: {sweep.figures} ({len(written)} files)", soft_wrap=True)
+    return 0
 
 
-def _plot_and_report(sweep: Sweep) -> None:
-    from dynamics import report as room
+def _reported(sweep: Sweep, path: Path) -> int:
+    out.print(f"report: {path}", soft_wrap=True, markup=False)
+    return 0
 
-    # The report takes the figures that are drawn for the files.
-    pictures: dict[str, str] | None = {} if sweep.report else None
-    _plot(sweep, pictures=pictures)
-    if sweep.report:
-        path = room.write(sweep.place, pictures=pictures, value=sweep.value)
-        out.print(f"report: {path}", soft_wrap=True, markup=False)
+
+# What is printed of each stage; it returns how many checkpoints failed in it.
+_SAID: dict[str, Callable[[Sweep, Any], int]] = {
+    "crawl": _crawled,
+    "analyze": _analyzed,
+    "probe": _probed,
+    "plot": _plotted,
+    "report": _reported,
+}
 
 
 def _named(row: Any) -> str:
