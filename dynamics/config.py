@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -22,6 +21,7 @@ from dynamics import configfile
 from dynamics.checkpoints.choice import TRAINED, check_wanted
 from dynamics.pretrain.recipe import Pretraining
 from dynamics.store.place import Place
+from dynamics.tables import nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -267,8 +267,8 @@ def _sentence(
     where = f"{origin}, line {line}" if line else origin
     key = ".".join(str(part) for part in location) or "config"
     if fault["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(location[-1]), known, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"known keys are {', '.join(known)}"
+        close = nearest(str(location[-1]), known)
+        hint = f"did you mean `{close}`?" if close else f"known keys are {', '.join(known)}"
         return f"{where}: unknown key `{key}`; {hint}"
     if fault["type"] == "missing":
         return f"{where}: the key `{key}` is missing"

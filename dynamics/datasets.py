@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pooch
 
+from dynamics.tables import Table
+
 logger = logging.getLogger(__name__)
 
 RAW = "https://raw.githubusercontent.com/{repository}/{revision}/{path}"
@@ -57,7 +59,7 @@ class Dataset:
     archive_folder: str = ""
 
 
-DATASETS: dict[str, Dataset] = {
+_DATASETS = {
     dataset.name: dataset
     for dataset in (
         Dataset(
@@ -103,6 +105,9 @@ DATASETS: dict[str, Dataset] = {
     )
 }
 
+DATASETS = Table("data set", dict(sorted(_DATASETS.items())))
+"""By name."""
+
 
 def list_names() -> list[str]:
     """Return the names of the known data sets.
@@ -112,7 +117,7 @@ def list_names() -> list[str]:
     list of str
         Names that `folder` takes.
     """
-    return sorted(DATASETS)
+    return list(DATASETS)
 
 
 def folder(name: str) -> Path:
@@ -176,8 +181,7 @@ def find(name: str) -> Path | None:
     FileNotFoundError
         Where ``DYNAMICS_DATA`` is set to something that is not a folder.
     """
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set '{name}': there are {', '.join(list_names())}")
+    dataset = DATASETS.find(name)
     if root := os.environ.get("DYNAMICS_DATA"):
         local = Path(root).expanduser()
         if not local.is_dir():
@@ -187,8 +191,8 @@ def find(name: str) -> Path | None:
             )
         if (local / name).is_dir():
             return local / name
-    cached = _cache_folder(DATASETS[name])
-    return cached if _marker(DATASETS[name], cached).exists() else None
+    cached = _cache_folder(dataset)
+    return cached if _marker(dataset, cached).exists() else None
 
 
 def hash_list(name: str) -> dict[str, str]:

@@ -15,7 +15,6 @@ frames). All layers of all models have the same grid of times.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from dynamics.tables import Table
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,7 @@ def make(name: str, **arguments: Any) -> Pooling:
     ValueError
         For an unknown name, a missing or unknown argument, or a value that is not positive.
     """
-    if name not in POOLINGS:
-        raise ValueError(f"unknown pooling {name!r}: there are {', '.join(sorted(POOLINGS))}")
-    taken = list(inspect.signature(POOLINGS[name]).parameters)
+    taken = list(POOLINGS.parameters(name))
     if sorted(arguments) != sorted(taken):
         raise ValueError(
             f"pooling {name!r} takes {', '.join(map(repr, taken)) or 'no arguments'}, not "
@@ -152,39 +151,69 @@ def make(name: str, **arguments: Any) -> Pooling:
     return POOLINGS[name](**arguments)
 
 
-def _mean(activation: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+def _average(activation: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     weight = valid.unsqueeze(-1).to(activation.dtype)
     return (activation * weight).sum(1) / weight.sum(1)
 
 
-def _mean_and_deviation(activation: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    mean = _mean(activation, valid)
-    variance = _mean((activation - mean.unsqueeze(1)) ** 2, valid)
+def _moments(activation: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    mean = _average(activation, valid)
+    variance = _average((activation - mean.unsqueeze(1)) ** 2, valid)
     return torch.cat([mean, variance.sqrt()], dim=-1)
 
 
-def _last(activation: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+def _final(activation: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     last = valid.sum(1) - 1
     return activation[torch.arange(len(activation), device=activation.device), last]
 
 
+def _mean() -> Pooling:
+    """Mean over the frames of a stimulus."""
+    return Pooling("mean", _average)
+
+
+def _mean_and_deviation() -> Pooling:
+    """Mean and standard deviation over the frames, side by side."""
+    return Pooling("mean+deviation", _moments)
+
+
+def _last() -> Pooling:
+    """Last frame of a stimulus."""
+    return Pooling("last", _final)
+
+
 def _windows(seconds: float) -> Pooling:
-    """Mean over consecutive windows; a last one that is less than half full is left out."""
+    """Mean over consecutive windows; a last one that is less than half full is left out.
+
+    Parameters
+    ----------
+    seconds : float
+        Duration of a window.
+    """
     return Pooling("windows", rate=1 / _positive("seconds", seconds))
 
 
 def _time(rate: float) -> Pooling:
-    """Full time resolution at a rate in Hz."""
+    """Full time resolution at a given rate.
+
+    Parameters
+    ----------
+    rate : float
+        Samples a second (Hz).
+    """
     return Pooling("time", rate=_positive("rate", rate))
 
 
-POOLINGS: dict[str, Callable[..., Pooling]] = {
-    "mean": lambda: Pooling("mean", _mean),
-    "mean+deviation": lambda: Pooling("mean+deviation", _mean_and_deviation),
-    "last": lambda: Pooling("last", _last),
-    "windows": _windows,
-    "time": _time,
-}
+POOLINGS: Table[Callable[..., Pooling]] = Table(
+    "pooling",
+    {
+        "last": _last,
+        "mean": _mean,
+        "mean+deviation": _mean_and_deviation,
+        "time": _time,
+        "windows": _windows,
+    },
+)
 
 
 def _positive(name: str, value: Any) -> float:

@@ -25,6 +25,7 @@ from dynamics.audio import (
     warn_once,
     without_suffix,
 )
+from dynamics.tables import Table, check_name
 
 UNLABELLED = "unlabelled"
 
@@ -144,10 +145,7 @@ def load(name: str | Path, **arguments) -> StimulusSet:
         raise ValueError(f"stimuli '{name}' is a file: give the folder that holds the sounds")
     if len(path.parts) > 1 or str(name).startswith((".", "~")):
         raise FileNotFoundError(f"stimulus folder '{name}' does not exist: correct the path")
-    raise ValueError(
-        f"unknown stimulus set '{name}': there are {', '.join(sorted(SOUNDS))}, and any folder "
-        "of audio files"
-    )
+    return SOUNDS.find(str(name))()  # raises: there is none
 
 
 def from_folder(root: str | Path, *, name: str | None = None) -> StimulusSet:
@@ -274,10 +272,8 @@ def synthetic(
         Named ``<kind>_<index>``.
     """
     kinds = [kind for kind in synthesis.KINDS if kind != "mixture"] if kinds is None else kinds
-    if unknown := [kind for kind in kinds if kind not in synthesis.KINDS]:
-        raise ValueError(
-            f"unknown kind of sound '{unknown[0]}': there are {', '.join(synthesis.KINDS)}"
-        )
+    for kind in kinds:
+        check_name("kind of sound", kind, synthesis.KINDS)
     if per_kind < 1:
         raise ValueError(f"per_kind must be at least 1, not {per_kind}")
     members = [(kind, index) for kind in kinds for index in range(per_kind)]
@@ -306,12 +302,16 @@ def pretraining_audio() -> StimulusSet:
     return from_folder(datasets.folder("pretraining-audio"), name="pretraining-audio")
 
 
-SOUNDS: dict[str, Callable[..., StimulusSet]] = {
-    "natsound165": natsound165,
-    "synthetic": synthetic,
-    "fsdd": fsdd,
-    "pretraining-audio": pretraining_audio,
-}
+SOUNDS: Table[Callable[..., StimulusSet]] = Table(
+    "stimulus set",
+    {
+        "natsound165": natsound165,
+        "synthetic": synthetic,
+        "fsdd": fsdd,
+        "pretraining-audio": pretraining_audio,
+    },
+    beside=", and any folder of audio files",
+)
 
 
 def read_labels(path: str | Path) -> dict[str, str]:

@@ -26,7 +26,7 @@ def test_importing_the_package_imports_no_model_library():
 
 
 def test_an_unknown_adapter_lists_those_there_are():
-    with pytest.raises(ValueError, match=r"no adapter 'hubret'.*huggingface.*s3prl"):
+    with pytest.raises(ValueError, match=r"unknown adapter 'hubret'.*huggingface.*s3prl"):
         models.load("hubret")
 
 

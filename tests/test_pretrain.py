@@ -209,7 +209,7 @@ def test_missing_and_silent_folders_are_named(tmp_path):
         ({"sources": []}, "sources"),
         ({"sources": [{"weight": 1.0}]}, "either `synthetic` or"),
         ({"sources": [{"synthetic": True, "folder": "x"}]}, "either `synthetic` or"),
-        ({"sources": [{"synthetic": ["moo"]}]}, "no kind of sound is called 'moo'"),
+        ({"sources": [{"synthetic": ["moo"]}]}, "unknown kind of sound 'moo'"),
         ({"sources": [{"synthetic": True, "weight": 0}]}, "weight"),
         ({"heads": 17}, "at most the width"),
         ({"clip_seconds": 0.2, "frames_per_token": 9}, "at least two tokens"),

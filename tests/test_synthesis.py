@@ -83,7 +83,7 @@ def test_a_gain_of_one_leaves_a_signal_as_it_was():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "moo"}, "no kind of sound is called 'moo'"),
+        ({"kind": "moo"}, "unknown kind of sound 'moo'"),
         ({"kind": "call", "sample_rate": 4000}, "at least 8000 Hz"),
         ({"kind": "call", "seconds": 0.0}, "at least 0.1 s"),
         ({"kind": "call", "seconds": float("nan")}, "at least 0.1 s"),

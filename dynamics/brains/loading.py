@@ -12,6 +12,7 @@ import xarray as xr
 
 from dynamics.audio import without_suffix
 from dynamics.brains import natsound, readers
+from dynamics.tables import Later, Table
 
 logger = logging.getLogger(__name__)
 
@@ -53,45 +54,29 @@ def load(name: str | Path, **arguments) -> xr.Dataset:
 
 def check_name(name: str | Path) -> None:
     """Raise a ValueError where a target is neither in `TARGETS` nor named like a file of one."""
-    if str(name) not in TARGETS and Path(name).suffix not in FILE_SUFFIXES:
-        raise ValueError(
-            f"unknown brain target '{name}': there are {', '.join(TARGETS)}, and files ending in "
-            f"{', '.join(FILE_SUFFIXES)}"
-        )
+    if Path(name).suffix not in FILE_SUFFIXES:
+        TARGETS.find(str(name))
 
 
-def simulated(**arguments) -> xr.Dataset:
-    """Simulate a listener: see `dynamics.brains.listener.simulate`.
-
-    Parameters
-    ----------
-    **arguments
-        ``stimuli`` (a StimulusSet), ``seed``, ``neuroids``, ``subjects``, ``repetitions``.
-
-    Returns
-    -------
-    xarray.Dataset
-        ``response`` (stimulus, neuroid, repetition), with a known noise ceiling.
-    """
-    # Imported when asked for, because it needs a neural network library and nothing else does.
-    from dynamics.brains import listener
-
-    return listener.simulate(**arguments)
-
-
-TARGETS: dict[str, Callable[..., xr.Dataset]] = {
-    "nh2015-components": natsound.nh2015_components,
-    "nh2015-voxels": natsound.nh2015_voxels,
-    "nh2022-ecog": partial(natsound.nh2022_ecog, response="components", over_time="mean"),
-    "nh2022-ecog-time": partial(natsound.nh2022_ecog, response="components", over_time="keep"),
-    "nh2022-ecog-electrodes": partial(
-        natsound.nh2022_ecog, response="electrodes", over_time="mean"
-    ),
-    "nh2022-ecog-electrodes-time": partial(
-        natsound.nh2022_ecog, response="electrodes", over_time="keep"
-    ),
-    "simulated": simulated,
-}
+TARGETS: Table[Callable[..., xr.Dataset]] = Table(
+    "brain target",
+    {
+        "nh2015-components": natsound.nh2015_components,
+        "nh2015-voxels": natsound.nh2015_voxels,
+        "nh2022-ecog": partial(natsound.nh2022_ecog, response="components", over_time="mean"),
+        "nh2022-ecog-time": partial(natsound.nh2022_ecog, response="components", over_time="keep"),
+        "nh2022-ecog-electrodes": partial(
+            natsound.nh2022_ecog, response="electrodes", over_time="mean"
+        ),
+        "nh2022-ecog-electrodes-time": partial(
+            natsound.nh2022_ecog, response="electrodes", over_time="keep"
+        ),
+        # It needs a neural network library, and nothing else here does.
+        "simulated": Later("dynamics.brains.listener", "simulate"),
+    },
+    filled=("stimuli",),
+    beside=f", and files ending in {', '.join(FILE_SUFFIXES)}",
+)
 
 
 def from_file(path: str | Path) -> xr.Dataset:

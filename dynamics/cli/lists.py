@@ -1,70 +1,75 @@
-"""Commands that list what a sweep can name."""
+"""Commands that list what a sweep can name, or what one of it takes."""
 
 from __future__ import annotations
 
-import inspect
+import importlib
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Table as Grid
 
 from dynamics.cli.console import out
 
+# Command, how an entry is called in it, and the table.
+_LISTS = (
+    ("models", "adapter", "dynamics.models:ADAPTERS"),
+    ("metrics", "metric", "dynamics.methods:METHODS"),
+    ("poolings", "pooling", "dynamics.poolings:POOLINGS"),
+    ("tasks", "task", "dynamics.probes:TASKS"),
+    ("sounds", "stimulus set", "dynamics.sounds:SOUNDS"),
+    ("brains", "target", "dynamics.brains:TARGETS"),
+)
+
+Name = Annotated[str, typer.Argument(help="one of them, for its arguments")]
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", help="module that brings some of its own")
 ]
 
 
-def models(
-    adapter: Annotated[str, typer.Argument(help="an adapter, for its arguments")] = "",
-    plugin: Plugins = None,
-) -> None:
-    """List the adapters; or an adapter's arguments, and for s3prl its upstreams."""
-    from dynamics import plugins
-    from dynamics.models import ADAPTERS, arguments, summary
+def _command(word: str, what: str, where: str) -> Callable[..., None]:
+    """Make the command that lists a table or the arguments of an entry."""
 
-    plugins.load_installed()
-    plugins.load(plugin or ())
-    if not adapter:
-        table = Table("adapter", "what it runs", box=None)
-        for name in sorted(ADAPTERS):
-            table.add_row(*map(escape, (name, summary(name))))
-        out.print(table)
-        return
-    out.print(summary(adapter), markup=False, highlight=False)
-    for name, default in arguments(adapter).items():
-        needed = default is inspect.Parameter.empty
-        text = "must be given" if needed else f"default: {default!r}"
-        out.print(f"{name} ({text})", markup=False, highlight=False)
-    if adapter == "s3prl":
+    def command(name: Name = "", plugin: Plugins = None) -> None:
+        from dynamics import plugins
+
+        plugins.load_installed()
+        plugins.load(plugin or ())
+        module, _, attribute = where.partition(":")
+        table = getattr(importlib.import_module(module), attribute)
+        if name:
+            _tell(table, name)
+            return
+        grid = Grid(what, "what it is", "arguments", box=None)
+        grid.columns[0].no_wrap = True
+        for each in table:
+            taken = ", ".join(table.arguments(each))
+            grid.add_row(*map(escape, (each, table.summary(each), taken)))
+        out.print(grid)
+
+    command.__name__ = word
+    command.__doc__ = f"List the {word} that a sweep can name; or the arguments of one."
+    return command
+
+
+def _tell(table, name: str) -> None:
+    """Print what an entry is and every argument that it takes."""
+    _print(table.summary(name))
+    for key, one in table.arguments(name).items():
+        default = "must be given" if one.needed else f"default: {one.default!r}"
+        _print(f"{key} ({default}): {one.about}" if one.about else f"{key} ({default})")
+    for key, about in table.shared.items():
+        _print(f"{key}: {about}")
+    if (table.what, name) == ("adapter", "s3prl"):
         from dynamics.models.s3prl import needs, upstreams
 
-        names = [f"{name} (needs {needs(name)})" if needs(name) else name for name in upstreams()]
-        out.print("upstreams: " + ", ".join(names), markup=False, highlight=False)
+        names = [f"{each} (needs {needs(each)})" if needs(each) else each for each in upstreams()]
+        _print("upstreams: " + ", ".join(names))
 
 
-def metrics(
-    metric: Annotated[str, typer.Argument(help="a metric, for its arguments")] = "",
-    plugin: Plugins = None,
-) -> None:
-    """List the metrics that a sweep can name; or a metric's arguments."""
-    from dynamics import methods, plugins
-
-    plugins.load_installed()
-    plugins.load(plugin or ())
-    if not metric:
-        table = Table("metric", "what it does", "arguments", box=None)
-        for name in methods.METHODS:
-            taken = ", ".join(methods.arguments(name))
-            table.add_row(*map(escape, (name, methods.summary(name), taken)))
-        out.print(table)
-        return
-    out.print(methods.summary(metric), markup=False)
-    for name, default in methods.arguments(metric).items():
-        out.print(f"{name} (default: {default!r})", markup=False, highlight=False)
-    for name, about in methods.RESERVED.items():
-        out.print(f"{name}: {about}", markup=False, highlight=False)
+def _print(text: str) -> None:
+    out.print(text, markup=False, highlight=False)
 
 
-COMMANDS = (models, metrics)
+COMMANDS = tuple(_command(*each) for each in _LISTS)

@@ -34,5 +34,11 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for command in (*sweeps.COMMANDS, *stores.COMMANDS, *lists.COMMANDS):
+COMMANDS: tuple[Callable[..., None], ...] = (
+    *sweeps.COMMANDS,
+    *stores.COMMANDS,
+    *lists.COMMANDS,
+)
+
+for command in COMMANDS:
     app.command()(_stoppable(command))

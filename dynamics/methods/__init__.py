@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dynamics.methods.ceilings import ceilings, of_known
 from dynamics.methods.checks import (
-    RESERVED,
     applies,
     arguments,
     check_choice,
@@ -26,7 +25,7 @@ from dynamics.methods.shuffles import (
     with_p_value,
     without_resamples,
 )
-from dynamics.methods.table import METHODS, attrs_of, find
+from dynamics.methods.table import METHODS, RESERVED, attrs_of, find
 from dynamics.methods.variables import ATTRS, RESAMPLED, Variables
 
 __all__ = [

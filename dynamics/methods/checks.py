@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from typing import Any
 
 import numpy as np
 
 from dynamics.config import Choice, Sweep
-from dynamics.methods.table import METHODS, find
+from dynamics.methods.table import METHODS, RESERVED, find
 from dynamics.metrics.timeresolved import WINDOWS
+from dynamics.tables import nearest
 from dynamics.targets import Target
 
-RESERVED = {
-    "permutations": "number of shuffles of the null, in place of the sweep's `permutations`",
-    "shuffle": "how they are shuffled, in place of the sweep's `shuffle`",
-    "folds": "number of folds, in place of the sweep's `folds`",
-    "targets": "labels of the targets that it is for (default: all)",
-}
-"""Arguments that every metric takes in a sweep."""
-
-_GIVEN = ("layers", "target", "halves", "orders")
 _MOST_REHEARSED = 200
 _FEW_TIMES = 12
 
 
 def summary(name: str) -> str:
     """Return one line about a metric."""
-    return (inspect.getdoc(find(name).function) or name).splitlines()[0]
+    return METHODS.summary(name)
 
 
 def arguments(name: str) -> dict[str, Any]:
     """Return the arguments of a metric with their defaults, without those of every metric."""
-    found = inspect.signature(find(name).function).parameters
-    return {key: value.default for key, value in found.items() if key not in _GIVEN}
+    return {key: each.default for key, each in METHODS.arguments(name).items()}
 
 
 def given(choice: Choice) -> dict[str, Any]:
@@ -77,8 +66,8 @@ def check_choice(choice: Choice, labels: list[str]) -> None:
     known = list(arguments(choice.name))
     for key in choice.arguments:
         if key not in known and key not in RESERVED:
-            close = difflib.get_close_matches(key, [*known, *RESERVED], n=1)
-            hint = f"did you mean `{close[0]}`? " if close else ""
+            close = nearest(key, [*known, *RESERVED])
+            hint = f"did you mean `{close}`? " if close else ""
             raise ValueError(
                 f"metric {choice.label!r} has no argument {key!r}: {hint}it takes "
                 f"{', '.join([*known, *RESERVED])}"

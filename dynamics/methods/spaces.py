@@ -205,7 +205,15 @@ def cka(
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
-    """Compare spaces by linear centred kernel alignment, debiased by default."""
+    """Compare spaces by linear centred kernel alignment, debiased by default.
+
+    Parameters
+    ----------
+    debiased : bool
+        Whether the form without the bias of few stimuli is used.
+    by
+        As for `rsa`.
+    """
     return _from_grams(
         metrics.cka_gram, metrics.gram, layers, target, by, halves, orders, debiased=debiased
     )
@@ -219,7 +227,13 @@ def procrustes(
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
-    """Compare spaces after the best rotation: cosine of the Procrustes angle."""
+    """Compare spaces after the best rotation: cosine of the Procrustes angle.
+
+    Parameters
+    ----------
+    by
+        As for `rsa`.
+    """
     values = _from_grams(metrics.procrustes_gram, metrics.gram, layers, target, by, halves, orders)
     return {name: (axes, np.cos(angle)) for name, (axes, angle) in values.items()}
 
@@ -233,7 +247,15 @@ def mutual_knn(
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
-    """Count which part of the k nearest stimuli layer and brain share."""
+    """Count which part of the k nearest stimuli layer and brain share.
+
+    Parameters
+    ----------
+    k : int
+        How many neighbours.
+    by
+        As for `rsa`.
+    """
     return _from_grams(metrics.mutual_knn_gram, _products, layers, target, by, halves, orders, k=k)
 
 
@@ -247,7 +269,15 @@ def svcca(
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
-    """Correlate leading components canonically, cross-validated over stimuli."""
+    """Correlate leading components canonically, cross-validated over stimuli.
+
+    Parameters
+    ----------
+    variance, rank
+        As for `dynamics.metrics.svcca`.
+    by
+        As for `rsa`.
+    """
     score = partial(metrics.svcca, variance=variance, rank=rank)
     return _canonical(score, layers, target, by, orders)
 
@@ -262,7 +292,15 @@ def pwcca(
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
-    """Correlate canonically, weighted by what projects on the layer, cross-validated."""
+    """Correlate canonically, weighted by what projects on the layer, cross-validated.
+
+    Parameters
+    ----------
+    variance, rank
+        As for `dynamics.metrics.pwcca`.
+    by
+        As for `rsa`.
+    """
     score = partial(metrics.pwcca, variance=variance, rank=rank)
     return _canonical(score, layers, target, by, orders)
 

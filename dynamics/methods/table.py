@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from dynamics.methods.metric import Metric, Value
 from dynamics.methods.variables import ATTRS, scheme_of
 from dynamics.metrics.pairwise import PAIRWISE
 from dynamics.metrics.rsa import COMPARISONS
+from dynamics.tables import Table
 
 _CORRELATION = "Encoding score (Pearson r)"
 _R2 = Value("r²", "Encoding score (r²)", square=True)
@@ -25,7 +25,15 @@ _CANONICAL = (
     "canonical correlations of a part of them are another score; use `cka` or `procrustes`"
 )
 
-METHODS: dict[str, Metric] = {
+RESERVED = {
+    "permutations": "number of shuffles of the null, in place of the sweep's `permutations`",
+    "shuffle": "how they are shuffled, in place of the sweep's `shuffle`",
+    "folds": "number of folds, in place of the sweep's `folds`",
+    "targets": "labels of the targets that it is for (default: all)",
+}
+"""Arguments that every metric takes in a sweep."""
+
+_METRICS = {
     "ridge": Metric(
         encoding.ridge,
         axis=_CORRELATION,
@@ -169,6 +177,10 @@ METHODS: dict[str, Metric] = {
         "so those of a part of them are another number; compare several runs",
     ),
 }
+
+METHODS = Table(
+    "metric", _METRICS, filled=("layers", "target", "halves", "orders"), shared=RESERVED
+)
 """By name. A sweep's `plugins` add to it."""
 
 
@@ -192,11 +204,7 @@ def find(name: str, arguments: Mapping[str, Any] | None = None) -> Metric:
     ValueError
         If there is none of this name; the message lists them.
     """
-    if name not in METHODS:
-        close = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"unknown metric {name!r}: there are {', '.join(METHODS)}{hint}")
-    return METHODS[name].by(arguments or {})
+    return METHODS.find(name).by(arguments or {})
 
 
 def attrs_of(metric: str, arguments: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import torch
 from dynamics import installation
 from dynamics.models.model import Model
 from dynamics.models.weights import check_finite, load_strictly
+from dynamics.tables import Later, Table
 
 __all__ = [
     "ADAPTERS",
@@ -38,20 +38,13 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class _Later:
-    """Builder of a module that is imported when it is first called."""
+_FAMILIES = ("encodecmae", "huggingface", "module", "s3prl", "spectrotemporal", "torchaudio")
 
-    module: str
-
-    def __call__(self, state: Mapping[str, torch.Tensor] | None = None, **arguments: Any) -> Model:
-        return importlib.import_module(self.module).build(state, **arguments)
-
-
-ADAPTERS: dict[str, Callable[..., Model]] = {
-    name: _Later(f"dynamics.models.{name}")
-    for name in ("encodecmae", "huggingface", "module", "s3prl", "spectrotemporal", "torchaudio")
-}
+ADAPTERS: Table[Callable[..., Model]] = Table(
+    "adapter",
+    {name: Later(f"dynamics.models.{name}", "build") for name in _FAMILIES},
+    filled=("state", "checkpoint", "trust"),
+)
 
 
 def load(
@@ -95,7 +88,7 @@ def load(
         Where the adapter does not take an argument.
     """
     check_arguments(adapter, arguments)
-    taken = _signature(adapter)
+    taken = ADAPTERS.parameters(adapter)
     if isinstance(checkpoint, Mapping):
         state, checkpoint = checkpoint, None
     if checkpoint is not None:
@@ -143,7 +136,7 @@ def untrained(
     ValueError
         Where the adapter cannot tell the sizes from the arguments and the checkpoint.
     """
-    taken = _signature(adapter)
+    taken = ADAPTERS.parameters(adapter)
     if checkpoint is not None and state is None:
         from dynamics.checkpoints import read
 
@@ -167,7 +160,7 @@ def untrained(
 
 def summary(adapter: str) -> str:
     """Return one line about an adapter."""
-    return (_module(adapter).__doc__ or "").partition("\n")[0].strip()
+    return ADAPTERS.summary(adapter)
 
 
 def arguments(adapter: str) -> dict[str, Any]:
@@ -183,12 +176,7 @@ def arguments(adapter: str) -> dict[str, Any]:
     dict
         Name of each argument to its default; ``inspect.Parameter.empty`` where it must be given.
     """
-    return {
-        name: parameter.default
-        for name, parameter in _signature(adapter).items()
-        if name not in ("state", "checkpoint", "trust")
-        and parameter.kind is not inspect.Parameter.VAR_KEYWORD
-    }
+    return {name: each.default for name, each in ADAPTERS.arguments(adapter).items()}
 
 
 def check_arguments(adapter: str, given: Mapping[str, Any]) -> None:
@@ -208,7 +196,7 @@ def check_arguments(adapter: str, given: Mapping[str, Any]) -> None:
     TypeError
         If it does not take one of the arguments, or needs one that is not there.
     """
-    taken = _signature(adapter)
+    taken = ADAPTERS.parameters(adapter)
     known = arguments(adapter)
     unknown = [name for name in given if name not in taken and not _takes_any(taken)]
     if unknown:
@@ -244,7 +232,7 @@ def check(adapter: str, given: Mapping[str, Any], *, trust: bool = False) -> Non
     check_arguments(adapter, given)
     module = _module(adapter)
     installation.load(*reversed(getattr(module, "LIBRARIES", ())))
-    if "trust" in _signature(adapter):
+    if "trust" in ADAPTERS.parameters(adapter):
         given = {"trust": trust} | dict(given)
     getattr(module, "check", lambda **_: None)(**given)
 
@@ -276,22 +264,10 @@ def versions(adapter: str, arguments: Mapping[str, Any]) -> dict[str, str]:
     return found | getattr(module, "versions", lambda **_: {})(**arguments)
 
 
-def _signature(adapter: str) -> Mapping[str, inspect.Parameter]:
-    if adapter not in ADAPTERS:
-        raise ValueError(
-            f"there is no adapter {adapter!r}: there are {', '.join(sorted(ADAPTERS))}"
-        )
-    build = ADAPTERS[adapter]
-    if isinstance(build, _Later):
-        build = importlib.import_module(build.module).build
-    return inspect.signature(build).parameters
-
-
 def _module(adapter: str) -> Any:
-    _signature(adapter)  # raises where there is none of this name
-    return importlib.import_module(
-        getattr(ADAPTERS[adapter], "module", ADAPTERS[adapter].__module__)
-    )
+    """Return the module that says what an adapter needs and which versions it has."""
+    found: Any = ADAPTERS.find(adapter)
+    return importlib.import_module(getattr(found, "module", found.__module__))
 
 
 def _takes_any(parameters: Mapping[str, inspect.Parameter]) -> bool:

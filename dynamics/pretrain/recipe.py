@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dynamics.tables import check_name
+
 _FRAME_SECONDS, _SHIFT_SECONDS = 0.02656, 0.01328
 
 
@@ -35,10 +37,7 @@ class Source(BaseModel):
         from dynamics.synthesis import KINDS  # SciPy's signal room takes seconds to import
 
         for kind in () if isinstance(self.synthetic, bool) else self.synthetic:
-            if kind not in KINDS:
-                raise ValueError(
-                    f"no kind of sound is called {kind!r}: there are {', '.join(KINDS)}"
-                )
+            check_name("kind of sound", kind, KINDS)
         return self
 
 

@@ -14,6 +14,7 @@ import soxr
 from dynamics.audio import SUFFIXES, duration, read_audio, sounds_in
 from dynamics.models.mel import SAMPLE_RATE
 from dynamics.synthesis import KINDS, sound
+from dynamics.tables import check_name
 
 logger = logging.getLogger(__name__)
 
@@ -112,11 +113,8 @@ class Synthesised:
     """
 
     def __init__(self, kinds: Sequence[str], *, sounds: int, seconds: float, seed: int):
-        unknown = [kind for kind in kinds if kind not in KINDS]
-        if unknown:
-            raise ValueError(
-                f"no kind of sound is called {unknown[0]!r}: choose from {', '.join(KINDS)}"
-            )
+        for kind in kinds:
+            check_name("kind of sound", kind, KINDS)
         self.kinds, self.sounds, self.duration, self.seed = tuple(kinds), sounds, seconds, seed
         self._bank: dict[int, np.ndarray] = {}
 

@@ -133,11 +133,19 @@ def preset(folder: str) -> Callable[..., Task]:
     Returns
     -------
     callable
-        Takes `root`, the folder of all tasks (default ``$DYNAMICS_DATA/hear``), and `limit` and
-        `seed` as in `hear`.
+        Loads the task.
     """
 
     def load(*, root: str = "", limit: int | None = None, seed: int = 0) -> Task:
+        """Load a task of HEAR from the folder of all of them.
+
+        Parameters
+        ----------
+        root : str
+            The folder of all tasks (default ``$DYNAMICS_DATA/hear``).
+        limit, seed
+            As in `hear`.
+        """
         place = root or str(Path(os.environ.get("DYNAMICS_DATA", "")) / "hear")
         return hear(path=str(Path(place) / folder), limit=limit, seed=seed)
 

@@ -21,6 +21,7 @@ from dynamics.probes.table import check_arguments, load
 from dynamics.probes.task import Task
 from dynamics.scoring import without_time
 from dynamics.sounds import StimulusSet
+from dynamics.tables import check_name
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +134,7 @@ def check_names(sweep: Sweep) -> None:
     """
     for choice in sweep.probes:
         how, arguments = _settings(choice, sweep)
-        if how["kind"] not in PROBES:
-            raise ValueError(f"unknown probe {how['kind']!r}: there are {', '.join(PROBES)}")
+        check_name("probe", how["kind"], PROBES)
         check_number(how["resamples"])
         check_arguments(choice.name, arguments)
 

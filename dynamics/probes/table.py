@@ -9,17 +9,27 @@ from typing import Any
 from dynamics.probes import folders, generated, hear
 from dynamics.probes.task import Task
 from dynamics.sounds import StimulusSet
+from dynamics.tables import Table
 
-TASKS: dict[str, Callable[..., Task]] = {
-    "fsdd-digit": folders.fsdd_digit,
-    "fsdd-speaker": folders.fsdd_speaker,
-    "pitch-class": generated.pitch_class,
-    "sound-category": generated.sound_category,
-    "stimuli-category": folders.stimuli_category,
-    "folder": folders.folder,
-    "hear": hear.hear,
-    **{f"hear-{name}": hear.preset(folder) for name, folder in hear.PRESETS.items()},
-}
+TASKS: Table[Callable[..., Task]] = Table(
+    "task",
+    {
+        "fsdd-digit": folders.fsdd_digit,
+        "fsdd-speaker": folders.fsdd_speaker,
+        "pitch-class": generated.pitch_class,
+        "sound-category": generated.sound_category,
+        "stimuli-category": folders.stimuli_category,
+        "folder": folders.folder,
+        "hear": hear.hear,
+        **{f"hear-{name}": hear.preset(folder) for name, folder in hear.PRESETS.items()},
+    },
+    filled=("stimuli",),
+    shared={
+        "probe": "ridge (default), logistic or mlp",
+        "mix": "whether all layers together are probed too (default: true)",
+        "resamples": "resamples of a probe's score, an even number",
+    },
+)
 
 
 def load(name: str, *, stimuli: StimulusSet | None = None, **arguments) -> Task:
@@ -74,9 +84,7 @@ def check_arguments(name: str, given: Mapping[str, Any]) -> Mapping[str, inspect
     ValueError, TypeError
         As of `load`.
     """
-    if name not in TASKS:
-        raise ValueError(f"unknown task {name!r}: there are {', '.join(TASKS)}")
-    taken = inspect.signature(TASKS[name]).parameters
+    taken = TASKS.parameters(name)
     if unknown := [key for key in given if key not in taken]:
         raise TypeError(
             f"task {name!r} takes no argument {unknown[0]!r}: it takes {', '.join(taken)}"

@@ -15,6 +15,7 @@ import zarr
 
 from dynamics.store import nodes
 from dynamics.store.layout import MisfitError
+from dynamics.tables import check_name
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ def round_layers(layers: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.n
     MisfitError
         If a value is beyond its largest one; nothing becomes infinite.
     """
-    if dtype not in PRECISIONS:
-        raise ValueError(f"unknown dtype {dtype!r}: there are {', '.join(PRECISIONS)}")
+    check_name("dtype", dtype, PRECISIONS)
     rounded = {}
     for layer, values in layers.items():
         values = np.ascontiguousarray(values, "float32")

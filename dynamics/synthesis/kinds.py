@@ -23,6 +23,7 @@ from dynamics.synthesis.sourcefilter import (
     resonances,
     vocal_tract,
 )
+from dynamics.tables import check_name
 
 Synthesiser = Callable[[np.random.Generator, int, float], np.ndarray]
 
@@ -62,8 +63,7 @@ def sound(
     ValueError
         If the kind is unknown, or rate or duration is too small.
     """
-    if kind not in KINDS:
-        raise ValueError(f"no kind of sound is called {kind!r}: choose one of {', '.join(KINDS)}")
+    check_name("kind of sound", kind, KINDS)
     if sample_rate < 8000:
         raise ValueError(f"sample_rate is {sample_rate} Hz: give at least 8000 Hz")
     if not seconds >= 0.1:

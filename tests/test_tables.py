@@ -1,0 +1,121 @@
+"""Names are looked up one way in every table, and every argument is listed with what it is."""
+
+import importlib
+import inspect
+import re
+from functools import partial
+
+import pytest
+from typer.testing import CliRunner
+
+from dynamics import brains, datasets, methods, models, poolings, probes, sounds, synthesis
+from dynamics.cli.lists import _LISTS
+from dynamics.cli.program import app
+from dynamics.config import Choice
+from dynamics.pretrain.recordings import Synthesised
+from dynamics.tables import Later, Table
+
+MISSPELT = {
+    "metric": (lambda: methods.check_choice(Choice(name="rigde"), ["x"]), "rigde", "ridge"),
+    "adapter": (lambda: models.check_arguments("hugingface", {}), "hugingface", "huggingface"),
+    "pooling": (lambda: poolings.make("windos"), "windos", "windows"),
+    "task": (lambda: probes.load("pitch-clas"), "pitch-clas", "pitch-class"),
+    "stimulus set": (lambda: sounds.load("natsound156"), "natsound156", "natsound165"),
+    "brain target": (lambda: brains.load("simulatd"), "simulatd", "simulated"),
+    "data set": (lambda: datasets.folder("braindn"), "braindn", "braindnn"),
+    "kind of sound": (lambda: synthesis.sound("chrip", None), "chrip", "chirp"),
+}
+
+
+@pytest.mark.parametrize("what", MISSPELT)
+def test_a_misspelt_name_of_every_kind_is_told_the_same_way(what):
+    load, name, near = MISSPELT[what]
+    with pytest.raises(ValueError) as told:
+        load()
+    sentence = str(told.value)
+    assert sentence.startswith(f"unknown {what} {name!r}: there are ")
+    assert sentence.endswith(f"; did you mean {near!r}?")
+    assert near in sentence.partition("there are ")[2].partition(";")[0]
+
+
+def test_a_name_like_none_has_no_nearest_one():
+    with pytest.raises(ValueError, match=r"^unknown pooling 'xyz': there are last, .*, windows$"):
+        poolings.make("xyz")
+    with pytest.raises(ValueError, match="unknown kind of sound 'moo': there are harmonic"):
+        Synthesised(["moo"], sounds=1, seconds=1, seed=0)
+
+
+def every_entry():
+    entries = []
+    for command, _, where in _LISTS:
+        module, _, attribute = where.partition(":")
+        table = getattr(importlib.import_module(module), attribute)
+        entries += [(command, table, name) for name in table]
+    return entries
+
+
+@pytest.mark.parametrize(("command", "table", "name"), every_entry())
+def test_every_argument_of_every_entry_is_listed_with_what_it_is(command, table, name):
+    listed = CliRunner().invoke(app, [command, name], env={"COLUMNS": "1000"})
+    assert listed.exit_code == 0
+    lines = listed.output.splitlines()
+    assert len(lines[0]) > 10  # what it is
+    function = getattr(table[name], "function", table[name])
+    function = function.load() if isinstance(function, Later) else function
+    taken = [key for key in inspect.signature(function).parameters if key not in table.filled]
+    for key in [*taken, *table.shared]:
+        pattern = re.compile(rf"{key}(?: \((?:must be given|default: .*?)\))?: (.*)")
+        (about,) = (found[1] for line in lines if (found := pattern.fullmatch(line)))
+        assert len(about) > 5 and "As for" not in about, key
+
+
+@pytest.mark.parametrize("command", [command for command, *_ in _LISTS])
+def test_a_table_is_listed_line_by_line(command):
+    listed = CliRunner().invoke(app, [command], env={"COLUMNS": "200"}).output
+    for word, table, name in every_entry():
+        if word == command:
+            assert f" {name} " in listed.replace("\n", " "), name
+            assert table.summary(name)[:20] in listed
+
+
+def one(a, *, b=2, hidden=None):
+    """Do one thing.
+
+    More of it.
+
+    Parameters
+    ----------
+    a : int
+        The first,
+        on two lines.
+    b, c : str
+        The others.
+
+    Raises
+    ------
+    ValueError
+        Never.
+    """
+
+
+def other(*, a=1, b=3, d=4, **more):
+    """Do another thing.
+
+    Parameters
+    ----------
+    a, b
+        As for `one`. Then more.
+    """
+
+
+def test_arguments_are_read_off_signature_and_docstring():
+    table = Table("thing", {"one": one, "other": other, "part": partial(one, b=5)},
+                  filled=["hidden"])  # fmt: skip
+    assert table.summary("part") == table.summary("one") == "Do one thing."
+    found = table.arguments("one")
+    assert list(found) == ["a", "b"] and found["a"].needed and not found["b"].needed
+    assert found["a"].about == "The first, on two lines." and found["b"] == (2, "The others.")
+    assert table.arguments("part")["b"] == (5, "The others.")
+    again = table.arguments("other")
+    assert again["a"] == (1, "The first, on two lines. Then more.")
+    assert list(again) == ["a", "b", "d"] and again["d"].about == ""
