@@ -1,28 +1,34 @@
 """Public data sets: where they are, what their files hash to, and how to get them.
 
 A data set is looked for in ``$DYNAMICS_DATA/<name>`` first (a copy in the layout of its source),
-then in the user's cache, into which it is downloaded once and checked file by file.
+then in the user's cache, into which it is downloaded once and checked file by file. A further one
+is a `Dataset` and, under ``registry``, the list of its files' hashes (``sha256sum`` prints it).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
-import shutil
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import pooch
 
+from dynamics.atomic import replacing
+from dynamics.faults import sentence
 from dynamics.tables import Table
 
 logger = logging.getLogger(__name__)
 
 RAW = "https://raw.githubusercontent.com/{repository}/{revision}/{path}"
+# The first further attempt comes after a second, the next after two more.
+RETRIES = 2
 ARCHIVE = "https://codeload.github.com/{repository}/tar.gz/{revision}"
 
 
@@ -35,9 +41,11 @@ class Dataset:
     name : str
         Name of the data set, and of its folder.
     repository : str or None
-        ``owner/name`` on GitHub; None where there is no public home to download from.
+        ``owner/name`` on GitHub; a DOI of Zenodo, figshare or a Dataverse, such as
+        ``doi:10.5281/zenodo.4924126``; or the URL of a folder. None where there is no public home
+        to download from.
     revision : str
-        Commit that the files are taken from.
+        Commit that the files are taken from, or a version of the DOI's record.
     licence : str
         Licence as the source states it.
     citation : str
@@ -252,9 +260,16 @@ def _marker(dataset: Dataset, target: Path) -> Path:
 
 
 def _download_files(dataset: Dataset, target: Path) -> None:
-    for path, digest in hash_list(dataset.name).items():
-        url = RAW.format(repository=dataset.repository, revision=dataset.revision, path=path)
-        _fetch(dataset, url, target / path, digest=f"sha256:{digest}")
+    home = dataset.repository or ""
+    if not home.startswith(("doi:", "http://", "https://", "ftp://")):
+        home = RAW.format(repository=home, revision=dataset.revision, path="")
+    hashes = {path: f"sha256:{digest}" for path, digest in hash_list(dataset.name).items()}
+    files = pooch.create(
+        path=target, base_url=f"{home.rstrip('/')}/", registry=hashes, retry_if_failed=RETRIES
+    )
+    for path in hashes:
+        with _told(dataset, files.get_url(path)):
+            files.fetch(path)
 
 
 def _download_archive(dataset: Dataset, target: Path) -> None:
@@ -262,8 +277,9 @@ def _download_archive(dataset: Dataset, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         packed, unpacked = Path(scratch) / "archive.tar.gz", Path(scratch) / "files"
-        # A forge's archive has no stable hash of its own: its files are checked instead.
-        _fetch(dataset, url, packed, digest=None)
+        with _told(dataset, url):
+            # A forge's archive has no stable hash of its own: its files are checked instead.
+            pooch.retrieve(url, known_hash=None, fname=packed.name, path=packed.parent)
         try:
             with tarfile.open(packed) as archive:
                 archive.extractall(unpacked, filter="data")
@@ -278,17 +294,20 @@ def _download_archive(dataset: Dataset, target: Path) -> None:
                 f"the files of data set '{dataset.name}' from {url} are not those of the pinned "
                 "revision: try again, and report it if it happens twice"
             )
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(top, target)
+        with replacing(target) as beside:
+            os.replace(top, beside)
 
 
-def _fetch(dataset: Dataset, url: str, path: Path, *, digest: str | None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+@contextlib.contextmanager
+def _told(dataset: Dataset, url: str) -> Iterator[None]:
+    """Say in one sentence what went wrong with a download, and what to do."""
     # One line a data set is enough; pooch would write one a file.
     pooch.get_logger().setLevel("WARNING")
     try:
-        pooch.retrieve(url, known_hash=digest, fname=path.name, path=path.parent)
+        yield
     except ValueError as error:
+        if "known hash" not in str(error):
+            raise ValueError(f"data set '{dataset.name}', {url}: {sentence(error)}") from error
         raise ValueError(
             f"{url} does not have the pinned SHA-256 of data set '{dataset.name}': try again, "
             "and report it if it happens twice"

@@ -17,6 +17,7 @@ from dynamics import datasets
 def cache(tmp_path, monkeypatch):
     monkeypatch.delenv("DYNAMICS_DATA", raising=False)
     monkeypatch.setattr(datasets.pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(datasets, "RETRIES", 0)
     pooch.get_logger().setLevel("ERROR")
     return tmp_path / "cache"
 
@@ -85,6 +86,68 @@ def test_changed_content_is_refused(cache, small):
     with pytest.raises(ValueError, match=r"a\.txt does not have the pinned SHA-256.*small"):
         datasets.folder("small")
     assert datasets.find("small") is None
+
+
+def test_a_download_that_breaks_is_tried_again(cache, small, server, monkeypatch):
+    monkeypatch.setattr(datasets, "RETRIES", 1)
+    waits = []
+    monkeypatch.setattr(
+        "pooch.core.time.sleep", lambda seconds: (waits.append(seconds), put_back())
+    )
+    (small / "a.txt").write_bytes(b"cut off")
+
+    def put_back():
+        (small / "a.txt").write_bytes(b"one")
+
+    assert (datasets.folder("small") / "a.txt").read_bytes() == b"one"
+    assert waits == [1] and server[2].count("/a.txt") == 2
+
+
+def test_a_data_set_may_be_a_record_of_zenodo(cache, small, server, monkeypatch):
+    import requests
+
+    real = requests.get
+
+    class Answer:
+        status_code = 200
+
+        def __init__(self, url="", content=None):
+            self.url, self.content = url, content
+
+        def raise_for_status(self):
+            pass
+
+        def json(self):
+            return self.content
+
+    def get(url, **options):
+        if url == "https://doi.org/10.5281/zenodo.1":
+            return Answer("https://zenodo.org/record/1")
+        if url == "https://zenodo.org/api/records/1":
+            files = [{"key": "a.txt", "links": {"self": f"{server[1]}/a.txt"}}]
+            return Answer(content={"files": files})
+        return real(url, **options)
+
+    monkeypatch.setattr(requests, "get", get)
+    home = datasets.Dataset("small", "doi:10.5281/zenodo.1", "1", "CC BY 4.0", "somebody")
+    monkeypatch.setitem(datasets.DATASETS, "small", home)
+    digest = hashlib.sha256(b"one").hexdigest()
+    monkeypatch.setattr(datasets, "hash_list", lambda name: {"a.txt": digest})
+    assert (datasets.folder("small") / "a.txt").read_bytes() == b"one"
+    monkeypatch.setattr(datasets, "hash_list", lambda name: {"none.txt": digest})
+    with pytest.raises(
+        ValueError, match=r"data set 'small', doi:10\.5281/zenodo\.1/none\.txt: .*"
+    ) as told:
+        datasets.folder("small")
+    assert "\n" not in str(told.value)
+
+
+def test_a_data_set_may_be_a_folder_of_any_web_server(cache, small, server, monkeypatch):
+    home = datasets.Dataset("small", f"{server[1]}/part", "1", "none", "somebody")
+    monkeypatch.setitem(datasets.DATASETS, "small", home)
+    digest = hashlib.sha256(b"two").hexdigest()
+    monkeypatch.setattr(datasets, "hash_list", lambda name: {"b.txt": digest})
+    assert (datasets.folder("small") / "b.txt").read_bytes() == b"two"
 
 
 def _served_archive(root, monkeypatch, address, content):

@@ -97,6 +97,9 @@ def _room(place: Place) -> Iterator[None]:
 @contextlib.contextmanager
 def _file_lock(path: Path, name: str) -> Iterator[bool]:
     """Hold the lock; yield whether the last to hold it was stopped in the middle."""
+    # Not `filelock`: before its version 4 it empties the file, which names who holds the lock and
+    # says whether the last was stopped; from 4 on it makes do, where a file system has no `flock`,
+    # with a marker that a killed process leaves behind.
     import fcntl
 
     holder = path.parent / f".{path.name}.lock"
