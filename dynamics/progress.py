@@ -67,3 +67,12 @@ def size_of(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def time_of(seconds: float) -> str:
+    """Return a span of time as it is printed."""
+    for unit, size in (("s", 60), ("min", 60), ("h", 24)):
+        if seconds < 3 * size:
+            return f"{seconds:.0f} {unit}"
+        seconds /= size
+    return f"{seconds:.0f} days"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import unicodedata
 import zlib
@@ -23,8 +22,8 @@ from dynamics.audio import (
     resample,
     sounds_in,
     warn_once,
-    without_suffix,
 )
+from dynamics.labels import read_labels
 from dynamics.tables import Table, check_name
 
 UNLABELLED = "unlabelled"
@@ -174,7 +173,8 @@ def from_folder(root: str | Path, *, name: str | None = None) -> StimulusSet:
     FileNotFoundError
         Where the folder is missing or holds no audio file.
     ValueError
-        For a file that is empty or not audio, or a stimulus without a row in ``labels.csv``.
+        For a file that is empty or not audio, a stimulus without a row in ``labels.csv``, or what
+        `dynamics.labels.read_labels` raises.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
@@ -198,7 +198,7 @@ def from_folder(root: str | Path, *, name: str | None = None) -> StimulusSet:
         table = read_labels(labels)
         if missing := [item for item in names if item not in table]:
             raise ValueError(f"{labels} has no row for stimulus '{missing[0]}': add it")
-        categories = [table[item] for item in names]
+        categories = [table[item].category for item in names]
     else:
         places = [path.relative_to(root).parts for path in paths]
         categories = [parts[0] if len(parts) > 1 else UNLABELLED for parts in places]
@@ -215,8 +215,9 @@ def natsound165() -> StimulusSet:
     """
     stimuli = datasets.folder("natsound165-neuron2015") / "stimuli"
     table = read_labels(stimuli / "category_labels.csv")
-    names, paths = list(table), [stimuli / "wav" / f"{item}.wav" for item in table]
-    return _from_files("natsound165", names, list(table.values()), paths)
+    categories = [label.category for label in table.values()]
+    paths = [stimuli / "wav" / f"{item}.wav" for item in table]
+    return _from_files("natsound165", list(table), categories, paths)
 
 
 def fsdd(*, split: str = "all") -> StimulusSet:
@@ -312,36 +313,6 @@ SOUNDS: Table[Callable[..., StimulusSet]] = Table(
     },
     beside=", and any folder of audio files",
 )
-
-
-def read_labels(path: str | Path) -> dict[str, str]:
-    """Read a table of names and categories.
-
-    Parameters
-    ----------
-    path : str or Path
-        CSV file with two columns; a header line ``name,category`` is skipped.
-
-    Returns
-    -------
-    dict of str to str
-        Name (without an audio suffix) to category.
-
-    Raises
-    ------
-    ValueError
-        For a line that does not have two columns.
-    """
-    labels = {}
-    with open(path, newline="", encoding="utf-8-sig") as lines:
-        for number, row in enumerate(csv.reader(lines), start=1):
-            row = [cell.strip() for cell in row]
-            if not any(row) or (number == 1 and row[:2] == ["name", "category"]):
-                continue
-            if len(row) < 2:
-                raise ValueError(f"{path}, line {number}: needs a name and a category")
-            labels[without_suffix(row[0])] = row[1]
-    return labels
 
 
 def _from_files(

@@ -12,6 +12,7 @@ from report_store import make
 from tiny_run import save_checkpoint
 
 from dynamics import cli, models, store
+from dynamics.progress import time_of
 
 
 @pytest.fixture
@@ -214,7 +215,7 @@ def test_watch_follows_a_run_until_it_is_stopped_and_goes_on(tmp_path, good, dyn
     [(0.2, "0 s"), (170, "170 s"), (200, "3 min"), (7e4, "19 h"), (1e6, "12 days")],
 )
 def test_times_are_printed_in_units_that_can_be_grasped(seconds, text):
-    assert cli.console.time_of(seconds) == text
+    assert time_of(seconds) == text
 
 
 def test_models_are_listed(tmp_path, good, dynamics):

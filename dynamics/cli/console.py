@@ -32,12 +32,3 @@ def place_of(store: str) -> Place:
     if store.endswith((".yaml", ".yml")):
         return load_config(store).place
     return Place(store)
-
-
-def time_of(seconds: float) -> str:
-    """Return a span of time as it is printed."""
-    for unit, size in (("s", 60), ("min", 60), ("h", 24)):
-        if seconds < 3 * size:
-            return f"{seconds:.0f} {unit}"
-        seconds /= size
-    return f"{seconds:.0f} days"

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from dynamics.cli import readable
-from dynamics.cli.console import FAILED_CHECKPOINTS, Store, out, place_of, time_of
-from dynamics.progress import size_of
+from dynamics.cli.console import FAILED_CHECKPOINTS, Store, out, place_of
+from dynamics.progress import size_of, time_of
 
 
 def status(store: Store) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from dynamics import sounds
-from dynamics.audio import without_suffix
 from dynamics.copies import names_of_copies
+from dynamics.labels import read_labels
 from dynamics.probes.task import Task, limited, make_task, new_folds, new_splits
 from dynamics.sounds import StimulusSet
 
 logger = logging.getLogger(__name__)
-
-_HEADERS = ("name", "file", "filename")
 
 
 def fsdd_digit(*, limit: int | None = None, seed: int = 0) -> Task:
@@ -101,11 +98,11 @@ def folder(
     stimuli = sounds.from_folder(root)
     table = root / "labels.csv"
     if table.exists():
-        rows = _rows(table)
+        rows = read_labels(table)
         if extra := [name for name in rows if name not in set(stimuli.names)]:
             raise ValueError(f"{table} names '{extra[0]}', which is no sound of the folder")
-        labels = [rows[name][0] for name in stimuli.names]
-        splits: Sequence[str] = [rows[name][1] for name in stimuli.names]
+        labels = [rows[name].category for name in stimuli.names]
+        splits: Sequence[str] = [rows[name].split for name in stimuli.names]
         if any(splits) and not all(splits):
             gap = next(name for name, split in zip(stimuli.names, splits) if not split)
             raise ValueError(f"{table}: sound '{gap}' has no split: complete the column")
@@ -237,20 +234,3 @@ def _warn_of_copies(splits: Sequence[str], stimuli: StimulusSet, name: str) -> N
                 "scores are too high",
                 name, " and ".join(group[:2]),
             )  # fmt: skip
-
-
-def _rows(path: Path) -> dict[str, tuple[str, str]]:
-    """Return label and split of every name of a table; the split is empty where there is none."""
-    rows = {}
-    with open(path, newline="", encoding="utf-8-sig") as lines:
-        for number, cells in enumerate(csv.reader(lines), start=1):
-            cells = [cell.strip() for cell in cells]
-            if not any(cells) or (number == 1 and cells[0].lower() in _HEADERS):
-                continue
-            if len(cells) < 2 or not cells[1]:
-                raise ValueError(f"{path}, line {number}: needs a name and a label")
-            name = without_suffix(cells[0])
-            if name in rows:
-                raise ValueError(f"{path}, line {number}: '{name}' has a row already: remove one")
-            rows[name] = (cells[1], cells[2] if len(cells) > 2 else "")
-    return rows
