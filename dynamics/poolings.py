@@ -142,12 +142,7 @@ def make(name: str, **arguments: Any) -> Pooling:
     ValueError
         For an unknown name, a missing or unknown argument, or a value that is not positive.
     """
-    taken = list(POOLINGS.parameters(name))
-    if sorted(arguments) != sorted(taken):
-        raise ValueError(
-            f"pooling {name!r} takes {', '.join(map(repr, taken)) or 'no arguments'}, not "
-            f"{', '.join(map(repr, arguments)) or 'none'}: give exactly these"
-        )
+    POOLINGS.check(name, arguments)
     return POOLINGS[name](**arguments)
 
 

@@ -24,7 +24,7 @@ from dynamics.audio import (
     warn_once,
 )
 from dynamics.labels import read_labels
-from dynamics.tables import Table, check_name
+from dynamics.tables import Table, check_arguments, check_name
 
 UNLABELLED = "unlabelled"
 
@@ -132,13 +132,15 @@ def load(name: str | Path, **arguments) -> StimulusSet:
         For an unknown name, and for a file that is empty or not audio.
     FileNotFoundError
         For a missing folder, or one without audio.
-    TypeError
+    ArgumentError
         For an argument that the set does not have.
     """
     if str(name) in SOUNDS:
+        SOUNDS.check(str(name), arguments)
         return SOUNDS[str(name)](**arguments)
     path = Path(name).expanduser()
     if path.is_dir():
+        check_arguments(f"stimuli {str(name)!r}", arguments, ["name"])
         return from_folder(path, **arguments)
     if path.is_file():
         raise ValueError(f"stimuli '{name}' is a file: give the folder that holds the sounds")

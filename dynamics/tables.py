@@ -15,6 +15,10 @@ T = TypeVar("T")
 _ELSEWHERE = re.compile(r"As (?:for|of|in) \x60([\w.]+)\x60[.,;]? ?")
 
 
+class ArgumentError(TypeError, ValueError):
+    """An argument that a user gave is wrong: the message says whose, which and what is right."""
+
+
 class Argument(NamedTuple):
     """What an entry of a table takes.
 
@@ -113,6 +117,69 @@ class Table(dict[str, T]):
             for key, one in taken.items()
             if key not in self.filled and one.kind is not inspect.Parameter.VAR_KEYWORD
         }
+
+    def check(
+        self, name: str, given: Iterable[str], *, more: Iterable[str] = (), who: str = ""
+    ) -> None:
+        """Find what is wrong with the arguments that a user gives to an entry.
+
+        Parameters
+        ----------
+        name : str
+            Of the entry.
+        given : iterable of str
+            Names of the arguments.
+        more : iterable of str
+            What may be given besides, as all of `shared` in a sweep.
+        who : str
+            What the entry is called in the message; by default what the table's are, and its name.
+
+        Raises
+        ------
+        ArgumentError
+            As of `check_arguments`.
+        """
+        given, own = list(given), self.arguments(name)
+        kinds = [each.kind for each in self.parameters(name).values()]
+        rest = given if inspect.Parameter.VAR_KEYWORD in kinds else ()
+        needed = [key for key, each in own.items() if each.needed]
+        who = who or f"{self.what} {name!r}"
+        check_arguments(who, given, [*own, *more, *rest], needed=needed)
+
+
+def check_arguments(
+    who: str, given: Iterable[str], known: Iterable[str], *, needed: Iterable[str] = ()
+) -> None:
+    """Find an argument that is none, or one that is lacking; no value is looked at.
+
+    Parameters
+    ----------
+    who : str
+        What takes the arguments, for the message.
+    given : iterable of str
+        Names of the arguments that a user gave.
+    known : iterable of str
+        Those that there are.
+    needed : iterable of str
+        Those that must be given.
+
+    Raises
+    ------
+    ArgumentError
+        For the first such argument; the message lists what is taken, or names the nearest one.
+    """
+    given, known = list(given), list(known)
+    for key in given:
+        if key in known:
+            continue
+        if not known:
+            raise ArgumentError(f"{who} takes no arguments, not {key!r}: leave it out")
+        close = nearest(key, known)
+        hint = f"did you mean `{close}`? " if close else ""
+        raise ArgumentError(f"{who} takes no argument {key!r}: {hint}it takes {', '.join(known)}")
+    for key in needed:
+        if key not in given:
+            raise ArgumentError(f"{who} needs the argument `{key}`")
 
 
 def check_name(what: str, name: str, known: Iterable[str]) -> None:

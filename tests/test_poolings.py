@@ -173,7 +173,7 @@ def test_alone_and_in_a_batch_agree_in_time(name, arguments):
     ("name", "arguments", "text"),
     [
         ("median", {}, "last, mean, mean\\+deviation, time, windows"),
-        ("windows", {}, "takes 'seconds', not none"),
+        ("windows", {}, "needs the argument `seconds`"),
         ("mean", {"rate": 3}, "takes no arguments, not 'rate'"),
         ("time", {"rate": 0}, "`rate` of a pooling is 0"),
         ("time", {"rate": "fast"}, "`rate` of a pooling is 'fast'"),

@@ -13,7 +13,7 @@ from dynamics.cli.lists import _LISTS
 from dynamics.cli.program import app
 from dynamics.config import Choice
 from dynamics.pretrain.recordings import Synthesised
-from dynamics.tables import Later, Table
+from dynamics.tables import ArgumentError, Later, Table
 
 MISSPELT = {
     "metric": (lambda: methods.check_choice(Choice(name="rigde"), ["x"]), "rigde", "ridge"),
@@ -36,6 +36,39 @@ def test_a_misspelt_name_of_every_kind_is_told_the_same_way(what):
     assert sentence.startswith(f"unknown {what} {name!r}: there are ")
     assert sentence.endswith(f"; did you mean {near!r}?")
     assert near in sentence.partition("there are ")[2].partition(";")[0]
+
+
+WRONG = {
+    "metric 'rsa'": lambda **given: methods.check_choice(Choice(name="rsa", arguments=given), []),
+    "adapter 'encodecmae'": lambda **given: models.check_arguments("encodecmae", given),
+    "pooling 'windows'": lambda **given: poolings.make("windows", **given),
+    "task 'pitch-class'": lambda **given: probes.load("pitch-class", **given),
+    "stimulus set 'synthetic'": lambda **given: sounds.load("synthetic", **given),
+    "brain target 'simulated'": lambda **given: brains.load("simulated", **given),
+}
+
+
+@pytest.mark.parametrize("who", WRONG)
+def test_an_argument_that_is_none_is_told_the_same_way_of_every_kind(who):
+    with pytest.raises(ArgumentError) as told:
+        WRONG[who](xyzzy=1)
+    assert str(told.value).startswith(f"{who} takes no argument 'xyzzy': it takes ")
+    near = str(told.value).rpartition(", ")[2].split()[-1]
+    with pytest.raises(ArgumentError, match=rf"'{near}s': did you mean `{near}`\? it takes "):
+        WRONG[who](**{f"{near}s": 1})
+
+
+def test_an_argument_that_is_lacking_is_named_and_where_there_is_none_that_is_said(tmp_path):
+    with pytest.raises(ArgumentError, match=r"^task 'hear' needs the argument `path`$"):
+        probes.load("hear")
+    with pytest.raises(ArgumentError, match=r"^pooling 'mean' takes no arguments, not 'rate'"):
+        poolings.make("mean", rate=3)
+    with pytest.raises(ArgumentError, match=r"brain.npz' takes no arguments, not 'seed'"):
+        brains.load(str(tmp_path / "brain.npz"), seed=1)
+    with pytest.raises(ArgumentError, match="takes no argument 'seed': it takes name"):
+        sounds.load(tmp_path, seed=1)
+    # Whoever caught what it was before goes on doing so.
+    assert issubclass(ArgumentError, TypeError) and issubclass(ArgumentError, ValueError)
 
 
 def test_a_name_like_none_has_no_nearest_one():

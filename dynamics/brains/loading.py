@@ -12,7 +12,7 @@ import xarray as xr
 
 from dynamics.audio import without_suffix
 from dynamics.brains import natsound, readers
-from dynamics.tables import Later, Table
+from dynamics.tables import Later, Table, check_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +43,17 @@ def load(name: str | Path, **arguments) -> xr.Dataset:
     ------
     ValueError
         For an unknown name, or a file that does not hold a target.
+    ArgumentError
+        For an argument that the target does not take.
     FileNotFoundError
         For a missing file.
     """
     check_name(name)
     if str(name) in TARGETS:
+        TARGETS.check(str(name), arguments, more=TARGETS.filled)
         return TARGETS[str(name)](**arguments)
-    return from_file(name, **arguments)
+    check_arguments(f"brain target {str(name)!r}", arguments, [])
+    return from_file(name)
 
 
 def check_name(name: str | Path) -> None:

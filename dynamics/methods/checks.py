@@ -9,7 +9,6 @@ import numpy as np
 from dynamics.config import Choice, Sweep
 from dynamics.methods.table import METHODS, RESERVED, find
 from dynamics.metrics.timeresolved import WINDOWS
-from dynamics.tables import nearest
 from dynamics.targets import Target
 
 _MOST_REHEARSED = 200
@@ -63,15 +62,8 @@ def check_choice(choice: Choice, labels: list[str]) -> None:
     ValueError
         For an unknown metric, argument or target; the message lists the known ones.
     """
-    known = list(arguments(choice.name))
-    for key in choice.arguments:
-        if key not in known and key not in RESERVED:
-            close = nearest(key, [*known, *RESERVED])
-            hint = f"did you mean `{close}`? " if close else ""
-            raise ValueError(
-                f"metric {choice.label!r} has no argument {key!r}: {hint}it takes "
-                f"{', '.join([*known, *RESERVED])}"
-            )
+    who = f"metric {choice.label!r}"
+    METHODS.check(choice.name, choice.arguments, more=METHODS.shared, who=who)
     folds = choice.arguments.get("folds", 5)
     if not isinstance(folds, int) or isinstance(folds, bool) or folds < 2:
         raise ValueError(f"metric {choice.label!r}: folds must be a number from 2, not {folds!r}")

@@ -11,7 +11,6 @@ code is at hand, the adapter ``module`` runs it.
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -193,20 +192,12 @@ def check_arguments(adapter: str, given: Mapping[str, Any]) -> None:
     ------
     ValueError
         If there is no such adapter.
-    TypeError
+    ArgumentError
         If it does not take one of the arguments, or needs one that is not there.
     """
     taken = ADAPTERS.parameters(adapter)
-    known = arguments(adapter)
-    unknown = [name for name in given if name not in taken and not _takes_any(taken)]
-    if unknown:
-        raise TypeError(
-            f"the adapter {adapter!r} takes no argument {unknown[0]!r}: it takes "
-            f"{', '.join(known) or 'none'}"
-        )
-    needed = [name for name, default in known.items() if default is inspect.Parameter.empty]
-    if lacking := [name for name in needed if name not in given]:
-        raise TypeError(f"the adapter {adapter!r} needs the argument `{lacking[0]}`")
+    filled = [name for name in ADAPTERS.filled if name in taken]  # `trust` may be given as well
+    ADAPTERS.check(adapter, [name for name in given if name not in filled])
 
 
 def check(adapter: str, given: Mapping[str, Any], *, trust: bool = False) -> None:
@@ -268,7 +259,3 @@ def _module(adapter: str) -> Any:
     """Return the module that says what an adapter needs and which versions it has."""
     found: Any = ADAPTERS.find(adapter)
     return importlib.import_module(getattr(found, "module", found.__module__))
-
-
-def _takes_any(parameters: Mapping[str, inspect.Parameter]) -> bool:
-    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())

@@ -17,7 +17,7 @@ from dynamics.probes.hearing import Ears, networks
 from dynamics.probes.layers import ATTRS, attrs, probe_layers
 from dynamics.probes.resampling import DEFAULT, check_number, draw
 from dynamics.probes.scoring import chance, chroma_accuracy
-from dynamics.probes.table import check_arguments, load
+from dynamics.probes.table import TASKS, load
 from dynamics.probes.task import Task
 from dynamics.scoring import without_time
 from dynamics.sounds import StimulusSet
@@ -133,10 +133,10 @@ def check_names(sweep: Sweep) -> None:
         an odd number of resamples.
     """
     for choice in sweep.probes:
-        how, arguments = _settings(choice, sweep)
+        how, _ = _settings(choice, sweep)
         check_name("probe", how["kind"], PROBES)
         check_number(how["resamples"])
-        check_arguments(choice.name, arguments)
+        TASKS.check(choice.name, choice.arguments, more=TASKS.shared)
 
 
 def _settings(choice: Choice, sweep: Sweep) -> tuple[dict[str, Any], dict[str, Any]]:
