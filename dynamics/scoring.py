@@ -13,9 +13,6 @@ from dynamics import methods, metrics, store
 from dynamics.methods import Variables
 from dynamics.targets import Target
 
-# Gram matrices of all layers up to which they are kept for the next metric of a step.
-_SHARED_BYTES = 2**30
-
 
 def score_step(
     path: store.Where,
@@ -95,8 +92,8 @@ def score_together(
 ) -> list[Variables]:
     """Compare one step's layers with targets by metrics; what runs on a worker.
 
-    The step is read once, and each layer's Gram matrix is made once for all that need it of the
-    same stimuli.
+    The step is read once, and each layer's Gram matrices and decompositions are made once for all
+    that need the same, up to `dynamics.metrics.reuse.MOST` bytes of them.
 
     Parameters
     ----------
@@ -116,8 +113,33 @@ def score_together(
     list of dict of str to (dimensions, array)
         As `score_step`, part by part.
     """
-    whole = store.read_activations(path, step)
     times = store.read_times(path) if any(map(_is_timed, parts)) else None
+    return score_layers(store.read_activations(path, step), times, parts, targets, orders)
+
+
+def score_layers(
+    layers: Mapping[str, np.ndarray],
+    times: np.ndarray | None,
+    parts: Sequence[Part],
+    targets: Sequence[Target],
+    orders: Sequence[np.ndarray | None],
+) -> list[Variables]:
+    """Compare layers with targets by metrics.
+
+    Parameters
+    ----------
+    layers : mapping of str to array of shape (n, p) or (n, t, p)
+        Activations to the stimuli of the store.
+    times : array of shape (t,) or None
+        Seconds of the activations, where a metric looks at them.
+    parts, targets, orders
+        As for `score_together`.
+
+    Returns
+    -------
+    list of dict of str to (dimensions, array)
+        As `score_together`.
+    """
     known: dict[tuple[bytes, bytes], dict[str, np.ndarray]] = {}
     found = []
     with contextlib.ExitStack() as shared:
@@ -126,10 +148,8 @@ def score_together(
             timed = _is_timed(part)
             key = (target.rows.tobytes(), np.asarray(target.times).tobytes() if timed else b"")
             if key not in known:
-                known[key] = _heard(whole, target, times if timed else None)
-                arrays = list(known[key].values())
-                if not timed and 8 * len(arrays) * len(target.rows) ** 2 <= _SHARED_BYTES:
-                    shared.enter_context(metrics.shared_grams(*arrays))
+                known[key] = _heard(layers, target, times if timed else None)
+                shared.enter_context(metrics.shared(*known[key].values()))
             one = methods.METHODS[part.metric](
                 known[key],
                 replace(target, together=part.together),

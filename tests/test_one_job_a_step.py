@@ -1,16 +1,23 @@
 """One task a step: it is read once, and each layer's Gram matrix is made once."""
 
+import contextlib
 import shutil
 import sys
 from collections import Counter
 
 import numpy as np
 import pytest
+import torch
+from scipy.linalg import lapack
 from tiny_run import sweep_in, sweep_of
 
 from dynamics import analyze, crawl, metrics, scoring, sounds, store
+from dynamics.metrics import reuse
+from dynamics.metrics.subsets import half_rows
+from dynamics.targets import Target
 
 GRAM = sys.modules["dynamics.metrics.gram"]
+
 SOUNDS = {"name": "synthetic", "arguments": {"per_kind": 4, "seconds": 0.4}}
 LISTENERS = [
     {"name": "simulated", "label": "one", "arguments": {"neuroids": 4, "seed": 1}},
@@ -54,6 +61,96 @@ def test_a_step_is_read_once_and_each_of_its_gram_matrices_is_made_once(sweep, m
             assert made[X.tobytes()] == 1
 
 
+def counting(found, name, usual):
+    def count(*given, **named):
+        found[name] += 1
+        return usual(*given, **named)
+
+    return count
+
+
+@contextlib.contextmanager
+def counted_decompositions():
+    """Count what torch and LAPACK decompose inside."""
+    found = Counter()
+    with pytest.MonkeyPatch.context() as patch:
+        names = [(torch.linalg, name) for name in ("eigh", "svd", "cholesky_ex")]
+        for owner, name in (*names, (lapack, "dgejsv")):
+            patch.setattr(owner, name, counting(found, name, getattr(owner, name)))
+        yield found
+
+
+def problem(metric_names, n_targets, *, n=20, n_layers=2):
+    """Layers, and targets recorded for the same stimuli with the same folds; halves, shuffles."""
+    rng = np.random.default_rng(0)
+    layers = {f"layer{i}": rng.standard_normal((n, 40)) for i in range(n_layers)}
+    folds = np.arange(n) % 5
+    targets = [
+        Target(np.arange(n), rng.standard_normal((n, 4 + 3 * t)), folds, np.full(4 + 3 * t, "a"))
+        for t in range(n_targets)
+    ]
+    halves = half_rows(folds, 4, seed=0)
+    parts = [scoring.Part(m, {}, t, halves, 0, None) for t in range(n_targets)
+             for m in metric_names]  # fmt: skip
+    return layers, None, parts, targets, [metrics.permutations(n, 1100, seed=0)]
+
+
+@pytest.mark.guards(5)
+def test_three_metrics_and_two_targets_decompose_as_often_as_ridge_on_one_target():
+    with counted_decompositions() as alone:
+        scoring.score_layers(*problem(["ridge"], 1))
+    with counted_decompositions() as together:
+        scoring.score_layers(*problem(["ridge", "rsa", "cka"], 2))
+    # A layer has 5 outer and 10 inner splits, and 4 halves whose left-out rows are solved for
+    # inside and outside.
+    assert alone == {"eigh": 2 * (5 + 10 + 4), "cholesky_ex": 2 * 4 * 2}
+    assert together == alone
+
+
+@pytest.mark.guards(6)
+@pytest.mark.parametrize("most", [0, 30_000])
+def test_what_is_beyond_the_bytes_is_made_again_and_is_the_same(most):
+    given = problem(["ridge", "procrustes"], 2)
+    with counted_decompositions() as few:
+        expected = scoring.score_layers(*given)
+    with counted_decompositions() as many, metrics.shared(most=most):
+        found = scoring.score_layers(*given)
+        kept = reuse._inside.get().shelf
+    assert many["eigh"] > few["eigh"]
+    assert kept._left >= 0 and sum(map(reuse._bytes, kept._made.values())) == most - kept._left
+    assert bool(kept._made) == bool(most)
+    for one, other in zip(found, expected):
+        for name, (_, values) in one.items():
+            np.testing.assert_array_equal(values, other[name][1])
+
+
+@pytest.mark.parametrize("protocol", ["default", "pepino", "tuckute"])
+def test_every_protocol_shares_and_stays_as_it_is(protocol):
+    layers, times, parts, targets, orders = problem(["ridge"], 2)
+    how = {"arguments": {"protocol": protocol}, "halves": parts[0].halves[:2]}
+    parts, orders = [part._replace(**how) for part in parts], [orders[0][:2]]
+    alone, counts = [], Counter()
+    for part in parts:
+        with counted_decompositions() as count, metrics.shared(most=0):
+            alone += scoring.score_layers(layers, times, [part], targets, orders)
+        counts += count
+    with counted_decompositions() as together:
+        found = scoring.score_layers(layers, times, parts, targets, orders)
+    assert 2 * together["eigh"] <= counts["eigh"]
+    for one, other in zip(found, alone):
+        for name, (_, values) in one.items():
+            np.testing.assert_array_equal(values, other[name][1])
+
+
+def test_a_layer_of_another_context_at_the_same_place_is_another_layer():
+    X = np.random.default_rng(0).standard_normal((6, 3))
+    with metrics.shared():
+        for _ in range(2):
+            with metrics.shared(X):
+                np.testing.assert_array_equal(metrics.gram(X), metrics.gram(X.copy()))
+            X[:] += np.arange(18).reshape(6, 3)
+
+
 @pytest.mark.usefixtures("in_this_process")
 def test_together_is_what_each_is_alone_to_the_last_bit(sweep):
     analyze.analyze(sweep)
@@ -78,14 +175,14 @@ def test_together_is_what_each_is_alone_to_the_last_bit(sweep):
 def test_a_gram_matrix_that_is_shared_is_the_callers_own():
     X, other = np.random.default_rng(0).standard_normal((2, 6, 3))
     expected = metrics.gram(X)
-    with metrics.shared_grams(X):
+    with metrics.shared(X):
         first = metrics.gram(X)
         first[:] = 0
         np.testing.assert_array_equal(metrics.gram(X), expected)
         np.testing.assert_array_equal(metrics.gram(other), metrics.gram(other.copy()))
-        with metrics.shared_grams(other):
+        with metrics.shared(other):
             np.testing.assert_array_equal(metrics.gram(X), expected)
-    assert GRAM._made.get() == {}
+    assert reuse._inside.get() is None
 
 
 @pytest.mark.parametrize(("workers", "tasks"), [(1, [6, 6]), (2, [6, 6]), (8, [2, 2, 1, 1] * 2)])

@@ -28,7 +28,7 @@ from dynamics.metrics.geometry import (
     mutual_knn,
     mutual_knn_gram,
 )
-from dynamics.metrics.gram import centre, gram, grams, shared_grams
+from dynamics.metrics.gram import centre, gram, grams
 from dynamics.metrics.layer_choice import rsa_choose_layer
 from dynamics.metrics.null import (
     gram_null,
@@ -43,6 +43,7 @@ from dynamics.metrics.partition import variance_partition
 from dynamics.metrics.procrustes import procrustes, procrustes_gram
 from dynamics.metrics.rdm import DISTANCES, geotopological, rdm, rdms_by
 from dynamics.metrics.resample import bootstrap_counts, resampled_rsa
+from dynamics.metrics.reuse import shared
 from dynamics.metrics.ridge import default_alphas, nested_ridge, nested_ridge_features
 from dynamics.metrics.rsa import COMPARISONS, compare_rdms, rsa
 from dynamics.metrics.timeresolved import encode_timeresolved
@@ -112,7 +113,7 @@ __all__ = [
     "ridge_null",
     "rsa",
     "rsa_choose_layer",
-    "shared_grams",
+    "shared",
     "similarities",
     "spatial_score",
     "stratified_folds",

@@ -6,15 +6,13 @@ K = X X', because n is nearly always smaller than p. The matrix is made once and
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextvars import ContextVar
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
 
 from dynamics.metrics.door import plain, takes
+from dynamics.metrics.reuse import gram_once
 
 Array = np.ndarray | torch.Tensor
 
@@ -46,38 +44,13 @@ def gram(X: Array, *, name: str = "X") -> Array:
     ValueError
         If `X` is not two-dimensional or holds a value that is not finite.
     """
-    made = _made.get()
-    if id(X) not in made:
-        return _gram(X, name)
-    if made[id(X)] is None:
-        made[id(X)] = _gram(X, name)
-    K = made[id(X)]
-    return K.clone() if isinstance(K, torch.Tensor) else K.copy()
+    return gram_once(X, lambda: _gram(X, name))
 
 
 def _gram(X: Array, name: str) -> Array:
     tensor = activations(X, name=name)
     tensor = tensor - tensor.mean(0)
     return like(tensor @ tensor.T, X)
-
-
-@contextlib.contextmanager
-def shared_grams(*arrays: Array) -> Iterator[None]:
-    """Inside, the Gram matrix of each of these arrays is made once, however often it is asked for.
-
-    Parameters
-    ----------
-    *arrays : array of shape (n, p)
-        Activations; they must not be changed inside.
-    """
-    token = _made.set({**_made.get(), **dict.fromkeys(map(id, arrays))})
-    try:
-        yield
-    finally:
-        _made.reset(token)
-
-
-_made: ContextVar[dict[int, Any]] = ContextVar("made", default={})  # noqa: B039
 
 
 @takes(layers="layers")

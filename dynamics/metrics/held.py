@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 
 from dynamics.metrics.gram import Array, as_tensor, same_rows
+from dynamics.metrics.reuse import once
 from dynamics.metrics.search import Responses, inner_scores, score_at
 from dynamics.metrics.singular import HELD, LOST, centred_columns, compact, decompose, whole_space
 from dynamics.metrics.splits import Factor, Splits
@@ -57,7 +58,7 @@ class Compact:
             if self._value is None:
                 assert self._source.features is not None
                 X = as_tensor(self._source.features).to(self._source.matrix.device)
-                self._value = compact(X)
+                self._value = once("compact", lambda: compact(X), X)
             return self._value
 
     def lost(self, spectrum: torch.Tensor, rows: int, alpha: float) -> bool:
@@ -263,9 +264,14 @@ def decomposed(
     """
     if not layer.lost(spectrum, len(rows), lowest):
         return None
-    U, s, _ = decompose(centred_columns(layer()[rows]))
-    Q = whole_space(U - U.mean(0))
-    return Q, torch.cat([s.new_zeros(Q.shape[1] - len(s)), s.square()])
+    some = layer()[rows]
+
+    def make() -> tuple[torch.Tensor, torch.Tensor]:
+        U, s, _ = decompose(centred_columns(some))
+        Q = whole_space(U - U.mean(0))
+        return Q, torch.cat([s.new_zeros(Q.shape[1] - len(s)), s.square()])
+
+    return once("by singular values", make, some)
 
 
 def is_held(spectrum: torch.Tensor, rows: int, width: int) -> bool:

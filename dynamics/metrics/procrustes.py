@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, centre, gram, gram_matrices, like, same_rows
+from dynamics.metrics.reuse import once
 
 KINDS = ("angular", "euclidean")
 
@@ -100,10 +103,12 @@ def square_roots(K: Array) -> list[torch.Tensor]:
             f"the Procrustes distance of {centred.shape[-1]} stimuli is 0 whatever the data: give "
             "at least 3"
         )
-    roots = []
-    for matrix in centred.reshape(-1, *centred.shape[-2:]):
-        spectrum, Q = torch.linalg.eigh(matrix)
-        kept = spectrum > spectrum[-1].clamp(min=0) * len(matrix) * torch.finfo(matrix.dtype).eps
-        kept &= spectrum > 0
-        roots.append(Q[:, kept] * (spectrum[kept] / spectrum[kept].sum()).sqrt())
-    return roots
+    matrices = centred.reshape(-1, *centred.shape[-2:])
+    return [once("root", partial(_square_root, m), m) for m in matrices]
+
+
+def _square_root(matrix: torch.Tensor) -> torch.Tensor:
+    spectrum, Q = torch.linalg.eigh(matrix)
+    kept = spectrum > spectrum[-1].clamp(min=0) * len(matrix) * torch.finfo(matrix.dtype).eps
+    kept &= spectrum > 0
+    return Q[:, kept] * (spectrum[kept] / spectrum[kept].sum()).sqrt()

@@ -22,6 +22,7 @@ from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
 from dynamics.metrics.held import Compact, decomposed, sources_of
 from dynamics.metrics.nested import pooled_r, standardise
+from dynamics.metrics.reuse import once
 from dynamics.metrics.ridge import check_alphas, default_alphas
 from dynamics.metrics.singular import LOST, faint_alphas
 from dynamics.metrics.subsets import counts
@@ -242,6 +243,10 @@ class _Layout(NamedTuple):
 
 def _decompose(K: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Eigenvectors (m, m - 1) and spectrum of the centred K, without the constant vector."""
+    return once("whole space", lambda: _decomposed(K), K)
+
+
+def _decomposed(K: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     means = K.mean(0)
     K = K - means - means[:, None] + means.mean()
     # Lifted above all others, the constant vector comes last instead of mixing with null vectors.
@@ -250,23 +255,49 @@ def _decompose(K: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return Q[:, :-1], spectrum[:-1].clamp(min=0)
 
 
+class _Solver(NamedTuple):
+    """Systems of left-out rows, solved: factors, or inverses where there are many right sides."""
+
+    matrices: torch.Tensor
+    inverse: bool
+    bad: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, flat: torch.Tensor, Q: torch.Tensor, real: torch.Tensor, *, inverse: bool
+    ) -> _Solver:
+        """Solve the systems of sets of rows; `flat` (sets, alphas * size, k), Q (sets, size, k)."""
+        system = (flat @ Q.mT).unflatten(1, (-1, Q.shape[1]))
+        torch.diagonal(system, dim1=-2, dim2=-1).add_((~real).to(system.dtype)[:, None])
+        factor, info = torch.linalg.cholesky_ex(system)
+        # Many right sides: an inverse and one product are several times quicker than a solve.
+        return cls(torch.cholesky_inverse(factor) if inverse else factor, inverse, info > 0)
+
+    def __call__(self, right: torch.Tensor) -> torch.Tensor:
+        """Solve for right sides (sets, alphas, size, v)."""
+        if self.inverse:
+            return self.matrices @ right
+        return torch.cholesky_solve(right, self.matrices)
+
+
 def _left_out(
-    left: torch.Tensor, Q: torch.Tensor, real: torch.Tensor, T: torch.Tensor
+    rows: tuple[torch.Tensor, torch.Tensor], Q: torch.Tensor, weights: torch.Tensor, T: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Residuals of left-out rows, (sets, alphas, size, v), and where the system was unsolvable.
 
-    left (sets, alphas, size, k) holds Q_L diag(w); Q (sets, size, k); T = Q'y (k, v).
+    rows are place and real (sets, size) of a `_Layout`; weights (alphas, k); T = Q'y (k, v).
     """
-    sets, alphas, size, k = left.shape
-    flat = left.reshape(sets, alphas * size, k)
-    system = (flat @ Q.mT).unflatten(1, (alphas, size))
-    torch.diagonal(system, dim1=-2, dim2=-1).add_((~real).to(system.dtype)[:, None])
-    right = (flat @ T).unflatten(1, (alphas, size))
-    factor, info = torch.linalg.cholesky_ex(system)
-    # Many right sides: an inverse and one product are several times quicker than a solve.
-    if right.shape[-1] > size // 2:
-        return torch.cholesky_inverse(factor) @ right, info > 0
-    return torch.cholesky_solve(right, factor), info > 0
+    place, real = rows
+    inside = Q[place] * real[..., None]
+    flat = (inside[:, None] * weights[:, None]).flatten(1, 2)
+    many = T.shape[-1] > place.shape[1] // 2
+    # Nothing of a solver depends on the responses.
+    solver = once(
+        "left out",
+        lambda: _Solver.of(flat, inside, real, inverse=many),
+        *(Q, weights, place, real, many),
+    )
+    return solver((flat @ T).unflatten(1, (len(weights), -1))), solver.bad
 
 
 def _nested(
@@ -281,8 +312,7 @@ def _nested(
     weights = grid[:, None] / (spectrum + grid[:, None])
     T = Q.T @ y
     choice = _choose(layout, Q.to(dtype), weights.to(dtype), T.to(dtype), y.to(dtype))
-    inside = Q[layout.place] * layout.real[..., None]
-    residual, _ = _left_out(inside[:, None] * weights[:, None], inside, layout.real, T)
+    residual, _ = _left_out((layout.place, layout.real), Q, weights, T)
     chosen = choice[:, None, None].expand(-1, 1, residual.shape[2], -1)
     residual = residual.gather(1, chosen)[:, 0]
     prediction = torch.empty_like(y)
@@ -301,8 +331,7 @@ def _choose(
     at_once = max(1, _BUDGET // (len(weights) * 2 * size * max(2 * size, Q.shape[1], y.shape[1])))
     for some in pairs.split(at_once):
         place, real = layout.place[some].flatten(1), layout.real[some].flatten(1)
-        inside = Q[place] * real[..., None]
-        residual, bad = _left_out(inside[:, None] * weights[:, None], inside, real, T)
+        residual, bad = _left_out((place, real), Q, weights, T)
         truth = y[place] * real[..., None]
         p = (truth[:, None] - residual) * real[:, None, :, None]
         halves = p.unflatten(2, (2, size)), truth.unflatten(1, (2, size))

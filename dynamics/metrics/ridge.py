@@ -14,6 +14,7 @@ from dynamics.metrics.gram import (
     activations,
     as_tensor,
     centre,
+    gram,
     gram_matrices,
     like,
     same_rows,
@@ -86,10 +87,10 @@ def nested_ridge(
         If shapes do not fit, a value is not finite, an alpha is not positive, there are fewer than
         3 folds, or every stimulus is a fold of its own.
     """
-    gram = _check_gram(K)
-    same_rows(gram[0], Y, names=("K", "Y"))
-    penalties = check_alphas(alphas, gram)
-    sources = sources_of(gram, features)
+    matrices = _check_gram(K)
+    same_rows(matrices[0], Y, names=("K", "Y"))
+    penalties = check_alphas(alphas, matrices)
+    sources = sources_of(matrices, features)
     result = nested_layers(
         sources, Y, folds, penalties, search_dtype, block, open_below=alphas is None
     )
@@ -142,8 +143,8 @@ def nested_ridge_features(
         variances.append(tensor.square().sum() / len(tensor))
         # Most decompositions are of inner splits, without two folds.
         primal = tensor.shape[1] < len(tensor) * (1 - 2 / (folds.max() + 1))
-        matrix, factor = (tensor, Factor.of_features) if primal else (tensor @ tensor.T, Factor.of)
-        sources.append(Source(matrix, factor, X))
+        matrix = tensor if primal else as_tensor(gram(X))
+        sources.append(Source(matrix, Factor.of_features if primal else Factor.of, X))
     # The penalties are relative to the summed variance of the features, the mean of diag(K).
     diagonals = torch.stack(variances)[:, None, None]
     penalties = check_alphas(alphas, diagonals) if alphas is not None else _grid(diagonals[:, 0])
@@ -201,7 +202,7 @@ def check_alphas(alphas: Array | None, K: torch.Tensor) -> torch.Tensor:
 
 
 def _check_gram(K: Array) -> torch.Tensor:
-    gram = gram_matrices(K)
-    if gram.ndim > 3:
-        raise ValueError(f"K has shape {tuple(gram.shape)}: give (layers, stimuli, stimuli)")
-    return gram[None] if gram.ndim == 2 else gram
+    matrices = gram_matrices(K)
+    if matrices.ndim > 3:
+        raise ValueError(f"K has shape {tuple(matrices.shape)}: give (layers, stimuli, stimuli)")
+    return matrices[None] if matrices.ndim == 2 else matrices

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 
+from dynamics.metrics.reuse import once
 from dynamics.metrics.singular import centred_columns, decompose, varying
 
 
@@ -87,6 +88,10 @@ class Splits(NamedTuple):
         cls, source: torch.Tensor, rows: list[torch.Tensor], factor: Callable = Factor.of
     ) -> Splits:
         """Decompose every split of K, or of X with `Factor.of_features`; rows of each fold."""
+        return once("splits", lambda: cls._of(source, rows, factor), source, factor, *rows)
+
+    @classmethod
+    def _of(cls, source: torch.Tensor, rows: list[torch.Tensor], factor: Callable) -> Splits:
         everyone = range(len(rows))
 
         def without(*left_out: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -41,11 +42,16 @@ def side_by_side(function: Callable[[Any], Piece], items: Sequence) -> Iterator[
     if threads < 2:
         yield from map(function, items)
         return
+    around = contextvars.copy_context()  # with what is shared
+
+    def within(item: Any) -> Piece:
+        return around.copy().run(function, item)
+
     # The setting counts for the thread that makes it and for threads that start later.
     torch.set_num_threads(1)
     try:
         alone = {"initializer": torch.set_num_threads, "initargs": (1,)}
-        for _, future in in_threads(function, items, window=threads + 1, threads=threads, **alone):
+        for _, future in in_threads(within, items, window=threads + 1, threads=threads, **alone):
             yield future.result()
     finally:
         torch.set_num_threads(before)

@@ -19,6 +19,7 @@ from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
 from dynamics.metrics.held import Compact, Source, sources_of
 from dynamics.metrics.missing import over_repetitions
+from dynamics.metrics.reuse import once
 from dynamics.metrics.ridge import check_alphas
 from dynamics.metrics.singular import whole_space
 from dynamics.metrics.splits import Factor, centred_split, pearson
@@ -206,9 +207,11 @@ class _Layer:
 
     def model(self, train: torch.Tensor, test: torch.Tensor) -> LeaveOneOut:
         """Decompose one training split."""
-        model = LeaveOneOut.of(self._matrix, train, test)
+        parts = self._matrix, train, test
+        model = once("leave one out", lambda: LeaveOneOut.of(*parts), *parts)
         if self._compact.lost(model.spectrum, len(train), self._lowest):
-            return LeaveOneOut.of_singular(self._compact(), train, test)
+            fine = self._compact(), train, test
+            return once("by singular values", lambda: LeaveOneOut.of_singular(*fine), *fine)
         return model
 
 
