@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics.metrics.missing import varying
+from dynamics.metrics.correlation import varying
 
 _NAMED = 5
 

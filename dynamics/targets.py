@@ -14,8 +14,9 @@ from dynamics import brains, metrics
 from dynamics.audio import without_suffix
 from dynamics.config import Choice
 from dynamics.gaps import describe_gaps, find_gaps, without_dead_repetitions
+from dynamics.metrics.correlation import varying
 from dynamics.metrics.folds import make_folds
-from dynamics.metrics.missing import mean_there, over_repetitions, varying
+from dynamics.metrics.missing import mean_there, over_repetitions
 from dynamics.sounds import StimulusSet
 
 logger = logging.getLogger(__name__)

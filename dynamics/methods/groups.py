@@ -19,7 +19,8 @@ import numpy as np
 from dynamics import metrics
 from dynamics.methods.metric import Metric
 from dynamics.methods.variables import Variables
-from dynamics.metrics.missing import FEWEST_IN_ALL, complete_block, orders_within, places, varying
+from dynamics.metrics.correlation import varying
+from dynamics.metrics.missing import FEWEST_IN_ALL, complete_block, orders_within, places
 from dynamics.targets import Target
 
 Block = tuple[np.ndarray, np.ndarray]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dynamics.metrics.correlation import clipped_square, pooled_r, standardise
 from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import (
@@ -20,7 +21,6 @@ from dynamics.metrics.gram import (
     same_rows,
 )
 from dynamics.metrics.held import Held, Source, sources_of
-from dynamics.metrics.nested import clipped_square, pooled_r, standardise
 from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas
 from dynamics.metrics.search import Responses, best_alphas
 from dynamics.metrics.singular import HELD, compact, faint_alphas

@@ -6,13 +6,13 @@ from itertools import combinations
 
 import torch
 
+from dynamics.metrics.correlation import averaged, pearson_there, spearman_brown, varying
 from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, like, responses
-from dynamics.metrics.missing import check_handling, varying
+from dynamics.metrics.missing import check_handling
 from dynamics.metrics.pairs import rows_there
 from dynamics.metrics.rdm import upper_entries
 from dynamics.metrics.rsa import COMPARISONS, POOLINGS
-from dynamics.metrics.splits import pearson
 
 
 @takes(Y="responses")
@@ -58,7 +58,7 @@ def noise_ceiling(Y: Array, *, missing: str = "error") -> dict[str, Array]:
     if len(target) < 3:
         raise ValueError(f"{len(target)} stimuli have no noise ceiling: give at least 3")
     there = torch.isfinite(target)
-    there &= torch.as_tensor(varying(target.cpu().numpy())).to(target.device)
+    there &= varying(target)
     single = torch.where(there, target, torch.nan).unbind(2)
     pairs = torch.stack([pearson_there(a, b) for a, b in combinations(single, 2)])
     r = torch.where(pairs.isnan().any(0), pairs.nanmean(0), pairs.mean(0))
@@ -136,30 +136,3 @@ def _with_gaps(own: torch.Tensor, compare: str, D: Array) -> dict[str, Array]:
 def _bounds(low: torch.Tensor, high: torch.Tensor, D: Array) -> dict[str, Array]:
     out = {"lower": low.mean(), "upper": high.mean(), "subject_lower": low, "subject_upper": high}
     return {name: like(value, D) for name, value in out.items()}
-
-
-def spearman_brown(r: torch.Tensor, repetitions: int | torch.Tensor) -> torch.Tensor:
-    """Reliability of the mean of so many repetitions from that of one."""
-    return repetitions * r / (1 + (repetitions - 1) * r)
-
-
-def averaged(counts: torch.Tensor) -> torch.Tensor:
-    """Of how many repetitions (v,) an average has the noise, from those of each stimulus (n, v)."""
-    some = counts > 0
-    most = counts.amax(0)
-    equal = ((counts == most) | ~some).all(0)
-    inverse = torch.where(some, 1 / counts.clamp(min=1), 0.0).double().sum(0)
-    return torch.where(equal, most.double(), some.sum(0) / inverse.clamp(min=1e-300))
-
-
-def pearson_there(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Column-wise `pearson` over the rows that both have, NaN with fewer than 3 of them."""
-    both = x.isfinite() & y.isfinite()
-    plain = pearson(x, y)
-    if both.all():
-        return plain
-    count = both.sum(0).clamp(min=1)
-    x, y = (torch.where(both, z, 0.0) for z in (x, y))
-    x, y = (torch.where(both, z - z.sum(0) / count, 0.0) for z in (x, y))
-    some = torch.where(both.sum(0) >= 3, pearson(x, y), torch.nan)
-    return torch.where(both.all(0), plain, some)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import torch
 
+from dynamics.metrics.correlation import pearson, varying
 from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, like
-from dynamics.metrics.splits import pearson
 
 
 @takes(scores="numbers", distances="numbers")
@@ -161,6 +161,6 @@ def _along_last(x: torch.Tensor, y: torch.Tensor, known: torch.Tensor) -> torch.
     found = []
     for a, b, keep in zip(*flat):
         a, b = a[keep], b[keep]
-        varies = len(a) > 2 and bool((a != a[0]).any()) and bool((b != b[0]).any())
+        varies = len(a) > 2 and bool(varying(torch.stack([a, b], 1)).all())
         found.append(pearson(a[:, None], b[:, None])[0] if varies else a.new_tensor(torch.nan))
     return torch.stack(found).reshape(x.shape[:-1])

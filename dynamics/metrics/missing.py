@@ -51,15 +51,6 @@ def over_repetitions(Y: Any) -> Any:
     return mean_there(Y, 2) if Y.ndim == 3 else Y
 
 
-def varying(Y: np.ndarray) -> np.ndarray:
-    """Mark the columns of (n, ...) that differ between stimuli; what is not there does not."""
-    there = np.isfinite(Y)
-    centred = np.where(there, Y - mean_there(Y, 0), 0.0)
-    spread = np.sqrt((centred**2).sum(0) / np.maximum(there.sum(0), 1))
-    # The rounding up to which the solvers call a neuroid constant.
-    return spread > 1e-12 * np.abs(np.where(there, Y, 0.0)).max(0)
-
-
 def complete_block(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Stimuli and neuroids among which nothing is missing, few of either left out.
 

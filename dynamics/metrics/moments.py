@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 
+from dynamics.metrics.correlation import CANCELLED, FAINT, ratio
 from dynamics.metrics.search import RISING
 from dynamics.metrics.singular import LOST, decompose_covariance
 
@@ -64,7 +65,7 @@ class Moments(NamedTuple):
         """Variance of each feature (k,) over all rows; 0 where it is no more than rounding."""
         n, power = self.n.sum(), torch.diagonal(self.xx.sum(0))
         found = power / n - (self.x.sum(0) / n).square()
-        return torch.where(found > 1e-14 * power / n, found, 0.0)
+        return torch.where(found > FAINT * power / n, found, 0.0)
 
 
 class Nested(NamedTuple):
@@ -167,12 +168,11 @@ def correlation(m: Moments, sums: torch.Tensor, folds: Sequence[int]) -> torch.T
     index = torch.as_tensor(list(folds), device=m.y.device)
     n, y, yy = m.n[index].sum(), m.y[index].sum(0), m.yy[index].sum(0)
     spread = yy - y.square() / n
-    varies = spread > 1e-12 * yy
+    varies = spread > CANCELLED * yy
     predicted = sums[1] - sums[0].square() / n
-    moves = predicted > 1e-14 * sums[1].clamp(min=1e-300)
-    product = (predicted.clamp(min=0) * spread.clamp(min=0)).sqrt().clamp(min=1e-300)
-    r = torch.where(moves, (sums[2] - sums[0] * y / n) / product, 0.0).clamp(-1, 1)
-    return torch.where(varies, r, torch.nan)
+    moves = predicted > FAINT * sums[1].clamp(min=1e-300)
+    scale = (predicted.clamp(min=0) * spread.clamp(min=0)).sqrt()
+    return ratio(sums[2] - sums[0] * y / n, scale, moves=moves, varies=varies)
 
 
 class _Fit(NamedTuple):

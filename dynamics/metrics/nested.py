@@ -8,15 +8,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dynamics.metrics.correlation import CONSTANT, clipped_square, ratio, standardise
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, responses
 from dynamics.metrics.held import Held, Source
 from dynamics.metrics.lower import lowered
 from dynamics.metrics.search import TOO_CLOSE, Responses, best_alphas
-from dynamics.metrics.splits import pearson
 from dynamics.metrics.threads import side_by_side
 
-FLAT = 1e-24
+FLAT = CONSTANT**2
 BLOCK = 512
 
 # Decompositions that are kept for the end rather than made again, in bytes for all layers.
@@ -242,26 +242,5 @@ class Truth(NamedTuple):
 
 
 def _ratio(product: torch.Tensor, power: torch.Tensor, power_y: torch.Tensor) -> torch.Tensor:
-    r = torch.where(power > FLAT, product / (power * power_y).sqrt(), 0.0).clamp(-1, 1)
-    return torch.where(power_y > FLAT, r, torch.nan)
-
-
-def pooled_r(prediction: torch.Tensor, y: torch.Tensor, rows: list[torch.Tensor]) -> torch.Tensor:
-    """Pearson r over all folds; 0 where the prediction is constant inside every fold."""
-    ranges = [prediction[test].amax(0) - prediction[test].amin(0) for test in rows]
-    flat = (torch.stack(ranges) <= 1e-12).all(0)
-    return torch.where(flat, 0.0, pearson(prediction, y))
-
-
-def clipped_square(r: torch.Tensor) -> torch.Tensor:
-    """Squared correlation, 0 where the correlation is negative; NaN stays NaN."""
-    return r.clamp(min=0).square()
-
-
-def standardise(Y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Columns with mean 0 and deviation 1, and which columns are constant (left at 0)."""
-    centred = Y - Y.mean(0)
-    spread = centred.square().mean(0).sqrt()
-    constant = spread <= 1e-12 * Y.abs().amax(0)
-    scaled = centred / torch.where(constant, 1.0, spread)
-    return torch.where(constant, 0.0, scaled), constant
+    scale = (power * power_y).sqrt()
+    return ratio(product, scale, moves=power > FLAT, varies=power_y > FLAT)

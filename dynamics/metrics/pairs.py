@@ -17,25 +17,13 @@ from functools import wraps
 
 import torch
 
+from dynamics.metrics.correlation import CANCELLED
 from dynamics.metrics.missing import mean_there
 
 FEWEST_PAIRS = 3
 """Pairs below which two RDMs are not compared; three stimuli have so many."""
 
-# Rounding of sums of squares less squared sums, as a part of the former.
-_FLAT = 1e-12
-
 Comparison = Callable[..., torch.Tensor]
-
-
-def zscored_there(X: torch.Tensor) -> torch.Tensor:
-    """Columns of (n, ...) with mean 0 and deviation 1 over what is there; constant ones 0."""
-    there = X.isfinite()
-    centred = X - mean_there(X, 0)
-    spread = mean_there(centred.square(), 0).sqrt()
-    constant = spread <= 1e-12 * torch.where(there, X, 0.0).abs().amax(0)
-    scaled = torch.where(constant, 0.0, centred / torch.where(constant, 1.0, spread))
-    return torch.where(there, scaled, torch.nan)
 
 
 def sqeuclidean(X: torch.Tensor) -> torch.Tensor:
@@ -142,7 +130,7 @@ def _pearson(Z: torch.Tensor, M: torch.Tensor) -> torch.Tensor:
     count = N.clamp(min=1)
     S, Q = Z @ M.T, Z.square() @ M.T  # sums of i over the features that j has as well
     spread = Q - S.square() / count
-    varies = (N >= 2) & (spread > _FLAT * Q)
+    varies = (N >= 2) & (spread > CANCELLED * Q)
     covariance = Z @ Z.T - S * S.T / count
     r = covariance / (spread * spread.T).clamp(min=0).sqrt()
     return torch.where(varies & varies.T, r, torch.nan).clamp(-1, 1)

@@ -13,14 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from dynamics.metrics.correlation import clipped_square, pearson
 from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, gram_matrices, like, responses, same_rows
 from dynamics.metrics.held import Held, sources_of
-from dynamics.metrics.nested import clipped_square
 from dynamics.metrics.ridge import check_alphas
 from dynamics.metrics.search import Responses
-from dynamics.metrics.splits import pearson
 from dynamics.metrics.threads import side_by_side
 
 ALPHAS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0)

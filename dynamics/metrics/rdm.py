@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dynamics.metrics import pairs
+from dynamics.metrics.correlation import CONSTANT, standardise
 from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, activations, as_tensor, like
 from dynamics.metrics.missing import check_handling, mean_there
@@ -79,7 +80,7 @@ def rdm(
     if repeated and distance != "crossnobis":
         tensor = mean_there(tensor, 2)
     if zscore:
-        tensor = zscored(tensor)
+        tensor = standardise(tensor)[0]
     D = (DISTANCES if tensor.isfinite().all() else DISTANCES_THERE)[distance](tensor)
     D = (D + D.T) / 2
     return like(D.fill_diagonal_(0), X)
@@ -187,16 +188,6 @@ def settled(x: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(x).scatter_(-1, order, values.gather(-1, first))
 
 
-def zscored(X: torch.Tensor) -> torch.Tensor:
-    """Columns with mean 0 and (population) deviation 1; constant columns 0."""
-    if not X.isfinite().all():
-        return pairs.zscored_there(X)
-    centred = X - X.mean(0)
-    spread = centred.square().mean(0).sqrt()
-    constant = spread <= 1e-12 * X.abs().amax(0)
-    return torch.where(constant, 0.0, centred / torch.where(constant, 1.0, spread))
-
-
 def _checked(X: Array, name: str, missing: str) -> torch.Tensor:
     if missing == "error":
         return activations(X, name=name, repeated=True)
@@ -212,7 +203,7 @@ def _correlation(X: torch.Tensor) -> torch.Tensor:
 
 def _cosine(X: torch.Tensor, what: str = "is zero in all features") -> torch.Tensor:
     length = torch.linalg.vector_norm(X, dim=1, keepdim=True)
-    flat = (length <= 1e-12 * length.max()).ravel().nonzero().ravel()
+    flat = (length <= CONSTANT * length.max()).ravel().nonzero().ravel()
     if len(flat):
         found = "no variance over" if what.startswith("varies") else "nothing but zeros in"
         raise ValueError(

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dynamics.metrics.correlation import CONSTANT, pooled_r, ratio, standardise
 from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
 from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
 from dynamics.metrics.held import Compact, decomposed, sources_of
-from dynamics.metrics.nested import pooled_r, standardise
 from dynamics.metrics.reuse import once
 from dynamics.metrics.ridge import check_alphas, default_alphas
 from dynamics.metrics.singular import LOST, faint_alphas
@@ -181,8 +181,8 @@ def rescore(prediction: Array, Y: Array, rows: Array | Sequence[Array]) -> Array
     mean_p, mean_y = weight @ p, weight @ y
     covariance = weight @ (p * y) - mean_p * mean_y
     variance = (weight @ p.square() - mean_p.square()) * (weight @ y.square() - mean_y.square())
-    r = covariance / variance.clamp(min=1e-300).sqrt()
-    return like(torch.where(variance > 1e-24, r, 0.0), prediction, Y)
+    r = ratio(covariance, variance.clamp(min=0).sqrt(), moves=variance > CONSTANT**2)
+    return like(r, prediction, Y)
 
 
 def refit_alphas(K: Array, features: Array | None = None) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from scipy.stats import kendalltau
 
+from dynamics.metrics.correlation import correlations, cosines
 from dynamics.metrics.door import takes
 from dynamics.metrics.gram import Array, as_tensor, like, same_rows
 from dynamics.metrics.pairs import Comparison, on_shared
@@ -116,17 +117,8 @@ def ranks(x: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(place).scatter_(-1, order, mean.gather(-1, run))
 
 
-def _cosine(x: torch.Tensor, y: torch.Tensor, **_: Any) -> torch.Tensor:
-    lengths = torch.outer(torch.linalg.vector_norm(x, dim=1), torch.linalg.vector_norm(y, dim=1))
-    return torch.where(lengths > 0, x @ y.T / lengths, torch.nan).clamp(-1, 1)
-
-
-def _pearson(x: torch.Tensor, y: torch.Tensor, **_: Any) -> torch.Tensor:
-    return _cosine(x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True))
-
-
 def _spearman(x: torch.Tensor, y: torch.Tensor, **_: Any) -> torch.Tensor:
-    return _pearson(ranks(x), ranks(y))
+    return correlations(ranks(x), ranks(y))
 
 
 def _kendall(x: torch.Tensor, y: torch.Tensor, **_: Any) -> torch.Tensor:
@@ -192,10 +184,14 @@ def _unit_variance(x: torch.Tensor) -> torch.Tensor:
     return _unit_rms(x - x.mean(-1, keepdim=True))
 
 
+def _without_gaps(function: Comparison) -> Comparison:
+    return lambda x, y, **_: function(x, y)
+
+
 COMPARISONS: dict[str, Comparison] = {
     "spearman": on_shared(_spearman),
-    "pearson": on_shared(_pearson),
-    "cosine": on_shared(_cosine),
+    "pearson": on_shared(_without_gaps(correlations)),
+    "cosine": on_shared(_without_gaps(cosines)),
     "kendall": on_shared(_kendall),
     "whitened_cosine": on_shared(_whitened_cosine),
     "whitened_pearson": on_shared(_whitened_pearson),

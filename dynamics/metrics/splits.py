@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 
+from dynamics.metrics.correlation import pearson
 from dynamics.metrics.reuse import once
 from dynamics.metrics.singular import centred_columns, decompose, varying
 
@@ -131,11 +132,3 @@ def centred_split(
     means = inside.mean(0)
     inside = inside - means - means[:, None] + means.mean()
     return inside, across - means - across.mean(1, keepdim=True) + means.mean()
-
-
-def pearson(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Column-wise Pearson r of (n, v) with (n, v); 0 for a constant x, NaN for a constant y."""
-    x, y = x - x.mean(0), y - y.mean(0)
-    product = x.square().sum(0).sqrt() * y.square().sum(0).sqrt()
-    r = torch.where(product > 0, (x * y).sum(0) / product.clamp(min=1e-300), 0.0)
-    return torch.where(y.square().sum(0) > 0, r.clamp(-1, 1), torch.nan)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from dynamics.metrics.ceilings import pearson_there
+from dynamics.metrics.correlation import clipped_square, pearson_there, varying
 from dynamics.metrics.delays import delay, samples
 from dynamics.metrics.door import takes
 from dynamics.metrics.folds import make_folds
@@ -22,7 +22,6 @@ from dynamics.metrics.gram import (
 )
 from dynamics.metrics.missing import by_pattern, check_handling
 from dynamics.metrics.moments import Moments, Nested, correlation, nested_moments
-from dynamics.metrics.nested import clipped_square
 from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas
 from dynamics.metrics.singular import faint_below
 
@@ -167,8 +166,7 @@ def _fit(
     spans, delays, alphas = grid
     known = Y.flatten(0, 1) if there is None else Y[there]
     mean = known.mean(0)
-    constant = (known - mean).square().mean(0).sqrt() <= 1e-12 * known.abs().amax(0)
-    centred = torch.where(constant, 0.0, Y - mean)
+    centred = torch.where(varying(known), Y - mean, 0.0)
     if there is not None:
         centred = torch.where(there[:, :, None], centred, 0.0)
     found = _Search(members, centred, again, there)
