@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,6 +27,9 @@ from dynamics.labels import read_labels
 from dynamics.tables import Table, check_arguments, check_name
 
 UNLABELLED = "unlabelled"
+
+# Decoded sounds of a set are kept up to this size, for the digest, copies and networks alike.
+KEEP_BYTES = 2**28
 
 # A function of nothing that returns samples (mono, float32) and their rate in Hz.
 Source = Callable[[], tuple[np.ndarray, int]]
@@ -57,6 +60,7 @@ class StimulusSet:
     durations: np.ndarray = field(repr=False)
     sources: tuple[Source, ...] = field(repr=False)
     _resampled: dict[int, list[np.ndarray]] = field(default_factory=dict, init=False, repr=False)
+    _decoded: list[tuple[np.ndarray, int]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self):
         if len(set(self.names)) != len(self.names):
@@ -71,14 +75,13 @@ class StimulusSet:
 
     def __getstate__(self):
         # A worker decodes for itself: waveforms are larger than the paths they come from.
-        return {**self.__dict__, "_resampled": {}}
+        return {**self.__dict__, "_resampled": {}, "_decoded": []}
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over names, rates and decoded samples, in hexadecimal."""
         total = hashlib.sha256()
-        for name, source in zip(self.names, self.sources):
-            samples, rate = source()
+        for name, (samples, rate) in zip(self.names, self._samples()):
             total.update(f"{name}\0{rate}\0{samples.size}\0".encode())
             total.update(np.ascontiguousarray(samples, dtype="<f4").tobytes())
         return total.hexdigest()
@@ -105,10 +108,22 @@ class StimulusSet:
         if sample_rate <= 0:
             raise ValueError(f"sample_rate must be a positive number of Hz, not {sample_rate}")
         if sample_rate not in self._resampled:
-            resampled = [resample(*source(), sample_rate) for source in self.sources]
+            resampled = [resample(*found, sample_rate) for found in self._samples()]
             self._resampled.clear()
             self._resampled[sample_rate] = resampled
         return list(self._resampled[sample_rate])
+
+    def _samples(self) -> Iterator[tuple[np.ndarray, int]]:
+        """Go through samples and rates; the first sounds are kept, as many as memory allows."""
+        known = list(self._decoded)
+        yield from known
+        kept = sum(samples.nbytes for samples, _ in known)
+        for place, source in enumerate(self.sources[len(known) :], start=len(known)):
+            samples, rate = source()
+            kept += samples.nbytes
+            if kept <= KEEP_BYTES and len(self._decoded) == place:
+                self._decoded.append((samples, rate))
+            yield samples, rate
 
 
 def load(name: str | Path, **arguments) -> StimulusSet:

@@ -168,13 +168,18 @@ def _results(sweep: Sweep) -> xr.DataTree:
     return values.of_tree(store.open(sweep.place), getattr(sweep, "value", values.SCORE))
 
 
-def check(sweep: Sweep) -> None:
+def check(sweep: Sweep) -> sounds.StimulusSet:
     """Find what is wrong with a sweep before anything is written.
 
     Parameters
     ----------
     sweep : Sweep
         The sweep.
+
+    Returns
+    -------
+    StimulusSet
+        Its sounds, which have been decoded, for `stages`.
 
     Raises
     ------
@@ -193,6 +198,7 @@ def check(sweep: Sweep) -> None:
     _ = stimuli.digest  # decodes every sound
     for task in probes.load_tasks(sweep, stimuli).values():
         _ = task.stimuli.digest
+    return stimuli
 
 
 def _check_target(sweep: Sweep, choice: Choice, stimuli: sounds.StimulusSet, times: bool) -> None:
@@ -257,13 +263,14 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
     """
     if not isinstance(sweep, Sweep):
         sweep = load_config(sweep)
-    check(sweep)
-    for _ in stages(sweep, scheduler=scheduler):
+    for _ in stages(sweep, scheduler=scheduler, stimuli=check(sweep)):
         pass
     return store.open(sweep.place)
 
 
-def stages(sweep: Sweep, *, scheduler: str | None = None) -> Iterator[tuple[str, Any]]:
+def stages(
+    sweep: Sweep, *, scheduler: str | None = None, stimuli: sounds.StimulusSet | None = None
+) -> Iterator[tuple[str, Any]]:
     """Do what a sweep asks for, one stage after the other; only what is missing is computed.
 
     Parameters
@@ -272,6 +279,8 @@ def stages(sweep: Sweep, *, scheduler: str | None = None) -> Iterator[tuple[str,
         A sweep in which `check` finds nothing.
     scheduler : str, optional
         Address of a running dask scheduler.
+    stimuli : StimulusSet, optional
+        The sweep's sounds, as `check` returns them; by default they are loaded.
 
     Yields
     ------
@@ -280,7 +289,7 @@ def stages(sweep: Sweep, *, scheduler: str | None = None) -> Iterator[tuple[str,
     found : object
         What the function of this name returned; the next stage begins when it is asked for.
     """
-    yield "crawl", crawl.crawl(sweep, scheduler=scheduler)
+    yield "crawl", crawl.crawl(sweep, scheduler=scheduler, stimuli=stimuli)
     if sweep.targets or sweep.self_similarity:
         yield "analyze", analyze.analyze(sweep, scheduler=scheduler)
     if sweep.probes:

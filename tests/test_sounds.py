@@ -187,3 +187,46 @@ def test_fsdd_splits_are_disjoint_and_whole(data_root):
     assert not set(train.names) & set(test.names)
     assert len(test) == 300
     assert set(whole.categories) == set("0123456789")
+
+
+@pytest.fixture
+def decoded(folder, monkeypatch):
+    """A folder of sounds, and a list of the files that were decoded."""
+    read, names = sounds.read_audio, []
+    monkeypatch.setattr(sounds, "read_audio", lambda path: (names.append(path), read(path))[1])
+    return folder, names
+
+
+def test_a_sound_is_decoded_once_for_its_digest_and_every_rate(decoded):
+    folder, names = decoded
+    stimuli = sounds.load(folder)
+    digest, waves = stimuli.digest, [stimuli.waveforms(rate) for rate in (8000, 16000, 8000)]
+    assert len(names) == len(set(names)) == len(stimuli)
+    other = sounds.load(folder)
+    assert [each.tolist() for each in other.waveforms(8000)] == [each.tolist() for each in waves[2]]
+    assert other.digest == digest
+
+
+def test_what_memory_does_not_allow_is_decoded_again(decoded, monkeypatch):
+    folder, names = decoded
+    whole = sounds.load(folder)
+    sizes = [samples.nbytes for samples, _ in (source() for source in whole.sources)]
+    assert whole.digest
+    monkeypatch.setattr(sounds, "KEEP_BYTES", sizes[0] + sizes[1])
+    stimuli = sounds.load(folder)
+    assert stimuli.digest == whole.digest
+    names.clear()
+    for rate in (8000, 16000):
+        for one, other in zip(stimuli.waveforms(rate), whole.waveforms(rate), strict=True):
+            np.testing.assert_array_equal(one, other)
+    kept = [names.count(source.args[0]) for source in stimuli.sources]
+    assert kept == [0, 0] + [2] * (len(stimuli) - 2)
+
+
+def test_a_walk_that_broke_off_leaves_nothing_in_the_wrong_place(decoded):
+    folder, _ = decoded
+    stimuli = sounds.load(folder)
+    walks = [stimuli._samples() for _ in range(2)]
+    next(walks[0]), next(walks[1]), next(walks[0])
+    list(walks[1])
+    assert stimuli.digest == sounds.load(folder).digest

@@ -17,6 +17,7 @@ from dynamics.progress import size_of
 
 if TYPE_CHECKING:
     from dynamics.config import Sweep
+    from dynamics.sounds import StimulusSet
 
 Formats = Annotated[
     list[str] | None,
@@ -77,8 +78,7 @@ def run(config: Config, scheduler: Scheduler = None) -> None:
     from dynamics.sweep import check
 
     sweep = load_config(config)
-    check(sweep)
-    _all(sweep, scheduler)
+    _all(sweep, scheduler, check(sweep))
 
 
 def watch(
@@ -127,11 +127,12 @@ def demo() -> None:
 COMMANDS = (pretrain, crawl, analyze, probe, plot, run, watch, checkpoints, demo)
 
 
-def _all(sweep: Sweep, scheduler: str | None = None) -> None:
+def _all(sweep: Sweep, scheduler: str | None = None, stimuli: StimulusSet | None = None) -> None:
     """Do all stages, and say of each what it did; its failures are those of the command."""
     from dynamics.sweep import stages
 
-    _end(sum(_SAID[name](sweep, found) for name, found in stages(sweep, scheduler=scheduler)))
+    done = stages(sweep, scheduler=scheduler, stimuli=stimuli)
+    _end(sum(_SAID[name](sweep, found) for name, found in done))
 
 
 def _end(failed: int) -> None:
