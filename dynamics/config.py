@@ -19,7 +19,7 @@ from pydantic import (
 
 from dynamics import configfile
 from dynamics.checkpoints.choice import TRAINED, check_wanted
-from dynamics.pretrain.recipe import Pretraining
+from dynamics.reference.recipe import Pretraining
 from dynamics.store.place import Place
 from dynamics.tables import nearest
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dynamics import datasets, synthesis
+from dynamics import datasets
 from dynamics.audio import (
     SUFFIXES,
     disagreements,
@@ -24,7 +23,7 @@ from dynamics.audio import (
     warn_once,
 )
 from dynamics.labels import read_labels
-from dynamics.tables import Table, check_arguments, check_name
+from dynamics.tables import Later, Table, check_arguments
 
 UNLABELLED = "unlabelled"
 
@@ -261,54 +260,6 @@ def fsdd(*, split: str = "all") -> StimulusSet:
     return _from_files(name, names, [item[0] for item in names], paths)
 
 
-def synthetic(
-    *,
-    seed: int = 0,
-    per_kind: int = 8,
-    kinds: Sequence[str] | None = None,
-    seconds: float = 2.0,
-    sample_rate: int = 24000,
-) -> StimulusSet:
-    """Generate sounds of several kinds; the categories are the kinds.
-
-    Parameters
-    ----------
-    seed : int
-        Every sound depends on the seed, its kind and its index alone.
-    per_kind : int
-        Sounds of each kind.
-    kinds : sequence of str, optional
-        Names in `dynamics.synthesis.KINDS`; by default all but mixtures.
-    seconds : float
-        Duration of each sound.
-    sample_rate : int
-        Rate (Hz) at which the sounds are made.
-
-    Returns
-    -------
-    StimulusSet
-        Named ``<kind>_<index>``.
-    """
-    kinds = [kind for kind in synthesis.KINDS if kind != "mixture"] if kinds is None else kinds
-    for kind in kinds:
-        check_name("kind of sound", kind, synthesis.KINDS)
-    if per_kind < 1:
-        raise ValueError(f"per_kind must be at least 1, not {per_kind}")
-    members = [(kind, index) for kind in kinds for index in range(per_kind)]
-    return StimulusSet(
-        name="synthetic",
-        names=tuple(f"{kind}_{index:02d}" for kind, index in members),
-        categories=tuple(kind for kind, _ in members),
-        durations=np.full(len(members), round(seconds * sample_rate) / sample_rate),
-        sources=tuple(
-            partial(
-                _synthesise, kind, (seed, zlib.crc32(kind.encode()), index), sample_rate, seconds
-            )
-            for kind, index in members
-        ),
-    )
-
-
 def pretraining_audio() -> StimulusSet:
     """Load the recordings of the reference pretraining, about a minute each.
 
@@ -324,7 +275,7 @@ SOUNDS: Table[Callable[..., StimulusSet]] = Table(
     "stimulus set",
     {
         "natsound165": natsound165,
-        "synthetic": synthetic,
+        "synthetic": Later("dynamics.reference.stimuli", "synthetic"),
         "fsdd": fsdd,
         "pretraining-audio": pretraining_audio,
     },
@@ -355,10 +306,3 @@ def _from_files(
 def _nfc(name: str) -> str:
     """One spelling of a name, whichever the file system has: as `without_suffix`."""
     return unicodedata.normalize("NFC", name)
-
-
-def _synthesise(
-    kind: str, key: tuple[int, ...], sample_rate: int, seconds: float
-) -> tuple[np.ndarray, int]:
-    rng = np.random.default_rng(key)
-    return synthesis.sound(kind, rng, sample_rate=sample_rate, seconds=seconds), sample_rate

@@ -90,7 +90,7 @@ def pretrain(sweep: Sweep, *, advance: progress.Advance | None = None) -> Path:
     ValueError
         If the sweep has no such section.
     """
-    from dynamics.pretrain import pretrain as train
+    from dynamics.reference import pretrain as train
 
     settings = sweep.pretrain
     if settings is None:

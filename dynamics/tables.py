@@ -45,14 +45,15 @@ class Later:
 
     Attributes
     ----------
-    module : str
-        Its first line says what the entry is.
-    name : str
-        Of the function.
+    module, name : str
+        Where it is.
+    whole : bool
+        Whether the module's first line says what the entry is, not the function's.
     """
 
     module: str
     name: str
+    whole: bool = False
 
     def load(self) -> Callable[..., Any]:
         """Return the function."""
@@ -102,7 +103,8 @@ class Table(dict[str, T]):
     def summary(self, name: str) -> str:
         """Return one line about an entry."""
         entry: Any = self.find(name)
-        told = importlib.import_module(entry.module) if isinstance(entry, Later) else entry
+        whole = isinstance(entry, Later) and entry.whole
+        told = importlib.import_module(entry.module) if whole else entry
         return (inspect.getdoc(_function(told)) or name).partition("\n")[0].strip()
 
     def parameters(self, name: str) -> Mapping[str, inspect.Parameter]:

@@ -190,7 +190,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import gadgets, numpy, omegaconf, test_files_gadgets as test, torch, xarray, zarr
 from dynamics import brains, checkpoints
-from dynamics.pretrain.runfiles import resume
+from dynamics.reference.runfiles import resume
 logging.disable(logging.CRITICAL)
 sys.path.insert(0, ".")
 Path("keep").mkdir()

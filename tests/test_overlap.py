@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import soxr
 
-from dynamics.pretrain.overlap import RATE, THRESHOLD, fingerprint, first_overlap
-from dynamics.synthesis import KINDS, sound
+from dynamics.reference.overlap import RATE, THRESHOLD, fingerprint, first_overlap
+from dynamics.reference.synthesis import KINDS, sound
 
 RATES = 44100
 

@@ -12,11 +12,11 @@ import torch
 from pydantic import ValidationError
 
 from dynamics.models.encodecmae import build
-from dynamics.pretrain import Pretraining, Source, pretrain
-from dynamics.pretrain import training as room
-from dynamics.pretrain.masked import RandomQuantiser, hide, prediction_loss
-from dynamics.pretrain.recordings import Recordings, Synthesised
-from dynamics.synthesis import sound
+from dynamics.reference import Pretraining, Source, pretrain
+from dynamics.reference import training as room
+from dynamics.reference.masked import RandomQuantiser, hide, prediction_loss
+from dynamics.reference.recordings import Recordings, Synthesised
+from dynamics.reference.synthesis import sound
 
 TINY = {
     "steps": 6,

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from dynamics import probes, sounds, synthesis
+from dynamics import probes, sounds
 from dynamics.probes import hear
-from dynamics.probes.generated import PITCH_CLASSES
 from dynamics.probes.task import new_splits
+from dynamics.reference import synthesis
+from dynamics.reference.tasks import PITCH_CLASSES
 
 RNG = np.random.default_rng(0)
 

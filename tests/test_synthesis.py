@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynamics.synthesis import KINDS, PEAK, RMS, sound
-from dynamics.synthesis.sourcefilter import filtered, pulses
+from dynamics.reference.sourcefilter import filtered, pulses
+from dynamics.reference.synthesis import KINDS, PEAK, RMS, sound
 
 RATE = 24000
 

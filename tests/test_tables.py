@@ -1,18 +1,22 @@
 """Names are looked up one way in every table, and every argument is listed with what it is."""
 
+import ast
 import importlib
 import inspect
 import re
 from functools import partial
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from dynamics import brains, datasets, methods, models, poolings, probes, sounds, synthesis
+import dynamics
+from dynamics import brains, datasets, methods, models, poolings, probes, sounds
 from dynamics.cli.lists import _LISTS
 from dynamics.cli.program import app
 from dynamics.config import Choice
-from dynamics.pretrain.recordings import Synthesised
+from dynamics.reference import synthesis
+from dynamics.reference.recordings import Synthesised
 from dynamics.tables import ArgumentError, Later, Table
 
 MISSPELT = {
@@ -152,3 +156,25 @@ def test_arguments_are_read_off_signature_and_docstring():
     again = table.arguments("other")
     assert again["a"] == (1, "The first, on two lines. Then more.")
     assert list(again) == ["a", "b", "d"] and again["d"].about == ""
+
+
+ROOT = Path(dynamics.__file__).parent
+# The settings of a run are part of the config; `dynamics pretrain` and `demo` train.
+MAY = {("config.py", "dynamics.reference.recipe"), ("sweep.py", "dynamics.reference")}
+
+
+def test_nothing_imports_the_reference_run():
+    found = set()
+    for path in sorted(ROOT.rglob("*.py")):
+        file = path.relative_to(ROOT).as_posix()
+        if file.startswith("reference/"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module, *(f"{node.module}.{each.name}" for each in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [each.name for each in node.names]
+            ours = [name for name in names if f"{name}.".startswith("dynamics.reference.")]
+            found |= {(file, name) for name in ours[:1]}
+    assert found == MAY

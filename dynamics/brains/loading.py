@@ -76,7 +76,7 @@ TARGETS: Table[Callable[..., xr.Dataset]] = Table(
             natsound.nh2022_ecog, response="electrodes", over_time="keep"
         ),
         # It needs a neural network library, and nothing else here does.
-        "simulated": Later("dynamics.brains.listener", "simulate"),
+        "simulated": Later("dynamics.reference.listener", "simulate"),
     },
     filled=("stimuli",),
     beside=f", and files ending in {', '.join(FILE_SUFFIXES)}",

@@ -41,7 +41,7 @@ _FAMILIES = ("encodecmae", "huggingface", "module", "s3prl", "spectrotemporal", 
 
 ADAPTERS: Table[Callable[..., Model]] = Table(
     "adapter",
-    {name: Later(f"dynamics.models.{name}", "build") for name in _FAMILIES},
+    {name: Later(f"dynamics.models.{name}", "build", whole=True) for name in _FAMILIES},
     filled=("state", "checkpoint", "trust"),
 )
 

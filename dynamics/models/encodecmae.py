@@ -1,7 +1,7 @@
 """EnCodecMAE: the encoder of a masked autoencoder over Kaldi log-mel frames.
 
 Pepino, Riera & Ferrer (2023), EnCodecMAE: Leveraging neural codecs for universal audio
-representation learning, arXiv 2309.07391. The reference pretraining of `dynamics.pretrain` trains
+representation learning, arXiv 2309.07391. The reference pretraining of `dynamics.reference` trains
 the same network.
 """
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dynamics.probes import folders, generated, hear
+from dynamics.probes import folders, hear
 from dynamics.probes.task import Task
 from dynamics.sounds import StimulusSet
-from dynamics.tables import ArgumentError, Table
+from dynamics.tables import ArgumentError, Later, Table
 
 TASKS: Table[Callable[..., Task]] = Table(
     "task",
     {
         "fsdd-digit": folders.fsdd_digit,
         "fsdd-speaker": folders.fsdd_speaker,
-        "pitch-class": generated.pitch_class,
-        "sound-category": generated.sound_category,
+        "pitch-class": Later("dynamics.reference.tasks", "pitch_class"),
+        "sound-category": Later("dynamics.reference.tasks", "sound_category"),
         "stimuli-category": folders.stimuli_category,
         "folder": folders.folder,
         "hear": hear.hear,

@@ -20,12 +20,12 @@ from dynamics import datasets
 from dynamics.lookahead import one_ahead
 from dynamics.models.encodecmae import stack
 from dynamics.models.mel import SAMPLE_RATE, log_mel
-from dynamics.pretrain.masked import MaskedPredictor, RandomQuantiser, hide, prediction_loss
-from dynamics.pretrain.overlap import first_overlap
-from dynamics.pretrain.recipe import Pretraining, Source
-from dynamics.pretrain.recordings import Recordings, Synthesised
-from dynamics.pretrain.runfiles import STATE_FILE, Saved, resume, save_checkpoint, save_state
-from dynamics.synthesis import KINDS
+from dynamics.reference.masked import MaskedPredictor, RandomQuantiser, hide, prediction_loss
+from dynamics.reference.overlap import first_overlap
+from dynamics.reference.recipe import Pretraining, Source
+from dynamics.reference.recordings import Recordings, Synthesised
+from dynamics.reference.runfiles import STATE_FILE, Saved, resume, save_checkpoint, save_state
+from dynamics.reference.synthesis import KINDS
 
 __all__ = ["Pretraining", "Source", "pretrain"]
 

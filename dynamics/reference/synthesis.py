@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.signal import lfilter
 
-from dynamics.synthesis.sourcefilter import (
+from dynamics.reference.sourcefilter import (
     attack_decay,
     bumps,
     drift,

@@ -34,7 +34,9 @@ class Source(BaseModel):
         recorded = self.folder is not None or self.dataset is not None
         if recorded == bool(self.synthetic):
             raise ValueError("a source is either `synthetic` or has a `folder` or `dataset`")
-        from dynamics.synthesis import KINDS  # SciPy's signal room takes seconds to import
+        from dynamics.reference.synthesis import (
+            KINDS,  # SciPy's signal room takes seconds to import
+        )
 
         for kind in () if isinstance(self.synthetic, bool) else self.synthetic:
             check_name("kind of sound", kind, KINDS)

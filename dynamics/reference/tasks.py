@@ -8,8 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from dynamics import synthesis
 from dynamics.probes.task import SPLITS, Task, make_task
+from dynamics.reference import synthesis
 from dynamics.sounds import StimulusSet
 
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -63,7 +63,7 @@ def sound_category(
     test: int = 10,
     seconds: float = 1.0,
 ) -> Task:
-    """Tell the kinds of generated sounds apart (all of `dynamics.synthesis.KINDS` but mixtures).
+    """Tell the kinds of generated sounds apart (all `synthesis.KINDS` but mixtures).
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ import soxr
 
 from dynamics.audio import SUFFIXES, duration, read_audio, sounds_in
 from dynamics.models.mel import SAMPLE_RATE
-from dynamics.synthesis import KINDS, sound
+from dynamics.reference.synthesis import KINDS, sound
 from dynamics.tables import check_name
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Recordings:
         return np.pad(part, (0, samples - part.size), mode="wrap")
 
     def files(self) -> Iterator[tuple[str, np.ndarray, int]]:
-        """Path, waveform (int16) and rate of every file, for `dynamics.pretrain.overlap`."""
+        """Path, waveform (int16) and rate of every file, for `dynamics.reference.overlap`."""
         for path, end, start in zip(self.paths, self._ends, np.append(0, self._ends)):
             yield str(path), self._tape[start : end - _GAP], SAMPLE_RATE
 
@@ -98,7 +98,7 @@ class Synthesised:
     Parameters
     ----------
     kinds : sequence of str
-        Names in `dynamics.synthesis.KINDS`, in turn.
+        Names in `dynamics.reference.synthesis.KINDS`, in turn.
     sounds : int
         How many different ones.
     seconds : float
