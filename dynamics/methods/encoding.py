@@ -91,7 +91,7 @@ def ridge(
         given["alphas"] = np.asarray(alphas, float)
     if protocol != "tuckute":
         given["folds"] = target.folds
-    found = metrics.encode(dict(layers), target.response, **given)
+    found = metrics.encode(dict(layers), Y=target.response, **given)
     values: Variables = {
         name: (axes, np.asarray(found[key]))
         for key, (name, axes) in _RIDGE.items()
@@ -104,8 +104,12 @@ def ridge(
     if orders is not None:
         # Only one protocol looks at single repetitions.
         responses = target.response if protocol == "tuckute" else target.mean_response
-        score = partial(metrics.encode, dict(layers), **given)
-        null = columns_null(lambda Y: score(Y.numpy()), responses, orders, ("layer_r", "r"))
+        null = columns_null(
+            lambda Y: metrics.encode(dict(layers), Y=Y.numpy(), **given),
+            responses,
+            orders,
+            ("layer_r", "r"),
+        )
         values |= _null(null["layer_r"], null["r"])
     return values
 
@@ -185,20 +189,18 @@ def banded(
         return _with_gaps(whole, layers, target, halves, orders)
     K, features = metrics.grams(dict(layers))[1], list(layers.values())
     rows = first_halves(halves, resamples)
-    own = null_candidates not in (None, candidates)
+    fewer = None if null_candidates == candidates else null_candidates
 
     def fit(Y: np.ndarray, many: int = candidates) -> dict[str, np.ndarray]:
-        found = metrics.banded_ridge(
-            K, Y, target.folds, candidates=many, seed=seed, features=features
+        return _neuroids_last(
+            metrics.banded_ridge(K, Y, target.folds, candidates=many, seed=seed, features=features)
         )
-        return found | {"weights": found["weights"].transpose(2, 0, 1)}
 
     names = ("layer_share", "r", "r2", "weights")
-    found, null = _with_shuffles(fit, target.mean_response, None if own else orders, names)
-    if own and orders is not None:
-        _, null = _with_shuffles(
-            partial(fit, many=null_candidates), target.mean_response, orders, names
-        )
+    own = None if fewer is not None else orders
+    found, null = _with_shuffles(fit, target.mean_response, own, names)
+    if fewer is not None and orders is not None:
+        _, null = _with_shuffles(partial(fit, many=fewer), target.mean_response, orders, names)
     values: Variables = {
         "score": (("layer", "neuroid"), found["layer_share"]),
         "total_score": (("neuroid",), found["r"]),
@@ -280,7 +282,8 @@ def variance_partition(
         whole = partial(variance_partition, candidates=candidates, seed=seed,
                         resamples=resamples, null=null)  # fmt: skip
         return _with_gaps(whole, layers, target, halves, orders)
-    L = metrics.gram(target.baseline, name="baseline")
+    baseline = target.baseline
+    L = metrics.gram(baseline, name="baseline")
     rows, Y = first_halves(halves, resamples), target.mean_response
     parts = {
         "score": "unique_first",
@@ -293,7 +296,7 @@ def variance_partition(
     }
     fixed = np.zeros_like(Y)
     if orders is not None and null == "conditional":
-        alone = metrics.nested_ridge(L, Y, target.folds, features=[target.baseline])
+        alone = metrics.nested_ridge(L, Y, target.folds, features=[baseline])
         fixed = np.asarray(alone["prediction"])
     found, shuffles = [], []
     for name, X in layers.items():
@@ -301,16 +304,12 @@ def variance_partition(
 
         def fit(rest: np.ndarray, K=K, X=X) -> dict[str, np.ndarray]:
             Y = rest + np.tile(fixed, (1, rest.shape[1] // fixed.shape[1]))
-            parts = metrics.variance_partition(
-                K,
-                L,
-                Y,
-                target.folds,
-                candidates=candidates,
-                seed=seed,
-                features=[X, target.baseline],
-            )
-            return parts | {"weights": parts["weights"].transpose(2, 0, 1)}
+            return _neuroids_last(
+                metrics.variance_partition(
+                    K, L, Y, target.folds,
+                    candidates=candidates, seed=seed, features=[X, baseline],
+                )
+            )  # fmt: skip
 
         one, shuffled = _with_shuffles(fit, Y - fixed, orders, [*parts.values(), "weights"])
         found.append(one)
@@ -324,7 +323,7 @@ def variance_partition(
 
         def refits(layer: int) -> dict[str, np.ndarray]:
             X, weights = list(layers.values())[layer], found[layer]["weights"].transpose(1, 2, 0)
-            features = [X, target.baseline]
+            features = [X, baseline]
             again = refit_partition(
                 metrics.gram(X), L, Y, target.folds, weights, rows, features=features
             )
@@ -334,6 +333,12 @@ def variance_partition(
     if orders is not None:
         values["null_score"] = (("layer", "permutation", "neuroid"), np.stack(shuffles))
     return values
+
+
+def _neuroids_last(found: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Bring `weights` (folds, v, layers) of a banded fit to the order of everything else."""
+    arrays = {name: np.asarray(value) for name, value in found.items()}
+    return arrays | {"weights": arrays["weights"].transpose(2, 0, 1)}
 
 
 def has_gaps(target: Target, missing: str) -> bool:

@@ -236,7 +236,7 @@ def ridge_refits(
         Y, X, grid = target.mean_response, features[layer], penalties(layer)
         if Y.shape[1] <= MANY:
             again = refit.refit_ridge(K[layer], Y, target.folds, rows, grid, features=[X])
-            return {"score": again[0]}
+            return {"score": np.asarray(again)[0]}
         # The search over alphas of `nested_ridge` is several times quicker for many neuroids.
         grid = np.asarray(refit.refit_alphas(K[layer], X)) if grid is None else grid
         found = [metrics.nested_ridge(part(layer, each), Y[each], target.folds[each], grid,
@@ -285,8 +285,8 @@ def with_squares(
         found = dict(refits(layer))
         if "r2" not in found:
             again = xr.DataArray(found["score"], dims=("resample", "neuroid"), attrs=scheme)
-            found["r2"] = emergence.squared(xr.DataArray(score[layer], dims="neuroid"), again)
-            found["r2"] = found["r2"].to_numpy()
+            squares = emergence.squared(xr.DataArray(score[layer], dims="neuroid"), again)
+            found["r2"] = squares.to_numpy()
             if reliability is not None:
                 found["r2_corrected"] = found["r2"] / reliability
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from dynamics.methods.groups import (
     side_by_side,
 )
 from dynamics.methods.variables import Variables
+from dynamics.metrics.gram import Array
 from dynamics.metrics.missing import FEWEST_IN_ALL
 from dynamics.targets import Target
 
@@ -103,7 +105,7 @@ def rsa(
                 null = [_stretched_null(all_of_D, e, shuffles, stretch, compare) for e in E]
             else:
                 null = [
-                    metrics.rdm_null(stretch(all_of_D), e, shuffles, compare=compare)
+                    np.asarray(metrics.rdm_null(stretch(all_of_D), e, shuffles, compare=compare))
                     for e in stretch(E)
                 ]
             values |= _null(null)
@@ -322,8 +324,8 @@ def _products(X: np.ndarray) -> np.ndarray:
 
 
 def _from_grams(
-    metric: Callable[..., np.ndarray],
-    gram: Callable[[np.ndarray], np.ndarray],
+    metric: Callable[..., Any],
+    gram: Callable[[np.ndarray], Any],
     layers: Layers,
     target: Target,
     by: str,
@@ -376,7 +378,9 @@ def _canonical(
         if orders is not None:
             own = shuffles_within(orders, rows, n)
             null = [
-                np.stack([metrics.permutation_null(compare, X, each, own) for X in some], 1)
+                np.stack(
+                    [np.asarray(metrics.permutation_null(compare, X, each, own)) for X in some], 1
+                )
                 for each in responses
             ]
             values |= _null(null)
@@ -386,7 +390,7 @@ def _canonical(
     return side_by_side(blocks(target, by, in_fold=3), fit)
 
 
-def _null(by_group: Sequence[np.ndarray]) -> Variables:
+def _null(by_group: Sequence[Array]) -> Variables:
     """Stack nulls (permutation, layer) of every group of neuroids."""
     stacked = np.stack([np.asarray(null) for null in by_group], -1)
     return {"null_score": (("layer", "permutation", "subject"), stacked.swapaxes(0, 1))}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,9 +79,13 @@ def encode_timeresolved(
     check_handling(missing)
     if alphas is not None:
         given["alphas"] = np.asarray(alphas, float)
-    fit = partial(metrics.encode_timeresolved, dict(layers), **given)
-    found = fit(target.course, rows=first_halves(halves, resamples))
-    latency_r = np.asarray(found["latency_r"])
+
+    def fit(course: np.ndarray, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        every = metrics.encode_timeresolved(dict(layers), Y=course, rows=rows, **given)
+        return {name: np.asarray(value) for name, value in every.items()}
+
+    found = fit(target.course, first_halves(halves, resamples))
+    latency_r = found["latency_r"]
     mean = mean_there(latency_r, 2)
     several = len(found["latencies"]) > 1
     order = metrics.temporal_score(mean, found["latencies"]) if several else np.nan
@@ -97,15 +100,15 @@ def encode_timeresolved(
         "latency_score": (("layer", "latency", "neuroid"), latency_r),
         "best_latency": (("layer", "neuroid"), _best(latency_r, found["latencies"])),
         "temporal_score": ((), np.asarray(order)),
-        "alpha_edge": ((), np.asarray(found["alpha_edge"])),
+        "alpha_edge": ((), found["alpha_edge"]),
     }
     if "resample_r" in found:
-        again = np.asarray(found["resample_r"])
+        again = found["resample_r"]
 
         def refits(layer: int) -> dict[str, np.ndarray]:
             return {"score": again[layer]}
 
-        every = refits
+        every: resampled.Refit = refits
         if target.together is not None:
             scheme = scheme_of(correlation=True)
             every = resampled.with_squares(refits, values["score"][1], scheme, None)
@@ -137,6 +140,7 @@ def coordinates(
 ) -> dict[str, tuple[str, npt.ArrayLike]]:
     """Return the times of a target, its delays in seconds, and the ends of the windows."""
     windows, times = arguments["windows"], target.times
+    assert times is not None  # `methods.check_fit` has looked
     rate = 1 / float(np.diff(times).mean())
     samples = {d for a, b in windows for d in range(round(a * rate), round(b * rate) + 1)}
     return {

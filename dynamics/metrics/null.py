@@ -31,7 +31,7 @@ TIE = {torch.float64: 1e-7, torch.float32: 1e-6}
 
 
 def permutations(
-    n: int, shuffles: int, *, seed: int = 0, categories: Sequence | None = None
+    n: int, shuffles: int, *, seed: int = 0, categories: Sequence | np.ndarray | None = None
 ) -> np.ndarray:
     """Random orders of the stimuli.
 
