@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from dynamics.config import Choice, Sweep
 from dynamics.copies import kept_together, noted_copies
 from dynamics.gaps import describe_gaps
 from dynamics.lookahead import in_window
+from dynamics.methods import Variables
 from dynamics.scoring import Part, score_together
 from dynamics.targets import Target, checksums, gaps, load_brain, make_target
 
@@ -101,19 +102,15 @@ def analyze(
             gaps=gaps(datasets[label]) if known.get("lacking") else "",
             own_folds="fold" in datasets[label].coords,
         )
-    if any("baseline" in methods.find(metric.name).needs for _, metric in pairs):
-        features = references.baseline_features(sweep, stimuli)
-        targets = {
-            key: replace(target, baseline=features[target.rows].astype(float))
-            for key, target in targets.items()
-        }
     table = tree["checkpoints"].to_dataset().set_coords("sha256")
     hashes = dict(zip(table["step"].to_numpy().tolist(), table["sha256"].to_numpy().tolist()))
     steps = activations["step"].to_numpy().tolist()
 
     with store.lock(sweep.place):
         root = store.open_group(sweep.place, mode="r+")
-        jobs = []
+        jobs: list[Job] = []
+        baseline: list[Job] = []
+        untrained: list[Job] = []
         for label, metric in pairs:
             target = targets[_key(sweep, label, metric)]
             group = _begin(root, sweep, metric, label, target, datasets[label])
@@ -124,25 +121,33 @@ def analyze(
             ]
             written = resampling.is_complete(group, "baseline", plan)
             if not written and references.has_baseline(sweep, metric):
-                references.write_baseline(group, sweep, stimuli, metric, target, plan.together)
-            references.write_untrained(group, sweep, metric, target, plan.together)
+                baseline.append(Job(group, metric, label, 0, plan))
+            numbers = references.untrained_missing(group, sweep, plan.promised)
+            untrained += [Job(group, metric, label, number, plan) for number in numbers]
             jobs += [Job(group, metric, label, step, plan) for step in missing]
         alone = similarity.missing(sweep)
         new = len(jobs) + len(alone)
-        if new:
+        if new or baseline or untrained:
             with contextlib.ExitStack() as stack:
                 client = stack.enter_context(cluster(scheduler, workers=sweep.workers))
-                if advance is None:
+                if advance is None and new:
                     advance = stack.enter_context(progress.bar("analyzing", new))
-                _run(jobs, sweep, targets, hashes, client, advance)
-                if alone:
+                every = [*baseline, *untrained, *jobs]
+                work = _Work(client, sweep, _with_baseline(targets, every, sweep, stimuli, client))
+                work.hand_out(every)
+                _levels(baseline, untrained, work, stimuli)
+                _run(jobs, work, hashes, advance or progress.silent)
+                if alone and advance is not None:
                     similarity.analyze(sweep, client, advance=advance)
     total = len(steps) * (len(pairs) + bool(sweep.self_similarity))
     return {"new": new, "already": total - new}
 
 
 class Job(NamedTuple):
-    """One step against one target by one metric, and where its results go."""
+    """One step against one target by one metric, and where its results go.
+
+    The step is that of a control where it is of one, and 0 of the baseline, which has none.
+    """
 
     group: zarr.Group
     metric: Choice
@@ -221,51 +226,97 @@ def _begin(
     return group
 
 
-def _run(
-    jobs: Sequence[Job],
-    sweep: Sweep,
-    targets: Mapping[tuple[str, int], Target],
-    hashes: Mapping[int, str],
-    client: Any,
-    advance: progress.Advance,
-) -> None:
-    path = sweep.place.resolved()
-    first = {(job.label, job.metric.label): job for job in jobs}
-    orders = {
-        key: methods.orders_of(targets[_key(sweep, key[0], job.metric)], job.metric, sweep)
-        for key, job in first.items()
-    }
-    orders = {
-        key: None if each is None else client.scatter(each, hash=False)
-        for key, each in orders.items()
-    }
-    used = {_key(sweep, job.label, job.metric) for job in first.values()}
-    held = {key: client.scatter(targets[key], hash=False) for key in sorted(used)}
-    places = {key: number for number, key in enumerate(held)}
-    workers = threads_of(client)
+class _Work:
+    """Hands tasks to the workers, which are given every target and all shuffles once."""
 
-    def submit(task: list[Job]) -> Any:
-        keys = [(job.label, job.metric.label) for job in task]
+    def __init__(self, client: Any, sweep: Sweep, targets: Mapping[tuple[str, int], Target]):
+        self.client, self.sweep, self._targets = client, sweep, targets
+        self._orders: dict[tuple[str, str], Any] = {}
+        self._held: dict[tuple[str, int], Any] = {}
+
+    def hand_out(self, jobs: Sequence[Job]) -> None:
+        """Give the workers what these need."""
+        for job in jobs:
+            place, key = _key(self.sweep, job.label, job.metric), (job.label, job.metric.label)
+            if place not in self._held:
+                self._held[place] = self.client.scatter(self._targets[place], hash=False)
+            if key not in self._orders:
+                found = methods.orders_of(self._targets[place], job.metric, self.sweep)
+                given = None if found is None else self.client.scatter(found, hash=False)
+                self._orders[key] = given
+
+    def submit(
+        self, function: Callable, *given: Any, task: Sequence[Job], shuffled: bool = True
+    ) -> Any:
+        """Submit a function of `dynamics.scoring.Part`, of targets and of their shuffles."""
+        places = {place: number for number, place in enumerate(self._held)}
+        orders = [self._orders[job.label, job.metric.label] if shuffled else None for job in task]
         parts = [
             Part(
                 job.metric.name,
                 methods.given(job.metric),
-                places[_key(sweep, job.label, job.metric)],
+                places[_key(self.sweep, job.label, job.metric)],
                 job.plan.rows,
-                None if orders[key] is None else number,
+                None if order is None else number,
                 job.plan.together,
             )
-            for number, (key, job) in enumerate(zip(keys, task))
+            for number, (job, order) in enumerate(zip(task, orders))
         ]
-        return client.submit(
-            score_together,
-            path,
-            task[0].step,
-            parts,
-            list(held.values()),
-            [orders[key] for key in keys],
-            pure=False,
-        )
+        held = list(self._held.values())
+        return self.client.submit(function, *given, parts, held, orders, pure=False)
+
+
+def _with_baseline(
+    targets: Mapping[tuple[str, int], Target],
+    jobs: Sequence[Job],
+    sweep: Sweep,
+    stimuli: sounds.StimulusSet,
+    client: Any,
+) -> Mapping[tuple[str, int], Target]:
+    """Give the features of the baseline model to the targets, where a metric needs them."""
+    if not any("baseline" in methods.find(job.metric.name).needs for job in jobs):
+        return targets
+    features = client.submit(references.baseline_features, sweep, stimuli, pure=False).result()
+    return {
+        key: replace(target, baseline=features[target.rows].astype(float))
+        for key, target in targets.items()
+    }
+
+
+def _levels(
+    baseline: Sequence[Job], untrained: Sequence[Job], work: _Work, stimuli: sounds.StimulusSet
+) -> None:
+    """Score the baseline, a task, and the controls, a task each, and write what is found.
+
+    On the same resamples as the layers, so that what those have in common cancels in the gain.
+    """
+    sweep = work.sweep
+    if baseline:
+        score = references.score_baseline
+        task = work.submit(score, sweep, stimuli, task=baseline, shuffled=False)
+        for job, found in zip(baseline, task.result()):
+            references.write_baseline(job.group, sweep, found)
+    path = sweep.place.resolved() / "controls"
+    every: dict[tuple[str, str], tuple[Job, list[Variables]]] = {}
+
+    def submit(task: list[Job]) -> Any:
+        return work.submit(score_together, path, task[0].step, task=task, shuffled=False)
+
+    window = 4 * threads_of(work.client)
+    for task, future in in_window(submit, _tasks(untrained, 1), window):
+        for job, found in zip(task, future.result()):
+            every.setdefault((job.label, job.metric.label), (job, []))[1].append(found)
+    for job, each in every.values():
+        references.write_untrained(job.group, sweep, each)
+
+
+def _run(
+    jobs: Sequence[Job], work: _Work, hashes: Mapping[int, str], advance: progress.Advance
+) -> None:
+    path, workers = work.sweep.place.resolved(), threads_of(work.client)
+
+    def submit(task: list[Job]) -> Any:
+        return work.submit(score_together, path, task[0].step, task=task)
 
     # Results are written in the order of the jobs, so that the store does not depend on
     # which worker was quicker.

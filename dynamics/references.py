@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 import zarr
 
 from dynamics import extract, methods, poolings, store
 from dynamics.config import Choice, Sweep
-from dynamics.methods import ATTRS, METHODS, RESAMPLED
-from dynamics.scoring import at_times, score_step
+from dynamics.methods import ATTRS, RESAMPLED, Variables
+from dynamics.scoring import Part, is_timed, score_layers
 from dynamics.sounds import StimulusSet
 from dynamics.targets import Target
 
@@ -34,26 +34,50 @@ def baseline_features(
     return layers[list(layers)[-1]]
 
 
-def write_baseline(
-    group: zarr.Group,
+def score_baseline(
     sweep: Sweep,
     stimuli: StimulusSet,
-    metric: Choice,
-    target: Target,
-    together: np.ndarray | None = None,
-) -> None:
-    """Score the baseline model like a layer (the last of its layers)."""
-    if "time" in methods.find(metric.name).needs:
-        pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
-        features = baseline_features(sweep, stimuli, pooling)
-        times = pooling.centres(features.shape[1])
-        features = at_times(features[target.rows], times, target)
-    else:
-        features = baseline_features(sweep, stimuli)[target.rows].astype(float)
-    # On the same resamples as the layers, so that what those have in common cancels in the gain.
-    halves, target = methods.halves_of(target, metric, sweep), replace(target, together=together)
-    given = methods.given(metric)
-    found = METHODS[metric.name]({"baseline": features}, target, halves=halves, **given)
+    parts: Sequence[Part],
+    targets: Sequence[Target],
+    orders: Sequence[np.ndarray | None],
+) -> list[Variables]:
+    """Score the baseline model like a layer (the last of its layers); what runs on a worker.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        With a baseline.
+    stimuli : StimulusSet
+        Those of the store.
+    parts, targets, orders
+        As for `dynamics.scoring.score_together`.
+
+    Returns
+    -------
+    list of dict of str to (dimensions, array)
+        As from `dynamics.scoring.score_together`.
+    """
+    found: list[Variables] = [{} for _ in parts]
+    for timed in (False, True):
+        some = [number for number, part in enumerate(parts) if is_timed(part) == timed]
+        if not some:
+            continue
+        times = None
+        if timed:
+            pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+            features = baseline_features(sweep, stimuli, pooling)
+            times = pooling.centres(features.shape[1])
+        else:
+            features = baseline_features(sweep, stimuli)
+        own = [parts[number] for number in some]
+        scored = score_layers({"baseline": features}, times, own, targets, orders)
+        for number, values in zip(some, scored):
+            found[number] = values
+    return found
+
+
+def write_baseline(group: zarr.Group, sweep: Sweep, found: Variables) -> None:
+    """Write the scores of the baseline model."""
     assert sweep.baseline is not None
     for name in (*_BESIDE, "fold_score", *RESAMPLED, "score"):  # last what is looked for
         if name in found:
@@ -63,30 +87,35 @@ def write_baseline(
             store.write_constant(group, key, dims[1:], values[0], description=text)
 
 
-def write_untrained(
-    group: zarr.Group,
-    sweep: Sweep,
-    metric: Choice,
-    target: Target,
-    together: np.ndarray | None = None,
-) -> None:
-    """Score the untrained networks of a store: the level, and its spread, before any training."""
-    path = sweep.place / "controls"
-    sources = store.controls(store.Place(path.where, path.options))
-    halves, arguments = methods.halves_of(target, metric, sweep), methods.given(metric)
-    promised = "resample_score" if together is None else "resample_mean"
-    lacking = halves is not None and f"untrained_{promised}" not in group
-    if not sources or (group.attrs.get("untrained") == list(sources.values()) and not lacking):
-        return
-    # On the same resamples as the layers, so that what those have in common cancels in the gain.
-    found = [
-        score_step(path, number, target, metric.name, arguments, halves=halves, together=together)
-        for number in sources
-    ]
+def untrained_missing(group: zarr.Group, sweep: Sweep, promised: str) -> list[int]:
+    """Return the numbers of the untrained networks where results lack their scores.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        Results of a target and metric.
+    sweep : Sweep
+        The sweep.
+    promised : str
+        Name of the variable with resamples, empty where there is to be none.
+
+    Returns
+    -------
+    list of int
+        All of them or none.
+    """
+    sources = store.controls(sweep.place)
+    lacking = bool(promised) and f"untrained_{promised}" not in group
+    done = group.attrs.get("untrained") == list(sources.values()) and not lacking
+    return [] if done else list(sources)
+
+
+def write_untrained(group: zarr.Group, sweep: Sweep, found: Sequence[Variables]) -> None:
+    """Write the level, and its spread, before any training: the scores of all controls."""
     for name in ("score", *_BESIDE, *RESAMPLED):
         if name in found[0]:
             dims = ("control", *found[0][name][0])
             values = np.stack([one[name][1] for one in found])
             text = f"{ATTRS[name]['description']}: untrained networks, one a seed"
             store.write_constant(group, f"untrained_{name}", dims, values, description=text)
-    group.attrs["untrained"] = list(sources.values())
+    group.attrs["untrained"] = list(store.controls(sweep.place).values())

@@ -113,7 +113,7 @@ def score_together(
     list of dict of str to (dimensions, array)
         As `score_step`, part by part.
     """
-    times = store.read_times(path) if any(map(_is_timed, parts)) else None
+    times = store.read_times(path) if any(map(is_timed, parts)) else None
     return score_layers(store.read_activations(path, step), times, parts, targets, orders)
 
 
@@ -145,7 +145,7 @@ def score_layers(
     with contextlib.ExitStack() as shared:
         for part in parts:
             target = targets[part.target]
-            timed = _is_timed(part)
+            timed = is_timed(part)
             key = (target.rows.tobytes(), np.asarray(target.times).tobytes() if timed else b"")
             if key not in known:
                 known[key] = _heard(layers, target, times if timed else None)
@@ -161,7 +161,8 @@ def score_layers(
     return found
 
 
-def _is_timed(part: Part) -> bool:
+def is_timed(part: Part) -> bool:
+    """Whether a metric looks at activations over time."""
     return "time" in methods.find(part.metric).needs
 
 

@@ -8,10 +8,11 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from inprocess import Here
 from scipy.linalg import lapack
 from tiny_run import sweep_in, sweep_of
 
-from dynamics import analyze, crawl, metrics, scoring, sounds, store
+from dynamics import analyze, crawl, metrics, references, scoring, sounds, store
 from dynamics.metrics import reuse
 from dynamics.metrics.subsets import half_rows
 from dynamics.targets import Target
@@ -84,11 +85,11 @@ def problem(metric_names, n_targets, *, n=20, n_layers=2):
     """Layers, and targets recorded for the same stimuli with the same folds; halves, shuffles."""
     rng = np.random.default_rng(0)
     layers = {f"layer{i}": rng.standard_normal((n, 40)) for i in range(n_layers)}
-    folds = np.arange(n) % 5
-    targets = [
-        Target(np.arange(n), rng.standard_normal((n, 4 + 3 * t)), folds, np.full(4 + 3 * t, "a"))
-        for t in range(n_targets)
-    ]
+    folds, seen = np.arange(n) % 5, next(iter(layers.values()))
+    targets = []
+    for v in range(4, 4 + 3 * n_targets, 3):
+        Y = seen @ rng.standard_normal((40, v)) + rng.standard_normal((n, v))
+        targets.append(Target(np.arange(n), Y, folds, np.full(v, "a")))
     halves = half_rows(folds, 4, seed=0)
     parts = [scoring.Part(m, {}, t, halves, 0, None) for t in range(n_targets)
              for m in metric_names]  # fmt: skip
@@ -127,7 +128,10 @@ def test_what_is_beyond_the_bytes_is_made_again_and_is_the_same(most):
 @pytest.mark.parametrize("protocol", ["default", "pepino", "tuckute"])
 def test_every_protocol_shares_and_stays_as_it_is(protocol):
     layers, times, parts, targets, orders = problem(["ridge"], 2)
-    how = {"arguments": {"protocol": protocol}, "halves": parts[0].halves[:2]}
+    how = {
+        "arguments": {"protocol": protocol},
+        "halves": parts[0].halves[:2] if protocol != "pepino" else None,
+    }
     parts, orders = [part._replace(**how) for part in parts], [orders[0][:2]]
     alone, counts = [], Counter()
     for part in parts:
@@ -170,6 +174,49 @@ def test_together_is_what_each_is_alone_to_the_last_bit(sweep):
                 if values.dtype.kind == "f":
                     np.testing.assert_array_equal(values, together[name])
             shutil.rmtree(sweep.store / "results" / label / "alone")
+
+
+@pytest.mark.guards(10)
+def test_baseline_and_controls_are_tasks_as_steps_are(tmp_path, monkeypatch):
+    content = sweep_in(
+        tmp_path, [10, 20], stimuli=SOUNDS, targets=LISTENERS, metrics=["ridge", "cka"],
+        resamples=4, untrained=2,
+    )  # fmt: skip
+    found = sweep_of(content)
+    crawl.crawl(found)
+    here = Here()
+    monkeypatch.setattr(analyze, "cluster", lambda *a, **k: contextlib.nullcontext(here))
+    done = analyze.analyze(found)
+    assert done == {"new": 12, "already": 0}
+    asked = [function for function, _ in here.asked]
+    assert asked.count(references.score_baseline) == 1
+    paths = [given[0] for function, given in here.asked if function is scoring.score_together]
+    assert [path.inside for path in paths] == ["controls"] * 2 + [""] * 3
+    before = levels(found)
+    assert {name for _, name in before} >= {"baseline", "untrained_score"}
+    # Nothing is asked again, unless it is gone: then that alone.
+    here.asked.clear()
+    analyze.analyze(found)
+    assert here.asked == []
+    root = store.open_group(found.place, mode="r+")
+    for label, metric in (("one", "ridge"), ("two", "cka")):
+        del root[f"results/{label}/{metric}/baseline"]
+        root[f"results/{label}/{metric}"].attrs["untrained"] = []
+    assert analyze.analyze(found) == {"new": 0, "already": 12}
+    after = levels(found)
+    assert after.keys() == before.keys()
+    for name, values in after.items():
+        np.testing.assert_array_equal(values, before[name])
+
+
+def levels(found):
+    tree = store.open(found.place)["results"]
+    return {
+        (group.path, name): values.to_numpy()
+        for group in tree.subtree
+        for name, values in group.data_vars.items()
+        if name.startswith(("baseline", "untrained"))
+    }
 
 
 def test_a_gram_matrix_that_is_shared_is_the_callers_own():
