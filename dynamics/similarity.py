@@ -185,7 +185,8 @@ def compare_layers(
     """
     root = store.open_group(path)
     spaces = [_read(root, layer, step) for layer in store.layer_names(root)]
-    out = {label: _table(spaces, metric, arguments) for label, metric, arguments in specs}
+    with metrics.shared(most=_BLOCK_BYTES):
+        out = {label: _table(spaces, metric, arguments) for label, metric, arguments in specs}
     out[DIMENSIONALITY] = np.array([metrics.effective_dimensionality(X) for X in spaces])
     return out
 
@@ -268,14 +269,19 @@ def similarity_of_runs(
         arguments = {"folds": folds} | arguments
     pairs = [(a, a) for a in same] if layers == "same" else [(a, b) for a in own[0] for b in own[1]]
     block = max(1, min(_MOST_STEPS, _BLOCK_BYTES // (16 * len(shared) ** 2)))
-    table: np.ndarray = np.empty((len(steps[0]), len(steps[1]), len(pairs)))
-    for number, pair in enumerate(pairs):
+
+    def compared(pair: tuple[str, str]) -> np.ndarray:
+        table: np.ndarray = np.empty((len(steps[0]), len(steps[1])))
         for some in _cut(range(len(steps[0])), block):
             a = [_read(roots[0], pair[0], steps[0][k])[rows[0]] for k in some]
             for others in _cut(range(len(steps[1])), block):
                 b = [_read(roots[1], pair[1], steps[1][k])[rows[1]] for k in others]
                 found = metrics.similarities(a, b, metric=form, **arguments)
-                table[some[0] : some[-1] + 1, others[0] : others[-1] + 1, number] = found
+                table[some[0] : some[-1] + 1, others[0] : others[-1] + 1] = found
+        return table
+
+    with metrics.shared(most=_BLOCK_BYTES):
+        table = np.stack([compared(pair) for pair in pairs], -1)
     dims: tuple[str, ...] = ("step_a", "step_b", "layer")
     coords: dict[str, Any] = {"step_a": steps[0], "step_b": steps[1], "layer": same}
     if layers == "all":

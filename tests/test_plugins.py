@@ -3,13 +3,15 @@
 import importlib
 import sys
 import textwrap
+from collections import Counter
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 from tiny_run import sweep_in, sweep_of
 
 import dynamics
-from dynamics import cli, methods, plugins, report, sweep, values
+from dynamics import cli, methods, plugins, report, sounds, sweep, values
 from dynamics.plots.style import score_label
 
 PLUGIN = '''
@@ -135,6 +137,94 @@ def plugins_target(tree):
     names = [str(name) for name in tree["activations"]["stimulus"].to_numpy()]
     data = own_things.TARGETS["own_brain"]()
     return data["response"].sel(stimulus=names).mean("repetition").to_numpy()
+
+
+SPACES = """
+from collections import Counter
+
+import numpy as np
+
+from dynamics.methods import of_spaces
+
+PREPARED = Counter()
+
+
+def distances(X, *, order=2.0):
+    "Correlate distances between stimuli."
+    X = np.asarray(X, float)
+    PREPARED[X.tobytes()] += 1
+    D = np.linalg.norm(X[:, None] - X, ord=order, axis=2)[np.triu_indices(len(X), 1)]
+    return (D - D.mean()) / np.linalg.norm(D - D.mean())
+
+
+METRICS = {"own_rsa": of_spaces(distances, np.dot, axis="Own RSA", ceiling="subjects")}
+"""
+
+
+def test_a_metric_of_two_spaces_prepares_each_once(here, in_this_process, monkeypatch):
+    write(here, content=SPACES)
+    from dynamics import analyze, crawl, similarity
+
+    listeners = [{"name": "simulated", "label": str(k), "arguments": {"neuroids": 12, "seed": k}}
+                 for k in (1, 2)]  # fmt: skip
+    heard = {"name": "synthetic", "arguments": {"per_kind": 4, "seconds": 0.4}}
+    content = sweep_in(
+        here, [0, 10], plugins=["own_things"], stimuli=heard, targets=listeners,
+        metrics=["own_rsa"], self_similarity=["own_rsa"], resamples=4, permutations=5,
+        baseline=None,
+    )  # fmt: skip
+    found = sweep_of(content)
+    crawl.crawl(found)
+    import own_things
+
+    assert methods.summary("own_rsa") == "Correlate distances between stimuli."
+    assert methods.arguments("own_rsa") == {"order": 2.0, "by": "subject"}
+    prepared, uses = own_things.PREPARED, []
+
+    def watched(usual):
+        def counted(*given):
+            prepared.clear()
+            out = usual(*given)
+            uses.append((usual.__name__, Counter(prepared)))
+            return out
+
+        return counted
+
+    for module, name in ((analyze, "score_together"), (similarity, "compare_steps"),
+                         (similarity, "compare_layers")):  # fmt: skip
+        monkeypatch.setattr(module, name, watched(getattr(module, name)))
+    analyze.analyze(found)
+    tree = dynamics.open(here / "tiny.zarr")
+    layers = {
+        (name, step): layer["activation"].sel(step=step).to_numpy().astype(float)
+        for name, layer in tree["activations"].children.items()
+        for step in (0, 10)
+    }
+    assert {name for name, _ in uses} == {"score_together", "compare_steps", "compare_layers"}
+    for _, count in uses:
+        assert {count[X.tobytes()] for X in layers.values()} in ({1}, {0, 1})
+    prepared.clear()
+    similarity.similarity_of_runs(found.place, found.place, metric="own_rsa", layers="all")
+    assert {prepared[X.tobytes()] for X in layers.values()} == {1}
+    # Values, by SciPy's distances; sums in another order.
+    for label in ("1", "2"):
+        results = tree[f"results/{label}/own_rsa"].to_dataset()
+        assert results.sizes["resample"] == 4 and results["p_value"].notnull().all()
+        stimuli = sounds.load(heard["name"], **heard["arguments"])
+        data = dynamics.brains.load("simulated", stimuli=stimuli, neuroids=12, seed=int(label))
+        Y = data["response"].transpose("stimulus", "neuroid", ...)
+        Y = Y.sel(stimulus=tree["activations"]["stimulus"].to_numpy()).to_numpy()
+        Y = Y.reshape(*Y.shape[:2], -1).mean(2)
+        subjects = data["subject"].to_numpy().astype(str)
+        for (name, step), X in layers.items():
+            score = results["score"].sel(step=step, layer=name).to_numpy()
+            expected = [np.corrcoef(pdist(X), pdist(Y[:, subjects == who]))[0, 1]
+                        for who in results["subject"].to_numpy()]  # fmt: skip
+            np.testing.assert_allclose(score, expected, atol=1e-9)
+    name = next(iter(layers))[0]
+    expected = np.corrcoef(pdist(layers[name, 0]), pdist(layers[name, 10]))[0, 1]
+    alike = tree["results/self/own_rsa"].to_dataset()["similarity"].sel(layer=name).to_numpy()
+    assert np.nanmin(np.abs(alike - expected)) < 1e-9
 
 
 @pytest.mark.slow

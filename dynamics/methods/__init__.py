@@ -16,6 +16,7 @@ from dynamics.methods.checks import (
 )
 from dynamics.methods.groups import counted
 from dynamics.methods.metric import Metric, Value
+from dynamics.methods.prepared import of_spaces
 from dynamics.methods.resampled import MANY, averaged
 from dynamics.methods.shuffles import (
     check_shuffles,
@@ -51,6 +52,7 @@ __all__ = [
     "given",
     "halves_of",
     "of_known",
+    "of_spaces",
     "orders_of",
     "protocol",
     "rehearse",

@@ -6,7 +6,7 @@ neighbours) is made once; comparing two of many is then a dot product or one sma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from dynamics.metrics.geometry import neighbours
 from dynamics.metrics.gram import Array, activations, as_tensor, gram, like
 from dynamics.metrics.procrustes import square_roots
 from dynamics.metrics.rdm import rdm, upper_entries
+from dynamics.metrics.reuse import once
 from dynamics.metrics.rsa import POOLINGS
 
 
@@ -85,10 +86,17 @@ def similarities(
         raise ValueError(
             f"spaces have {min(counts)} and {max(counts)} stimuli: give all the same stimuli"
         )
-    a = [form.prepare(X, **arguments) for X in first]
-    b = a if second is None else [form.prepare(X, **arguments) for X in second]
+    a = [prepared(form, X, arguments) for X in first]
+    b = a if second is None else [prepared(form, X, arguments) for X in second]
     table = form.compare(a, b)
     return like(table.to(as_tensor(everyone[0][:0]).device), *everyone)
+
+
+def prepared(form: Form, X: Array, arguments: Mapping[str, Any]) -> Any:
+    """Return what a metric keeps of a space; inside `shared` it is made once."""
+    how = [(key, repr(np.asarray(value).tolist())) for key, value in sorted(arguments.items())]
+    make = partial(form.prepare, X, **arguments)
+    return once("space", make, form.prepare, as_tensor(X), *how)
 
 
 def find(metric: str | Form) -> Form:

@@ -29,7 +29,7 @@ class _Shelf:
 
     def __init__(self, most: int):
         self._made: dict[Hashable, Any] = {}
-        self._left = most
+        self._left = float(most)
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
@@ -131,9 +131,12 @@ def _content(X: torch.Tensor) -> Hashable:
     return digest, tuple(X.shape), str(X.dtype), str(X.device)
 
 
-def _bytes(value: Any) -> int:
+def _bytes(value: Any) -> float:
+    """How large something is; infinite where that is not known, as it is then not kept."""
     if isinstance(value, (torch.Tensor, np.ndarray)):
-        return int(value.nbytes)
+        return float(value.nbytes)
     if isinstance(value, Mapping):
         return sum(map(_bytes, value.values()))
-    return sum(map(_bytes, value)) if isinstance(value, (list, tuple)) else 0
+    if isinstance(value, (list, tuple)):
+        return sum(map(_bytes, value))
+    return 8.0 if value is None or isinstance(value, (int, float, np.generic)) else np.inf
