@@ -23,7 +23,7 @@ from dynamics.analyze import analyze
 from dynamics.crawl import crawl
 from dynamics.progress import silent
 from dynamics.record import mapping
-from dynamics.store.names import TAKEN, group_name
+from dynamics.store.nodes import TAKEN, group_name
 from dynamics.sweep import plot
 
 

@@ -6,8 +6,8 @@ import xarray as xr
 import zarr
 
 from dynamics.store import layout
-from dynamics.store.columns import read_column
 from dynamics.store.nodes import strings
+from dynamics.store.snapshot import read_column
 
 COLUMNS = {
     "words": np.array(["", "speech", "tête-à-tête", "音"] * 3, dtype=object),

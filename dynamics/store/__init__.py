@@ -25,10 +25,9 @@ from dynamics.store.activations import (
 )
 from dynamics.store.health import Summary, redo, summarise, verify, verify_controls
 from dynamics.store.layout import DONE, FAILED, PENDING, MisfitError, is_written, package_version
-from dynamics.store.lock import lock, unlock
+from dynamics.store.locking import lock, unlock
 from dynamics.store.making import begin, begin_controls
-from dynamics.store.names import activation_of, storable
-from dynamics.store.pairs import write_pairs
+from dynamics.store.nodes import activation_of, storable
 from dynamics.store.place import Place, Where, place_of
 from dynamics.store.precision import PRECISIONS
 from dynamics.store.read import (
@@ -49,6 +48,7 @@ from dynamics.store.results import (
     unmarked,
     write_constant,
     write_label,
+    write_pairs,
     write_result,
 )
 from dynamics.store.tree import open

@@ -21,7 +21,7 @@ from dynamics.store.layout import (
     new_coordinate,
     resize,
 )
-from dynamics.store.names import activation_of, group_name, storable
+from dynamics.store.nodes import activation_of, group_name, storable
 from dynamics.store.place import name_of, writing
 from dynamics.store.precision import record_errors, round_layers
 from dynamics.store.read import layer_names, steps

@@ -13,8 +13,8 @@ import zarr
 from dynamics.store import nodes
 from dynamics.store.activations import content_hash
 from dynamics.store.layout import DONE, FAILED, PENDING
-from dynamics.store.lock import lock
-from dynamics.store.names import activation_of
+from dynamics.store.locking import lock
+from dynamics.store.nodes import activation_of
 from dynamics.store.place import Where, place_of, reading, sizes_of, writing
 from dynamics.store.read import (
     controls,

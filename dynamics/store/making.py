@@ -10,7 +10,6 @@ from typing import Any
 import zarr
 
 from dynamics.store import nodes
-from dynamics.store.foreign import prepare_to_write
 from dynamics.store.layout import (
     COLUMNS,
     DONE,
@@ -19,6 +18,7 @@ from dynamics.store.layout import (
     difference,
     new_column,
     package_version,
+    prepare_to_write,
 )
 from dynamics.store.place import Where, open_zarr, place_of, writing
 from dynamics.store.read import controls_group, statuses

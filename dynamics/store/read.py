@@ -8,9 +8,8 @@ import numpy as np
 import zarr
 
 from dynamics.store import nodes
-from dynamics.store.foreign import prepare_to_write
-from dynamics.store.layout import ADDED, COLUMNS, DONE, FAILED
-from dynamics.store.names import activation_of
+from dynamics.store.layout import ADDED, COLUMNS, DONE, FAILED, prepare_to_write
+from dynamics.store.nodes import activation_of
 from dynamics.store.place import Where, open_zarr, place_of, reading, writing
 from dynamics.store.tree import check_root
 
