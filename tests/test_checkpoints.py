@@ -211,7 +211,7 @@ def test_a_file_cut_or_changed_anywhere_is_read_or_refused_in_one_sentence(tmp_p
 
 def test_a_step_is_read_without_the_tensors(tmp_path):
     from dynamics.checkpoints.formats import recognise
-    from dynamics.checkpoints.peek import peek
+    from dynamics.checkpoints.inspect import inspect
 
     path = tmp_path / "large.ckpt"
     torch.save({"state_dict": {"w": torch.zeros(10_000_000)}, "global_step": 8}, path)
@@ -230,7 +230,7 @@ def test_a_step_is_read_without_the_tensors(tmp_path):
             return raw
 
     with Counting(path) as file:
-        assert recognise(peek(file)) == ("lightning", 8)
+        assert recognise(inspect(file)) == ("lightning", 8)
         assert file.total < 100_000 < path.stat().st_size
 
 

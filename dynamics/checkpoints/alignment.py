@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dynamics.checkpoints.roles import is_average
+from dynamics.checkpoints.names import is_average
 
 State = dict[str, Any]
 

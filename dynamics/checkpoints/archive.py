@@ -1,6 +1,8 @@
 """The two layouts of a ``torch.save`` file: a zip archive, and the one before torch 1.6.
 
-Both are a pickle with the storages beside it.
+Both are a pickle with the storages beside it. Loading ignores the checksums that an archive states
+of its records: a hole of zeros inside a tensor would pass as weights. They are checked here; a file
+of safetensors states none, and neither do files from before torch 1.6.
 """
 
 from __future__ import annotations
@@ -9,13 +11,13 @@ import io
 import mmap
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 import torch
 
-from dynamics.checkpoints import harmless
-from dynamics.checkpoints.checksums import is_unchecked
+from dynamics.checkpoints import safe_globals
 from dynamics.checkpoints.tensors import Described
 from dynamics.checkpoints.unpickling import SIZE_LIMIT, Name, Unpickler
 
@@ -52,7 +54,7 @@ def unpickle(
     foreign : frozenset of str
         Dotted names that are in no table; stand-ins are in the tree for them.
     """
-    names = _Names({**harmless.names(), **tensors.names(), **(more or {})})
+    names = _Names({**safe_globals.names(), **tensors.names(), **(more or {})})
     names.states.update(states or {})
     reader = Unpickler(file, names, names.states, tensors.persistent)
     tree = reader.load()
@@ -64,13 +66,13 @@ class _Names(dict):
 
     def __init__(self, table: dict[tuple[str, str], Name]):
         super().__init__(table)
-        self.states = dict(harmless.states())
+        self.states = dict(safe_globals.states())
 
     def get(self, key, default=None):
         found = super().get(key, default)
-        if found is None and harmless.is_omegaconf(key[0]):
-            self.update(harmless.omegaconf_names())
-            self.states.update(harmless.state_of_omegaconf())
+        if found is None and safe_globals.is_omegaconf(key[0]):
+            self.update(safe_globals.omegaconf_names())
+            self.states.update(safe_globals.state_of_omegaconf())
             found = super().get(key, default)
         return found
 
@@ -242,3 +244,72 @@ def _region(buffer: Any, start: int, size: int) -> torch.UntypedStorage:
     if start % _ALIGNED:
         region = region.clone()
     return region.untyped_storage()
+
+
+_PIECE = 2**22
+
+
+def check_records(file: BinaryIO) -> None:
+    """Compare every record of a zip archive with the CRC-32 that its directory states.
+
+    It takes a second or two for each GB, about as long as the hash that names the content.
+
+    Parameters
+    ----------
+    file : binary file
+        A zip archive, seekable; its position is left where it was.
+
+    Raises
+    ------
+    ValueError
+        Where a record is damaged; it is named, and what helps is said. A file that was written
+        without checksums (``torch.serialization.set_crc32_options(False)``) passes.
+    """
+    before = file.tell()
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for record in () if is_unchecked(archive) else archive.infolist():
+                if record.compress_type != zipfile.ZIP_STORED:
+                    _check_compressed(archive, record)
+                elif _crc_of(file, record) != record.CRC:
+                    raise _damaged(record)
+    except zipfile.BadZipFile:
+        raise ValueError("its zip directory is damaged") from None
+    finally:
+        file.seek(before)
+
+
+def is_unchecked(archive: zipfile.ZipFile) -> bool:
+    """Whether a file was written without checksums, as torch can be told to; all are 0 then."""
+    return not any(record.CRC for record in archive.infolist())
+
+
+def _crc_of(file: BinaryIO, record: zipfile.ZipInfo) -> int:
+    file.seek(record.header_offset)
+    header = file.read(30)
+    if len(header) < 30 or header[:4] != b"PK\3\4":
+        raise ValueError("its zip directory is damaged")
+    name, extra = struct.unpack("<HH", header[26:30])
+    file.seek(record.header_offset + 30 + name + extra)
+    left, crc = record.file_size, 0
+    while left and (piece := file.read(min(left, _PIECE))):
+        crc = zlib.crc32(piece, crc)
+        left -= len(piece)
+    return crc
+
+
+def _check_compressed(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> None:
+    try:
+        with archive.open(record) as inside:
+            left = record.file_size  # no more than it states, whatever it unpacks to
+            while left > 0 and (piece := inside.read(min(left, _PIECE))):
+                left -= len(piece)
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        raise _damaged(record) from None
+
+
+def _damaged(record: zipfile.ZipInfo) -> ValueError:
+    return ValueError(
+        f"its record {record.filename!r:.100} ({record.file_size} bytes) is damaged: its bytes do "
+        "not have the CRC-32 that they were written with; copy the file again from where it came"
+    )

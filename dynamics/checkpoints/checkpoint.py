@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dynamics.checkpoints.choice import TRAINED, listed, matching
-from dynamics.checkpoints.names import read_name, step_from_name
-from dynamics.checkpoints.roles import plain_among, roles
+from dynamics.checkpoints.names import plain_among, read_name, roles, step_from_name
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dynamics.checkpoints.alignment import State
-from dynamics.checkpoints.roles import AVERAGES, has_role, is_average, words
+from dynamics.checkpoints.names import AVERAGES, has_role, is_average, words
 from dynamics.checkpoints.sets import Sets, sets_of
 
 TRAINED = "trained"
@@ -142,7 +142,7 @@ def note_of_sets(tree: Any, wanted: str, name: str) -> str:
     Parameters
     ----------
     tree : object
-        What `dynamics.checkpoints.peek.peek` gave.
+        What `dynamics.checkpoints.inspect.inspect` gave.
     wanted : str
         As for `choose`.
     name : str

@@ -11,11 +11,11 @@ from typing import Any
 
 from dynamics.checkpoints.checkpoint import Checkpoint, arrange, is_remote, local_path
 from dynamics.checkpoints.choice import TRAINED, check_wanted
-from dynamics.checkpoints.containers import belongs, beside, best_named
 from dynamics.checkpoints.formats import LAYOUTS, WHOLE
 from dynamics.checkpoints.local import container, describe, extent, from_file, from_folder
 from dynamics.checkpoints.names import SUFFIXES, is_aside
 from dynamics.checkpoints.reading import open_regular
+from dynamics.checkpoints.selection import belongs, beside, best_named
 
 logger = logging.getLogger(__name__)
 

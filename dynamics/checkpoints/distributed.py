@@ -16,9 +16,9 @@ import torch
 
 from dynamics.checkpoints.archive import unpickle
 from dynamics.checkpoints.formats import WRAPPERS, step_inside
-from dynamics.checkpoints.harmless import StandIn
-from dynamics.checkpoints.peek import STEP_KEYS, is_tree, peek
+from dynamics.checkpoints.inspect import STEP_KEYS, inspect, is_tree
 from dynamics.checkpoints.reading import open_regular, read_stream
+from dynamics.checkpoints.safe_globals import StandIn
 from dynamics.checkpoints.tensors import Described
 from dynamics.checkpoints.unpickling import Name
 
@@ -122,7 +122,7 @@ def distributed_step(folder: str | Path) -> int | None:
             if name.rpartition(".")[2] != key or "optim" in name.lower():
                 continue
             try:
-                value: Any = peek(io.BytesIO(index.raw(name, ()))).tree
+                value: Any = inspect(io.BytesIO(index.raw(name, ()))).tree
             except ValueError:
                 continue
             return step_inside(value if is_tree(value) else {key: value})

@@ -19,9 +19,8 @@ from dynamics.checkpoints.formats import (
     parts_of,
     recognise,
 )
-from dynamics.checkpoints.names import SUFFIXES, is_aside, read_name
-from dynamics.checkpoints.peek import Contents, UnknownFormatError, peek
-from dynamics.checkpoints.roles import has_role, is_average
+from dynamics.checkpoints.inspect import Contents, UnknownFormatError, inspect
+from dynamics.checkpoints.names import SUFFIXES, has_role, is_aside, is_average, read_name
 from dynamics.checkpoints.sidecars import read_json, weight_parts_of
 
 Open = Callable[[str], BinaryIO]
@@ -188,7 +187,7 @@ def recognise_lone(
     try:
         files = files_of(names, open_file, wanted)
     except SeveralError as error:
-        steps = {recognise(c)[1] for name in weights if (c := _peeked(open_file, name))}
+        steps = {recognise(c)[1] for name in weights if (c := _inspected(open_file, name))}
         # Else they are the checkpoints of a run, and not of one step.
         if len(steps) > 1 or any(read_name(name).steps for name in weights):
             return "", None, ""
@@ -197,7 +196,7 @@ def recognise_lone(
         return "", None, ""
     with open_file(files.taken[0]) as file:
         try:
-            contents = peek(file)
+            contents = inspect(file)
         except UnknownFormatError:
             return "", None, ""
     kind, step = recognise(contents)
@@ -308,10 +307,10 @@ def _parts(file: str, open_file: Open) -> list[str]:
         return weight_parts_of(read_json(opened))
 
 
-def _peeked(open_file: Open, name: str) -> Contents | None:
+def _inspected(open_file: Open, name: str) -> Contents | None:
     try:
         with open_file(name) as file:
-            return peek(file)
+            return inspect(file)
     except (OSError, ValueError):
         return None
 
@@ -320,7 +319,7 @@ def _holds_weights(open_file: Open, name: str) -> bool:
     """Whether a file holds weights; one that is damaged may have."""
     try:
         with open_file(name) as file:
-            return bool(recognise(peek(file))[0])
+            return bool(recognise(inspect(file))[0])
     except UnknownFormatError:
         return False
     except (OSError, ValueError):

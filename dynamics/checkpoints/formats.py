@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from dynamics.checkpoints.inspect import STEP_KEYS, Contents, inspect, tensors
 from dynamics.checkpoints.names import step_from_name as step_from_name
-from dynamics.checkpoints.peek import STEP_KEYS, Contents, peek, tensors
 from dynamics.checkpoints.sidecars import read_json
 
 # Where training loops put their checkpoints below the folder that people name.
@@ -66,7 +66,7 @@ def recognise(contents: Contents) -> tuple[str, int | None]:
     Parameters
     ----------
     contents : Contents
-        What `peek` gave.
+        What `inspect` gave.
 
     Returns
     -------
@@ -188,7 +188,7 @@ def _deepspeed(names, open_file) -> tuple[str, int | None]:
     if ranks != [DEEPSPEED]:
         return "parts", None
     with open_file(DEEPSPEED) as file:
-        return "deepspeed", recognise(peek(file))[1]
+        return "deepspeed", recognise(inspect(file))[1]
 
 
 def _json_step(file: BinaryIO) -> int | None:

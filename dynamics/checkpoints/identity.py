@@ -11,7 +11,7 @@ from typing import Any
 
 from dynamics.checkpoints.checkpoint import Checkpoint, is_remote
 from dynamics.checkpoints.local import describe, extent
-from dynamics.checkpoints.versions import extent_now
+from dynamics.checkpoints.revisions import extent_now
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from typing import BinaryIO, NamedTuple
 
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
 from dynamics.checkpoints.choice import TRAINED, note_of_sets
-from dynamics.checkpoints.containers import own
 from dynamics.checkpoints.folders import SeveralError, copies_below, of_folder, recognise_lone
 from dynamics.checkpoints.formats import (
     INNER,
@@ -21,9 +20,10 @@ from dynamics.checkpoints.formats import (
     recognise,
     recognise_folder,
 )
-from dynamics.checkpoints.peek import peek
-from dynamics.checkpoints.reading import inspect, open_regular, weight_files
-from dynamics.checkpoints.roles import has_role
+from dynamics.checkpoints.inspect import inspect
+from dynamics.checkpoints.names import has_role
+from dynamics.checkpoints.reading import inspect_file, open_regular, weight_files
+from dynamics.checkpoints.selection import own
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def _row(
 
 def _look_at_file(path: Path, weights: str) -> Look:
     with open_regular(path) as file:
-        contents = peek(file)
+        contents = inspect(file)
     layout, inside = recognise(contents)
     if not layout:
         return Look("")
@@ -208,7 +208,7 @@ def _look_into(folder: Path, weights: str, *, lone: bool = True, deep: bool = Tr
         return Look(kind, distributed_step(folder), "", folder)
     try:
         files = weight_files(folder, weights)
-        contents = [inspect(folder / name) for name in files.taken]
+        contents = [inspect_file(folder / name) for name in files.taken]
     except SeveralError as error:
         return Look(kind, inside, str(error), folder, "several")
     except (OSError, ValueError) as error:  # a part may be missing: that is a row

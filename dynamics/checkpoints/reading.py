@@ -15,10 +15,10 @@ from typing import Any, BinaryIO
 
 import torch
 
-from dynamics.checkpoints.checksums import check_records
+from dynamics.checkpoints.archive import check_records
 from dynamics.checkpoints.choice import TRAINED, Taken, choose, matching, of_name
 from dynamics.checkpoints.folders import Files, SeveralError, files_of, noted_choice
-from dynamics.checkpoints.peek import Contents, opened_archive, peek
+from dynamics.checkpoints.inspect import Contents, inspect, opened_archive
 from dynamics.checkpoints.sets import Sets, sets_of
 from dynamics.checkpoints.shards import aliases, read_shards
 from dynamics.checkpoints.tensors import Loaded, TensorSpec
@@ -92,12 +92,12 @@ def read_file(path: str | Path, *, trust: bool = False) -> Any:
     with _one_sentence(path):
         if trust:
             with open_regular(path) as file:
-                kind = peek(file).kind
+                kind = inspect(file).kind
                 if kind == "torch":
                     check_records(file)
             logger.warning("running whatever code %s brings: trust_checkpoints is on", path)
             if kind == "safetensors":
-                return _safetensors(path, inspect(path).tree)
+                return _safetensors(path, inspect_file(path).tree)
             return torch.load(path, map_location="cpu", mmap=kind == "torch", weights_only=False)
         with open_regular(path) as file:
             kind, opened = opened_archive(file)
@@ -143,11 +143,11 @@ def read_stream(file: BinaryIO) -> Any:
     return tree
 
 
-def inspect(path: str | Path) -> Contents:
+def inspect_file(path: str | Path) -> Contents:
     """Structure of one local file; a ValueError or FileNotFoundError names the file."""
     path = Path(path)
     with _one_sentence(path), open_regular(path) as file:
-        return peek(file)
+        return inspect(file)
 
 
 def open_regular(path: str | Path) -> io.BufferedReader:

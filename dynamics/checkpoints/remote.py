@@ -12,7 +12,6 @@ from urllib.parse import unquote
 
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
 from dynamics.checkpoints.choice import TRAINED, note_of_sets
-from dynamics.checkpoints.containers import belongs, beside, best_named
 from dynamics.checkpoints.folders import (
     SeveralError,
     copies_below,
@@ -30,10 +29,19 @@ from dynamics.checkpoints.formats import (
     recognise,
     recognise_folder,
 )
+from dynamics.checkpoints.inspect import inspect
 from dynamics.checkpoints.names import SUFFIXES, is_aside, step_from_name
-from dynamics.checkpoints.peek import peek
-from dynamics.checkpoints.revisions import escaped, is_of_hub, is_pattern, revisions
-from dynamics.checkpoints.versions import extent_of, modified_of, open_fresh, version_of
+from dynamics.checkpoints.revisions import (
+    escaped,
+    extent_of,
+    is_of_hub,
+    is_pattern,
+    modified_of,
+    open_fresh,
+    revisions,
+    version_of,
+)
+from dynamics.checkpoints.selection import belongs, beside, best_named
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +188,7 @@ def _remote_file(storage, entry, look_inside: bool, weights: str) -> Checkpoint 
     if look_inside or step_from_name(name) is None:
         try:
             with storage.open(entry["name"], "rb", block_size=2**16) as file:
-                contents = peek(file)
+                contents = inspect(file)
             (kind, inside), note = recognise(contents), note_of(contents.classes)
             if kind and not note:
                 note = note_of_sets(contents.tree, weights, name)

@@ -15,8 +15,8 @@ import torch
 
 from dynamics.checkpoints.alignment import Fit, State, aligned, under_prefix
 from dynamics.checkpoints.formats import WRAPPERS
-from dynamics.checkpoints.peek import is_tree
-from dynamics.checkpoints.roles import has_role, is_average, plain_among
+from dynamics.checkpoints.inspect import is_tree
+from dynamics.checkpoints.names import has_role, is_average, plain_among
 from dynamics.checkpoints.tensors import TensorSpec
 
 # Buffers: an average of parameters has none, and uses those of the network.

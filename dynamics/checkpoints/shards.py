@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import torch
 
 from dynamics.checkpoints.choice import Taken, listed
-from dynamics.checkpoints.peek import peek
+from dynamics.checkpoints.inspect import inspect
 from dynamics.checkpoints.sets import weights_of
 from dynamics.checkpoints.sidecars import read_json, weight_parts_of
 from dynamics.checkpoints.tensors import TensorSpec
@@ -101,7 +101,7 @@ def aliases(header: dict[str, Any]) -> dict[str, str]:
 
 def _aliases_of(file: BinaryIO) -> dict[str, str]:
     """Names in the text of a shard that may be of tensors in other shards."""
-    found = peek(file)
+    found = inspect(file)
     said = found.tree.get("__metadata__") if found.kind == "safetensors" else None
     return {n: k for n, k in said.items() if isinstance(k, str)} if isinstance(said, dict) else {}
 

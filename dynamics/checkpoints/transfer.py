@@ -17,7 +17,7 @@ from typing import Any
 from dynamics.atomic import PARTIAL, remove, replacing
 from dynamics.checkpoints.checkpoint import Checkpoint, is_remote, local_path
 from dynamics.checkpoints.folders import Files, SeveralError, files_of, note_choice
-from dynamics.checkpoints.versions import open_fresh
+from dynamics.checkpoints.revisions import open_fresh
 from dynamics.lookahead import in_threads
 from dynamics.storage import open_storage
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from dynamics.checkpoints.roles import has_role
+from dynamics.checkpoints.names import has_role
 
 # Words that wrappers put into names, anywhere, and who does.
 WRAPPERS = {

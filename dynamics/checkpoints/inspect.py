@@ -55,7 +55,7 @@ class UnknownFormatError(ValueError):
     """Raised for a file that is no checkpoint of a known format, damaged or not."""
 
 
-def peek(file: BinaryIO) -> Contents:
+def inspect(file: BinaryIO) -> Contents:
     """Read the structure of a checkpoint from an open binary file.
 
     Parameters
