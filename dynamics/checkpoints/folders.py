@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from dynamics.checkpoints.choice import TRAINED, listed, matching
 from dynamics.checkpoints.formats import (
     DEEPSPEED,
+    INNER,
     NO_WEIGHTS,
     WEIGHT_FILES,
     note_of,
@@ -35,6 +36,18 @@ _INDEX = ".index.json"
 
 # Beside fetched files: which sets were not fetched.
 _LEFT = ".left"
+
+
+class Look(NamedTuple):
+    """What a look at an entry gave; an empty layout where it is no checkpoint."""
+
+    layout: str
+    inside: int | None = None
+    note: str = ""
+    where: Any = None
+    kind: str = ""  # where it is not the layout: a part is missing or damaged
+    choice: str = ""  # which of several folders it is
+    extent: tuple[int, float] = (0, 0.0)  # of a remote folder, whose listing says it
 
 
 class SeveralError(ValueError):
@@ -204,34 +217,44 @@ def recognise_lone(
     return ("folder" if kind else ""), step, note if kind else ""
 
 
-def copies_below(subfolders: Iterable[str], wanted: str) -> tuple[list[str], list[str]]:
-    """Find the folders in a checkpoint that hold a copy of its network, by their names.
+def look_within(
+    look: Callable[[Any, str], Look], where: Any, subfolders: Mapping[str, Any], wanted: str
+) -> Look:
+    """Look into a folder, or into the one in it that has what is wanted, such as ``ema``.
 
     Parameters
     ----------
-    subfolders : iterable of str
-        Names of the folders directly inside it.
+    look : callable
+        Takes a place and which weights are wanted there, and looks at the files in it.
+    where : str or Path
+        The folder's place.
+    subfolders : mapping of str to str or Path
+        Names and places of the folders directly inside it.
     wanted : str
         As for `files_of`.
 
     Returns
     -------
-    meant : list of str
-        Those that have what is wanted.
-    others : list of str
-        The rest.
+    Look
+        With the choice where another folder holds a copy of the network.
     """
     copies = sorted(name for name in subfolders if has_role(name))
     meant = matching(copies, wanted) if wanted != TRAINED else []
-    return meant, [name for name in copies if name not in meant]
-
-
-def of_folder(where: str, path: str, others: list[str]) -> str:
-    """Say that weights are those of one folder and not of others; empty where there are none."""
+    inner = [name for name in INNER if name in subfolders]
+    places = [(subfolders[name], TRAINED) for name in meant]
+    places += [(where, wanted), *((subfolders[name], wanted) for name in inner)]
+    found = next((seen for place in places if (seen := look(*place)).layout), Look(""))
+    if not found.layout:
+        return found
+    others = [name for name in copies if name not in meant]
+    others = [name for name in others if look(subfolders[name], TRAINED).layout]
+    if found.where in [subfolders[name] for name in meant]:
+        others.insert(0, "the others")
     if not others:
-        return ""
-    name = "the folder itself" if where == path else f"the folder {PurePosixPath(where).name}"
-    return f"weights of {name} taken, not of {listed(others)}"
+        return found
+    own = PurePosixPath(str(found.where)).name
+    name = "the folder itself" if found.where == where else f"the folder {own}"
+    return found._replace(choice=f"weights of {name} taken, not of {listed(others)}")
 
 
 def looks_like_weights(name: str) -> bool:

@@ -7,13 +7,12 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
 from dynamics.checkpoints.choice import TRAINED, note_of_sets
-from dynamics.checkpoints.folders import SeveralError, copies_below, of_folder, recognise_lone
+from dynamics.checkpoints.folders import Look, SeveralError, look_within, recognise_lone
 from dynamics.checkpoints.formats import (
-    INNER,
     NO_WEIGHTS,
     note_of,
     parts_of,
@@ -21,22 +20,10 @@ from dynamics.checkpoints.formats import (
     recognise_folder,
 )
 from dynamics.checkpoints.inspect import inspect
-from dynamics.checkpoints.names import has_role
 from dynamics.checkpoints.reading import inspect_file, open_regular, weight_files
 from dynamics.checkpoints.selection import own
 
 logger = logging.getLogger(__name__)
-
-
-class Look(NamedTuple):
-    """What a look at an entry gave; an empty layout where it is no checkpoint."""
-
-    layout: str
-    inside: int | None = None
-    note: str = ""
-    where: Path | None = None
-    kind: str = ""  # where it is not the layout: a part is missing or damaged
-    choice: str = ""  # which of several folders it is
 
 
 def describe(path: Path, step: int, *, weights: str = TRAINED) -> Checkpoint | None:
@@ -172,30 +159,19 @@ def _look_at_whole_folder(folder: Path, weights: str) -> Look:
 def _look_at_folder(folder: Path, weights: str) -> Look:
     """Look into a folder, or into the one in it that has what is wanted, such as ``ema``."""
     with os.scandir(folder) as entries:
-        inner = [entry.name for entry in entries if not _is_file(entry) and has_role(entry.name)]
-    meant, others = copies_below((n for n in inner if (folder / n).is_dir()), weights)
-    looks = (_look_into(folder / name, TRAINED, deep=False) for name in meant)
-    found = next((look for look in looks if look.layout), None) or _look_into(folder, weights)
-    others = [n for n in others if _look_into(folder / n, TRAINED, deep=False).layout]
-    if found.where and found.where.name in meant:
-        others.insert(0, "the others")
-    return found._replace(choice=of_folder(str(found.where), str(folder), others))
+        inner = {e.name: folder / e.name for e in entries if _is(os.DirEntry.is_dir, e)}
+    return look_within(_look_into, folder, inner, weights)
 
 
-def _look_into(folder: Path, weights: str, *, lone: bool = True, deep: bool = True) -> Look:
+def _look_into(folder: Path, weights: str, *, lone: bool = True) -> Look:
     def open_file(name: str) -> BinaryIO:
         return open_regular(folder / name)
 
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if _is_file(entry)]
+        names = [entry.name for entry in entries if _is(os.DirEntry.is_file, entry)]
     kind, inside = recognise_folder(names, open_file)
     if lone and not kind:
         kind, inside, said = recognise_lone(names, open_file, weights)
-        for inner in INNER if deep and not kind else ():
-            if (folder / inner).is_dir():
-                below = _look_into(folder / inner, weights, deep=False)
-                if below.layout:
-                    return below
     if not kind:
         return Look("")
     if kind == "parts":
@@ -219,8 +195,8 @@ def _look_into(folder: Path, weights: str, *, lone: bool = True, deep: bool = Tr
     return Look(kind, inside, "; ".join(filter(None, [note, files.note])), folder)
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def _is(what: Callable[[os.DirEntry[str]], bool], entry: os.DirEntry[str]) -> bool:
     try:
-        return entry.is_file()
+        return what(entry)
     except OSError:  # a link that points at itself
         return False

@@ -13,14 +13,13 @@ from urllib.parse import unquote
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
 from dynamics.checkpoints.choice import TRAINED, note_of_sets
 from dynamics.checkpoints.folders import (
+    Look,
     SeveralError,
-    copies_below,
     files_of,
-    of_folder,
+    look_within,
     recognise_lone,
 )
 from dynamics.checkpoints.formats import (
-    INNER,
     LAYOUTS,
     NO_WEIGHTS,
     WHOLE,
@@ -221,45 +220,30 @@ def _looked_at(
 ) -> tuple[str, Checkpoint | None]:
     """Format of a folder, and the checkpoint that it is where its step is known."""
     folders = {_name(e["name"]): e["name"].rstrip("/") for e in entries if e["type"] != "file"}
-    meant, others = copies_below(() if told else folders, weights)
 
-    def below(name: str, weights: str) -> Any:
-        return _recognised(storage, storage.ls(folders[name], detail=True), weights, lone=True)
+    def look(place: str, wanted: str) -> Look:
+        own = entries if place == path else storage.ls(place, detail=True)
+        return _recognised(storage, place, own, wanted, lone=not told)
 
     try:
-        where, kind = path, ""
-        for name in meant:
-            if not kind:
-                where, (kind, step, note, parts) = folders[name], below(name, TRAINED)
-        if not kind:
-            where = path
-            kind, step, note, parts = _recognised(storage, entries, weights, lone=not told)
-        for name in (n for n in INNER if n in folders and not told):
-            if not kind:
-                where, (kind, step, note, parts) = folders[name], below(name, weights)
-        others = [n for n in others if kind and below(n, TRAINED)[0]]
-        if where in [folders[name] for name in meant]:
-            others.insert(0, "the others")
+        found = look_within(look, path, {} if told else folders, weights)
     except ValueError as error:
-        files = [entry for entry in entries if entry["type"] == "file"]
-        kind, url = "unreadable", storage.unstrip_protocol(path)
-        extent = extent_of(files)
-        return kind, placed(url, None, _name(path), extent, kind, str(error), told=told)
+        found = Look("unreadable", None, str(error), path, extent=extent_of(entries))
     except Exception as error:
         logger.warning("cannot look into %s: %s", path, error)
         return "", None
-    if not kind:
+    if not found.layout:
         return "", None
-    url, choice = storage.unstrip_protocol(where), of_folder(where, path, others)
-    note = "; ".join(filter(None, [note, choice]))
-    made = placed(url, step, _name(path), extent_of(parts), kind, note, told=told)
-    return kind, made and replace(made, choice=choice)
+    kind, note = found.layout, "; ".join(filter(None, [found.note, found.choice]))
+    url = storage.unstrip_protocol(found.where)
+    made = placed(url, found.inside, _name(path), found.extent, kind, note, told=told)
+    return kind, made and replace(made, choice=found.choice)
 
 
 def _recognised(
-    storage, entries: list[dict[str, Any]], weights: str, *, lone: bool
-) -> tuple[str, int | None, str, list[dict[str, Any]]]:
-    """Format, step, note and files of a folder."""
+    storage, place: str, entries: list[dict[str, Any]], weights: str, *, lone: bool
+) -> Look:
+    """Look at the files of a folder."""
     names = {posixpath.basename(e["name"]): e for e in entries if e["type"] == "file"}
 
     def open_file(name):
@@ -274,7 +258,7 @@ def _recognised(
             note = files_of(names, open_file, weights).note
         except SeveralError as error:
             kind, note = "several", str(error)
-    return kind, step, note, list(names.values())
+    return Look(kind, step, note, place, extent=extent_of(entries))
 
 
 def _best_of(storage, path: str) -> str:
