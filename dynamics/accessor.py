@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import xarray as xr
 
 from dynamics import emergence, values
-from dynamics.emergence import views
+from dynamics.emergence import curves, summary
 from dynamics.emergence.aggregate import average
 from dynamics.intake import taken
 
@@ -26,7 +27,8 @@ class Dynamics:
 
     `over` is what the intervals are over: ``"stimuli"`` (other sounds, these people; needs scores
     on resamples of the stimuli), ``"subjects"`` (other people, these sounds; needs three subjects
-    at least, and no resamples) or ``"both"`` (needs both). Without resamples there are estimates
+    at least, and no resamples) or ``"both"`` (needs both). By default it is what figures, report
+    and tables have: both where there are both, else stimuli. Without resamples there are estimates
     over ``"stimuli"`` and no intervals; the attribute `no_intervals` says why (none were asked
     for, or the metric has none, or they are kept as means of regions alone) and what to do.
 
@@ -51,6 +53,20 @@ class Dynamics:
     def _of(self, value: str | None) -> xr.Dataset:
         return values.of(self._results, value)
 
+    def _ask(
+        self,
+        function: Callable[..., Any],
+        value: str | None,
+        by: str | None,
+        over: str | None,
+        *first: Any,
+        **arguments: Any,
+    ) -> Any:
+        """Call a function of results, its first arguments, `by` and `over`."""
+        results = self._of(value)
+        over = over or curves.default_over(results, by)
+        return function(results, *first, by, over, **arguments)
+
     def curves(self, *, by: str | None = None, value: str | None = None) -> xr.DataArray:
         """Return curves: scores averaged over neuroids, within each subject first.
 
@@ -71,11 +87,11 @@ class Dynamics:
             If there is no `score`, or no such coordinate.
         """
         results = self._of(value)
-        views.variable(results, "score")
-        return average(views.scored(results)["score"], by=by)
+        curves.variable(results, "score")
+        return average(curves.scored(results)["score"], by=by)
 
     def resampled(
-        self, *, by: str | None = None, over: str = "stimuli", value: str | None = None
+        self, *, by: str | None = None, over: str | None = None, value: str | None = None
     ) -> xr.DataArray | None:
         """Return the same curves on resamples; None where there are none.
 
@@ -83,7 +99,7 @@ class Dynamics:
         ----------
         by : str, optional
             As in `curves`.
-        over : str
+        over : str, optional
             What is resampled: ``"stimuli"`` (other sounds, these people), ``"subjects"`` (other
             people, these sounds) or ``"both"``.
 
@@ -97,24 +113,36 @@ class Dynamics:
         ValueError
             If there are no subjects, or fewer than three, to resample.
         """
-        return views.pair(self._of(value), by, over)[1]
+        return self._ask(curves.pair, value, by, over)[1]
 
     def half_time(
         self,
         *,
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Step at which each curve has made half (or another `fraction`) of its final gain."""
-        return views.statistic(self._of(value), "half_time", by, over, **arguments)
+        return self._ask(summary.statistic, value, by, over, "half_time", **arguments)
+
+    def statistic(
+        self,
+        name: str,
+        *,
+        by: str | None = None,
+        over: str | None = None,
+        value: str | None = None,
+        **arguments: Any,
+    ) -> xr.Dataset:
+        """Any statistic of `dynamics.emergence.STATISTICS` that is a function of curves."""
+        return self._ask(summary.statistic, value, by, over, name, **arguments)
 
     def onset(
         self,
         *,
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
@@ -123,47 +151,47 @@ class Dynamics:
         With resamples also `detected`: the first measured step that is above the untrained level
         by a test that is controlled over steps, and its `p`.
         """
-        return views.onset(self._of(value), by, over, **arguments)
+        return self._ask(summary.onset, value, by, over, **arguments)
 
     def plateau(
         self,
         *,
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Level over the last decades of training, and `step`: when nine tenths are there."""
-        return views.plateau(self._of(value), by, over, **arguments)
+        return self._ask(summary.plateau, value, by, over, **arguments)
 
     def peak(
         self,
         *,
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Step of the highest score; the limits hold every step that may be the peak."""
-        return views.peak(self._of(value), by, over, **arguments)
+        return self._ask(summary.peak, value, by, over, **arguments)
 
     def decline(
         self,
         *,
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Highest minus last score, and whether that is more than noise; `lower` is one-sided."""
-        return views.decline(self._of(value), by, over, **arguments)
+        return self._ask(summary.decline, value, by, over, **arguments)
 
     def gain(
         self,
         *,
         above: str = "untrained",
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
@@ -171,36 +199,36 @@ class Dynamics:
 
         The baseline was scored on the same resamples, so that what is common to both cancels.
         """
-        return views.gain(self._of(value), above, by, over, **arguments)
+        return self._ask(summary.gain, value, by, over, above, **arguments)
 
     def area(
         self,
         *,
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Mean gain of each curve over log(1 + step)."""
-        return views.statistic(self._of(value), "area", by, over, **arguments)
+        return self._ask(summary.statistic, value, by, over, "area", **arguments)
 
     def ceiling_fraction(
         self,
         *,
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Last score over the noise ceiling, which is taken as exact."""
-        return views.ceiling_fraction(self._of(value), by, over, **arguments)
+        return self._ask(summary.ceiling_fraction, value, by, over, **arguments)
 
     def order(
         self,
         *,
         dim: str = "layer",
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
@@ -208,19 +236,19 @@ class Dynamics:
 
         Along ``"layer"``, or along what `by` names.
         """
-        return views.needing(self._of(value), emergence.order, by, over, dim=dim, **arguments)
+        return self._ask(summary.needing, value, by, over, emergence.order, dim=dim, **arguments)
 
     def compare(
         self,
         *,
         dim: str = "layer",
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Compare all pairs along a dimension, which comes first: `dynamics.emergence.compare`."""
-        return views.needing(self._of(value), emergence.compare, by, over, dim=dim, **arguments)
+        return self._ask(summary.needing, value, by, over, emergence.compare, dim=dim, **arguments)
 
     def compare_with(
         self, other: xr.Dataset, *, value: str | None = None, **arguments: Any
@@ -232,24 +260,24 @@ class Dynamics:
         self,
         *,
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Find the best layer at every step, as `dynamics.emergence.best_layer`."""
-        return views.needing(self._of(value), emergence.best_layer, by, over, **arguments)
+        return self._ask(summary.needing, value, by, over, emergence.best_layer, **arguments)
 
     def correlate(
         self,
         task: xr.Dataset | xr.DataArray,
         *,
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Correlate with a probe's `score` over checkpoints, as `dynamics.emergence.correlate`."""
-        return views.correlate(self._of(value), task, by, over, **arguments)
+        return self._ask(summary.correlate, value, by, over, task, **arguments)
 
     def fit(
         self, *, by: str | None = None, value: str | None = None, **arguments: Any
@@ -261,23 +289,24 @@ class Dynamics:
         self,
         *,
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
         """Pointwise limits of the scores at every step, as `dynamics.emergence.bands`."""
-        return views.needing(self._of(value), emergence.bands, by, over, **arguments)
+        return self._ask(summary.needing, value, by, over, emergence.bands, **arguments)
 
     def summarize(
         self,
         *,
         by: str | None = None,
-        over: str = "stimuli",
+        over: str | None = None,
         value: str | None = None,
         confidence: float = 0.95,
     ) -> xr.Dataset:
         """Every statistic of every curve in one table, with ``<name>_lower`` and ``_upper``."""
-        return views.summarize(self._of(value), by, over, confidence=confidence)
+        found = self._ask(summary.summary_of, value, by, over, confidence=confidence)
+        return found.rename({"detected_p": "onset_p"} if "detected_p" in found else {})
 
     def plot_curves(self, **arguments: Any) -> Any:
         """Draw emergence curves; arguments and result as in `dynamics.plots.plot_curves`."""

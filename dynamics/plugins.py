@@ -1,4 +1,4 @@
-"""Metrics, adapters, poolings, tasks, sounds and targets of the user's own, in the same tables.
+"""Metrics, statistics, figures, networks, sounds and more of the user's own, in the same tables.
 
 A module that a sweep names, or that an installed package gives as an entry point of the group
 ``dynamics``, holds dictionaries with the names of `TABLES`; what is in them is from then on like
@@ -27,8 +27,17 @@ TABLES = {
     "TASKS": ("dynamics.probes.table", "TASKS"),
     "SOUNDS": ("dynamics.sounds", "SOUNDS"),
     "TARGETS": ("dynamics.brains.loading", "TARGETS"),
+    "STATISTICS": ("dynamics.emergence", "STATISTICS"),
+    "FIGURES": ("dynamics.plots", "FIGURES"),
 }
 """Names of a plugin's dictionaries, and the table to which each adds."""
+
+RECORDS = {
+    "METRICS": "dynamics.methods.Metric",
+    "STATISTICS": "dynamics.emergence.Statistic",
+    "FIGURES": "dynamics.plots.Kind",
+}
+"""Of which record the entries of a table are, where they are no functions."""
 
 _loaded: dict[str, dict[tuple[str, str], Any]] = {}
 
@@ -120,14 +129,14 @@ def _check(what: str, table: str, key: Any, entry: Any) -> None:
         raise ValueError(f"{what}: a name must be a text")
     if key in _table(table):
         raise ValueError(f"{what}: there is one of this name already, choose another")
-    if table != "METRICS":
+    if table not in RECORDS:
         if not callable(entry):
             raise ValueError(f"{what} must be a function, not {type(entry).__name__}")
         return
-    from dynamics.methods import Metric
-
-    if not isinstance(entry, Metric):
-        raise ValueError(f"{what} must be a `dynamics.methods.Metric`, not {type(entry).__name__}")
+    record = RECORDS[table]
+    module, _, name = record.rpartition(".")
+    if not isinstance(entry, getattr(importlib.import_module(module), name)):
+        raise ValueError(f"{what} must be a `{record}`, not {type(entry).__name__}")
     try:
         entry.check()
     except ValueError as error:

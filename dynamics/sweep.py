@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,8 @@ from dynamics import (
     values,
 )
 from dynamics.config import Choice, Sweep, load_config, validate
-from dynamics.emergence import views
-from dynamics.emergence.aggregate import why_no_intervals
-from dynamics.emergence.remarks import about_edges
+from dynamics.emergence.levels import untrained
+from dynamics.emergence.remarks import about_edges, why_no_intervals
 from dynamics.targets import Target, gaps, load_brain, make_target
 
 DEMO: dict[str, Any] = {
@@ -386,14 +386,12 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
     ]
     rows = []
     for target, metric in [*pairs, *((task, probes.METRIC) for task in _probed(sweep, tree))]:
-        results = views.scored(tree[f"results/{target}/{metric}"].to_dataset())
-        (curve, resampled), known, _ = views.counted(results)
-        times = emergence.half_time(curve, **known)
-        limits = None if resampled is None else emergence.interval(curve, resampled, **known)
-        levels = views.untrained(results), plots.mean_curve(results).isel(step=-1)
+        results = tree[f"results/{target}/{metric}"].to_dataset()
+        table = emergence.summary_of(results, names=("final", "half_time"))
+        start = untrained(results)
         protocol = str(results["protocol"].item()) if "protocol" in results else ""
-        for layer in curve["layer"].to_numpy():
-            untrained, final = (float(level.sel(layer=layer)) for level in levels)
+        for layer in table["layer"].to_numpy():
+            one = table.sel(layer=layer)
             rows.append(
                 {
                     "target": target,
@@ -401,12 +399,12 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
                     "value": str(results.attrs.get("value", values.SCORE)),
                     "layer": str(layer),
                     "protocol": protocol,
-                    "untrained": untrained,
-                    "final": final,
-                    "half_time": float(times.sel(layer=layer)),
-                    "status": str(times["status"].sel(layer=layer).item()),
-                    "low": _limit(limits, "lower", layer),
-                    "high": _limit(limits, "upper", layer),
+                    "untrained": float(start.sel(layer=layer)),
+                    "final": float(one["final"]),
+                    "half_time": float(one["half_time"]),
+                    "status": str(one["half_time_status"].item()),
+                    "low": float(one.get("half_time_lower", math.nan)),
+                    "high": float(one.get("half_time_upper", math.nan)),
                 }
             )
     return pd.DataFrame(rows)
@@ -461,7 +459,3 @@ def _each(sweep: Sweep, tree: xr.DataTree) -> Iterator[tuple[str, xr.Dataset]]:
             path = f"results/{target.label}/{metric.label}"
             if f"/{path}" in tree.groups:
                 yield f"{target.label} by {metric.label}", tree[path].to_dataset()
-
-
-def _limit(limits: xr.Dataset | None, side: str, layer: str) -> float:
-    return float("nan") if limits is None else float(limits[side].sel(layer=layer))

@@ -107,8 +107,8 @@ def test_gain_above_the_baseline_is_paired_where_the_baseline_was_resampled():
     paired = found.assign(
         baseline_resample_score=moved.drop_vars(["step", "layer"]).transpose("resample", "neuroid")
     )
-    exact = found.dynamics.gain(above="baseline")
-    better = paired.dynamics.gain(above="baseline")
+    exact = found.dynamics.gain(above="baseline", over="stimuli")
+    better = paired.dynamics.gain(above="baseline", over="stimuli")
     np.testing.assert_allclose(exact["estimate"], better["estimate"])
     level = found.dynamics.curves().isel(step=-1, layer=0).item()
     assert better["estimate"][0].item() == pytest.approx(level - 0.3)

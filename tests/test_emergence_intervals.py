@@ -170,27 +170,6 @@ def test_steps_that_differ_are_refused():
         emergence.interval(curve, resampled, statistic="beauty")
 
 
-@pytest.mark.parametrize("method", ["halves", "subsample"])
-def test_whole_runs_are_resampled_as_one(method):
-    rng = np.random.default_rng(0)
-    X, noise = rng.standard_normal((60, 4)), rng.standard_normal((60, 20))
-    Y, folds = X + 0.3 * rng.standard_normal((60, 4)), np.arange(60) % 5
-    runs = {
-        step: {"a": noise, "b": np.hstack([weight * X, noise]).astype("float32")}
-        for step, weight in ((100, 3.0), (0, 0.0))
-    }
-    found = emergence.resample_scores(runs, Y, folds, method=method, resamples=6)
-    assert found.dims == ("step", "layer", "neuroid", "resample")
-    assert found["step"].to_numpy().tolist() == [0, 100]
-    # The same noise is the same score, because the resamples are the same.
-    np.testing.assert_allclose(found.sel(layer="a", step=0), found.sel(layer="a", step=100))
-    assert (found.sel(layer="b", step=100) > found.sel(layer="b", step=0)).all()
-    assert found.attrs["paired"] == (method == "halves")
-    assert found.attrs["spread"] == pytest.approx(1.04**2 if method == "halves" else 2)
-    with pytest.raises(ValueError, match="same layers"):
-        emergence.resample_scores({0: runs[0], 9: {"a": noise}}, Y, folds, resamples=2)
-
-
 def test_what_curve_and_baseline_share_cancels_in_the_gain_over_the_baseline():
     curve, resampled = noisy(RISE, 60, 0.05)
     level, levels = curve.isel(step=-1, drop=True) - 0.1, resampled.isel(step=-1, drop=True) - 0.1

@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 from dynamics import emergence
-from dynamics.emergence.intervals import aligned
-from dynamics.emergence.testing import _Noise
+from dynamics.emergence.contrasts import Noise as _Noise
+from dynamics.emergence.resampling import aligned
 
 HALVES = emergence.scheme("halves", n=2, kept=1, resamples=2).attrs
 

@@ -7,10 +7,10 @@ import pytest
 import xarray as xr
 from scipy.spatial.distance import pdist
 
-from dynamics import emergence, methods, plots, sweep
+from dynamics import emergence, methods, sweep
 from dynamics.config import Choice, validate
-from dynamics.emergence import views
-from dynamics.emergence.aggregate import with_ceiling
+from dynamics.emergence import summary
+from dynamics.emergence.levels import with_ceiling
 from dynamics.methods import METHODS
 from dynamics.report import findings, protocol, words
 from dynamics.targets import Target
@@ -116,13 +116,13 @@ def test_a_fraction_of_the_ceiling_is_of_the_same_neuroids():
     groups = [[0, 1], [3, 4, 5]]
     expected = np.mean([last[:, g].mean(1) for g in groups], 0)
     expected = expected / np.mean([ceiling[g].mean() for g in groups])
-    found = views.ceiling_fraction(data, None, "stimuli")
+    found = summary.ceiling_fraction(data, None, "stimuli")
     np.testing.assert_allclose(found["estimate"], expected, rtol=1e-12)
     assert found.attrs["neuroids_without_ceiling"] == 1
-    table = views.summarize(data, None, "stimuli")
+    table = summary.summary_of(data, None, "stimuli")
     np.testing.assert_allclose(table["ceiling_fraction"], expected, rtol=1e-12)
     assert float(table["plateau"].max()) > 1  # other statistics are over all neuroids
-    level = plots.level(data, "ceiling")
+    level = emergence.level(data, "ceiling")
     assert level == pytest.approx(np.mean([ceiling[g].mean() for g in groups]))
     mean = findings.curves_of(findings.Result("t", "ridge", data))[0]
     np.testing.assert_allclose(mean.statistics["ceiling_fraction"], expected, rtol=1e-12)
@@ -133,18 +133,18 @@ def test_a_fraction_of_the_ceiling_is_of_the_same_neuroids():
 
 def test_regions_without_any_ceiling_have_no_fraction_and_others_keep_theirs():
     data = results(lacking=(1, 3, 5))
-    table = views.summarize(data, "region", "stimuli")
+    table = summary.summary_of(data, "region", "stimuli")
     part = table["ceiling_fraction"].sel(region="q")
     assert part.isnull().all()
     whole = data.sel(neuroid=["n0", "n2", "n4"]).assign_coords(region=("neuroid", ["r"] * 3))
-    alone = views.ceiling_fraction(whole, "region", "stimuli")["estimate"].sel(region="r")
+    alone = summary.ceiling_fraction(whole, "region", "stimuli")["estimate"].sel(region="r")
     np.testing.assert_allclose(table["ceiling_fraction"].sel(region="r"), alone, rtol=1e-12)
 
 
 def test_nothing_is_left_out_of_results_without_gaps():
     data = results(lacking=())
     assert with_ceiling(data) is data
-    assert views.ceiling_fraction(data, None, "stimuli").attrs["neuroids_without_ceiling"] == 0
+    assert summary.ceiling_fraction(data, None, "stimuli").attrs["neuroids_without_ceiling"] == 0
     mean = findings.curves_of(findings.Result("t", "ridge", data))[0]
     assert "with_ceiling" not in mean.statistics.attrs
     fraction = emergence.ceiling_fraction(data["score"].mean("neuroid"), data["ceiling"].mean())

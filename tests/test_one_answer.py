@@ -10,7 +10,8 @@ from plots_results import LAYERS, results
 import dynamics.accessor  # noqa: F401
 from dynamics import emergence, plots, sweep
 from dynamics.cli.sweeps import _when
-from dynamics.plots.bands import curves_by
+from dynamics.emergence import parts
+from dynamics.emergence.parts import curves_by
 from dynamics.report import findings, tables, words
 
 
@@ -105,7 +106,7 @@ def test_the_best_layer_of_figures_is_that_of_the_mean_over_subjects():
     pooled = found["score"].mean("neuroid").isel(step=-1)
     best = str(mean["layer"].to_numpy()[int(mean.argmax("layer"))])
     assert int(mean.argmax("layer")) != int(pooled.argmax("layer"))
-    assert plots.bands.pick_layer(found)[1] == best
+    assert parts.pick_layer(found)[1] == best
 
 
 def rings_of(ax):
@@ -125,7 +126,7 @@ def test_table_accessor_figures_and_report_give_one_answer(monkeypatch, controls
     table = table_of(found, monkeypatch).loc[LAYERS]
     curve = reported(found)
     said = curve.statistics.sel(layer=LAYERS)
-    drawn = plots.bands_by(found).sel(layer=LAYERS)
+    drawn = emergence.bands_by(found).sel(layer=LAYERS)
     for side, name in (("estimate", ""), ("lower", "_lower"), ("upper", "_upper")):
         np.testing.assert_allclose(said[f"half_time{name}"], when[side], rtol=1e-9)
         np.testing.assert_allclose(said[f"gain{name}"], gain[side], atol=1e-12)
@@ -139,7 +140,7 @@ def test_table_accessor_figures_and_report_give_one_answer(monkeypatch, controls
     np.testing.assert_allclose(said["final"], table["final"], atol=1e-12)
     np.testing.assert_allclose(drawn["curve"].isel(step=-1), table["final"], atol=1e-12)
     best = str(table["final"].idxmax())
-    assert curve.best == plots.bands.pick_layer(found)[1] == best
+    assert curve.best == parts.pick_layer(found)[1] == best
     assert int(found.dynamics.best_layer()["best"][-1]) == LAYERS.index(best)
     fraction = float(found.dynamics.decline()["fraction"].sel(layer="layer1"))
     one = found.dynamics.curves().sel(layer="layer1")

@@ -10,8 +10,8 @@ from plots_results import LAYERS
 from test_one_answer import reported, rings_of, table_of, uneven, with_controls
 
 from dynamics import emergence, plots
-from dynamics.emergence import ends
-from dynamics.plots.bands import counted_steps
+from dynamics.emergence import crossings, levels, parts
+from dynamics.emergence.parts import counted_steps
 from dynamics.report import findings, protocol, tables, words
 
 FIRST, LAST = "no untrained level", "no score at the last step"
@@ -130,7 +130,7 @@ def test_controls_stand_in_for_a_step_0_that_has_no_score_at_all(monkeypatch):
     assert one.attrs["baseline"].startswith("mean score of 2 untrained")
     table = table_of(found, monkeypatch).loc[LAYERS]
     np.testing.assert_allclose(table["half_time"], expected["estimate"])
-    drawn = plots.bands_by(found).sel(layer=LAYERS)
+    drawn = emergence.bands_by(found).sel(layer=LAYERS)
     np.testing.assert_allclose(drawn["untrained"], table["untrained"])
     rings = sorted(expected["estimate"].to_numpy())
     np.testing.assert_allclose(rings_of(plots.plot_curves(found)), rings)
@@ -197,7 +197,7 @@ def test_one_step_has_a_level_and_no_gain_but_above_its_controls(monkeypatch):
     assert not rings_of(plots.plot_curves(one))
     late = with_controls(uneven()).isel(step=[0])
     above = late.dynamics.gain()
-    expected = late.dynamics.curves().isel(step=0) - ends.untrained(late)
+    expected = late.dynamics.curves().isel(step=0) - levels.untrained(late)
     np.testing.assert_allclose(above["estimate"], expected, atol=1e-12)
     assert set(in_words(above["status"])) == {"known"}
 
@@ -210,7 +210,7 @@ def test_a_region_without_a_last_score_is_shown_so_in_panels_as_by_the_accessor(
     rings = {ax.get_title().split("\n")[0]: rings_of(ax) for ax in axes}
     assert rings["belt"] == []
     np.testing.assert_allclose(rings["core"], sorted(when["estimate"].sel(region="core")))
-    marked = plots.bands.with_counted(found)
+    marked = parts.with_counted(found)
     belt = marked.isel(neuroid=np.flatnonzero(found["region"] == "belt"))
     assert counted_steps(belt).all()
 
@@ -243,9 +243,9 @@ def test_statuses_of_ends_are_those_of_crossings():
     steps = np.array([0, 1, 10, 100, 1000])
     curve = xr.DataArray(scores, dims=("curve", "step"), coords={"step": steps})
     when = emergence.half_time(curve)["status"].to_numpy()
-    said = ends.status(curve).to_numpy()
-    unknown = np.isin(when, ends.UNKNOWN)
-    assert set(when[unknown]) == set(ends.UNKNOWN)
+    said = crossings.status(curve).to_numpy()
+    unknown = np.isin(when, crossings.UNKNOWN)
+    assert set(when[unknown]) == set(crossings.UNKNOWN)
     np.testing.assert_array_equal(when[unknown], said[unknown])
     assert set(said[~unknown]) == {"known"}
     np.testing.assert_array_equal(np.isfinite(emergence.gain(curve)), said == "known")

@@ -49,12 +49,12 @@ def test_the_drawn_curve_is_the_mean_over_subjects(results):
     for layer, line in zip(LAYERS, drawn):
         np.testing.assert_array_equal(line.get_xdata(), STEPS)
         np.testing.assert_allclose(line.get_ydata(), expected.sel(layer=layer), rtol=1e-12)
-    np.testing.assert_allclose(plots.mean_curve(results), expected.transpose("step", "layer"))
+    np.testing.assert_allclose(emergence.mean_curve(results), expected.transpose("step", "layer"))
 
 
 def test_without_three_subjects_the_units_are_test_folds_and_the_curve_is_the_score(results):
     alone = results.drop_vars("subject")
-    curve, low, high, over = plots.curve_and_band(alone)
+    curve, low, high, over = emergence.curve_and_band(alone)
     np.testing.assert_allclose(curve, alone["score"].mean("neuroid"), rtol=1e-12)
     folds = alone["fold_score"].mean("neuroid")
     half = stats.t.ppf(0.975, 3) * folds.std("split", ddof=1) / 2
@@ -66,14 +66,14 @@ def test_a_band_baseline_ceiling_and_half_times_are_drawn(results):
     ax = plots.plot_curves(results)
     assert len(ax.collections) == len(LAYERS)
     (untrained,) = ax.patches
-    first = plots.mean_curve(results).isel(step=0)
+    first = emergence.mean_curve(results).isel(step=0)
     band = ax.transData.inverted().transform(untrained.get_window_extent())[:, 1]
     np.testing.assert_allclose(band, [first.min(), first.max()])
     lines = lines_of(ax)
     assert lines["spectrotemporal baseline"].get_ydata()[0] == pytest.approx(0.7)
     assert lines["noise ceiling"].get_ydata()[0] == pytest.approx(0.9)
     rings = [line for line in ax.get_lines() if line.get_label() == "_half-time"]
-    times = emergence.half_time(plots.mean_curve(results)).to_numpy()
+    times = emergence.half_time(emergence.mean_curve(results)).to_numpy()
     np.testing.assert_allclose(sorted(r.get_xdata()[0] for r in rings), sorted(times))
 
 
@@ -159,7 +159,7 @@ def with_halves(results):
 
 def test_the_band_over_stimuli_is_the_closed_form_of_independent_halves(with_halves):
     alone = with_halves.drop_vars("subject")
-    curve, low, high, over = plots.curve_and_band(alone)
+    curve, low, high, over = emergence.curve_and_band(alone)
     assert over == "stimuli"
     np.testing.assert_allclose(curve, alone["score"].mean("neuroid"))
     # Halves of deviation s have half of the variance of their difference, a quarter of it each:
@@ -171,7 +171,7 @@ def test_the_band_over_stimuli_is_the_closed_form_of_independent_halves(with_hal
 
 
 def test_with_three_subjects_the_band_is_wider_by_their_differences(with_halves):
-    *_, over = plots.curve_and_band(with_halves)
+    *_, over = emergence.curve_and_band(with_halves)
     assert over == "stimuli and subjects"
     apart = with_halves["subject"].str.slice(1).astype(int) * 0.2
     other = with_halves.assign(
@@ -180,8 +180,8 @@ def test_with_three_subjects_the_band_is_wider_by_their_differences(with_halves)
             with_halves["resample_score"].attrs
         ),
     )
-    _, low, high, _ = plots.curve_and_band(with_halves)
-    _, wide_low, wide_high, _ = plots.curve_and_band(other)
+    _, low, high, _ = emergence.curve_and_band(with_halves)
+    _, wide_low, wide_high, _ = emergence.curve_and_band(other)
     assert float((wide_high - wide_low).mean()) > 2 * float((high - low).mean())
 
 
@@ -230,7 +230,7 @@ def test_runs_are_stacked_each_on_its_own_steps_and_what_failed_is_a_gap():
     ax = plots.plot_curves(both, hue="run", layer="layer0")
     lines = {line.get_label(): line for line in ax.get_lines()}
     np.testing.assert_allclose(
-        lines["a"].get_ydata(), plots.mean_curve(data).sel(layer="layer0"), rtol=1e-12
+        lines["a"].get_ydata(), emergence.mean_curve(data).sel(layer="layer0"), rtol=1e-12
     )
     np.testing.assert_array_equal(lines["b"].get_xdata(), [0, 10, 100, 10000])
     known = np.isfinite(lines["b"].get_ydata())
@@ -265,7 +265,7 @@ def test_panels_tell_apart_one_thing_and_colours_another():
     axes = plots.facet_curves(data, facet="region", hue="layer", values=["belt", "core"])
     assert [ax.get_title() for ax in axes] == ["belt", "core"]
     shown = lines_of(axes[0])["layer2"].get_ydata()
-    expected = plots.mean_curve(data.isel(neuroid=(data["region"] == "belt").to_numpy()))
+    expected = emergence.mean_curve(data.isel(neuroid=(data["region"] == "belt").to_numpy()))
     np.testing.assert_allclose(shown, expected.sel(layer="layer2"))
     assert len(axes[0].figure.legends) == 1
     (alone,) = plots.facet_curves(data)
@@ -280,7 +280,7 @@ def test_a_fit_is_drawn_beside_the_raw_curve():
     data = plots_results.results()
     long = data.interp(step=np.unique(np.geomspace(1, 10000, 12).round()))
     long["resample_score"].attrs = data["resample_score"].attrs
-    curve = plots.mean_curve(long)
+    curve = emergence.mean_curve(long)
     ax = plots.plot_curves(long, fit="isotonic")
     raw = lines_of(ax)["layer1"].get_ydata()
     np.testing.assert_allclose(raw, curve.sel(layer="layer1"))
@@ -296,7 +296,7 @@ def test_a_step_without_neighbours_has_its_limits_as_a_line():
     data = plots_results.without(plots_results.results(), 1, 100, 1000, 10000)
     ax = plots.plot_curves(data)
     lines = [c for c in ax.collections if isinstance(c, LineCollection)]
-    low, high = (plots.bands_by(data)[side].to_numpy() for side in ("low", "high"))
+    low, high = (emergence.bands_by(data)[side].to_numpy() for side in ("low", "high"))
     assert len(lines) == 3
     for place, each in enumerate(lines):
         ends = [segment[:, 1] for segment in each.get_segments()]
@@ -305,7 +305,7 @@ def test_a_step_without_neighbours_has_its_limits_as_a_line():
 
 def test_a_level_far_from_the_curves_is_named_at_the_edge_and_takes_no_room():
     data = plots_results.results().drop_vars("ceiling")
-    low, high = (plots.mean_curve(data).min().item(), plots.mean_curve(data).max().item())
+    low, high = (emergence.mean_curve(data).min().item(), emergence.mean_curve(data).max().item())
     for chance, drawn in ((low - 0.1, True), (low - 2 * (high - low), False)):
         ax = plots.plot_curves(data.assign(chance=chance))
         assert ("chance" in lines_of(ax)) == drawn
@@ -354,9 +354,9 @@ def test_neuroids_and_subjects_without_data_do_not_take_the_curve_with_them(with
         name: with_halves[name].where(~lost).assign_attrs(with_halves[name].attrs)
         for name in ("score", "resample_score")
     })  # fmt: skip
-    curve, low, high, over = plots.curve_and_band(gone)
+    curve, low, high, over = emergence.curve_and_band(gone)
     assert over == "stimuli and subjects"
-    expected = plots.mean_curve(with_halves.isel(neuroid=(~lost).to_numpy()))
+    expected = emergence.mean_curve(with_halves.isel(neuroid=(~lost).to_numpy()))
     np.testing.assert_allclose(curve, expected, rtol=1e-12)
     assert np.isfinite(high - low).all()
     ax = plots.plot_curves(gone, hue="subject")

@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 from plots_results import LAYERS, STEPS, results, without
 
-from dynamics import metrics, plots
+from dynamics import emergence, metrics, plots
 
 
 def cells(ax, which):
@@ -14,7 +14,7 @@ def cells(ax, which):
 def test_the_heat_map_has_the_input_layer_below_and_cells_as_wide_as_the_log_axis_says():
     data = results()
     ax = plots.plot_heatmap(data)
-    expected = plots.mean_curve(data).transpose("layer", "step").to_numpy()
+    expected = emergence.mean_curve(data).transpose("layer", "step").to_numpy()
     zero, zero_edges = cells(ax, 1)
     rest, edges = cells(ax, 3)
     np.testing.assert_allclose(np.column_stack([zero, rest]), expected)

@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from dynamics import emergence, plots
-from dynamics.plots import figures, names, style
+from dynamics.plots import names, style
 
 WAV2VEC2 = [f"wav2vec2.encoder.layers.{i}.feed_forward.intermediate_dense" for i in range(12)]
 DEEP = [f"model.encoder.transformer.layers.{i}" for i in range(48)]
@@ -58,9 +58,7 @@ def drawings(found):
     tree = xr.DataTree.from_dict(
         {"/": xr.Dataset(attrs={"run": RUN}), f"/results/{TARGET}/ridge": found}
     )
-    return {
-        each.kind + each.other: each.draw for each in figures.figures_of(tree, "ridge", [TARGET])
-    }
+    return {each.kind + each.other: each.draw for each in plots.figures_of(tree, "ridge", [TARGET])}
 
 
 def texts(figure):

@@ -26,7 +26,7 @@ def drawn(ax):
 def test_the_order_shows_half_times_and_limits_of_the_statistics():
     data = results()
     ax = plots.plot_order(data)
-    curve, resampled, _ = plots.resampled_curve(data)
+    curve, resampled, _ = emergence.resampled_curve(data)
     found = emergence.interval(curve, resampled).sortby("estimate")
     points, spans, _ = drawn(ax)
     names = [text.get_text() for text in ax.get_yticklabels()]
@@ -99,7 +99,7 @@ def of_label(ax, label):
 def test_the_best_layer_is_drawn_over_its_support_and_the_drift_is_told():
     data = results()
     ax = plots.plot_best_layer(data)
-    curve, resampled, _ = plots.resampled_curve(data)
+    curve, resampled, _ = emergence.resampled_curve(data)
     found = emergence.best_layer(curve, resampled)
     np.testing.assert_array_equal(of_label(ax, "best layer").get_ydata(), found["best"])
     np.testing.assert_allclose(of_label(ax, "centre of the profile").get_ydata(), found["centre"])

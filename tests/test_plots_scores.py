@@ -72,7 +72,7 @@ def test_bars_have_the_height_of_the_last_step_with_levels_and_limits():
     data = results()
     weaker = data.assign(score=data["score"] / 2)
     ax = plots.plot_models({"a": data, "b": weaker}, layer="layer1")
-    curve, low, high, _ = plots.curve_and_band(data.sel(layer="layer1"))
+    curve, low, high, _ = emergence.curve_and_band(data.sel(layer="layer1"))
     heights = [bar.get_height() for bar in ax.patches]
     assert heights == pytest.approx([float(curve[-1]), float(curve[-1]) / 2])
     lines = [tuple(line.get_ydata()) for line in ax.get_lines()]
@@ -100,7 +100,7 @@ def test_points_are_subjects_where_there_are_several_else_components():
 def test_the_step_of_a_bar_may_be_named_or_the_best():
     data = results().sel(layer="layer1")
     higher = data.assign(score=data["score"] + 0.5 * (data["step"] == 100))
-    curve = plots.mean_curve(higher)
+    curve = emergence.mean_curve(higher)
     assert plots.plot_models({"a": higher}, step="best").patches[0].get_height() == pytest.approx(
         float(curve.max())
     )

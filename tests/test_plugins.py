@@ -11,6 +11,7 @@ from scipy.spatial.distance import pdist
 from tiny_run import sweep_in, sweep_of
 
 import dynamics
+import dynamics.accessor
 from dynamics import cli, methods, plugins, report, sounds, sweep, values
 from dynamics.plots.style import score_label
 
@@ -337,3 +338,69 @@ def test_an_installed_package_adds_what_it_brings_and_a_broken_one_is_told(
 
 def sweep_in_again(folder):
     return {"checkpoints": str(folder), "model": "own_net", "stimuli": "own_sounds"}
+
+
+RECORDS = """
+from dynamics import plots
+from dynamics.emergence import Statistic
+from dynamics.plots import Kind
+
+
+def range_of(curve):
+    return curve.max("step") - curve.min("step")
+
+
+def draw(shown):
+    ax = plots.plot_heatmap(shown.results)
+    ax.set_title(f"dots of {shown.title}")
+    return ax.figure
+
+
+STATISTICS = {"range": Statistic(range_of, "Range", "highest minus lowest score", needs=("last",),
+                                 sentence="Its scores have a range of {value}.")}
+FIGURES = {"dots": Kind(draw, "dots-{metric}-{target}", "Dots of {name}.", "Dots. {said}")}
+"""
+
+
+def test_a_statistic_and_a_figure_are_one_record_each(here):
+    from report_store import make
+
+    from dynamics import plots, store
+    from dynamics.report import findings, tables
+
+    write(here, "own_records", RECORDS)
+    plots.FIGURES.clear()
+    plugins.load(["own_records"])
+    tree = store.open(make(here / "run.zarr", parts=("speech", "music")))
+    results = tree["results/cortex/ridge"].to_dataset()
+    expected = results.dynamics.curves().max("step") - results.dynamics.curves().min("step")
+    table = results.dynamics.summarize()
+    np.testing.assert_allclose(table["range"], expected)
+    assert (table["range_lower"] < expected).all() and (table["range_upper"] > expected).all()
+    alone = results.dynamics.statistic("range")
+    np.testing.assert_allclose(alone["estimate"], expected)
+    assert (alone["status"] == "known").all()
+    names = [drawing.name for drawing in plots.figures_of(tree, "ridge", ["cortex"])]
+    assert names == ["dots-ridge-cortex"]
+    found = [(one, findings.curves_of(one)) for one in findings.results_of(tree)[0]]
+    assert "range,range_lower,range_upper" in tables.as_csv(found).split("\n")[0]
+    html = report.render(tree)
+    assert ("Range", "highest minus lowest score") in tables.emergence_table(*found[0]).headings
+    assert "Its scores have a range of" in html
+    assert "Dots of cortex by ridge." in html and "Dots. cortex: the layer" in html
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("STATISTICS = {'x': max}", "'x' of STATISTICS must be a `dynamics.emergence.Statistic`"),
+        ("from dynamics.emergence import Statistic\nSTATISTICS = {'x': Statistic(None, 'X', 'x')}",
+         "give a `function` of curves"),
+        ("from dynamics.plots import Kind\nFIGURES = {'x': Kind(max, 'x-{layer}', '', '')}",
+         "may hold {metric}, {target} and {other} alone"),
+    ],
+)  # fmt: skip
+def test_a_record_that_cannot_be_used_is_one_sentence(here, content, words):
+    write(here, "own_records", content)
+    with pytest.raises(ValueError, match=words):
+        plugins.load(["own_records"])

@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
-from dynamics import emergence, plots
+from dynamics import emergence
 from dynamics.probes import PROBES, fitting, layers, make_task, mixing, overall, resampling, scoring
 from dynamics.probes.fitting import Partition, Settings, fit
 from dynamics.sounds import StimulusSet
@@ -353,7 +353,7 @@ def test_probe_curves_have_half_times_with_intervals():
     results["resample_score"].attrs.update(described["resample_score"])
     found = results.dynamics.half_time()
     assert found.attrs["over"] == "sounds (probe refitted)"
-    assert plots.resampled_curve(results)[2] == found.attrs["over"]
+    assert emergence.resampled_curve(results)[2] == found.attrs["over"]
     assert 5 < found["estimate"].sel(layer="l0") < 300
     assert found["lower"].sel(layer="l0") <= found["estimate"].sel(layer="l0")
     assert np.isnan(found["estimate"].sel(layer="l1"))

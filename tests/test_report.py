@@ -14,7 +14,7 @@ from report_store import LAYERS, PARTS, STEPS, add_result, curve_of, make
 from scipy.spatial.distance import pdist, squareform
 
 from dynamics import emergence, plots, report, store
-from dynamics.emergence import views
+from dynamics.emergence import summary
 from dynamics.record import mapping
 from dynamics.report import (
     dissimilarity,
@@ -112,7 +112,7 @@ def test_limits_over_a_baseline_on_the_same_resamples_are_of_the_difference(tmp_
     before = words.numbers_of(exact[0], "layer3")
     assert at["gain_over_baseline"] == pytest.approx(before["gain_over_baseline"])
     assert width < 0.5 * (before["gain_over_baseline_upper"] - before["gain_over_baseline_lower"])
-    own = views.gain(result.data, "baseline", None, "stimuli").sel(layer="layer3")
+    own = summary.gain(result.data, "baseline", None, "stimuli").sel(layer="layer3")
     assert at["gain_over_baseline_lower"] == pytest.approx(float(own["lower"]))
     said = " ".join(protocol.paragraphs(tree, [(result, [mean])])[0])
     assert "The baseline was scored on the same resamples" in said
@@ -408,8 +408,8 @@ def test_steps_and_layers_compared_with_each_other_are_on_the_page():
     compared = xr.DataTree.from_dict({"/results/self/cka": matrices})
     shown = figures.pictures(compared, [])
     assert [(one.group, one.wide) for one in shown] == [
-        (figures._COMPARED, True),
-        (figures._COMPARED, False),
+        (plots.table.COMPARED, True),
+        (plots.table.COMPARED, False),
     ]
     assert shown[1].caption == "Similarity by cka of the layers with each other along training."
     inside = base64.b64decode(shown[1].uri.split(",")[1]).decode()

@@ -9,9 +9,10 @@ import pytest
 import xarray as xr
 
 import dynamics.accessor  # noqa: F401 (registers it)
-from dynamics import methods, metrics, plots, targets
+from dynamics import emergence, methods, metrics, targets
 from dynamics.config import Choice, validate
-from dynamics.emergence.aggregate import average, why_no_intervals
+from dynamics.emergence.aggregate import average
+from dynamics.emergence.remarks import why_no_intervals
 from dynamics.methods import METHODS
 from dynamics.report import findings
 
@@ -112,7 +113,7 @@ def test_means_of_groups_give_the_intervals_that_all_neuroids_give(name, argumen
                           for x in (each, pooled))  # fmt: skip
             xr.testing.assert_allclose(one, other, **close)
     for hue in ("layer", "region", "subject"):
-        one, other = (plots.bands_by(x, hue=hue) for x in (each, pooled))
+        one, other = (emergence.bands_by(x, hue=hue) for x in (each, pooled))
         assert one.attrs == other.attrs and np.isfinite(other["low"]).any()
         xr.testing.assert_allclose(one, other, **close)
     one, other = (findings.curves_of(findings.Result("brain", name, x)) for x in (each, pooled))

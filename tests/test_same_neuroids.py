@@ -6,8 +6,8 @@ import xarray as xr
 from plots_results import of_one_subject, results
 
 import dynamics.accessor  # noqa: F401
-from dynamics import plots
-from dynamics.emergence.aggregate import of_scored
+from dynamics import emergence, plots
+from dynamics.emergence.levels import of_scored
 from dynamics.report import findings
 
 
@@ -65,7 +65,7 @@ def test_controls_are_over_the_neuroids_with_a_score():
     gain = found.dynamics.gain()["estimate"]
     last = found["score"].isel(step=-1, neuroid=slice(1, None)).mean("neuroid")
     np.testing.assert_allclose(gain, last - own[1:].mean(), atol=1e-12)
-    np.testing.assert_allclose(plots.bands_by(found)["untrained"], own[1:].mean())
+    np.testing.assert_allclose(emergence.bands_by(found)["untrained"], own[1:].mean())
 
 
 def test_bounds_of_subjects_are_over_the_subjects_with_a_score():
@@ -77,8 +77,8 @@ def test_bounds_of_subjects_are_over_the_subjects_with_a_score():
          "ceiling_upper": ("subject", [0.2, 0.6, 0.7, 0.8])},
         attrs={"identity": {"metric": "rsa"}},
     )  # fmt: skip
-    assert plots.level(found, "ceiling_lower") == pytest.approx(0.6)
-    assert plots.level(found, "ceiling_upper") == pytest.approx(0.7)
+    assert emergence.level(found, "ceiling_lower") == pytest.approx(0.6)
+    assert emergence.level(found, "ceiling_upper") == pytest.approx(0.7)
 
 
 def test_a_ceiling_of_some_neuroids_of_the_curve_says_of_how_many():

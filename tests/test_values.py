@@ -47,7 +47,7 @@ def test_statistics_are_those_of_the_values_own_curve(value):
     assert (found != data.dynamics.half_time()["estimate"]).any()
     shown = values.of(data, value)
     own = data[f"baseline_{value}"].mean()
-    assert plots.level(shown, "baseline") == pytest.approx(float(own), abs=1e-12)
+    assert emergence.level(shown, "baseline") == pytest.approx(float(own), abs=1e-12)
     assert "fold_score" not in shown and shown.attrs["value"] == value
     np.testing.assert_array_equal(shown["score"], data[value])
 

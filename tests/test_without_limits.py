@@ -8,8 +8,8 @@ from plots_results import of_one_subject, probe
 
 import dynamics.accessor  # noqa: F401
 from dynamics import emergence, plots
-from dynamics.emergence.aggregate import briefly
 from dynamics.emergence.correlations import WITHIN_ONE_RUN
+from dynamics.emergence.remarks import briefly
 from dynamics.probes import overall
 
 WHYS = {

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+from dynamics.emergence.aggregate import over_subjects, with_subjects
 from dynamics.emergence.best_layers import best_layer
-from dynamics.emergence.comparing import (
-    CORRECTIONS,
-    benjamini_hochberg,
-    compare,
-    compare_two,
-    holm,
-)
+from dynamics.emergence.comparing import compare, compare_two, order
 from dynamics.emergence.comparing_runs import compare_runs
 from dynamics.emergence.correlations import correlate
 from dynamics.emergence.curve_fits import FITS, fit, left_out_error
-from dynamics.emergence.intervals import METHODS, STATISTICS, bands, interval
-from dynamics.emergence.levels import area, ceiling_fraction, final, gain, peak, plateau
-from dynamics.emergence.orders import order
-from dynamics.emergence.refits import resample_scores
+from dynamics.emergence.curves import mean_curve, resampled_curve
+from dynamics.emergence.intervals import METHODS, bands, interval
+from dynamics.emergence.levels import level
+from dynamics.emergence.parts import bands_by, curve_and_band, curves_by, steps_by
 from dynamics.emergence.resampling import Scheme, scheme, squared, stabilised
-from dynamics.emergence.statistics import half_time, onset, plateau_step
-from dynamics.emergence.subjects import over_subjects, with_subjects
-from dynamics.emergence.summary import summarize
-from dynamics.emergence.testing import decline_test, onset_test, onset_test_subjects, peak_range
+from dynamics.emergence.statistics import (
+    area,
+    ceiling_fraction,
+    final,
+    gain,
+    half_time,
+    onset,
+    peak,
+    plateau,
+    plateau_step,
+)
+from dynamics.emergence.summary import summarize, summary_of
+from dynamics.emergence.table import STATISTICS, Given, Statistic
+from dynamics.emergence.testing import (
+    CORRECTIONS,
+    benjamini_hochberg,
+    decline_test,
+    holm,
+    onset_test,
+    onset_test_subjects,
+    peak_range,
+)
 
 __all__ = [
     "CORRECTIONS",
     "FITS",
     "METHODS",
     "STATISTICS",
+    "Given",
     "Scheme",
+    "Statistic",
     "area",
     "bands",
+    "bands_by",
     "benjamini_hochberg",
     "best_layer",
     "ceiling_fraction",
@@ -38,6 +54,8 @@ __all__ = [
     "compare_runs",
     "compare_two",
     "correlate",
+    "curve_and_band",
+    "curves_by",
     "decline_test",
     "final",
     "fit",
@@ -46,6 +64,8 @@ __all__ = [
     "holm",
     "interval",
     "left_out_error",
+    "level",
+    "mean_curve",
     "onset",
     "onset_test",
     "onset_test_subjects",
@@ -55,10 +75,12 @@ __all__ = [
     "peak_range",
     "plateau",
     "plateau_step",
-    "resample_scores",
+    "resampled_curve",
     "scheme",
     "squared",
     "stabilised",
+    "steps_by",
     "summarize",
+    "summary_of",
     "with_subjects",
 ]

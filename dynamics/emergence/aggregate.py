@@ -1,12 +1,16 @@
-"""How scores of single neuroids become a curve: within each subject first, so that each counts."""
+"""How scores of single neuroids become a curve: within each subject first, so that each counts.
+
+What another sample of people would change is told from the subjects: intervals over stimuli speak
+of these subjects before other stimuli, intervals over subjects of other people before these
+stimuli, and both together of other people before other stimuli.
+"""
 
 from __future__ import annotations
-
-import re
 
 import numpy as np
 import xarray as xr
 
+from dynamics.emergence.resampling import Scheme, aligned
 from dynamics.record import check_scheme
 
 COUNT = "neuroids_averaged"
@@ -51,56 +55,66 @@ def average(score: xr.DataArray, *, by: str | None = None) -> xr.DataArray:
         return mean_by(score, None, unit)
 
 
-def with_ceiling(results: xr.Dataset) -> xr.Dataset:
-    """Leave out neuroids without a noise ceiling or score, so that a ratio is of the same ones.
+def by_subject(score: xr.DataArray) -> xr.DataArray:
+    """Average over the neuroids of each subject; over all where subjects are not told apart.
 
     Parameters
     ----------
-    results : xarray.Dataset
-        Results of one target and metric.
-
-    Returns
-    -------
-    xarray.Dataset
-        The results themselves where there is nothing to leave out, no ceiling of neuroids, or no
-        neuroid that has both. Else without resamples that are kept as means of groups, from which
-        single neuroids cannot be left out.
-    """
-    if "ceiling" not in results or "neuroid" not in results["ceiling"].dims:
-        return results
-    known, score = results["ceiling"] > 0, results["score"]
-    if "neuroid" in score.dims:
-        known = known & score.notnull().any([dim for dim in score.dims if dim != "neuroid"])
-    if known.all() or not known.any():
-        return results
-    kept = results.isel(neuroid=np.flatnonzero(known.to_numpy()))
-    return kept.drop_dims("group", errors="ignore")
-
-
-def of_scored(level: xr.DataArray, results: xr.Dataset) -> xr.DataArray:
-    """Leave a level out where a curve has no score, so that both are over the same neuroids.
-
-    Parameters
-    ----------
-    level : xarray.DataArray
-        Baseline, ceiling or controls' score, with a dimension `neuroid` or `subject` or neither.
-    results : xarray.Dataset
-        Results whose scores are drawn or tabulated beside it.
+    score : xarray.DataArray
+        Scores with a dimension `neuroid`, or without one: then nothing is done.
 
     Returns
     -------
     xarray.DataArray
-        NaN at neuroids or subjects without a score at any step, layer by layer; `level` itself
-        where there are none such.
+        With a dimension `subject` where the neuroids have that coordinate.
     """
-    score = results["score"]
-    both = {"neuroid", "subject"} & set(score.dims) & set(level.dims)
-    if not both or "step" not in score.dims:
-        return level
-    there = score.notnull().any("step").reset_coords(drop=True)
-    if bool(there.all()):
-        return level
-    return level.where(there).transpose(*level.dims, ...).assign_attrs(level.attrs)
+    if not {"neuroid", "group"} & set(score.dims):
+        return score
+    return average(score, by="subject" if "subject" in score.coords else None)
+
+
+def within_subjects(score: xr.DataArray, *, by: str | None) -> xr.DataArray:
+    """Average within subjects, and within each value of `by` as well.
+
+    Parameters
+    ----------
+    score : xarray.DataArray
+        Scores of subjects, or of neuroids or groups of them with the coordinate `subject`.
+    by : str or None
+        As in `average`.
+
+    Returns
+    -------
+    xarray.DataArray
+        With a dimension `subject`, NaN where one lacks a value of `by`.
+
+    Raises
+    ------
+    ValueError
+        If subjects are not told apart, or `by` leaves none.
+    """
+    if "subject" not in score.coords and "subject" not in score.dims:
+        raise ValueError("the scores have no coordinate 'subject': ask over stimuli")
+    if by in ("subject", "neuroid"):
+        raise ValueError(f"by={by!r} leaves no subjects to resample: ask over stimuli")
+    unit = next((dim for dim in ("group", "neuroid") if dim in score.dims), "subject")
+
+    def within(part: xr.DataArray) -> xr.DataArray:
+        with xr.set_options(keep_attrs=True):
+            if unit == "subject":
+                return part.groupby("subject").mean()
+            return mean_by(part, "subject", unit)
+
+    if by is None:
+        return within(score)
+    if by not in score.coords or score[by].dims != (unit,):
+        raise ValueError(f"the scores have no coordinate {by!r} to average by")
+    labels = score[by].to_numpy()
+    names = np.unique(labels)
+    parts = [within(score.isel({unit: np.flatnonzero(labels == name)})) for name in names]
+    return xr.concat(
+        parts, xr.DataArray(names, dims=by, name=by), join="outer", combine_attrs="override"
+    )
 
 
 def mean_by(score: xr.DataArray, by: str | None, unit: str) -> xr.DataArray:
@@ -128,6 +142,115 @@ def mean_by(score: xr.DataArray, by: str | None, unit: str) -> xr.DataArray:
         part.sum(unit) if by is None else part.groupby(by).sum(unit) for part in (weighted, count)
     )
     return (total / number.where(number > 0)).assign_attrs(score.attrs)
+
+
+def over_subjects(
+    curve: xr.DataArray, *, dim: str = "subject"
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Average over subjects, with one resample a subject.
+
+    Each moves the mean by its own deviation over the root of their number S, so that the variance
+    over resamples is that of the mean, with S - 1 degrees of freedom: for scores the paired t
+    interval.
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        Scores with dimensions `step` and `dim`. A subject without a curve (a region that it
+        lacks) is left out of that curve.
+    dim : str
+        The dimension to average over, whose entries are independent of each other.
+
+    Returns
+    -------
+    curve, resampled : xarray.DataArray
+        Without the dimension; the second with `resample` and the attributes of a `Scheme`.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 3 subjects, in any of the curves that have one at all.
+    """
+    there = curve.notnull().any("step")
+    number = there.sum(dim)
+    fewest = int(number.where(number > 0).min().fillna(0))
+    if fewest < 3:
+        raise ValueError(
+            f"to resample {dim!r} 3 are needed at least and there {'is' if fewest == 1 else 'are'} "
+            f"{fewest}: resample stimuli"
+        )
+    mean = curve.mean(dim)
+    total = curve.sizes[dim]
+    # Where some are missing the others stand for more, so that the variance comes out the same.
+    scale = ((total - 1) / (number * (number - 1).where(number > 1))) ** 0.5
+    cloud = mean + ((curve - mean) * scale).where(curve.notnull(), 0.0)
+    cloud = cloud.drop_vars(dim, errors="ignore").rename({dim: "resample"})
+    attrs = Scheme(limit=float(fewest - 1)).attrs
+    return mean, cloud.transpose("resample", *mean.dims).assign_attrs(attrs)
+
+
+def with_subjects(
+    curve: xr.DataArray, resampled: xr.DataArray, *, dim: str = "subject"
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Average over subjects, with resamples that vary stimuli and subjects both.
+
+    Parameters
+    ----------
+    curve, resampled : xarray.DataArray
+        As in `dynamics.emergence.interval`, with a dimension of subjects; the resamples are of
+        stimuli, the same ones for all subjects.
+    dim : str
+        The dimension to average over.
+
+    Returns
+    -------
+    curve, resampled : xarray.DataArray
+        Without the dimension. The deviations of stimuli, each with both signs, and those of
+        subjects, scaled so that the variance over all of them is that of the mean; the degrees
+        of freedom are those of a sum of variances (Satterthwaite 1946, 10.2307/3002019).
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 3 subjects.
+
+    Notes
+    -----
+    Subjects differ by who they are, and by what their own noise does with these stimuli; the
+    second is in the deviations of stimuli already. Its part in the variance over subjects is
+    known from how much quieter the average is than each of them on resamples, and taken out, for
+    the level of a curve and for its course by itself.
+    """
+    mean, subjects = over_subjects(curve, dim=dim)
+    curve, resampled = aligned(curve, resampled)
+    average = resampled.mean(dim).transpose("resample", *mean.dims)
+    scheme, other = Scheme.of(resampled), Scheme.of(subjects)
+    axes = ("resample", *mean.dims)
+    single = xr.DataArray(scheme.deviations(resampled.to_numpy()), dims=resampled.dims)
+    off = xr.DataArray(scheme.deviations(average.to_numpy()), dims=axes)
+    own = xr.DataArray(other.deviations(subjects.to_numpy()), dims=axes)
+    counts = [each.divisor(x.sizes["resample"])
+              for each, x in ((scheme, resampled), (other, subjects))]  # fmt: skip
+    number = curve.notnull().any("step").sum(dim).drop_vars(list(curve.coords), errors="ignore")
+    parts = []
+    for part in (_level, _course):
+        noise = _power(part(single), counts[0]).mean(dim) - _power(part(off), counts[0])
+        people = _power(part(own), counts[1])
+        # Of the mean's variance over subjects: noise over S, with noise (1 - 1 / S) shown.
+        true = 1 - noise / (number - 1) / people.where(people > 0)
+        parts.append(part(own) * true.clip(0, 1).fillna(0) ** 0.5)
+    own = (parts[0] + parts[1]).transpose(*axes)
+    variances = [float((x**2).sum()) / n for x, n in zip((off, own), counts, strict=True)]
+    freedoms = [
+        each.freedom(x.sizes["resample"]) for each, x in ((scheme, resampled), (other, subjects))
+    ]
+    below = sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    limit = sum(variances) ** 2 / below if below > 0 else min(freedoms)
+    total = 2 * off.sizes["resample"] + own.sizes["resample"]
+    signs = off * np.sqrt((total - 1) / counts[0] / 2)
+    rows = xr.concat([signs, -signs, own * np.sqrt((total - 1) / counts[1])], "resample")
+    both = (mean + rows).transpose(*axes)
+    return mean, both.assign_attrs(Scheme(limit=float(limit)).attrs)
 
 
 def resampled(results: xr.Dataset, *, of: str = "") -> xr.DataArray | None:
@@ -176,57 +299,17 @@ def resampled(results: xr.Dataset, *, of: str = "") -> xr.DataArray | None:
     return mean.assign_coords({COUNT: (number.dims, number.to_numpy()), **labels})
 
 
+def has_resamples(results: xr.Dataset) -> bool:
+    """Whether there are scores on resamples, of each neuroid or of groups."""
+    return "resample_score" in results or _whole_groups(results, "resample_mean")
+
+
 def _whole_groups(results: xr.Dataset, name: str) -> bool:
     """Whether means of groups are there, of groups that are there as a whole."""
     if name not in results or "neuroid" not in results.dims:
         return False
     groups, count = np.unique(results["group_of_neuroid"].astype(int), return_counts=True)
     return bool((results["group_size"].to_numpy()[groups] == count).all())
-
-
-def has_resamples(results: xr.Dataset) -> bool:
-    """Whether there are scores on resamples, of each neuroid or of groups."""
-    return "resample_score" in results or _whole_groups(results, "resample_mean")
-
-
-def briefly(why: str) -> str:
-    """Return the reason of `why_no_intervals` without what to do, for the margin of a figure."""
-    said = []
-    for place, part in enumerate(why.split("`")):
-        # Every other part is a setting in backticks, which may hold a colon of its own.
-        cut = re.split(r";|: ", part, maxsplit=1) if place % 2 == 0 else [part]
-        said.append(cut[0])
-        if len(cut) > 1:
-            break
-    return "`".join(said)
-
-
-def why_no_intervals(results: xr.Dataset) -> str:
-    """Say why results have no intervals and what to do; empty where they have.
-
-    Parameters
-    ----------
-    results : xarray.Dataset
-        Results of one target and metric, or of some of its neuroids.
-
-    Returns
-    -------
-    str
-        A clause without a full stop.
-    """
-    if has_resamples(results):
-        return ""
-    attrs = results.attrs
-    if "resample_mean" in results:
-        return f"single neuroids have none, as {attrs.get('no_intervals_of_neuroids', _POOLED)}"
-    return str(attrs.get("no_intervals") or _NONE)
-
-
-_POOLED = "their resamples are kept as means of subjects and regions"
-_NONE = (
-    "they have no `resample_score`, scores on resamples of the stimuli; set `resamples: 50` in the "
-    "sweep, and give the metric a `label` of its own"
-)
 
 
 def _within_each(score: xr.DataArray, by: str, unit: str) -> xr.DataArray:
@@ -238,19 +321,13 @@ def _within_each(score: xr.DataArray, by: str, unit: str) -> xr.DataArray:
     return xr.concat(parts, named, combine_attrs="override").transpose(..., by)
 
 
-def by_subject(score: xr.DataArray) -> xr.DataArray:
-    """Average over the neuroids of each subject; over all where subjects are not told apart.
+def _level(off: xr.DataArray) -> xr.DataArray:
+    return off.mean("step") * xr.ones_like(off)
 
-    Parameters
-    ----------
-    score : xarray.DataArray
-        Scores with a dimension `neuroid`, or without one: then nothing is done.
 
-    Returns
-    -------
-    xarray.DataArray
-        With a dimension `subject` where the neuroids have that coordinate.
-    """
-    if not {"neuroid", "group"} & set(score.dims):
-        return score
-    return average(score, by="subject" if "subject" in score.coords else None)
+def _course(off: xr.DataArray) -> xr.DataArray:
+    return off - off.mean("step")
+
+
+def _power(off: xr.DataArray, divisor: int) -> xr.DataArray:
+    return (off**2).sum("resample").mean("step") / divisor

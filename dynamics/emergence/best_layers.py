@@ -6,8 +6,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from dynamics.emergence.intervals import aligned
-from dynamics.emergence.resampling import Scheme, drawn_curves
+from dynamics.emergence.resampling import Scheme, aligned, drawn_curves
 
 
 def best_layer(
@@ -58,10 +57,10 @@ def best_layer(
     names = {dim: curve[dim].to_numpy()} if dim in curve.coords else None
     index = xr.DataArray(np.arange(number), dims=dim, coords=names)
     known = curve.notnull().any(dim)
-    best = curve.fillna(-np.inf).argmax(dim).where(known, -1)
+    best = highest(curve, dim=dim).where(known, -1)
     times = xr.zeros_like(curve)
     for drawn in drawn_curves(curve, resampled, draws=draws, seed=seed):
-        times = times + (drawn.fillna(-np.inf).argmax(dim) == index).sum("draw")
+        times = times + (highest(drawn, dim=dim) == index).sum("draw")
     support = (times / draws).where(known)
     x = xr.DataArray(np.log10(1 + curve["step"].to_numpy()), dims="step")
 
@@ -97,3 +96,8 @@ def best_layer(
             "p": p,
         }
     ).assign_attrs(confidence=confidence)  # fmt: skip
+
+
+def highest(curve: xr.DataArray, *, dim: str = "layer") -> xr.DataArray:
+    """Return the place of the best layer, one without a score last; 0 where none has any."""
+    return curve.fillna(-np.inf).argmax(dim)

@@ -1,12 +1,13 @@
-"""Which of several curves comes first, with what certainty.
+"""Which of several curves comes first, and in what order all of them do, with what certainty.
 
 Curves that were resampled together are compared as pairs: what a resample does to both of them
-cancels in their difference.
+cancels in their difference. For their order what the full sample's curves might have been is drawn
+from their covariance over resamples, whole sets of curves at once, so that what moves all of them
+together leaves their order alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -14,54 +15,11 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from dynamics.emergence.intervals import STATISTICS, aligned, interval, invert
-from dynamics.emergence.resampling import Scheme
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Adjust p values so that the familywise error is controlled (Holm 1979).
-
-    Parameters
-    ----------
-    p : array of any shape
-        P values; NaN does not count.
-
-    Returns
-    -------
-    array of the same shape
-        Adjusted p values.
-    """
-    return _adjust(p, lambda each: np.maximum.accumulate(each * np.arange(len(each), 0, -1)))
-
-
-def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
-    """Adjust p values so that the false discovery rate is controlled.
-
-    Benjamini & Hochberg 1995, 10.1111/j.2517-6161.1995.tb02031.x.
-
-    Parameters
-    ----------
-    p : array of any shape
-        P values; NaN does not count.
-
-    Returns
-    -------
-    array of the same shape
-        Adjusted p values.
-    """
-
-    def step_up(each: np.ndarray) -> np.ndarray:
-        raised = each * len(each) / np.arange(1, len(each) + 1)
-        return np.minimum.accumulate(raised[::-1])[::-1]
-
-    return _adjust(p, step_up)
-
-
-CORRECTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "holm": holm,
-    "bh": benjamini_hochberg,
-    "none": np.asarray,
-}
+from dynamics.emergence.crossings import UNKNOWN
+from dynamics.emergence.intervals import interval, invert
+from dynamics.emergence.resampling import Scheme, aligned, drawn_curves
+from dynamics.emergence.table import STATISTICS, function_of
+from dynamics.emergence.testing import CORRECTIONS
 
 
 def compare(
@@ -171,8 +129,7 @@ def compare_two(
     ValueError
         If the statistic is unknown, or paired resamples differ in number or kind.
     """
-    if statistic not in STATISTICS:
-        raise ValueError(f"there is no statistic {statistic!r}: use one of {', '.join(STATISTICS)}")
+    function = function_of(statistic)
     both = [aligned(*each) for each in (first, second)]
     schemes = [Scheme.of(resampled) for _, resampled in both]
     numbers = [resampled.sizes["resample"] for _, resampled in both]
@@ -186,12 +143,82 @@ def compare_two(
     quantile = stats.t.ppf((1 + confidence) / 2, freedom)
     difference = _difference(found[0], found[1], rho, quantile, freedom)
     for name, each in zip(("first", "second"), both, strict=True):
-        estimate = STATISTICS[statistic].function(each[0], **arguments)
+        estimate = function(each[0], **arguments)
         difference[f"estimate_{name}"] = estimate.drop_vars("status", errors="ignore")
     difference["difference"].attrs.update(_described(statistic))
     return difference.assign_attrs(
         statistic=statistic, confidence=confidence, paired_stimuli=int(paired)
     )
+
+
+def order(
+    curve: xr.DataArray,
+    resampled: xr.DataArray,
+    *,
+    dim: str,
+    statistic: str = "half_time",
+    confidence: float = 0.95,
+    draws: int = 400,
+    seed: int = 0,
+    **arguments: Any,
+) -> xr.Dataset:
+    """Rank the curves along a dimension, with the ranks' uncertainty.
+
+    Parameters
+    ----------
+    curve, resampled, dim, statistic, confidence, **arguments
+        As in `dynamics.emergence.compare`.
+    draws : int
+        How many sets of curves are drawn.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    xarray.Dataset
+        `estimate` and `rank` (1 is first; what never gets there comes last, ties share their mean;
+        NaN, and no rank taken from the others, where a score is missing at either end, so that
+        it is unknown),
+        `rank_lower`, `rank_upper`; `first`: in what part of the draws a curve came first, alone
+        or among several; `before` (dim, other): in what part, ties by halves, the one came
+        before the other.
+
+    Raises
+    ------
+    ValueError
+        As in `dynamics.emergence.compare`.
+    """
+    check_comparable(curve, dim, statistic)
+    curve, resampled = aligned(curve, resampled)
+    function = function_of(statistic)
+    estimate = function(curve, **arguments)
+    blocks = drawn_curves(curve, resampled, draws=draws, seed=seed)
+    values = [function(some, **arguments).drop_vars("status", errors="ignore") for some in blocks]
+    unknown = estimate.isnull()
+    if "status" in estimate.coords:
+        unknown = estimate["status"].isin(UNKNOWN).drop_vars("status")
+    drawn = xr.concat(values, "draw").fillna(np.inf).where(~unknown)
+    known = estimate.drop_vars("status", errors="ignore").fillna(np.inf).where(~unknown)
+    rank, ranks = _ranks(known, dim), _ranks(drawn, dim)
+    tail = (1 - confidence) / 2
+    limits = [ranks.fillna(0.0).quantile(q, "draw").drop_vars("quantile").where(~unknown)
+              for q in (tail, 1 - tail)]  # fmt: skip
+    other = drawn.rename({dim: "other"})
+    before = (drawn < other).mean("draw") + 0.5 * (drawn == other).mean("draw")
+    before = before.where(~unknown & ~unknown.rename({dim: "other"}))
+    return xr.Dataset(
+        {
+            "estimate": estimate,
+            "rank": rank.assign_attrs(description="place in the order, 1 is first", units="1"),
+            "rank_lower": limits[0],
+            "rank_upper": limits[1],
+            "first": ((drawn == drawn.min(dim)) & np.isfinite(drawn))
+            .mean("draw")
+            .where(~unknown)
+            .assign_attrs(description="part of the draws in which it comes first", units="1"),
+            "before": before.assign_attrs(description="part before the other", units="1"),
+        }
+    ).assign_attrs(statistic=statistic, confidence=confidence, draws=draws, seed=seed)
 
 
 def check_comparable(curve: xr.DataArray, dim: str, statistic: str) -> None:
@@ -212,8 +239,7 @@ def check_comparable(curve: xr.DataArray, dim: str, statistic: str) -> None:
         If the statistic is unknown, there are fewer than two entries, or they come from
         different metrics or protocols: their scores have no common scale.
     """
-    if statistic not in STATISTICS:
-        raise ValueError(f"there is no statistic {statistic!r}: use one of {', '.join(STATISTICS)}")
+    function_of(statistic)
     if dim not in curve.dims or curve.sizes[dim] < 2:
         raise ValueError(
             f"the curve has dimensions {dict(curve.sizes)}: {dim!r} needs two entries to compare"
@@ -235,7 +261,7 @@ def _in_decades(
 
     And what each resample does to the statistic, up to a factor: for correlations.
     """
-    function, place = STATISTICS[statistic]
+    function, place = function_of(statistic), STATISTICS[statistic].goal
     if place is None:
         found = interval(curve, resampled, statistic=statistic, confidence=confidence, **arguments)
         off = Scheme.of(resampled).of_values(function(resampled, **arguments))
@@ -293,17 +319,15 @@ def _difference(a, b, rho, quantile, freedom) -> xr.Dataset:
     )
 
 
-def _adjust(p: np.ndarray, rule) -> np.ndarray:
-    p = np.asarray(p, float)
-    out = np.full(p.shape, np.nan)
-    known = np.isfinite(p)
-    each = p[known]
-    ascending = np.argsort(each)
-    adjusted = np.empty_like(each)
-    adjusted[ascending] = np.minimum(rule(each[ascending]), 1)
-    out[known] = adjusted
-    return out
-
-
 def _labels(curve: xr.DataArray, dim: str) -> np.ndarray:
     return curve[dim].to_numpy() if dim in curve.coords else np.arange(curve.sizes[dim])
+
+
+def _ranks(values: xr.DataArray, dim: str) -> xr.DataArray:
+    return xr.apply_ufunc(
+        stats.rankdata,
+        values,
+        input_core_dims=[[dim]],
+        output_core_dims=[[dim]],
+        kwargs={"axis": -1, "nan_policy": "omit"},
+    )

@@ -11,9 +11,11 @@ from typing import Any
 
 import xarray as xr
 
-from dynamics.emergence import views
-from dynamics.emergence.aggregate import why_no_intervals
 from dynamics.emergence.comparing import compare_two
+from dynamics.emergence.curves import above_start, pair
+from dynamics.emergence.levels import has_controls
+from dynamics.emergence.remarks import why_no_intervals
+from dynamics.emergence.table import counts
 from dynamics.record import identity_of
 
 # What has to be equal for two scores to be comparable, and then for two resamples to be pairs.
@@ -80,12 +82,12 @@ def compare_runs(
                 "the runs have no layer name in common: name the two with `layers=(one, other)`"
             )
         first, second = (x.sel(layer=common) for x in (first, second))
-    from_start = statistic in views.FROM_BASELINE and "baseline" not in arguments
-    if from_start and (views.has_controls(first) or views.has_controls(second)):
-        pairs = [views.above_start(x, by) for x in (first, second)]
+    from_start = counts(statistic) and "baseline" not in arguments
+    if from_start and (has_controls(first) or has_controls(second)):
+        pairs = [above_start(x, by) for x in (first, second)]
         arguments["baseline"] = xr.DataArray(0.0)
     else:
-        pairs = [views.pair(x, by, "stimuli") for x in (first, second)]
+        pairs = [pair(x, by, "stimuli") for x in (first, second)]
     if paired is None:
         known = bool(identities[0]) and bool(identities[1])
         paired = known and all(identities[0].get(k) == identities[1].get(k) for k in PAIRING)

@@ -1,4 +1,6 @@
-"""Which step of a curve may be its highest one, at a cost that hardly grows faster than the steps.
+"""Contrasts of a curve's steps beside what chance does to them, and which step may be the highest.
+
+The latter at a cost that hardly grows faster than the steps.
 
 A step goes if another one is significantly higher, by the largest of the standardised contrasts
 of all steps with it. Of that largest contrast only one thing is asked: in how many draws of what
@@ -8,11 +10,10 @@ are made one by one only where bounds leave it open, so that the answer is the s
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
+import xarray as xr
 
-from dynamics.emergence.resampling import Scheme
+from dynamics.emergence.resampling import BLOCK, Scheme
 
 _WITNESSES, _AT_ONCE = 8, 64
 # What rounding may do to a contrast from sums of squares, and where that is too much to use.
@@ -20,18 +21,50 @@ _ROUNDING, _UNSOUND = 1e-3, 1e-6
 _NONE = 1e-12  # an error of a contrast that does not vary
 
 
-class Noise(Protocol):
-    """Draws of what contrasts do by chance, as `dynamics.emergence.testing` makes them."""
+class Noise:
+    """Draws of what the contrasts would do by chance, the same draws for every curve."""
 
-    scheme: Scheme
-    divisor: int
-    mix: np.ndarray
+    def __init__(self, resampled: xr.DataArray, draws: int, seed: int):
+        self.scheme, number = Scheme.of(resampled), resampled.sizes["resample"]
+        self.divisor = self.scheme.divisor(number)
+        self.mix = self.scheme.mixing(number, draws=draws, seed=seed)
 
     def errors(self, cloud: np.ndarray) -> np.ndarray:
         """Return standard errors (steps,) of contrasts (resamples, steps)."""
+        return np.sqrt((self.scheme.deviations(cloud) ** 2).sum(0) / self.divisor)
+
+    def maxima(self, cloud: np.ndarray) -> np.ndarray:
+        """Return the largest standardised contrast (draws,) where nothing changes."""
+        errors = self.errors(cloud)
+        use = np.isfinite(errors) & (errors > 1e-12)
+        if not use.any():
+            return np.zeros(len(self.mix))
+        standard = self.scheme.deviations(cloud)[:, use] / errors[use]
+        at_once = max(1, BLOCK // len(self.mix))
+        blocks = range(0, standard.shape[1], at_once)
+        return np.max([(self.mix @ standard[:, i : i + at_once]).max(1) for i in blocks], axis=0)
 
     def largest(self, contrast: np.ndarray, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return standardised contrasts and their adjusted p values, (steps,) each."""
+        errors = self.errors(cloud)
+        known = np.isfinite(contrast) & np.isfinite(errors)
+        use = known & (errors > 1e-12)
+        statistic = np.divide(contrast, errors, out=np.full(len(contrast), np.nan), where=use)
+        # Where nothing varies a curve that moved has certainly moved.
+        sure = known & ~use
+        statistic[sure] = np.where(contrast[sure] > 1e-12, np.inf, 0.0)
+        maxima = np.sort(self.maxima(np.where(use, cloud, 0.0))) if use.any() else np.zeros(0)
+        beaten = len(maxima) - np.searchsorted(maxima, statistic, side="left")
+        least = 1 / (1 + len(self.mix))
+        p = (1 + beaten) * least
+        return statistic, np.where(
+            use, p, np.where(sure, np.where(statistic > 0, least, 1.0), np.nan)
+        )
+
+    def critical(self, cloud: np.ndarray, confidence: float) -> tuple[float, np.ndarray]:
+        """Return the quantile of the largest contrast, and the standard errors."""
+        finite = np.where(np.isfinite(cloud), cloud, 0.0)
+        return float(np.quantile(self.maxima(finite), confidence)), self.errors(cloud)
 
 
 class Highest:

@@ -1,6 +1,9 @@
-"""Where a curve crosses a level between its steps: plain arrays.
+"""Where a curve crosses a level between its steps, and what is said where an end of it is missing.
 
-Between two steps s and t a curve is linear in log(1 + step), so that step 0 has a place.
+Between two steps s and t a curve is linear in log(1 + step), so that step 0 has a place. A gain
+counts from the untrained network (step 0, else its controls, else the first step there is) to the
+last step at which any curve of the results has a score. No other step stands in for either: what
+would need it is NaN, and a status says which end it was.
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 
 REACHED = "reached"
 START = "from the start"
@@ -19,6 +23,26 @@ MISSING = "missing"
 NO_LEVEL = "no untrained level"
 NO_LAST = "no score at the last step"
 NO_FIRST = "no score at the first step"
+KNOWN = "known"
+# What a status says of a curve of which it is unknown, not merely untrue, that it gets somewhere.
+UNKNOWN = (MISSING, ONE_STEP, NO_LEVEL, NO_LAST)
+# In words for reports, between the names of curve and layer.
+WORDS = {
+    MISSING: "has too few scores for a curve",
+    ONE_STEP: "has a score at one step only, and so no curve,",
+    NO_LEVEL: "has no score at the level from which gains count, and so no gain or half-time,",
+    NO_LAST: "has no score at the last step, to which gains count, and so no gain or half-time,",
+}
+# What each level of a curve needs: a level from which it counts (the first step, or a baseline),
+# the first step itself, the last, more than one.
+NEEDS = {
+    "gain": ("level", "last"),
+    "area": ("level", "first", "last", "several"),
+    "decline": ("last", "several"),
+    "plateau": ("last",),
+    "final": ("last",),
+    "ceiling_fraction": ("last",),
+}
 
 
 class Goal(NamedTuple):
@@ -240,3 +264,44 @@ def _whole(
         REACHED,
     ).astype(object)
     return np.where((status == REACHED) | (status == START), found, np.nan), status
+
+
+def status(
+    curve: xr.DataArray,
+    *,
+    needs: tuple[str, ...] = ("level", "last"),
+    baseline: xr.DataArray | float | None = None,
+) -> xr.DataArray:
+    """Say of curves whether the ends are there that a level of theirs needs.
+
+    Parameters
+    ----------
+    curve : xarray.DataArray
+        Scores with a dimension `step` in ascending order.
+    needs : tuple of str
+        An entry of `NEEDS`.
+    baseline : xarray.DataArray or float, optional
+        The level from which the curve counts; by default its first step.
+
+    Returns
+    -------
+    xarray.DataArray
+        Without the dimension `step`: "known", "missing", "one step only", "no untrained level",
+        "no score at the first step", "no score at the last step".
+    """
+    there = xr.apply_ufunc(np.isfinite, curve.reset_coords(drop=True), keep_attrs=False)
+    number = there.sum("step")
+    first, last = (there.isel(step=end, drop=True) for end in (0, -1))
+    level = first if baseline is None else xr.DataArray(baseline).notnull()
+    missing = {
+        NO_LAST: ~last if "last" in needs else False,
+        NO_FIRST: ~first if "first" in needs else False,
+        NO_LEVEL: ~level if "level" in needs else False,
+        ONE_STEP: number == 1
+        if "several" in needs or ("level" in needs and baseline is None)
+        else False,
+    }
+    found = xr.full_like(number, KNOWN, dtype=object)
+    for text, lacking in missing.items():
+        found = xr.where(lacking, text, found)
+    return found.where(number > 0, MISSING).astype(str)

@@ -11,40 +11,18 @@ is open above where the gain itself is not significant, as Fieller's interval of
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from scipy import special, stats
 
-from dynamics.emergence import levels, statistics
-from dynamics.emergence.crossings import goal, window
-from dynamics.emergence.ends import UNKNOWN
-from dynamics.emergence.resampling import Scheme, stabilised
+from dynamics.emergence import statistics
+from dynamics.emergence.crossings import UNKNOWN, goal, window
+from dynamics.emergence.resampling import Scheme, aligned
+from dynamics.emergence.table import STATISTICS, function_of
 
 _POINTS = 16
-
-
-class Statistic(NamedTuple):
-    """A statistic of curves: its function and, for a step, where its goal lies."""
-
-    function: Callable[..., xr.DataArray]
-    goal: dict[str, Any] | None = None
-
-
-STATISTICS: dict[str, Statistic] = {
-    "onset": Statistic(statistics.onset, {"fraction": 0.1, "reference": "peak"}),
-    "half_time": Statistic(statistics.half_time, {"fraction": 0.5, "reference": "final"}),
-    "plateau_step": Statistic(
-        statistics.plateau_step, {"fraction": 0.9, "reference": "plateau", "sustained": True}
-    ),
-    "gain": Statistic(levels.gain),
-    "area": Statistic(levels.area),
-    "plateau": Statistic(levels.plateau),
-    "final": Statistic(levels.final),
-    "ceiling_fraction": Statistic(levels.ceiling_fraction),
-}
-_AGAINST_ZERO = ("gain", "area", "final")
 METHODS = ("inversion", "normal", "percentile", "basic")
 
 
@@ -103,13 +81,13 @@ def interval(
     Curve by curve it was 91 to 98 % for onsets (least for slow power laws), 94 to 98 for
     half-times, and most where gains are uncertain: what is open above errs on one side only.
     """
-    if statistic not in STATISTICS:
-        raise ValueError(f"there is no statistic {statistic!r}: use one of {', '.join(STATISTICS)}")
+    function = function_of(statistic)
     if method not in METHODS:
         raise ValueError(f"there is no method {method!r}: use one of {', '.join(METHODS)}")
     curve, resampled = aligned(curve, resampled)
-    function, place = STATISTICS[statistic]
-    if baseline is not None and statistic not in ("plateau", "final", "ceiling_fraction"):
+    record = STATISTICS[statistic]
+    place = record.goal
+    if baseline is not None and record.above == "untrained":
         arguments["baseline"] = baseline
     estimate = function(curve, **arguments)
     scheme = Scheme.of(resampled)
@@ -130,7 +108,7 @@ def interval(
             lower, upper = lower.where(known), upper.where(known)
     described = xr.Dataset({"estimate": estimate, "lower": lower, "upper": upper})
     described = described.assign(error=error, unreached=unreached)
-    if statistic in _AGAINST_ZERO:
+    if record.tested:
         freedom = scheme.freedom(resampled.sizes["resample"])
         t = abs(estimate) / error.where(error > 0)
         described["p"] = xr.apply_ufunc(lambda x: 2 * stats.t.sf(x, freedom), t)
@@ -164,19 +142,6 @@ def bands(curve: xr.DataArray, resampled: xr.DataArray, *, confidence: float = 0
     return xr.Dataset(
         {"estimate": curve, "lower": curve - z * error, "upper": curve + z * error, "error": error}
     ).assign_attrs(confidence=confidence)
-
-
-def aligned(curve: xr.DataArray, resampled: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """Check that curve and resamples belong together; return them without stray coordinates."""
-    steps = statistics.check(curve)
-    if "resample" not in resampled.dims or set(resampled.dims) - {"resample"} != set(curve.dims):
-        raise ValueError(
-            f"the curve has dimensions {curve.dims}, its resamples {resampled.dims}: they must "
-            "have the same and `resample`"
-        )
-    if not np.array_equal(statistics.check(resampled), steps):
-        raise ValueError("curve and resamples have different steps: select the same of both")
-    return curve, stabilised(curve, resampled).transpose("resample", *curve.dims)
 
 
 def _spread_out(estimate, values, scheme, confidence, method, first):

@@ -1,188 +1,228 @@
-"""Levels of curves over training steps: gain, plateau, peak, area, part of the ceiling."""
+"""What curves are seen against: the untrained network, the baseline, the noise ceiling, chance."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
 
-from dynamics.emergence.crossings import window
-from dynamics.emergence.ends import KNOWN, NEEDS, status
-from dynamics.emergence.statistics import check
+from dynamics.emergence.aggregate import average, resampled
+from dynamics.emergence.resampling import stabilised
 
 
-def plateau(curve: xr.DataArray, *, decades: float = 1.0) -> xr.DataArray:
-    """Mean score over the last decades of training.
+def untrained(results: xr.Dataset, by: str | None = None) -> xr.DataArray:
+    """Return the score of the untrained network: of step 0, else the mean over the controls.
 
     Parameters
     ----------
-    curve : xarray.DataArray
-        As in `half_time`.
-    decades : float
-        Width of the window in powers of ten of step; two steps at least.
+    results : xarray.Dataset
+        Results of one target and metric.
+    by : str, optional
+        As in `dynamics.emergence.aggregate.average`.
 
     Returns
     -------
     xarray.DataArray
-        Without the dimension `step`; of the steps with a score; NaN without one at the last step.
+        Averaged as the curves, without `step`; NaN where there is no untrained network, whatever
+        the first checkpoint scores.
     """
-    steps = check(curve)
-    level = curve.isel(step=window(steps, decades)).mean("step")
-    if bool(curve.isnull().any()):
-        # As the step of the plateau has it: two steps at least of those that have a score.
-        def mean_of_last(scores: np.ndarray) -> float:
-            finite = np.isfinite(scores)
-            return scores[finite][window(steps[finite], decades)].mean() if finite.any() else np.nan
-
-        level = _apply(mean_of_last, curve)
-    level = level.where(status(curve, needs=NEEDS["plateau"]) == KNOWN)
-    return level.assign_attrs(description=f"mean of the last {decades:g} decades", units="1")
+    curve = average(results["score"], by=by)
+    if has_controls(results):
+        return average(of_scored(results["untrained_score"].mean("control"), results), by=by)
+    first = curve.isel(step=0, drop=True)
+    return first if float(curve["step"][0]) == 0 else first * np.nan
 
 
-def gain(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.DataArray:
-    """Score at the last step minus score at the first, or minus a baseline.
+def has_controls(results: xr.Dataset) -> bool:
+    """Whether untrained controls stand in for a step 0 that is missing or has no score at all."""
+    if "untrained_score" not in results or not results.sizes.get("step", 0):
+        return False
+    if "step" not in results.coords:
+        return False
+    first = results.isel(step=0)
+    return bool(first["step"] > 0) or not bool(first["score"].notnull().any())
+
+
+def level_of(results: xr.Dataset, name: str) -> tuple[xr.DataArray, xr.DataArray | None]:
+    """Return the level of the ``"baseline"`` or of the ``"untrained"`` networks, and on resamples.
 
     Parameters
     ----------
-    curve : xarray.DataArray
-        Scores with a dimension `step` in ascending order.
-    baseline : xarray.DataArray, optional
-        Level from which the gain counts (the spectrotemporal baseline, say).
+    results : xarray.Dataset
+        Results of one target and metric.
+    name : str
+        Which.
 
     Returns
     -------
-    xarray.DataArray
-        Without the dimension `step`; NaN without a score at the last step, or, where there is no
-        baseline, at the first, for which no other step stands in, and of one step alone.
+    level : xarray.DataArray
+        Of every neuroid or subject, the mean over untrained networks.
+    resampled : xarray.DataArray or None
+        As `dynamics.emergence.aggregate.resampled`.
     """
-    check(curve)
-    start = curve.isel(step=0, drop=True) if baseline is None else baseline
-    rise = curve.isel(step=-1, drop=True) - start
-    rise = rise.where(status(curve, needs=NEEDS["gain"], baseline=baseline) == KNOWN)
-    return rise.assign_attrs(description="last score minus baseline", units="1")
+    level = of_scored(results[name if name == "baseline" else f"{name}_score"], results)
+    again = resampled(results, of=name)
+    if name == "untrained":
+        level = level.mean("control")
+        again = None if again is None else again.mean("control").assign_attrs(again.attrs)
+    return level, again
 
 
-def final(curve: xr.DataArray) -> xr.DataArray:
-    """Score at the last step.
-
-    For the interval of a gain over a baseline that was resampled too, subtract the one from the
-    other first, on all stimuli and resample by resample, and ask for this.
+def less(
+    curve: xr.DataArray,
+    resampled: xr.DataArray | None,
+    level: xr.DataArray,
+    exact: xr.DataArray | None,
+) -> tuple[xr.DataArray, xr.DataArray | None]:
+    """Take a level off curves and, where it was resampled, off each resample.
 
     Parameters
     ----------
-    curve : xarray.DataArray
-        As in `half_time`.
+    curve, resampled : xarray.DataArray
+        As `dynamics.emergence.curves.pair` returns them.
+    level : xarray.DataArray
+        Averaged as the curves are.
+    exact : xarray.DataArray or None
+        The level on resamples; None takes it as exact.
 
     Returns
     -------
-    xarray.DataArray
-        Without the dimension `step`.
+    curve, resampled : xarray.DataArray
+        The differences, their resamples at the level of the full sample.
     """
-    check(curve)
-    return curve.isel(step=-1, drop=True).assign_attrs(description="last score", units="1")
+    if resampled is None:
+        return curve - level, None
+    off = level if exact is None else stabilised(level, exact.assign_attrs(resampled.attrs))
+    again = stabilised(curve, resampled)
+    return curve - level, (again - off).assign_attrs(again.attrs)
 
 
-def area(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.DataArray:
-    """Area between a curve and its baseline over log(1 + step), divided by the axis' length.
+def ceiling(
+    results: xr.Dataset, by: str | None = None, bound: str = "lower"
+) -> tuple[xr.DataArray | None, str]:
+    """Return the noise ceiling, averaged as the curves, or a bound of it; and which it is.
 
     Parameters
     ----------
-    curve : xarray.DataArray
-        As in `half_time`; missing scores are bridged.
-    baseline : xarray.DataArray, optional
-        As in `half_time`.
+    results : xarray.Dataset
+        Results of one target and metric.
+    by : str, optional
+        As in `dynamics.emergence.aggregate.average`.
+    bound : {"lower", "upper"}
+        Which bound, where it is known between two only.
 
     Returns
     -------
-    xarray.DataArray
-        Mean score above the baseline, every factor of training counting the same; NaN with
-        fewer than two finite scores, and where either end of the axis has none.
+    ceiling : xarray.DataArray or None
+        None where there is none.
+    name : str
+        Of the variable.
     """
-    steps = check(curve)
-    start = curve.isel(step=0, drop=True) if baseline is None else baseline
-
-    def mean_height(scores: np.ndarray) -> float:
-        finite = np.isfinite(scores)
-        if finite.sum() < 2 or not (finite[0] and finite[-1]):
-            return np.nan
-        x = np.log1p(steps[finite])
-        y = scores[finite]
-        return float(np.diff(x) @ (y[1:] + y[:-1]) / 2 / (x[-1] - x[0]))
-
-    mean = _apply(mean_height, curve)
-    return (mean - start).assign_attrs(description="mean gain over log(1 + step)", units="1")
+    for name in ("ceiling", f"ceiling_{bound}"):
+        if name in results:
+            by = by if results[name].ndim else None
+            return average(of_scored(results[name], results), by=by), name
+    return None, ""
 
 
-def ceiling_fraction(curve: xr.DataArray, ceiling: xr.DataArray | float) -> xr.DataArray:
-    """Score at the last step as a part of the noise ceiling.
+def level(results: xr.Dataset, name: str) -> float:
+    """Return the mean baseline, ceiling or chance level, averaged as the curves; NaN without one.
 
     Parameters
     ----------
-    curve : xarray.DataArray
-        As in `half_time`.
-    ceiling : xarray.DataArray or float
-        Ceiling in the unit of the scores.
+    results : xarray.Dataset
+        Results of one target and metric.
+    name : str
+        ``"baseline"``, ``"ceiling"`` or ``"chance"``.
 
     Returns
     -------
-    xarray.DataArray
-        NaN where the ceiling is not above 0; above 1 is possible and is left.
+    float
+        In the unit of the scores.
     """
-    check(curve)
-    ceiling = xr.DataArray(ceiling)
-    fraction = curve.isel(step=-1, drop=True) / ceiling.where(ceiling > 0)
-    return fraction.assign_attrs(description="last score over noise ceiling", units="1")
+    if name not in results:
+        return np.nan
+    known = with_ceiling(results) if name == "ceiling" else results
+    return float(average(of_scored(known[name], known)).mean())
 
 
-def peak(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.Dataset:
-    """Where a curve is highest, and how much of it is lost by the last step.
+def with_level(results: xr.Dataset, name: str) -> tuple[int, int]:
+    """Count the neuroids of a curve that have a level, as the noise ceiling, and all of them.
 
     Parameters
     ----------
-    curve : xarray.DataArray
-        As in `half_time`.
-    baseline : xarray.DataArray, optional
-        As in `half_time`.
+    results : xarray.Dataset
+        Results of one target and metric.
+    name : str
+        As in `level`.
+
+    Returns
+    -------
+    known, number : int
+        Equal where the level is over the neuroids that the curve is over, or not of neuroids.
+    """
+    score = results["score"]
+    if name not in results or not {"neuroid"} <= {*results[name].dims} & {*score.dims}:
+        return 0, 0
+    there = score.notnull().any([dim for dim in score.dims if dim != "neuroid"])
+    values = results[name]
+    has = values > 0 if name == "ceiling" else values.notnull()
+    has = has.any([dim for dim in values.dims if dim != "neuroid"])
+    return int((has & there).sum()), int(there.sum())
+
+
+def with_ceiling(results: xr.Dataset) -> xr.Dataset:
+    """Leave out neuroids without a noise ceiling or score, so that a ratio is of the same ones.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
 
     Returns
     -------
     xarray.Dataset
-        `step`, `score` at the peak; `decline`: peak minus last score, never negative and above
-        0 for any noisy curve, NaN without a score at the last step (`decline_test` says whether
-        it is more than noise);
-        `decline_fraction`: of the peak's gain over the baseline, NaN where that is not above 0.
-        One step alone has neither.
+        The results themselves where there is nothing to leave out, no ceiling of neuroids, or no
+        neuroid that has both. Else without resamples that are kept as means of groups, from which
+        single neuroids cannot be left out.
     """
-    steps = check(curve)
-    start = curve.isel(step=0, drop=True) if baseline is None else baseline
-    filled = curve.fillna(-np.inf)
-    place = filled.argmax("step")
-    height = curve.max("step")
-    last = curve.isel(step=-1, drop=True)
-    rise = height - start
-    known = np.isfinite(height)
-    lost = (height - last).where(status(curve, needs=NEEDS["decline"]) == KNOWN)
-    when = xr.DataArray(steps.astype(float)[place.to_numpy()], dims=place.dims).where(known)
-    found = xr.Dataset(
-        {
-            "peak_step": when,
-            "score": height,
-            "decline": lost,
-            "decline_fraction": (lost / rise).where(rise > 0),
-        }
-    )
-    for name, text in {
-        "peak_step": ("step of the highest score", "step"),
-        "score": ("highest score", "1"),
-        "decline": ("highest minus last score", "1"),
-        "decline_fraction": ("decline over the peak's gain", "1"),
-    }.items():
-        found[name].attrs.update(description=text[0], units=text[1])
-    return found
+    if "ceiling" not in results or "neuroid" not in results["ceiling"].dims:
+        return results
+    known, score = results["ceiling"] > 0, results["score"]
+    if "neuroid" in score.dims:
+        known = known & score.notnull().any([dim for dim in score.dims if dim != "neuroid"])
+    if known.all() or not known.any():
+        return results
+    kept = results.isel(neuroid=np.flatnonzero(known.to_numpy()))
+    return kept.drop_dims("group", errors="ignore")
 
 
-def _apply(function: Callable, curve: xr.DataArray) -> xr.DataArray:
-    return xr.apply_ufunc(
-        function, curve, input_core_dims=[["step"]], vectorize=True, output_dtypes=[float]
-    )
+def of_scored(level: xr.DataArray, results: xr.Dataset) -> xr.DataArray:
+    """Leave a level out where a curve has no score, so that both are over the same neuroids.
+
+    Parameters
+    ----------
+    level : xarray.DataArray
+        Baseline, ceiling or controls' score, with a dimension `neuroid` or `subject` or neither.
+    results : xarray.Dataset
+        Results whose scores are drawn or tabulated beside it.
+
+    Returns
+    -------
+    xarray.DataArray
+        NaN at neuroids or subjects without a score at any step, layer by layer; `level` itself
+        where there are none such.
+    """
+    score = results["score"]
+    both = {"neuroid", "subject"} & set(score.dims) & set(level.dims)
+    if not both or "step" not in score.dims:
+        return level
+    there = score.notnull().any("step").reset_coords(drop=True)
+    if bool(there.all()):
+        return level
+    return level.where(there).transpose(*level.dims, ...).assign_attrs(level.attrs)
+
+
+def without_ceiling(results: xr.Dataset) -> int:
+    """Count the neuroids that have no noise ceiling above 0."""
+    ceiling = results["ceiling"] if "ceiling" in results else xr.DataArray(1.0)
+    return int((~(ceiling > 0)).sum()) if "neuroid" in ceiling.dims else 0

@@ -1,9 +1,13 @@
-"""What the penalties of a result say of themselves: how many lie at an edge of those tried."""
+"""What is to be said of results beside their numbers: no intervals, gaps, penalties at an edge."""
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import xarray as xr
+
+from dynamics.emergence.aggregate import has_resamples
 
 FEW = 0.01
 """Part of the choices up to which an edge is not worth a word."""
@@ -12,6 +16,68 @@ _TO_DO = (
     "a penalty beyond it may predict better, so these scores may be too low; give the metric "
     "`alphas` that reach further"
 )
+_POOLED = "their resamples are kept as means of subjects and regions"
+_NONE = (
+    "they have no `resample_score`, scores on resamples of the stimuli; set `resamples: 50` in the "
+    "sweep, and give the metric a `label` of its own"
+)
+
+
+def why_no_intervals(results: xr.Dataset) -> str:
+    """Say why results have no intervals and what to do; empty where they have.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric, or of some of its neuroids.
+
+    Returns
+    -------
+    str
+        A clause without a full stop.
+    """
+    if has_resamples(results):
+        return ""
+    attrs = results.attrs
+    if "resample_mean" in results:
+        return f"single neuroids have none, as {attrs.get('no_intervals_of_neuroids', _POOLED)}"
+    return str(attrs.get("no_intervals") or _NONE)
+
+
+def briefly(why: str) -> str:
+    """Return the reason of `why_no_intervals` without what to do, for the margin of a figure."""
+    said = []
+    for place, part in enumerate(why.split("`")):
+        # Every other part is a setting in backticks, which may hold a colon of its own.
+        cut = re.split(r";|: ", part, maxsplit=1) if place % 2 == 0 else [part]
+        said.append(cut[0])
+        if len(cut) > 1:
+            break
+    return "`".join(said)
+
+
+def with_gaps(results: xr.Dataset) -> int:
+    """Count the neuroids that have a score at some steps of a curve only.
+
+    Means at the other steps are over other neuroids than these, which is to be said.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+
+    Returns
+    -------
+    int
+        Of neuroids or subjects; steps at which a layer has no score at all do not count.
+    """
+    score = results["score"]
+    unit = next((dim for dim in ("neuroid", "subject") if dim in score.dims), None)
+    if unit is None or "step" not in score.dims:
+        return 0
+    there = score.notnull()
+    lacks = (~there & there.any(unit)).any("step") & there.any("step")
+    return int(lacks.any([dim for dim in lacks.dims if dim != unit]).sum())
 
 
 def about_edges(results: xr.Dataset, *, brief: bool = False) -> str:

@@ -28,6 +28,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from dynamics.emergence.statistics import check
 from dynamics.record import check_scheme
 
 _SHORT = 1.04
@@ -228,7 +229,7 @@ def drawn_curves(
     Parameters
     ----------
     curve, resampled : xarray.DataArray
-        As `dynamics.emergence.intervals.aligned` returns them.
+        As `aligned` returns them.
     draws : int
         How many.
     seed : int
@@ -279,6 +280,19 @@ def stabilised(curve: xr.DataArray, resampled: xr.DataArray) -> xr.DataArray:
     factor = ((1 - curve**2) / (1 - mean**2).where(known)).fillna(1.0)
     done = found._replace(correlation=False).attrs
     return (mean + (resampled - mean) * factor).assign_attrs(resampled.attrs | done)
+
+
+def aligned(curve: xr.DataArray, resampled: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Check that curve and resamples belong together; return them without stray coordinates."""
+    steps = check(curve)
+    if "resample" not in resampled.dims or set(resampled.dims) - {"resample"} != set(curve.dims):
+        raise ValueError(
+            f"the curve has dimensions {curve.dims}, its resamples {resampled.dims}: they must "
+            "have the same and `resample`"
+        )
+    if not np.array_equal(check(resampled), steps):
+        raise ValueError("curve and resamples have different steps: select the same of both")
+    return curve, stabilised(curve, resampled).transpose("resample", *curve.dims)
 
 
 def squared(curve: xr.DataArray, resampled: xr.DataArray) -> xr.DataArray:

@@ -13,11 +13,11 @@ from itertools import product
 import numpy as np
 import xarray as xr
 
-from dynamics.emergence import ends, levels, statistics
-from dynamics.emergence.contrasts import Highest
-from dynamics.emergence.crossings import MISSING, NOT_REACHED, REACHED
-from dynamics.emergence.intervals import aligned
-from dynamics.emergence.resampling import BLOCK, Scheme
+from dynamics.emergence import statistics
+from dynamics.emergence.contrasts import Highest, Noise
+from dynamics.emergence.crossings import KNOWN, MISSING, NEEDS, NOT_REACHED, REACHED
+from dynamics.emergence.crossings import status as ends_of
+from dynamics.emergence.resampling import aligned
 
 _EXACT = 12
 
@@ -65,7 +65,7 @@ def onset_test(
     curve, resampled = aligned(curve, resampled)
     way = statistics.sign(direction)
     own = xr.DataArray(np.nan) if baseline is None else way * xr.DataArray(baseline)
-    noise = _Noise(resampled, draws, seed)
+    noise = Noise(resampled, draws, seed)
 
     def test(scores: np.ndarray, cloud: np.ndarray, start: float):
         if np.isnan(start):
@@ -73,7 +73,7 @@ def onset_test(
         return noise.largest(scores - start, cloud)
 
     statistic, p = _curve_by_curve(test, way * curve, way * resampled, own, each_step=2)
-    none = ends.status(curve, needs=("level",), baseline=baseline)
+    none = ends_of(curve, needs=("level",), baseline=baseline)
     return _verdict(statistic, p, curve, level, none)
 
 
@@ -103,7 +103,7 @@ def decline_test(
     """
     curve, resampled = aligned(curve, resampled)
     way = statistics.sign(direction)
-    noise = _Noise(resampled, draws, seed)
+    noise = Noise(resampled, draws, seed)
 
     def test(scores: np.ndarray, cloud: np.ndarray):
         contrast = scores - scores[-1]
@@ -114,16 +114,16 @@ def decline_test(
         return np.nanmax(contrast), np.nanmax(contrast - critical * errors), np.nanmin(p)
 
     decline, lower, p = _curve_by_curve(test, way * curve, way * resampled, single=3)
-    none = ends.status(curve, needs=ends.NEEDS["decline"])
-    decline, lower, p = (each.where(none == ends.KNOWN) for each in (decline, lower, p))
+    none = ends_of(curve, needs=NEEDS["decline"])
+    decline, lower, p = (each.where(none == KNOWN) for each in (decline, lower, p))
     found = xr.where(p <= level, "declines", "no decline").where(p.notnull(), MISSING)
-    status = found.where(none == ends.KNOWN, none)
+    status = found.where(none == KNOWN, none)
     return xr.Dataset(
         {
             "decline": decline,
             "lower": lower,
             "p": p,
-            "peak_step": levels.peak(way * curve)["peak_step"],
+            "peak_step": statistics.peak(way * curve)["peak_step"],
             "status": status,
         }
     )
@@ -158,7 +158,7 @@ def peak_range(
     """
     curve, resampled = aligned(curve, resampled)
     way = statistics.sign(direction)
-    noise = _Noise(resampled, draws, seed)
+    noise = Noise(resampled, draws, seed)
     steps = curve["step"].to_numpy().astype(float)
 
     def limits(scores: np.ndarray, cloud: np.ndarray):
@@ -172,7 +172,7 @@ def peak_range(
         return first(known), first(known[::-1])
 
     lower, upper = _curve_by_curve(limits, way * curve, way * resampled, single=2)
-    estimate = levels.peak(way * curve)["peak_step"]
+    estimate = statistics.peak(way * curve)["peak_step"]
     return xr.Dataset({"estimate": estimate, "lower": lower, "upper": upper}).assign_attrs(
         statistic="peak_step", confidence=confidence
     )
@@ -225,53 +225,7 @@ def onset_test_subjects(
 
     statistic, p = _curve_by_curve(test, way * curve, units=dim, each_step=2)
     mean = curve.mean(dim)
-    return _verdict(statistic, p, mean, level, ends.status(mean, needs=("level",)))
-
-
-class _Noise:
-    """Draws of what the contrasts would do by chance, the same draws for every curve."""
-
-    def __init__(self, resampled: xr.DataArray, draws: int, seed: int):
-        self.scheme, number = Scheme.of(resampled), resampled.sizes["resample"]
-        self.divisor = self.scheme.divisor(number)
-        self.mix = self.scheme.mixing(number, draws=draws, seed=seed)
-
-    def errors(self, cloud: np.ndarray) -> np.ndarray:
-        """Return standard errors (steps,) of contrasts (resamples, steps)."""
-        return np.sqrt((self.scheme.deviations(cloud) ** 2).sum(0) / self.divisor)
-
-    def maxima(self, cloud: np.ndarray) -> np.ndarray:
-        """Return the largest standardised contrast (draws,) where nothing changes."""
-        errors = self.errors(cloud)
-        use = np.isfinite(errors) & (errors > 1e-12)
-        if not use.any():
-            return np.zeros(len(self.mix))
-        standard = self.scheme.deviations(cloud)[:, use] / errors[use]
-        at_once = max(1, BLOCK // len(self.mix))
-        blocks = range(0, standard.shape[1], at_once)
-        return np.max([(self.mix @ standard[:, i : i + at_once]).max(1) for i in blocks], axis=0)
-
-    def largest(self, contrast: np.ndarray, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return standardised contrasts and their adjusted p values, (steps,) each."""
-        errors = self.errors(cloud)
-        known = np.isfinite(contrast) & np.isfinite(errors)
-        use = known & (errors > 1e-12)
-        statistic = np.divide(contrast, errors, out=np.full(len(contrast), np.nan), where=use)
-        # Where nothing varies a curve that moved has certainly moved.
-        sure = known & ~use
-        statistic[sure] = np.where(contrast[sure] > 1e-12, np.inf, 0.0)
-        maxima = np.sort(self.maxima(np.where(use, cloud, 0.0))) if use.any() else np.zeros(0)
-        beaten = len(maxima) - np.searchsorted(maxima, statistic, side="left")
-        least = 1 / (1 + len(self.mix))
-        p = (1 + beaten) * least
-        return statistic, np.where(
-            use, p, np.where(sure, np.where(statistic > 0, least, 1.0), np.nan)
-        )
-
-    def critical(self, cloud: np.ndarray, confidence: float) -> tuple[float, np.ndarray]:
-        """Return the quantile of the largest contrast, and the standard errors."""
-        finite = np.where(np.isfinite(cloud), cloud, 0.0)
-        return float(np.quantile(self.maxima(finite), confidence)), self.errors(cloud)
+    return _verdict(statistic, p, mean, level, ends_of(mean, needs=("level",)))
 
 
 def _t_values(mean: np.ndarray, gains: np.ndarray, number: int) -> np.ndarray:
@@ -312,6 +266,64 @@ def _verdict(statistic, p, curve, level, none: xr.DataArray) -> xr.Dataset:
             "p": p.assign_attrs(description="p value, familywise over steps", units="1"),
             "detected": steps.where(found).assign_attrs(units="step"),
             "detected_p": p.min("step"),
-            "status": status.where(none == ends.KNOWN, none),
+            "status": status.where(none == KNOWN, none),
         }
     ).assign_attrs(level=level)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Adjust p values so that the familywise error is controlled (Holm 1979).
+
+    Parameters
+    ----------
+    p : array of any shape
+        P values; NaN does not count.
+
+    Returns
+    -------
+    array of the same shape
+        Adjusted p values.
+    """
+    return _adjust(p, lambda each: np.maximum.accumulate(each * np.arange(len(each), 0, -1)))
+
+
+def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
+    """Adjust p values so that the false discovery rate is controlled.
+
+    Benjamini & Hochberg 1995, 10.1111/j.2517-6161.1995.tb02031.x.
+
+    Parameters
+    ----------
+    p : array of any shape
+        P values; NaN does not count.
+
+    Returns
+    -------
+    array of the same shape
+        Adjusted p values.
+    """
+
+    def step_up(each: np.ndarray) -> np.ndarray:
+        raised = each * len(each) / np.arange(1, len(each) + 1)
+        return np.minimum.accumulate(raised[::-1])[::-1]
+
+    return _adjust(p, step_up)
+
+
+def _adjust(p: np.ndarray, rule) -> np.ndarray:
+    p = np.asarray(p, float)
+    out = np.full(p.shape, np.nan)
+    known = np.isfinite(p)
+    each = p[known]
+    ascending = np.argsort(each)
+    adjusted = np.empty_like(each)
+    adjusted[ascending] = np.minimum(rule(each[ascending]), 1)
+    out[known] = adjusted
+    return out
+
+
+CORRECTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "holm": holm,
+    "bh": benjamini_hochberg,
+    "none": np.asarray,
+}

@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-from dynamics.plots.bands import (
-    bands_by,
-    curve_and_band,
-    curves_by,
-    level,
-    mean_curve,
-    resampled_curve,
-)
 from dynamics.plots.curves import facet_curves, plot_curves
-from dynamics.plots.figures import (
-    Drawing,
-    figure_of_neuroids,
-    figure_of_targets,
-    figures_of,
-    figures_of_steps,
-    probes_of,
-    results_of,
-)
+from dynamics.plots.figures import figure_of_neuroids, figure_of_targets, probes_of, results_of
 from dynamics.plots.heatmaps import plot_heatmap
 from dynamics.plots.layers import plot_best_layer
 from dynamics.plots.models import plot_models
@@ -36,17 +20,18 @@ from dynamics.plots.stacks import stack
 from dynamics.plots.steps import log_step_axis, spread_steps
 from dynamics.plots.style import COLUMN, FORMATS, MM, PAGE, STYLE, lay_out, save
 from dynamics.plots.surface import facet_surface, plot_surface
+from dynamics.plots.table import FIGURES, Drawing, Kind, Shown, figures_of, figures_of_steps
 
 __all__ = [
     "COLUMN",
+    "FIGURES",
     "FORMATS",
     "MM",
     "PAGE",
     "STYLE",
     "Drawing",
-    "bands_by",
-    "curve_and_band",
-    "curves_by",
+    "Kind",
+    "Shown",
     "facet_curves",
     "facet_layer_similarity",
     "facet_similarity",
@@ -56,9 +41,7 @@ __all__ = [
     "figures_of",
     "figures_of_steps",
     "lay_out",
-    "level",
     "log_step_axis",
-    "mean_curve",
     "plot_best_layer",
     "plot_brain_task",
     "plot_brain_task_models",
@@ -72,7 +55,6 @@ __all__ = [
     "plot_similarity",
     "plot_surface",
     "probes_of",
-    "resampled_curve",
     "results_of",
     "save",
     "spread_steps",

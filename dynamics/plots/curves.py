@@ -10,16 +10,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics import emergence
+from dynamics.emergence.levels import level, with_level
+from dynamics.emergence.parts import bands_by, counted_steps, parts, pick_layer, with_counted
 from dynamics.intake import with_layers
-from dynamics.plots.bands import (
-    bands_by,
-    counted_steps,
-    level,
-    parts,
-    pick_layer,
-    with_counted,
-    with_level,
-)
 from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.panels import draw_legend, label_outer, panels, told_limits
 from dynamics.plots.steps import log_step_axis, mark_missing
@@ -98,27 +91,17 @@ def plot_curves(
     every = max(1, -(-len(names) // _MOST_LAYERS)) if ordered else 1
     steps = bands["step"].to_numpy()
     _draw_untrained(ax, bands["untrained"].to_numpy(), None if ordered else colours)
-    faint = 0.14 if len(names) < 4 else 0.08
-    for place, (name, colour) in enumerate(zip(names, colours)):
-        curve, low, high = (
-            bands[part].isel({hue: place}).to_numpy() for part in ("curve", "low", "high")
-        )
-        has = _own_steps(results, hue, place)
-        ax.fill_between(steps[has], low[has], high[has], color=colour, alpha=faint, linewidth=0)
-        alone = _alone(high[has])
-        if alone.any():
-            limits = (each[has][alone] for each in (steps, low, high))
-            ax.vlines(*limits, color=colour, alpha=0.5, linewidth=0.6)
-        # Matplotlib leaves a gap at NaN, where others would draw a straight line across.
-        label = name if np.isfinite(curve).any() else f"{name} (no data)"
-        ax.plot(
-            steps[has],
-            curve[has],
-            color=colour,
-            marker=markers[place],
-            markersize=2.4 if len(steps) <= _MOST_MARKERS else 0.8,
-            markeredgewidth=0,
+    for place, name in enumerate(names):
+        one = bands.isel({hue: place, "step": _own_steps(results, hue, place)})
+        label = name if one["curve"].notnull().any() else f"{name} (no data)"
+        _draw_curve(
+            ax,
+            one,
             label=label if place % every == 0 else f"_{label}",
+            colour=colours[place],
+            marker=markers[place],
+            faint=0.14 if len(names) < 4 else 0.08,
+            small=len(steps) > _MOST_MARKERS,
         )
     if fit is not None:
         _draw_fits(ax, bands["curve"], fit, colours)
@@ -215,6 +198,30 @@ def _alone(values: np.ndarray) -> np.ndarray:
     """Which values have no neighbour, so that a band between them has no width."""
     known = np.pad(np.isfinite(values), 1)
     return known[1:-1] & ~known[:-2] & ~known[2:]
+
+
+def _draw_curve(
+    ax: Axes,
+    bands: xr.Dataset,
+    *,
+    label: str,
+    colour: Any,
+    marker: str,
+    faint: float,
+    small: bool,
+) -> None:
+    """Draw a curve and its limits at the steps of its own run."""
+    steps, curve, low, high = (bands[name].to_numpy() for name in ("step", "curve", "low", "high"))
+    ax.fill_between(steps, low, high, color=colour, alpha=faint, linewidth=0)
+    alone = _alone(high)
+    if alone.any():
+        limits = (each[alone] for each in (steps, low, high))
+        ax.vlines(*limits, color=colour, alpha=0.5, linewidth=0.6)
+    # Matplotlib leaves a gap at NaN, where others would draw a straight line across.
+    size = 0.8 if small else 2.4
+    ax.plot(
+        steps, curve, color=colour, marker=marker, markersize=size, markeredgewidth=0, label=label
+    )
 
 
 def _draw_untrained(ax: Axes, scores: np.ndarray, colours: Sequence | None) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from dynamics.emergence import level, mean_curve
 from dynamics.intake import with_layers
-from dynamics.plots.bands import level, mean_curve
 from dynamics.plots.names import short_names
 from dynamics.plots.steps import step_mesh
 from dynamics.plots.style import colour_bar, panel, score_label, styled

@@ -9,9 +9,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics import emergence
-from dynamics.emergence.aggregate import briefly, why_no_intervals
+from dynamics.emergence.best_layers import highest
+from dynamics.emergence.curves import resampled_curve
+from dynamics.emergence.remarks import briefly, why_no_intervals
 from dynamics.intake import with_layers
-from dynamics.plots.bands import resampled_curve
 from dynamics.plots.heatmaps import layer_axis
 from dynamics.plots.steps import mark_missing, step_mesh
 from dynamics.plots.style import colour_bar, panel, signed, styled
@@ -52,7 +53,7 @@ def plot_best_layer(
     rows = np.arange(len(layers) + 1) - 0.5
     steps = curve["step"].to_numpy()
     known = curve.notnull().any("layer")
-    best = curve.fillna(-np.inf).argmax("layer").where(known)
+    best = highest(curve).where(known)
     found = None if resampled is None else emergence.best_layer(curve, resampled)
     shade = xr.zeros_like(curve).where(known) if found is None else found["support"]
     mesh = step_mesh(ax, shade.transpose("layer", "step"), rows, cmap="Greys", vmin=0, vmax=1.25)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from dynamics.emergence import views
-from dynamics.emergence.aggregate import average, by_subject
+from dynamics.emergence.best_layers import highest
 from dynamics.emergence.comparing_runs import check_alike
+from dynamics.emergence.curves import scored
+from dynamics.emergence.levels import level, untrained
+from dynamics.emergence.parts import curve_and_band, pick_layer, points_of
 from dynamics.intake import with_layers
-from dynamics.plots.bands import curve_and_band, level, pick_layer
 from dynamics.plots.names import short_layer
 from dynamics.plots.panels import draw_legend, told_limits
 from dynamics.plots.style import COLUMN, PAGE, group_colours, panel, score_label, styled
@@ -62,9 +64,7 @@ def plot_models(
         If there is no model, a model has no such step or layer or no score there, or they were
         compared with different brains or by different protocols.
     """
-    models = {
-        name: views.scored(value_of(with_layers(each), value)) for name, each in models.items()
-    }
+    models = {name: scored(value_of(with_layers(each), value)) for name, each in models.items()}
     if not models:
         raise ValueError("there is no model to draw: give results by name")
     check_alike(list(models.values()))
@@ -77,34 +77,17 @@ def plot_models(
     upright = len(models) > 2 * _FEW or widest * len(models) > (_WIDE if many else _WIDE // 2)
     ax = panel(ax, height=88 if upright else 64, width=PAGE if many else COLUMN)
     colours = group_colours(len(models))
-    ticks, labelled, over = [], set(), set()
+    ticks: list[str] = []
+    labelled: set[str] = set()
+    over: set[str] = set()
     for place, name in enumerate(models):
         one = picked[name][0]
         curve, low, high, what = curve_and_band(one)
         at = _step(name, curve, step)
         heights = [float(each.isel(step=at)) for each in (curve, low, high)]
-        ax.bar(place, heights[0], width=0.66, color=colours[place], alpha=0.45, linewidth=0)
-        ax.plot([place] * 2, heights[1:], color="0.15", linewidth=1.1, zorder=4)
-        ax.plot(place, heights[0], "o", color="0.15", markersize=3, zorder=4)
-        points = _points(one["score"].isel(step=at))
-        # Points side by side in order of height: no random jitter, no overlap by chance.
-        offsets = (
-            np.linspace(-0.26, 0.26, len(points)) if len(points) > 1 else np.zeros(len(points))
-        )
-        ax.plot(
-            place + offsets, np.sort(points), "o", markersize=2.8, color=colours[place],
-            markeredgecolor="white", markeredgewidth=0.3, zorder=4.2,
-        )  # fmt: skip
-        levels = {"baseline": level(one, "baseline"), "ceiling": level(one, "ceiling")}
-        levels["untrained"] = float(views.untrained(one))
-        for which, height in levels.items():
-            if np.isfinite(height):
-                text, options = _LINES[which]
-                label = None if which in labelled else text
-                labelled.add(which)
-                ax.plot(
-                    [place - 0.4, place + 0.4], [height] * 2, label=label, zorder=3.5, **options
-                )
+        points = points_of(one["score"].isel(step=at), most=_MOST)
+        _draw_bar(ax, place, heights, points, colours[place])
+        _draw_levels(ax, place, one, labelled)
         over.add(what)
         where = int(curve["step"][at])
         told = [part for part in (name, layers[name], f"step {where:,}") if part]
@@ -113,8 +96,8 @@ def plot_models(
     ax.set_xticks(range(len(models)), ticks)
     if upright:
         ax.tick_params(axis="x", rotation=90)
-        several = len(set(layers.values())) > 1
-        ax.set_title("the best layer of each" if several else next(iter(layers.values())))
+        chosen = set(layers.values())
+        ax.set_title(_BEST if len(chosen) > 1 else chosen.pop())
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.6, len(models) - 0.4)
     ax.set_ylabel(score_label(next(iter(models.values()))))
@@ -122,6 +105,33 @@ def plot_models(
     if own and labelled:
         draw_legend(ax, what="vertical lines")
     return ax
+
+
+def _draw_bar(
+    ax: Axes, place: int, heights: Sequence[float], points: np.ndarray, colour: Any
+) -> None:
+    """Draw a bar of height, lower and upper limit, and what it is the mean of."""
+    ax.bar(place, heights[0], width=0.66, color=colour, alpha=0.45, linewidth=0)
+    ax.plot([place] * 2, heights[1:], color="0.15", linewidth=1.1, zorder=4)
+    ax.plot(place, heights[0], "o", color="0.15", markersize=3, zorder=4)
+    # Points side by side in order of height: no random jitter, no overlap by chance.
+    offsets = np.linspace(-0.26, 0.26, len(points)) if len(points) > 1 else np.zeros(len(points))
+    ax.plot(
+        place + offsets, np.sort(points), "o", markersize=2.8, color=colour,
+        markeredgecolor="white", markeredgewidth=0.3, zorder=4.2,
+    )  # fmt: skip
+
+
+def _draw_levels(ax: Axes, place: int, results: xr.Dataset, labelled: set[str]) -> None:
+    """Draw baseline, ceiling and untrained level across a bar; the first of each has a label."""
+    heights = {name: level(results, name) for name in ("baseline", "ceiling")}
+    heights["untrained"] = float(untrained(results))
+    for name, height in heights.items():
+        if np.isfinite(height):
+            text, options = _LINES[name]
+            label = None if name in labelled else text
+            labelled.add(name)
+            ax.plot([place - 0.4, place + 0.4], [height] * 2, label=label, zorder=3.5, **options)
 
 
 def _step(name: str, curve: xr.DataArray, step: int | str) -> int:
@@ -137,26 +147,16 @@ def _step(name: str, curve: xr.DataArray, step: int | str) -> int:
             )
         return int(known[-1])
     if step == "best":
-        return int(np.nanargmax(curve.to_numpy()))
+        return int(highest(curve, dim="step"))
     steps = curve["step"].to_numpy().tolist()
     if step not in steps:
         raise ValueError(f"model {name!r} has no step {step!r}: use an own one, or 'last', 'best'")
     return steps.index(step)
 
 
-def _points(score: xr.DataArray) -> np.ndarray:
-    each = by_subject(score)
-    if "subject" in each.dims and each.sizes["subject"] > 1:
-        values = each.to_numpy()
-    elif "neuroid" in score.dims and score.sizes["neuroid"] <= _MOST:
-        values = score.to_numpy()
-    else:
-        values = np.atleast_1d(average(score).to_numpy())[:0]
-    return values[np.isfinite(values)]
-
-
 _MOST, _FEW = 30, 4
 _WIDE = 130  # letters on a page
+_BEST = "the best layer of each"
 _LINES: dict[str, tuple[str, dict]] = {
     "baseline": ("spectrotemporal baseline", {"color": "0.3", "linestyle": (0, (3, 1.2))}),
     "ceiling": ("noise ceiling", {"color": "0.05", "linestyle": (0, (1, 1))}),

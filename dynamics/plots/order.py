@@ -8,21 +8,13 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from dynamics import emergence
-from dynamics.emergence import views
-from dynamics.emergence.aggregate import briefly, why_no_intervals
+from dynamics.emergence import STATISTICS, steps_by
 from dynamics.intake import with_layers
-from dynamics.plots.bands import counted_steps, curves_by, parts, pick_layer, with_counted
 from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.steps import log_step_axis
 from dynamics.plots.style import panel, styled
 from dynamics.values import of as value_of
 
-NAMES = {
-    "half_time": "Half-time",
-    "onset": "Onset",
-    "plateau_step": "Step of the plateau",
-}
 _COLOUR, _FAINT = "#0072B2", "0.55"
 _WIDE = 58  # letters below axes of one column
 
@@ -71,53 +63,18 @@ def plot_order(
         If the statistic is not a step, or the results have no such layer or coordinate.
     """
     results = value_of(results, value)
-    if statistic not in NAMES:
-        raise ValueError(f"{statistic!r} is not a step: use one of {', '.join(NAMES)}")
+    if statistic not in STATISTICS or STATISTICS[statistic].goal is None:
+        known = sorted(name for name, record in STATISTICS.items() if record.goal is not None)
+        raise ValueError(f"{statistic!r} is not a step: use one of {', '.join(known)}")
     results = with_layers(results, by)
-    options = {"statistic": statistic, "confidence": confidence, **arguments}
-    if "own_step" in results.coords and by in results["own_step"].dims:
-        picked, chosen = pick_layer(with_counted(results), layer)
-        each = parts(picked, by)
-        alone = [_found(part.expand_dims(layer=[name]), "layer", **options)[0]
-                 for name, part in each.items()]  # fmt: skip
-        rows = [one.rename(layer=by) for one in alone]
-        found = xr.concat(rows, by, coords="all", compat="equals", join="outer",
-                          combine_attrs="override")  # fmt: skip
-    else:
-        found, chosen = _found(results, by, layer, **options)
+    found, chosen = steps_by(
+        results, by=by, layer=layer, statistic=statistic, confidence=confidence, **arguments
+    )
     ax = plot_intervals(found, steps=results["step"].to_numpy(), ax=ax)
     if chosen:
         chosen = short_layer(results, chosen)
         ax.set_title(", ".join(word for word in (ax.get_title(), chosen) if word))
     return ax
-
-
-def _found(
-    results: xr.Dataset,
-    by: str,
-    layer: str | None = None,
-    *,
-    statistic: str,
-    confidence: float,
-    **arguments,
-) -> tuple[xr.Dataset, str]:
-    """Return a step for each curve, from the untrained level that `views.untrained` names."""
-    results = results.isel(step=counted_steps(results))
-    apart = views.has_controls(results) and "baseline" not in arguments
-    curve, resampled, chosen = curves_by(
-        results, by=by, layer=layer, above="untrained" if apart else ""
-    )
-    if apart:
-        arguments["baseline"] = xr.DataArray(0.0)
-    if curve.sizes["step"] < 2 or resampled is None:
-        when = getattr(emergence, statistic)(curve, **arguments)
-        why = briefly(why_no_intervals(results)) if resampled is None else "one step is no curve"
-        attrs = {"statistic": statistic, "no_intervals": why}
-        return xr.Dataset({"estimate": when}, attrs=attrs), chosen
-    found = emergence.interval(
-        curve, resampled, statistic=statistic, confidence=confidence, **arguments
-    )
-    return found.assign_attrs(over=resampled.attrs["over"]), chosen
 
 
 @styled
@@ -176,7 +133,8 @@ def plot_intervals(found: xr.Dataset, *, steps: np.ndarray, ax: Axes | None = No
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlim(limits)
     statistic = str(found.attrs.get("statistic", ""))
-    kind = NAMES.get(statistic, "Step")
+    record = STATISTICS.get(statistic)
+    kind = (record.figure or record.label) if record is not None else "Step"
     told = ""
     if "lower" in found:
         told = f" (lines: {100 * _confidence(found):g} %{_over(found)})"

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from dynamics.emergence.aggregate import briefly, why_no_intervals
+from dynamics.emergence.remarks import briefly, why_no_intervals
 from dynamics.plots.names import fit_legend, printable
 from dynamics.plots.style import COLUMN, LEVELS, MM, PAGE, figure_of, grid
 

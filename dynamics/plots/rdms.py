@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from dynamics import metrics
+from dynamics.emergence.dissimilarity import rdm_of, shade_limits
 from dynamics.plots.panels import legend_below
 from dynamics.plots.steps import step_title, steps_to_show
 from dynamics.plots.style import COLUMN, GROUPS, colour_bar, grid, styled
@@ -65,8 +65,9 @@ def plot_rdms(
     sorting = np.argsort(rank, kind="stable")
     have = activations["step"].to_numpy()
     chosen = steps_to_show(have, steps)
-    matrices = [_rdm(activations.sel(step=step), sorting, distance) for step in chosen]
-    low, high = _limits(matrices)
+    every = (rdm_of(activations.sel(step=step), distance=distance) for step in chosen)
+    matrices = [one[np.ix_(sorting, sorting)] for one in every]
+    low, high = shade_limits(matrices)
     columns = 2 if len(chosen) > 1 else 1
     height = (38 if columns == 2 else 66) * -(-len(chosen) // columns) + 22
     figure, axes = grid(len(chosen), columns, width=COLUMN, height=height)
@@ -96,19 +97,6 @@ def _categories(activations: xr.DataArray, categories: Sequence[str] | None) -> 
             "give one each"
         )
     return labels
-
-
-def _rdm(activation: xr.DataArray, sorting: np.ndarray, distance: str) -> np.ndarray:
-    if "time" in activation.dims:
-        activation = activation.mean("time")
-    X = activation.transpose("stimulus", "feature").to_numpy().astype(float)
-    return np.asarray(metrics.rdm(X, distance=distance))[np.ix_(sorting, sorting)]
-
-
-def _limits(matrices: list[np.ndarray]) -> tuple[float, float]:
-    apart = np.concatenate([D[np.triu_indices(len(D), 1)] for D in matrices])
-    low, high = np.quantile(apart, [0.01, 0.99])
-    return float(low), float(high)
 
 
 def _category_bars(ax: Axes, rank: np.ndarray, number: int) -> None:

@@ -13,8 +13,9 @@ from matplotlib.colors import ListedColormap, LogNorm
 
 from dynamics import emergence
 from dynamics.emergence.correlations import check_over_models
+from dynamics.emergence.levels import level
+from dynamics.emergence.parts import curve_and_band, curves_by, pick_layer
 from dynamics.intake import with_layers
-from dynamics.plots.bands import curve_and_band, curves_by, level, pick_layer
 from dynamics.plots.names import short_layer
 from dynamics.plots.panels import draw_legend, told_limits
 from dynamics.plots.steps import label_steps, step_norm
@@ -89,29 +90,13 @@ def plot_brain_task(
         raise ValueError("brain and task scores have no step in common: analyze the same steps")
     own = ax is None
     ax = panel(ax, height=66)
-    steps = curve["step"].to_numpy()
-    norm = step_norm(steps)
-    ax.plot(scores, curve, color="0.75", linewidth=0.6, zorder=1)
-    colours = plt.get_cmap("viridis")(
-        0.92 * np.asarray(norm(np.maximum(steps, float(norm.vmin or 1))))
-    )
     thin: dict[str, Any] = {"color": "0.8", "linewidth": 0.5, "zorder": 0.8}
     ax.vlines(scores, low, high, **thin)
     ax.hlines(curve, left, right, **thin)
-    for name, where in {"untrained": steps == 0, "": steps > 0}.items():
-        if where.any():
-            # The untrained network is a frame, so that what lies beneath it is seen.
-            ax.scatter(
-                scores[where], curve[where], s=16, zorder=3.2 if name else 3,
-                marker="s" if name else "o", facecolors="none" if name else colours[where],
-                edgecolors="black" if name else "white", linewidths=0.8 if name else 0.4,
-                label=name or None,
-            )  # fmt: skip
-    if (steps > 0).any():
-        _step_bar(ax, norm)
+    _draw_points(ax, scores, curve)
     across, upwards = tuple(ax.dataLim.intervalx), tuple(ax.dataLim.intervaly)
     if "chance" in task:
-        _level(ax, "chance", float(task["chance"].mean()), limits=across, which="x")
+        _level(ax, "chance", level(task, "chance"), limits=across, which="x")
     if "baseline" in brain and np.isfinite(brain["baseline"]).any():
         _level(ax, "baseline", level(brain, "baseline"), limits=upwards, which="y")
     _, resampled, _ = curves_by(brain.expand_dims(layer=[chosen]))
@@ -173,6 +158,27 @@ def plot_brain_task_models(
     if own and few:
         draw_legend(ax)
     return ax
+
+
+def _draw_points(ax: Axes, scores: xr.DataArray, curve: xr.DataArray) -> None:
+    """Draw a point a step in the colour of the step, on a line through them."""
+    steps = curve["step"].to_numpy()
+    norm = step_norm(steps)
+    ax.plot(scores, curve, color="0.75", linewidth=0.6, zorder=1)
+    colours = plt.get_cmap("viridis")(
+        0.92 * np.asarray(norm(np.maximum(steps, float(norm.vmin or 1))))
+    )
+    for name, where in {"untrained": steps == 0, "": steps > 0}.items():
+        if where.any():
+            # The untrained network is a frame, so that what lies beneath it is seen.
+            ax.scatter(
+                scores[where], curve[where], s=16, zorder=3.2 if name else 3,
+                marker="s" if name else "o", facecolors="none" if name else colours[where],
+                edgecolors="black" if name else "white", linewidths=0.8 if name else 0.4,
+                label=name or None,
+            )  # fmt: skip
+    if (steps > 0).any():
+        _step_bar(ax, norm)
 
 
 def _level(ax: Axes, name: str, height: float, *, limits: tuple, which: str) -> None:

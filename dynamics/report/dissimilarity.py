@@ -12,7 +12,8 @@ import numpy as np
 import xarray as xr
 from PIL import Image
 
-from dynamics import metrics, plots
+from dynamics import plots
+from dynamics.emergence.dissimilarity import rdm_of_some, shade_limits
 
 MOST_STEPS, MOST_LAYERS, MOST_STIMULI, MOST_CATEGORIES = 20, 8, 64, 20
 # Few shades keep the files small: neighbours among 48 cannot be told apart by eye.
@@ -78,10 +79,9 @@ def dissimilarities(tree: xr.DataTree) -> Dissimilarities | None:
     for layer in layers:
         activation = group[layer]["activation"]
         found[layer] = np.stack(
-            [_rdm(activation.sel(step=step).to_numpy(), rows) for step in steps]
+            [rdm_of_some(activation.sel(step=step).to_numpy(), rows) for step in steps]
         )
-    upper = np.triu_indices(len(rows), 1)
-    low, high = np.nanquantile([each[:, *upper] for each in found.values()], [0.01, 0.99])
+    low, high = shade_limits(found.values())
     if not low < high:
         low, high = 0.0, 1.0
     labels = [name for name, number, _ in categories for _ in range(number)]
@@ -90,8 +90,8 @@ def dissimilarities(tree: xr.DataTree) -> Dissimilarities | None:
         layers=[str(group[name].attrs.get("layer", name)) for name in layers],
         sprites=[_sprite(found[layer], low, high, labels, categories) for layer in layers],
         categories=categories,
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         shown=len(rows),
         total=group.sizes["stimulus"],
     )
@@ -122,19 +122,6 @@ def _rows(group: xr.DataTree) -> tuple[np.ndarray, list[tuple[str, int, str]]]:
     # Every second one is a pale twin of the one before: the strong ones first.
     named = [matplotlib.colors.to_hex(colours(i)) for i in (*range(0, 20, 2), *range(1, 20, 2))]
     return rows, [(name, counts[name], named[i]) for i, name in enumerate(sorted(counts))]
-
-
-def _rdm(X: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Dissimilarities (n, n) of some rows, of columns z-scored over all of them."""
-    X = X.astype(float)
-    if X.ndim == 3:
-        X = np.nanmean(X, axis=1)
-    deviation = X.std(0)
-    X = (X - X.mean(0)) / np.where(deviation > 0, deviation, 1.0)
-    try:
-        return np.asarray(metrics.rdm(X[rows], zscore=False))
-    except ValueError:  # a stimulus without variance over the features
-        return np.full((len(rows), len(rows)), np.nan)
 
 
 def _sprite(

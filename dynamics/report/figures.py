@@ -24,8 +24,7 @@ _MOST_SVG = 600_000
 # All of them together; a page of ten megabytes opens slowly and cannot be mailed.
 _MOST_TOGETHER = 6_000_000
 _DOTS = 160
-_CURVES, _PROBES = "Emergence curves", "Brains and probes"
-_COMPARED = "Steps and layers compared with each other"
+_OTHERS = "Other figures"
 
 
 class Plan(NamedTuple):
@@ -145,13 +144,16 @@ def _plans(tree: xr.DataTree, found: Found) -> list[Plan]:
         )
         for each in drawings
     ]
-    groups = [_CURVES, *(_name(*pair) for pair in known), _PROBES, _COMPARED]
-    return sorted(plans, key=lambda plan: groups.index(plan.group))
+    headings = dict.fromkeys(kind.group for kind in plots.FIGURES.values() if kind.group)
+    groups = [*headings]
+    groups[1:1] = [_name(*pair) for pair in known]
+    places = {group: place for place, group in enumerate(groups)}
+    return sorted(plans, key=lambda plan: places.get(plan.group, len(places)))
 
 
 def _plan(drawing: plots.Drawing, curves: Mapping[str, list[Curve]], shown: str) -> Plan:
     """Write what stands beside a figure that shows some targets' curves."""
-    kind, targets = drawing.kind, drawing.targets
+    kind, targets = plots.FIGURES[drawing.kind], drawing.targets
     name = _name(targets[0], drawing.metric) if targets else ""
     every = [each for own in curves.values() for each in own]
     values = {
@@ -163,11 +165,8 @@ def _plan(drawing: plots.Drawing, curves: Mapping[str, list[Curve]], shown: str)
         "parts": " ".join(_said(each.name, each) for each in every if each.name != MEAN),
         "when": _when(every[0]) if every else "",
     }
-    alt, caption, group = _WORDS["layer-order" if drawing.other == "layer" else kind]
-    wide = len(targets) > 1 or kind in ("neuroids", "regions", "steps")
-    return Plan(
-        drawing, alt.format(**values).strip(), caption.format(**values), group or name, wide
-    )
+    alt, caption = kind.alt.format(**values).strip(), kind.caption.format(**values)
+    return Plan(drawing, alt, caption, kind.group or name or _OTHERS, kind.wide or len(targets) > 1)
 
 
 def _name(target: str, metric: str) -> str:
@@ -189,61 +188,3 @@ def _said(name: str, curve: Curve) -> str:
         f"step {step(float(steps[0]))} to {level(float(best[-1]))} at step "
         f"{step(float(steps[-1]))}."
     )
-
-
-# What each kind of figure shows, for those who do not see it; its caption; its heading, which by
-# default is that of the target and metric.
-_WORDS = {
-    "emergence": (
-        "Line chart of the {metric} score of every layer against training step. {said}",
-        "Emergence by {metric}: {targets}.",
-        _CURVES,
-    ),
-    "neuroids": (
-        "Line charts of the {metric} score of every layer against training step, one for each "
-        "neuroid. {parts}",
-        "{name}, one panel a neuroid.",
-        _CURVES,
-    ),
-    "regions": (
-        "Line charts of the {metric} score of every layer against training step, one for each "
-        "region. {parts}",
-        "{name}, one panel a region.",
-        _CURVES,
-    ),
-    "heatmap": (
-        "Heat map of layers by training steps. {said}",
-        "Every layer at every step.",
-        "",
-    ),
-    "best-layer": (
-        "Chart of the best layer at every step. {said}",
-        "The best layer at every step, how sure that is, and the centre of the layer profile.",
-        "",
-    ),
-    "layer-order": (
-        "Forest plot of the half-times of layers. {when}",
-        "Half-time of every layer, the earliest on top; open intervals have arrows.",
-        "",
-    ),
-    "order": (
-        "Forest plot of the half-times of every {other} in the layer that ends best.",
-        "Half-time of every {other}, all in the layer that ends best on average.",
-        "",
-    ),
-    "probe": (
-        "Scatter plot over checkpoints: {name} against {other}, with the training step as colour.",
-        "{name} against {other}, one point a checkpoint.",
-        _PROBES,
-    ),
-    "steps": (
-        "Matrices of the similarity by {metric} of a layer at every pair of steps.",
-        "Similarity by {metric} of a layer with itself at other steps.",
-        _COMPARED,
-    ),
-    "layers": (
-        "Matrices of the similarity by {metric} of every pair of layers at some steps.",
-        "Similarity by {metric} of the layers with each other along training.",
-        _COMPARED,
-    ),
-}

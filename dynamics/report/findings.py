@@ -8,18 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from dynamics import emergence, metrics, plots
-from dynamics.emergence import ends, views
-from dynamics.emergence.aggregate import average, with_ceiling
-from dynamics.emergence.aggregate import resampled as resampled_of
+from dynamics import emergence
+from dynamics.emergence import STATISTICS, levels
+from dynamics.emergence.best_layers import highest
+from dynamics.emergence.curves import Pair, scored
 from dynamics.record import mapping
 from dynamics.values import named
 
 MEAN = "mean"
 _UNITS = {"step", "layer", "neuroid", "subject"}
 _MOST_NEUROIDS, _MOST_REGIONS = 20, 30
-_WHEN = ("onset", "half_time", "plateau_step")
-_LEVELS = ("gain", "final", "plateau", "area")
 
 
 class Result(NamedTuple):
@@ -63,7 +61,7 @@ class Curve(NamedTuple):
     over : str
         What the limits are over, and the resamples vary; empty without limits.
     statistics : xarray.Dataset
-        See `statistics`; dimension layer.
+        As `dynamics.emergence.summary_of`, with the dimension layer and levels as attributes.
     controls : int
         How many untrained networks stand in for a missing step 0; 0 where none do.
     above : tuple
@@ -80,12 +78,12 @@ class Curve(NamedTuple):
     over: str
     statistics: xr.Dataset
     controls: int = 0
-    above: views.Pair | None = None
+    above: Pair | None = None
 
     @property
-    def gains(self) -> views.Pair:
+    def gains(self) -> Pair:
         """Curves and resamples for statistics that count from the untrained level."""
-        return (self.score, self.resampled) if self.above is None else self.above
+        return Pair(self.score, self.resampled) if self.above is None else self.above
 
     @property
     def known(self) -> dict[str, Any]:
@@ -95,8 +93,8 @@ class Curve(NamedTuple):
     @property
     def best(self) -> str:
         """Layer with the highest score at the last step; the first one where none is known."""
-        last = self.score.isel(step=-1).fillna(-np.inf)
-        return str(self.score["layer"].to_numpy()[int(last.argmax("layer"))])
+        place = int(highest(self.score.isel(step=-1)))
+        return str(self.score["layer"].to_numpy()[place])
 
 
 Found = list[tuple[Result, list[Curve]]]
@@ -146,86 +144,38 @@ def curves_of(result: Result) -> list[Curve]:
     list of Curve
         Single neuroids where there are at most 20, else regions where there are at most 30.
     """
-    found = []
-    for name, what, data in _groups(views.scored(result.data)):
-        score, resampled, _ = plots.resampled_curve(data)
-        _, low, high, over = plots.curve_and_band(data)
-        score = score.transpose("step", "layer").load()
-        levels = {key: plots.level(data, key) for key in ("baseline", "chance", *_CEILINGS)}
-        known = {key: value for key, value in levels.items() if np.isfinite(value)}
-        controls = int(data.sizes["control"]) if views.has_controls(data) else 0
-        above = plots.resampled_curve(data, above="untrained")[:2] if controls else None
-        start = views.untrained(data) if controls else None
-        table = statistics(score, resampled, above=above, untrained=start, **known)
-        table = _with_null(_with_paired_baseline(table, data), data)
-        table = _of_same_neuroids(table, data, levels["ceiling"])
-        found.append(Curve(name, what, score, low, high, resampled, over, table, controls, above))
-    return found
+    return [_curve(*group) for group in _groups(scored(result.data))]
 
 
-def statistics(
-    score: xr.DataArray,
-    resampled: xr.DataArray | None = None,
-    *,
-    above: views.Pair | None = None,
-    untrained: xr.DataArray | None = None,
-    **levels: float,
-) -> xr.Dataset:
-    """Tabulate every statistic of curves, with limits where there are resamples.
+def _curve(name: str, what: str, data: xr.Dataset) -> Curve:
+    score, resampled, _ = emergence.resampled_curve(data)
+    _, low, high, over = emergence.curve_and_band(data)
+    controls = int(data.sizes["control"]) if levels.has_controls(data) else 0
+    return Curve(
+        name,
+        what,
+        score.transpose("step", "layer").load(),
+        low,
+        high,
+        resampled,
+        over,
+        _statistics(data),
+        controls,
+        Pair(*emergence.resampled_curve(data, above="untrained")[:2]) if controls else None,
+    )
 
-    Parameters
-    ----------
-    score : xarray.DataArray
-        Curves with the dimensions step and layer.
-    resampled : xarray.DataArray, optional
-        The same on resamples.
-    above : tuple, optional
-        Curves and resamples less the score of untrained networks, from which gains count then.
-    untrained : xarray.DataArray, optional
-        That score; by default there is none, and gains count from the first step.
-    **levels : float
-        `baseline`, `chance`, `ceiling`, `ceiling_lower`, `ceiling_upper`.
 
-    Returns
-    -------
-    xarray.Dataset
-        Dimension layer. `first` (the score from which gains count), `final`; of `onset`,
-        `half_time`, `plateau_step`, `gain` (and ``gain_status``),
-        `gain_over_baseline`, `plateau` and `area` the estimate, ``<name>_lower`` and
-        ``<name>_upper``; ``<name>_status`` of the steps; `peak`, `peak_step`, `decline`,
-        `decline_p`; `detected`, `detected_p`; `ceiling_fraction`; what cannot be known is NaN or
-        left out.
-    """
-    first = score.isel(step=0, drop=True) if untrained is None else untrained
-    table = xr.Dataset({"first": first})
-    gains = (score, resampled) if above is None else above
-    start: dict[str, Any] = {} if above is None else {"baseline": xr.DataArray(0.0)}
-    baseline = levels.get("baseline")
-    ceiling = next((levels[key] for key in _CEILINGS if key in levels), None)
-    single = score.sizes["step"] < 2
-    names = ("final",) if single else (*_WHEN, *_LEVELS)
-    for name in names:
-        if name in views.FROM_BASELINE:
-            _put(table, name, _estimate(*gains, name, **start))
-        else:
-            _put(table, name, _estimate(score, resampled, name))
-    if not single:
-        table["gain_status"] = ends.status(gains[0], **start)
-    if baseline is not None:
-        level = xr.DataArray(baseline)
-        _put(table, "gain_over_baseline", _estimate(score, resampled, "gain", baseline=level))
-    if ceiling is not None:
-        table["ceiling_fraction"] = emergence.ceiling_fraction(score, ceiling)
-    if not single:
-        top = emergence.peak(score)
-        table = table.assign(peak=top["score"], peak_step=top["peak_step"], decline=top["decline"])
-    if resampled is not None and gains[1] is not None and not single:
-        onset = emergence.onset_test(gains[0], gains[1], **start)
-        fall = emergence.decline_test(score, resampled)
-        table = table.assign(
-            detected=onset["detected"], detected_p=onset["detected_p"], decline_p=fall["p"]
-        )
-    return table.assign_attrs(levels)
+def _statistics(data: xr.Dataset) -> xr.Dataset:
+    """Tabulate `dynamics.emergence.STATISTICS`; levels and counts of neuroids are attributes."""
+    single = data.sizes["step"] < 2
+    names = [name for name, record in STATISTICS.items() if record.alone or not single]
+    table = emergence.summary_of(data, names=names)
+    known = {name: levels.level(data, name) for name in ("baseline", "chance", *_CEILINGS)}
+    table.attrs = {name: value for name, value in known.items() if np.isfinite(value)}
+    kept = levels.with_ceiling(data)
+    if kept is not data:
+        table.attrs |= {"with_ceiling": kept.sizes["neuroid"], "neuroids": data.sizes["neuroid"]}
+    return table
 
 
 def at_best_layers(curves: list[Curve]) -> tuple[xr.DataArray, xr.DataArray] | None:
@@ -286,58 +236,4 @@ def _groups(data: xr.Dataset) -> Iterator[tuple[str, str, xr.Dataset]]:
             yield str(name), f"region, {len(rows)} {dim}s", data.isel({dim: rows})
 
 
-def _of_same_neuroids(table: xr.Dataset, data: xr.Dataset, ceiling: float) -> xr.Dataset:
-    """Take the part of the ceiling over the neuroids that have one, and say how many do."""
-    kept = with_ceiling(data)
-    if kept is data:
-        return table
-    part = emergence.ceiling_fraction(average(kept["score"]), ceiling)
-    return table.assign(ceiling_fraction=part).assign_attrs(
-        with_ceiling=kept.sizes["neuroid"], neuroids=data.sizes["neuroid"]
-    )
-
-
 _CEILINGS = ("ceiling", "ceiling_lower", "ceiling_upper")
-
-
-def _estimate(score, resampled, name, **arguments) -> xr.Dataset:
-    if resampled is None:
-        return xr.Dataset({"estimate": getattr(emergence, name)(score, **arguments)})
-    found = emergence.interval(score, resampled, statistic=name, **arguments)
-    return found[["estimate", "lower", "upper"]]
-
-
-def _put(table: xr.Dataset, name: str, found: xr.Dataset) -> None:
-    if "status" in found.coords:
-        table[f"{name}_status"] = found["status"].drop_vars("status")
-        found = found.drop_vars("status")
-    table[name] = found["estimate"]
-    for side in ("lower", "upper"):
-        if side in found:
-            table[f"{name}_{side}"] = found[side]
-
-
-def _with_paired_baseline(table: xr.Dataset, data: xr.Dataset) -> xr.Dataset:
-    """Put limits of a difference where the baseline was scored on the same resamples."""
-    if resampled_of(data) is None or resampled_of(data, of="baseline") is None:
-        return table
-    score, resampled, _ = plots.resampled_curve(data, above="baseline")
-    table = table.copy()
-    _put(table, "gain_over_baseline", _estimate(score, resampled, "final"))
-    return table
-
-
-def _with_null(table: xr.Dataset, data: xr.Dataset) -> xr.Dataset:
-    """Add how many of the shuffled scores reach the score at the last step."""
-    if "null_score" not in data:
-        return table
-    null = average(data["null_score"].isel(step=-1, drop=True))
-    score = average(data["score"].isel(step=-1, drop=True))
-    dim = next((str(d) for d in null.dims if d != "layer"), None)
-    if dim is None:
-        return table
-    known = score.notnull() & null.notnull().all(dim)
-    # The store keeps nulls in single precision, within which a shuffle that reaches a score ties.
-    shuffled = null.transpose(dim, *score.dims).to_numpy().astype(np.float32)
-    p = score.copy(data=metrics.p_value(score.to_numpy(), shuffled)).where(known)
-    return table.assign(null_p=p, null_upper=null.quantile(0.95, dim).drop_vars("quantile"))

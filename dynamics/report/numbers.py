@@ -32,6 +32,11 @@ def level(value: float, digits: int = 2) -> str:
     return text.replace("-", "−")
 
 
+def percent(value: float) -> str:
+    """Write a part as so many of a hundred."""
+    return f"{100 * value:.0f} %" if math.isfinite(value) else NONE
+
+
 def p_value(value: float) -> str:
     """Write a p value; below a thousandth only that."""
     if math.isnan(value):

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import xarray as xr
 
-from dynamics.emergence import views
+from dynamics.emergence.levels import has_controls
 from dynamics.progress import size_of
 from dynamics.record import mapping
 from dynamics.report.findings import Result
@@ -216,7 +216,7 @@ def notices(
             "with brains.",
         ))  # fmt: skip
     late = [r for r in results if int(r.data["step"][0]) > 0]
-    apart = any(views.has_controls(r.data) for r in late)
+    apart = any(has_controls(r.data) for r in late)
     if results and len(late) == len(results) and not apart:
         said.append((
             "No untrained network", "There is no step 0, so gains count from the first checkpoint.",

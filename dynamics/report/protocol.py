@@ -10,9 +10,9 @@ import xarray as xr
 
 from dynamics import methods
 from dynamics.emergence import Scheme
-from dynamics.emergence.aggregate import resampled, why_no_intervals
-from dynamics.emergence.ends import scored, with_gaps
-from dynamics.emergence.remarks import about_edges
+from dynamics.emergence.aggregate import resampled
+from dynamics.emergence.curves import scored
+from dynamics.emergence.remarks import about_edges, why_no_intervals, with_gaps
 from dynamics.methods import METHODS
 from dynamics.record import mapping
 from dynamics.report.findings import Found, Result
@@ -204,17 +204,7 @@ def _statistics(found: Found, cited: dict[str, None]) -> str:
 
 def _intervals(found: Found, cited: dict[str, None]) -> str:
     withs = [(result, curves[0]) for result, curves in found if curves[0].resampled is not None]
-    said = {
-        f"“{result.metric}” has no intervals in {result.target}: {why}."
-        for result, _ in found
-        if (why := why_no_intervals(result.data))
-    }
-    said |= {
-        f"Single neuroids of {result.target} have no intervals by “{result.metric}”: {why}."
-        for result, _ in found
-        if (why := str(result.data.attrs.get("no_intervals_of_neuroids", "")))
-    }
-    lacking = " ".join(sorted(said))
+    lacking = _lacking(found)
     if not withs:
         return (
             "There are no intervals: the results hold no scores on resamples of the stimuli "
@@ -234,13 +224,7 @@ def _intervals(found: Found, cited: dict[str, None]) -> str:
     )
     if people:
         cited["satterthwaite"] = None
-    based = [result.data for result, _ in withs if "baseline" in result.data]
-    if not based:
-        exact = "The noise ceiling counts as exact."
-    elif all(resampled(data, of="baseline") is not None for data in based):
-        exact = "The baseline was scored on the same resamples; the noise ceiling counts as exact."
-    else:
-        exact = "The baseline and the noise ceiling count as exact."
+    exact = _exact([result.data for result, _ in withs])
     return (
         f"Square brackets hold 95 % intervals over {over}. {' '.join(made)}{people} Limits of a "
         "step invert tests along the curve: they reach from the estimate back as far as the curve "
@@ -256,6 +240,31 @@ def _intervals(found: Found, cited: dict[str, None]) -> str:
         "other stimuli of the same kind: what another initialisation would do takes several runs "
         "to know." + (f" {lacking}" if lacking else "")
     )
+
+
+def _lacking(found: Found) -> str:
+    """Say what has no intervals, and why."""
+    said = {
+        f"“{result.metric}” has no intervals in {result.target}: {why}."
+        for result, _ in found
+        if (why := why_no_intervals(result.data))
+    }
+    said |= {
+        f"Single neuroids of {result.target} have no intervals by “{result.metric}”: {why}."
+        for result, _ in found
+        if (why := str(result.data.attrs.get("no_intervals_of_neuroids", "")))
+    }
+    return " ".join(sorted(said))
+
+
+def _exact(results: list[xr.Dataset]) -> str:
+    """Say which levels count as exact."""
+    based = [data for data in results if "baseline" in data]
+    if not based:
+        return "The noise ceiling counts as exact."
+    if all(resampled(data, of="baseline") is not None for data in based):
+        return "The baseline was scored on the same resamples; the noise ceiling counts as exact."
+    return "The baseline and the noise ceiling count as exact."
 
 
 def _resamples(result: Result, cited: dict[str, None]) -> str:

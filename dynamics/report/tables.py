@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from dynamics.emergence.ends import KNOWN
+from dynamics.emergence import STATISTICS, Statistic
+from dynamics.emergence.crossings import KNOWN, STILL_RISING
 from dynamics.report.findings import MEAN, Curve, Found, Result
 from dynamics.report.numbers import (
     NONE,
     level,
     levels_between,
     p_value,
+    percent,
     step,
     steps_between,
 )
@@ -68,7 +70,8 @@ def emergence_table(result: Result, curves: list[Curve]) -> Table:
     controls = curves[0].controls
     origin = "Untrained" if first == 0 or controls else f"Step {first:,}"
     told = f"mean score of {controls} untrained networks" if controls else "score at the first step"
-    columns = {"first": (origin, told), **_COLUMNS}
+    columns = {name: (record.label, record.about) for name, record in STATISTICS.items()}
+    columns["first"] = (origin, told)
     every = [
         (curve, str(layer), numbers_of(curve, str(layer)))
         for curve in curves
@@ -160,59 +163,47 @@ def _harmless(value: str | float) -> str | float:
     return "" if math.isnan(value) else value
 
 
-_COLUMNS: dict[str, tuple[str, str]] = {
-    "final": ("Final", "score at the last step"),
-    "gain": ("Gain", "last score above the one from which gains count"),
-    "onset": ("Onset", "step at a tenth of the gain to the peak"),
-    "detected": ("Shown from", "first step shown to be above the first level, and its p value"),
-    "half_time": ("Half-time", "step at half of the final gain"),
-    "plateau_step": ("Plateau from", "step at nine tenths of the gain to the plateau"),
-    "plateau": ("Plateau", "mean score over the last factor of ten in steps"),
-    "peak": ("Peak", "highest score"),
-    "peak_step": ("Peak at", "step of the highest score"),
-    "decline": ("Decline", "peak minus last score, and the p value of a decline"),
-    "area": ("Area", "mean gain over log(1 + step)"),
-    "gain_over_baseline": ("Over baseline", "last score minus that of the baseline"),
-    "ceiling_fraction": ("Of ceiling", "last score over the noise ceiling"),
-    "null_p": ("Shuffled p", "share of shuffles that reach the last score"),
-}
-_STEPS = {"onset", "half_time", "plateau_step"}
-
-
 def _is_known(found: Mapping, name: str) -> bool:
-    if name in _STEPS:
-        return name in found
-    return math.isfinite(found.get("detected_p" if name == "detected" else name, math.nan))
+    if f"{name}_status" in found and STATISTICS[name].unit == "step":
+        return True
+    return any(math.isfinite(found.get(key, math.nan)) for key in (name, STATISTICS[name].p))
 
 
 def _cell(name: str, found: Mapping, *, digits: int = _DIGITS) -> Cell:
-    value = float(found.get(name, math.nan))
-    low, high = (float(found.get(f"{name}_{side}", math.nan)) for side in ("lower", "upper"))
+    record, value = STATISTICS[name], float(found.get(name, math.nan))
+    if record.tells and found.get(f"{name}_status", KNOWN) != KNOWN:
+        return Cell(str(found[f"{name}_status"]))
+    limits = [float(found.get(f"{name}_{side}", math.nan)) for side in ("lower", "upper")]
     sort = f"{value:.10g}" if math.isfinite(value) else ""
-    if name in _STEPS:
-        status = str(found.get(f"{name}_status", ""))
-        if not math.isfinite(value):
-            bound = f"not before {step(low)}" if math.isfinite(low) and low > 0 else ""
-            return Cell(status or NONE, bound if status == "still rising" else "")
-        return Cell(step(value), steps_between(low, high), sort)
-    if name == "detected":
-        p = found.get("detected_p", math.nan)
-        return Cell(step(value) if sort else "not shown", f"p {_equals(p)}", sort)
-    if name == "decline":
-        p = float(found.get("decline_p", math.nan))
-        note = f"p {_equals(p)}" if math.isfinite(p) else ""
-        return Cell(level(value, digits), note + (" *" if p <= LEVEL else ""), sort)
-    if name == "peak_step":
-        return Cell(step(value), "", sort)
-    if name == "null_p":
-        return Cell(p_value(value), "", sort)
-    if name == "ceiling_fraction":
-        return Cell(f"{100 * value:.0f} %" if sort else NONE, "", sort)
-    if name == "gain" and found.get("gain_status", KNOWN) != KNOWN:
-        return Cell(str(found["gain_status"]))
-    return Cell(level(value, digits), levels_between(low, high, digits), sort)
+    text, note = _WRITTEN[record.unit](value, limits[0], limits[1], digits)
+    if record.unit == "step" and not sort:
+        return _without_step(record, found, name, limits[0])
+    return Cell(text, _tested(record, found) or note, sort)
 
 
-def _equals(p: float) -> str:
+def _without_step(record: Statistic, found: Mapping, name: str, low: float) -> Cell:
+    """Say why there is no step, and before which there is none."""
+    if record.p:
+        return Cell("not shown", _tested(record, found))
+    status = str(found.get(f"{name}_status", ""))
+    bound = f"not before {step(low)}" if math.isfinite(low) and low > 0 else ""
+    return Cell(status or NONE, bound if status == STILL_RISING else "")
+
+
+def _tested(record: Statistic, found: Mapping) -> str:
+    """Write the p value of a statistic that has one; a star marks a decline that is shown."""
+    p = float(found.get(record.p, math.nan))
+    if math.isnan(p):
+        return ""
     text = p_value(p)
-    return text if text.startswith("<") else f"= {text}"
+    star = " *" if record.unit == "score" and p <= LEVEL else ""
+    return f"p {text if text.startswith('<') else f'= {text}'}{star}"
+
+
+# How a value with its limits is written, by its unit.
+_WRITTEN: dict[str, Callable[[float, float, float, int], tuple[str, str]]] = {
+    "score": lambda x, low, high, digits: (level(x, digits), levels_between(low, high, digits)),
+    "step": lambda x, low, high, _: (step(x), steps_between(low, high)),
+    "part": lambda x, low, high, _: (percent(x), ""),
+    "p": lambda x, low, high, _: (p_value(x), ""),
+}

@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 
 from dynamics import emergence
-from dynamics.emergence.ends import UNKNOWN
-from dynamics.emergence.ends import WORDS as UNKNOWN_WORDS
+from dynamics.emergence import STATISTICS
+from dynamics.emergence.crossings import UNKNOWN
+from dynamics.emergence.crossings import WORDS as UNKNOWN_WORDS
 from dynamics.report.findings import MEAN, Curve, at_best_layers
 from dynamics.report.numbers import (
     level,
@@ -53,7 +54,7 @@ def about(curve: Curve, *, name: str = "", brief: bool = False, baseline: str = 
         said += [] if brief else [_detection(found, start_of(curve)), _plateau(found, steps)]
         said.append(_decline(found, only_shown=brief or found["half_time_status"] == "no gain"))
     if not brief:
-        said.append(_references(found, baseline))
+        said += [_references(found, baseline), *_of_records(found)]
     return " ".join(sentence for sentence in said if sentence)
 
 
@@ -249,6 +250,22 @@ def _references(found: Mapping, baseline: str) -> str:
     if "chance" in found:
         said.append(f"Chance is {level(found['chance'])}.")
     return " ".join(said)
+
+
+def _of_records(found: Mapping) -> list[str]:
+    """Say what records of statistics have a sentence for."""
+    return [
+        record.sentence.format(value=with_limits(level(found[name]), _levels(found, name)))
+        if record.unit != "step"
+        else record.sentence.format(
+            value=with_limits(
+                step(found[name]),
+                steps_between(found.get(f"{name}_lower", math.nan), _upper(found, name)),
+            )
+        )
+        for name, record in STATISTICS.items()
+        if record.sentence and math.isfinite(found.get(name, math.nan))
+    ]
 
 
 def _order(

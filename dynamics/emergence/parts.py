@@ -1,18 +1,46 @@
-"""Which curves are drawn, and how uncertain they are."""
+"""Curves of parts of results, side by side: layers, regions, subjects, neuroids or runs."""
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from scipy import stats
 
-from dynamics import emergence
-from dynamics.emergence import views
-from dynamics.emergence.aggregate import average, by_subject, of_scored, with_ceiling
-from dynamics.emergence.aggregate import resampled as resamples_of
-from dynamics.record import mapping
+from dynamics.emergence import levels
+from dynamics.emergence.aggregate import average, by_subject
+from dynamics.emergence.best_layers import highest
+from dynamics.emergence.curves import in_order, resampled_curve, scored
+from dynamics.emergence.intervals import bands, interval
+from dynamics.emergence.remarks import briefly, why_no_intervals
+from dynamics.emergence.table import function_of
 
 _COUNTED = "counted_step"
+
+
+class Band(NamedTuple):
+    """Curves with pointwise limits, and what these are over; empty where there are none."""
+
+    curve: xr.DataArray
+    low: xr.DataArray
+    high: xr.DataArray
+    over: str
+
+
+class Chosen(NamedTuple):
+    """Curves, the same on resamples, and the layer that was chosen; empty where there was none."""
+
+    curve: xr.DataArray
+    resampled: xr.DataArray | None
+    layer: str
+
+
+class OfLayer(NamedTuple):
+    """Results of one layer, and its name; empty where the results have no layers."""
+
+    results: xr.Dataset
+    layer: str
 
 
 def bands_by(results: xr.Dataset, *, hue: str = "layer", layer: str | None = None) -> xr.Dataset:
@@ -39,14 +67,14 @@ def bands_by(results: xr.Dataset, *, hue: str = "layer", layer: str | None = Non
     if hue == "layer":
         curve, low, high, over = curve_and_band(results)
         own = results.isel(step=counted_steps(results))
-        untrained = views.untrained(own)
-        apart = xr.full_like(untrained, views.has_controls(own), dtype=bool)
+        untrained = levels.untrained(own)
+        apart = xr.full_like(untrained, levels.has_controls(own), dtype=bool)
     else:
         each = parts(results, hue)
         counted = [part.isel(step=counted_steps(part)) for part in each.values()]
-        levels = [float(views.untrained(part).mean()) for part in counted]
-        untrained = xr.DataArray(levels, dims=hue)
-        apart = xr.DataArray([views.has_controls(part) for part in counted], dims=hue)
+        heights = [float(levels.untrained(part).mean()) for part in counted]
+        untrained = xr.DataArray(heights, dims=hue)
+        apart = xr.DataArray([levels.has_controls(part) for part in counted], dims=hue)
         curves, lows, highs, overs = zip(*map(curve_and_band, each.values()))
         curve, low, high = (
             _side_by_side(dict(zip(each, some)), hue) for some in (curves, lows, highs)
@@ -66,7 +94,7 @@ def bands_by(results: xr.Dataset, *, hue: str = "layer", layer: str | None = Non
 
 def curves_by(
     results: xr.Dataset, *, by: str = "layer", layer: str | None = None, above: str = ""
-) -> tuple[xr.DataArray, xr.DataArray | None, str]:
+) -> Chosen:
     """Return the same curves and their resamples, for `dynamics.emergence`.
 
     Parameters
@@ -93,7 +121,7 @@ def curves_by(
     results, chosen = _of_one_layer(results, by, layer)
     if by == "layer":
         curve, resampled, _ = resampled_curve(results, above=above)
-        return curve, resampled, chosen
+        return Chosen(curve, resampled, chosen)
     each = parts(results, by)
     found = {name: resampled_curve(part, above=above) for name, part in each.items()}
     if len({over for *_, over in found.values()}) > 1:
@@ -103,9 +131,43 @@ def curves_by(
         }
     curve = _side_by_side({name: one for name, (one, _, _) in found.items()}, by)
     if any(one is None for _, one, _ in found.values()):
-        return curve, None, chosen
+        return Chosen(curve, None, chosen)
     again = {name: one for name, (_, one, _) in found.items() if one is not None}
-    return curve, _side_by_side(again, by), chosen
+    return Chosen(curve, _side_by_side(again, by), chosen)
+
+
+def curve_and_band(
+    results: xr.Dataset,
+) -> Band:
+    """Return the mean curves of results, with pointwise limits of 95 %.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+
+    Returns
+    -------
+    curve, low, high : xarray.DataArray
+        Dimensions step and, where there is one, layer. The limits are from Student's t: with
+        ``resample_score`` over stimuli by complementary halves (of probes over what its attribute
+        `over` says), and over subjects as well where there are three or more; else over subjects,
+        or over test folds. NaN where there is nothing to tell them from.
+    over : str
+        What the limits are over; empty where there are none.
+    """
+    curve, resampled, over = resampled_curve(results)
+    if resampled is not None:
+        limits = bands(curve, resampled)
+        low, high = limits["lower"], limits["upper"]
+    else:
+        units, over = _units_of(results)
+        freedom = units.sizes["unit"] - 1
+        curve = average(results["score"])
+        error = units.std("unit", ddof=1) / np.sqrt(freedom + 1) if over else curve * np.nan
+        half = stats.t.ppf(0.975, max(1, freedom)) * error
+        low, high = curve - half, curve + half
+    return Band(in_order(curve), in_order(low), in_order(high), over)
 
 
 def parts(results: xr.Dataset, by: str) -> dict[str, xr.Dataset]:
@@ -154,7 +216,7 @@ def parts(results: xr.Dataset, by: str) -> dict[str, xr.Dataset]:
     }
 
 
-def pick_layer(results: xr.Dataset, layer: str | None = None) -> tuple[xr.Dataset, str]:
+def pick_layer(results: xr.Dataset, layer: str | None = None) -> OfLayer:
     """Select one layer: the one asked for, or the one with the best mean score at the end.
 
     Parameters
@@ -177,114 +239,107 @@ def pick_layer(results: xr.Dataset, layer: str | None = None) -> tuple[xr.Datase
         If there is no such layer.
     """
     if "layer" not in results.dims:
-        return results, ""
+        return OfLayer(results, "")
     names = [str(name) for name in results["layer"].to_numpy()]
     if layer is None:
         score = average(results["score"])
         mean = score.mean([dim for dim in score.dims if dim not in ("step", "layer")])
         last = mean.dropna("step", how="all")
-        place = int(last.isel(step=-1).fillna(-np.inf).argmax("layer")) if last.size else 0
+        place = int(highest(last.isel(step=-1))) if last.size else 0
     elif layer in names:
         place = names.index(layer)
     else:
         raise ValueError(f"no layer {layer!r}: there are {', '.join(names)}")
-    return results.isel(layer=place, drop=True), names[place]
+    return OfLayer(results.isel(layer=place, drop=True), names[place])
 
 
-def curve_and_band(
-    results: xr.Dataset,
-) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray, str]:
-    """Return the mean curves of results, with pointwise limits of 95 %.
+def points_of(score: xr.DataArray, *, most: int) -> np.ndarray:
+    """Return what a mean at one step is of: subjects where there are several, else few neuroids.
 
     Parameters
     ----------
-    results : xarray.Dataset
-        Results of one target and metric.
+    score : xarray.DataArray
+        Scores of one layer at one step.
+    most : int
+        Up to how many neuroids are shown.
 
     Returns
     -------
-    curve, low, high : xarray.DataArray
-        Dimensions step and, where there is one, layer. The limits are from Student's t: with
-        ``resample_score`` over stimuli by complementary halves (of probes over what its attribute
-        `over` says), and over subjects as well where there are three or more; else over subjects,
-        or over test folds. NaN where there is nothing to tell them from.
-    over : str
-        What the limits are over; empty where there are none.
+    array of shape (n_points,)
+        Those that are known; none where neuroids are more.
     """
-    curve, resampled, over = resampled_curve(results)
-    if resampled is not None:
-        limits = emergence.bands(curve, resampled)
-        low, high = limits["lower"], limits["upper"]
+    each = by_subject(score)
+    if "subject" in each.dims and each.sizes["subject"] > 1:
+        values = each.to_numpy()
+    elif "neuroid" in score.dims and score.sizes["neuroid"] <= most:
+        values = score.to_numpy()
     else:
-        units, over = units_of(results)
-        freedom = units.sizes["unit"] - 1
-        curve = average(results["score"])
-        error = units.std("unit", ddof=1) / np.sqrt(freedom + 1) if over else curve * np.nan
-        half = stats.t.ppf(0.975, max(1, freedom)) * error
-        low, high = curve - half, curve + half
-    return _in_order(curve), _in_order(low), _in_order(high), over
+        return np.zeros(0)
+    return values[np.isfinite(values)]
 
 
-def resampled_curve(
-    results: xr.Dataset, *, subjects: bool = True, above: str = ""
-) -> tuple[xr.DataArray, xr.DataArray | None, str]:
-    """Return the mean curves and the same on resamples, for `dynamics.emergence.interval`.
-
-    Parameters
-    ----------
-    results : xarray.Dataset
-        Results of one target and metric.
-    subjects : bool
-        Whether to resample subjects as well, where there are three or more.
-    above : str
-        Level that is taken off, resample by resample: ``"baseline"`` or ``"untrained"``.
-
-    Returns
-    -------
-    curve : xarray.DataArray
-        Dimensions step and, where there is one, layer.
-    resampled : xarray.DataArray or None
-        With `resample` besides; None where the results have no ``resample_score``.
-    over : str
-        What the resamples vary: the attribute `over` of ``resample_score``, by default "test
-        sounds" for probes and else "stimuli"; "and subjects" where they are resampled as well.
-    """
-    again = resamples_of(results)
-    if again is None:
-        curve = mean_curve(results)
-        return curve - average(views.level_of(results, above)[0]) if above else curve, None, ""
-    is_probe = mapping(results.attrs.get("identity")).get("metric") == "probe"
-    default = "test sounds" if is_probe else "stimuli"
-    over = str(again.attrs.get("over", default))
-    curve, resampled = by_subject(results["score"]), by_subject(again.load())
-    if above:
-        level, exact = views.level_of(results, above)
-        off = None if exact is None else by_subject(exact)
-        curve, lower = views.less((curve, resampled), by_subject(level), off)
-        resampled = resampled if lower is None else lower
-    if subjects and "subject" in curve.dims:
-        there = curve.notnull().any("step").sum("subject")
-        if int(there.where(there > 0).min().fillna(0)) > 2:
-            over = f"{over} and subjects"
-            curve, resampled = emergence.with_subjects(curve, resampled)
-            return curve, resampled.assign_attrs(over=over), over
-    return average(curve), average(resampled).assign_attrs(over=over), over
-
-
-def mean_curve(results: xr.Dataset) -> xr.DataArray:
-    """Return the mean curves of results without their limits.
+def steps_by(
+    results: xr.Dataset,
+    *,
+    by: str = "layer",
+    layer: str | None = None,
+    statistic: str = "half_time",
+    confidence: float = 0.95,
+    **arguments: Any,
+) -> OfLayer:
+    """Return a step of each curve, such as its half-time, with its interval.
 
     Parameters
     ----------
     results : xarray.Dataset
-        Results of one target and metric.
+        Results of one target and metric, or `dynamics.plots.stack` of several.
+    by, layer
+        As in `bands_by`.
+    statistic, confidence, **arguments
+        As in `dynamics.emergence.interval`. It counts from the level of `levels.untrained`.
 
     Returns
     -------
-    xarray.DataArray
-        Dimensions step and, where there is one, layer.
+    results : xarray.Dataset
+        As `dynamics.emergence.interval`, along `by`, with the attribute `over`; without limits
+        the attribute `no_intervals`, why there are none.
+    layer : str
+        The layer that was chosen.
     """
-    return _in_order(average(results["score"]))
+    options = {"statistic": statistic, "confidence": confidence, **arguments}
+    if "own_step" not in results.coords or by not in results["own_step"].dims:
+        return _steps(results, by, layer, **options)
+    picked, chosen = pick_layer(with_counted(results), layer)
+    rows = [
+        _steps(part.expand_dims(layer=[name]), "layer", None, **options).results.rename(layer=by)
+        for name, part in parts(picked, by).items()
+    ]
+    options = {"coords": "all", "compat": "equals", "join": "outer"}
+    return OfLayer(xr.concat(rows, by, combine_attrs="override", **options), chosen)
+
+
+def _steps(
+    results: xr.Dataset,
+    by: str,
+    layer: str | None,
+    *,
+    statistic: str,
+    confidence: float,
+    **arguments: Any,
+) -> OfLayer:
+    results = results.isel(step=counted_steps(results))
+    apart = levels.has_controls(results) and "baseline" not in arguments
+    above = "untrained" if apart else ""
+    curve, resampled, chosen = curves_by(results, by=by, layer=layer, above=above)
+    if apart:
+        arguments["baseline"] = xr.DataArray(0.0)
+    if curve.sizes["step"] < 2 or resampled is None:
+        when = function_of(statistic)(curve, **arguments)
+        why = briefly(why_no_intervals(results)) if resampled is None else "one step is no curve"
+        attrs = {"statistic": statistic, "no_intervals": why}
+        return OfLayer(xr.Dataset({"estimate": when}, attrs=attrs), chosen)
+    found = interval(curve, resampled, statistic=statistic, confidence=confidence, **arguments)
+    return OfLayer(found.assign_attrs(over=resampled.attrs["over"]), chosen)
 
 
 def counted_steps(results: xr.Dataset, by: str = "", place: int = 0) -> np.ndarray:
@@ -316,7 +371,7 @@ def counted_steps(results: xr.Dataset, by: str = "", place: int = 0) -> np.ndarr
             values = results[name].isel({by: place}) if by in results[name].dims else results[name]
             others = [dim for dim in values.dims if dim != "step"]
             has &= (values == meant).any(others).to_numpy()
-    last = views.scored(results.isel(step=has)).sizes["step"]
+    last = scored(results.isel(step=has)).sizes["step"]
     return has & (np.cumsum(has) <= last)
 
 
@@ -343,7 +398,7 @@ def with_counted(results: xr.Dataset) -> xr.Dataset:
     return results.assign_coords({_COUNTED: ((by, "step"), np.stack(each))})
 
 
-def units_of(results: xr.Dataset) -> tuple[xr.DataArray, str]:
+def _units_of(results: xr.Dataset) -> tuple[xr.DataArray, str]:
     """Return scores of the units over which intervals are made, and what the units are.
 
     Parameters
@@ -369,54 +424,8 @@ def units_of(results: xr.Dataset) -> tuple[xr.DataArray, str]:
     return average(score).expand_dims("unit"), ""
 
 
-def level(results: xr.Dataset, name: str) -> float:
-    """Return the mean baseline, ceiling or chance level, averaged as the curves; NaN without one.
-
-    Parameters
-    ----------
-    results : xarray.Dataset
-        Results of one target and metric.
-    name : str
-        ``"baseline"``, ``"ceiling"`` or ``"chance"``.
-
-    Returns
-    -------
-    float
-        In the unit of the scores.
-    """
-    if name not in results:
-        return np.nan
-    known = with_ceiling(results) if name == "ceiling" else results
-    return float(average(of_scored(known[name], known)).mean())
-
-
-def with_level(results: xr.Dataset, name: str) -> tuple[int, int]:
-    """Count the neuroids of a curve that have a level, as the noise ceiling, and all of them.
-
-    Parameters
-    ----------
-    results : xarray.Dataset
-        Results of one target and metric.
-    name : str
-        As in `level`.
-
-    Returns
-    -------
-    known, number : int
-        Equal where the level is over the neuroids that the curve is over, or not of neuroids.
-    """
-    score = results["score"]
-    if name not in results or not {"neuroid"} <= {*results[name].dims} & {*score.dims}:
-        return 0, 0
-    there = score.notnull().any([dim for dim in score.dims if dim != "neuroid"])
-    values = results[name]
-    has = values > 0 if name == "ceiling" else values.notnull()
-    has = has.any([dim for dim in values.dims if dim != "neuroid"])
-    return int((has & there).sum()), int(there.sum())
-
-
-def _of_one_layer(results: xr.Dataset, by: str, layer: str | None) -> tuple[xr.Dataset, str]:
-    return (results, "") if by == "layer" else pick_layer(results, layer)
+def _of_one_layer(results: xr.Dataset, by: str, layer: str | None) -> OfLayer:
+    return OfLayer(results, "") if by == "layer" else pick_layer(results, layer)
 
 
 def _side_by_side(curves: dict[str, xr.DataArray], dim: str) -> xr.DataArray:
@@ -424,7 +433,3 @@ def _side_by_side(curves: dict[str, xr.DataArray], dim: str) -> xr.DataArray:
     bare = [curve.drop_vars(dim, errors="ignore") for curve in curves.values()]
     joined = xr.concat(bare, names, coords="minimal", compat="override", combine_attrs="override")
     return joined.transpose("step", dim, ...)
-
-
-def _in_order(curve: xr.DataArray) -> xr.DataArray:
-    return curve.transpose("step", "layer", missing_dims="ignore")

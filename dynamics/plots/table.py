@@ -1,0 +1,368 @@
+"""One record a kind of figure: what `dynamics plot`, the report and whoever draws a store ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from dynamics.emergence.parts import parts
+from dynamics.plots.curves import facet_curves
+from dynamics.plots.figures import (
+    PROBE,
+    facets,
+    figure_of_neuroids,
+    figure_of_targets,
+    probes_of,
+    results_of,
+    simulated,
+    single,
+)
+from dynamics.plots.heatmaps import plot_heatmap
+from dynamics.plots.layers import plot_best_layer
+from dynamics.plots.order import plot_order
+from dynamics.plots.scatter import plot_brain_task
+from dynamics.plots.similarity import facet_layer_similarity, facet_similarity
+
+# Single neuroids are drawn for targets of few (components), not for voxels.
+_MOST = 15
+# Fewer points of a scatter plot cannot be correlated.
+_FEWEST_STEPS = 4
+CURVES, PROBES = "Emergence curves", "Brains and probes"
+COMPARED = "Steps and layers compared with each other"
+
+
+class Shown(NamedTuple):
+    """What a figure is drawn of.
+
+    Attributes
+    ----------
+    tree : xarray.DataTree
+        The store.
+    metric : str
+        Label of the metric.
+    targets : tuple of str
+        Labels of the targets: one, or all that have the metric, or none.
+    results : xarray.Dataset
+        Of the one target and the metric, with gaps at failed steps; or what compares a model with
+        itself by the metric.
+    other : str
+        What else tells it apart, as the record's `takes` gave it.
+    """
+
+    tree: xr.DataTree
+    metric: str
+    targets: tuple[str, ...]
+    results: xr.Dataset
+    other: str = ""
+
+    @property
+    def run(self) -> str:
+        """Name of the run."""
+        return str(self.tree.attrs.get("run", ""))
+
+    @property
+    def title(self) -> str:
+        """What it is of, in words."""
+        return f"{simulated(self.results)}{self.targets[0]}, {self.metric}"
+
+
+class Kind(NamedTuple):
+    """A kind of figure.
+
+    Attributes
+    ----------
+    draw : callable
+        Takes `Shown` and returns the matplotlib figure.
+    file : str
+        Name of the file, with ``{metric}``, ``{target}`` and ``{other}``.
+    caption : str
+        What stands under it in the report, with ``{metric}`` (as it is shown), ``{targets}``,
+        ``{name}`` (target and metric) and ``{other}``.
+    alt : str
+        What it shows, for those who do not see it, with ``{said}`` (how the best layer rises),
+        ``{parts}`` (the same of neuroids or regions) and ``{when}`` (half-times) besides.
+    of : {"target", "metric", "self"}
+        Whether there is one a target and metric, one a metric with all its targets, or one of
+        what compares a model with itself.
+    takes : callable
+        Takes `Shown` and returns for which `other` the figure is drawn: by default once; none
+        where the results do not have what it needs.
+    group : str
+        Heading in the report; by default that of the target and metric.
+    wide : bool
+        Whether it has several panels beside each other.
+    """
+
+    draw: Callable[[Shown], Figure]
+    file: str
+    caption: str
+    alt: str
+    of: str = "target"
+    takes: Callable[[Shown], Sequence[str]] = lambda shown: ("",)
+    group: str = ""
+    wide: bool = False
+
+    def check(self) -> None:
+        """Raise a ValueError that says what is wrong with a record."""
+        if self.of not in ("target", "metric", "self"):
+            raise ValueError(f"`of` must be 'target', 'metric' or 'self', not {self.of!r}")
+        try:
+            self.file.format(metric="", target="", other="")
+        except (KeyError, IndexError, ValueError):
+            raise ValueError(
+                f"its file {self.file!r} may hold {{metric}}, {{target}} and {{other}} alone"
+            ) from None
+
+
+class Drawing(NamedTuple):
+    """A figure of a store that is still to be drawn.
+
+    Attributes
+    ----------
+    name : str
+        Such as "heatmap-ridge-cortex", for a file.
+    kind : str
+        A name in `FIGURES`.
+    metric : str
+        Label of the metric.
+    targets : tuple of str
+        Labels of the targets that it shows; none for what compares a model with itself.
+    draw : callable
+        Draws it and returns the matplotlib figure.
+    other : str
+        What else tells it apart: by what a forest plot is ordered, or the task of a probe.
+    """
+
+    name: str
+    kind: str
+    metric: str
+    targets: tuple[str, ...]
+    draw: Callable[[], Figure]
+    other: str = ""
+
+
+def figures_of(tree: xr.DataTree, metric: str, targets: Sequence[str]) -> Iterator[Drawing]:
+    """Name the figures of what a store has by one metric.
+
+    Those of all targets together; then for each target what `FIGURES` has for it.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        What `dynamics.open` returned.
+    metric : str
+        Label of the metric.
+    targets : sequence of str
+        Labels of the targets that have it.
+
+    Yields
+    ------
+    Drawing
+        A figure.
+    """
+    yield from _drawings(Shown(tree, metric, tuple(targets), xr.Dataset()), "metric")
+    for target in targets:
+        results = results_of(tree, target, metric)
+        yield from _drawings(Shown(tree, metric, (target,), results), "target")
+
+
+def figures_of_steps(tree: xr.DataTree) -> Iterator[Drawing]:
+    """Name the figures of steps and of layers compared with each other.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        What `dynamics.open` returned.
+
+    Yields
+    ------
+    Drawing
+        Such as "steps-cka" and "layers-cka", kind by kind.
+    """
+    compared = [path for path in tree.groups if path.startswith("/results/self/")]
+    for kind in FIGURES:
+        for path in compared:
+            shown = Shown(tree, path.rpartition("/")[2], (), tree[path].to_dataset())
+            yield from _drawings(shown, "self", kind)
+
+
+def _drawings(shown: Shown, of: str, only: str = "") -> Iterator[Drawing]:
+    for name, kind in FIGURES.items():
+        if kind.of != of or only not in ("", name):
+            continue
+        for other in kind.takes(shown):
+            own = shown._replace(other=other)
+            target = shown.targets[0] if of == "target" else ""
+            file = kind.file.format(metric=shown.metric, target=target, other=other)
+            draw = partial(kind.draw, own)
+            yield Drawing(file, name, shown.metric, shown.targets, draw, other)
+
+
+def _units(results: xr.Dataset) -> str:
+    """Say what is shown by itself: few neuroids (components), else regions, or nothing."""
+    if 1 < results.sizes.get("neuroid", 0) <= _MOST:
+        return "neuroid"
+    if "region" in results.coords and results["region"].ndim:
+        return "region" if 1 < len(parts(results, "region")) <= _MOST else ""
+    return ""
+
+
+def _has(*names: str) -> Callable[[Shown], Sequence[str]]:
+    """Take results that have several of each dimension."""
+
+    def takes(shown: Shown) -> Sequence[str]:
+        return [""] if all(shown.results.sizes.get(name, 1) > 1 for name in names) else []
+
+    return takes
+
+
+def _shows(unit: str) -> Callable[[Shown], Sequence[str]]:
+    return lambda shown: [""] if _units(shown.results) == unit else []
+
+
+def _units_along(shown: Shown) -> Sequence[str]:
+    by = _units(shown.results)
+    return [by] if by and shown.results.sizes.get("step", 1) > 1 else []
+
+
+def _tasks(shown: Shown) -> Sequence[str]:
+    """Name the probes that have steps enough in common with the results."""
+    if shown.metric == PROBE:
+        return []
+    steps = {task: results_of(shown.tree, task, PROBE)["step"] for task in probes_of(shown.tree)}
+    have = shown.results["step"]
+    return [task for task in steps if len(np.intersect1d(have, steps[task])) >= _FEWEST_STEPS]
+
+
+def _compared(variable: str, fewest: int) -> Callable[[Shown], Sequence[str]]:
+    def takes(shown: Shown) -> Sequence[str]:
+        found = shown.results.data_vars
+        enough = variable in found and found[variable].sizes.get("step", 0) >= fewest
+        return [""] if enough else []
+
+    return takes
+
+
+def _draw_regions(shown: Shown) -> Figure:
+    draw = partial(facet_curves, facet="region")
+    return facets(draw, shown.results, title=f"{shown.run}: {shown.title}")
+
+
+def _draw_layer_order(shown: Shown) -> Figure:
+    height = 28 + 4.2 * shown.results.sizes["layer"]
+    return single(plot_order, shown.results, height=height, title=shown.title)
+
+
+def _draw_order(shown: Shown) -> Figure:
+    height = 28 + 4.2 * len(parts(shown.results, shown.other))
+    return single(plot_order, shown.results, height=height, title=shown.title, by=shown.other)
+
+
+def _draw_probe(shown: Shown) -> Figure:
+    probe = results_of(shown.tree, shown.other, PROBE)
+    title = f"{shown.title}, {shown.other}"
+    return single(plot_brain_task, shown.results, probe, height=70, title=title)
+
+
+def _draw_compared(
+    draw: Callable[..., np.ndarray], variable: str, words: str
+) -> Callable[[Shown], Figure]:
+    def drawn(shown: Shown) -> Figure:
+        values = shown.results[variable]
+        values = values.assign_attrs({"metric": shown.metric} | values.attrs)
+        return facets(draw, values, title=f"{shown.run}: {words}")
+
+    return drawn
+
+
+FIGURES: dict[str, Kind] = {
+    "emergence": Kind(
+        lambda shown: figure_of_targets(shown.tree, shown.metric, shown.targets),
+        "emergence-{metric}",
+        "Emergence by {metric}: {targets}.",
+        "Line chart of the {metric} score of every layer against training step. {said}",
+        of="metric",
+        group=CURVES,
+    ),
+    "neuroids": Kind(
+        lambda shown: figure_of_neuroids(shown.tree, shown.metric, shown.targets[0]),
+        "emergence-{metric}-{target}",
+        "{name}, one panel a neuroid.",
+        "Line charts of the {metric} score of every layer against training step, one for each "
+        "neuroid. {parts}",
+        takes=_shows("neuroid"),
+        group=CURVES,
+        wide=True,
+    ),
+    "regions": Kind(
+        _draw_regions,
+        "emergence-{metric}-{target}-regions",
+        "{name}, one panel a region.",
+        "Line charts of the {metric} score of every layer against training step, one for each "
+        "region. {parts}",
+        takes=_shows("region"),
+        group=CURVES,
+        wide=True,
+    ),
+    "heatmap": Kind(
+        lambda shown: single(plot_heatmap, shown.results, height=58, title=shown.title),
+        "heatmap-{metric}-{target}",
+        "Every layer at every step.",
+        "Heat map of layers by training steps. {said}",
+        takes=_has("layer", "step"),
+    ),
+    "best-layer": Kind(
+        lambda shown: single(plot_best_layer, shown.results, height=64, title=shown.title),
+        "best-layer-{metric}-{target}",
+        "The best layer at every step, how sure that is, and the centre of the layer profile.",
+        "Chart of the best layer at every step. {said}",
+        takes=_has("layer", "step"),
+    ),
+    "layer-order": Kind(
+        _draw_layer_order,
+        "order-{metric}-{target}",
+        "Half-time of every layer, the earliest on top; open intervals have arrows.",
+        "Forest plot of the half-times of layers. {when}",
+        takes=_has("layer", "step"),
+    ),
+    "order": Kind(
+        _draw_order,
+        "order-{metric}-{target}-{other}s",
+        "Half-time of every {other}, all in the layer that ends best on average.",
+        "Forest plot of the half-times of every {other} in the layer that ends best.",
+        takes=_units_along,
+    ),
+    "probe": Kind(
+        _draw_probe,
+        "probe-{other}-{metric}-{target}",
+        "{name} against {other}, one point a checkpoint.",
+        "Scatter plot over checkpoints: {name} against {other}, with the training step as colour.",
+        takes=_tasks,
+        group=PROBES,
+    ),
+    "steps": Kind(
+        _draw_compared(facet_similarity, "similarity", "steps with each other"),
+        "steps-{metric}",
+        "Similarity by {metric} of a layer with itself at other steps.",
+        "Matrices of the similarity by {metric} of a layer at every pair of steps.",
+        of="self",
+        takes=_compared("similarity", 2),
+        group=COMPARED,
+        wide=True,
+    ),
+    "layers": Kind(
+        _draw_compared(facet_layer_similarity, "layer_similarity", "layers with each other"),
+        "layers-{metric}",
+        "Similarity by {metric} of the layers with each other along training.",
+        "Matrices of the similarity by {metric} of every pair of layers at some steps.",
+        of="self",
+        takes=_compared("layer_similarity", 1),
+        group=COMPARED,
+    ),
+}
+"""Kinds of figures in the order in which they are drawn."""
