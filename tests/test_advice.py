@@ -17,7 +17,8 @@ import dynamics
 import dynamics.accessor
 from dynamics import brains, methods, models, poolings, probes, sounds
 from dynamics.cli.program import app
-from dynamics.config import Choice, Sweep, _models_in, validate
+from dynamics.config import Choice, Sweep, validate
+from dynamics.config.sweep import _models_in
 from dynamics.methods import variables
 from dynamics.methods.checks import RESERVED, check_choice
 from dynamics.methods.table import METHODS

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import soxr
 
+from dynamics.config import pretraining
 from dynamics.reference.overlap import RATE, THRESHOLD, fingerprint, first_overlap
 from dynamics.reference.synthesis import KINDS, sound
 
@@ -90,3 +91,7 @@ def test_silence_and_very_short_sounds_match_nothing():
     assert first_overlap([("short", np.ones(900), RATE)], [("x", silence, RATE)]) is None
     wave = sound("speech", np.random.default_rng(0))
     assert first_overlap([("it", wave, 24000)], [("short", np.ones(900), RATE)]) is None
+
+
+def test_a_config_knows_the_kinds_of_sounds_that_there_are():
+    assert tuple(KINDS) == pretraining.KINDS

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dynamics.reference.recipe import Pretraining, Source
+from dynamics.config import Pretraining, Source
 
 __all__ = ["Pretraining", "Source", "pretrain"]
 

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from dynamics import datasets
+from dynamics.config import Pretraining, Source
 from dynamics.lookahead import one_ahead
 from dynamics.models.encodecmae import stack
 from dynamics.models.mel import SAMPLE_RATE, log_mel
 from dynamics.reference.masked import MaskedPredictor, RandomQuantiser, hide, prediction_loss
 from dynamics.reference.overlap import first_overlap
-from dynamics.reference.recipe import Pretraining, Source
 from dynamics.reference.recordings import Recordings, Synthesised
 from dynamics.reference.runfiles import STATE_FILE, Saved, resume, save_checkpoint, save_state
 from dynamics.reference.synthesis import KINDS

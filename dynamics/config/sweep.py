@@ -1,4 +1,4 @@
-"""One validated model of a sweep, read from YAML."""
+"""The model of a sweep: its keys, what they may be, and what is said of one that is not right."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from dynamics import configfile
 from dynamics.checkpoints.choice import TRAINED, check_wanted
-from dynamics.reference.recipe import Pretraining
+from dynamics.config import yaml_file
+from dynamics.config.pretraining import Pretraining
 from dynamics.store.place import Place
 from dynamics.tables import nearest
 
@@ -188,7 +188,7 @@ def load_config(path: str | Path) -> Sweep:
         missing, there twice or has a value of the wrong kind; the message names the file, the
         line and the key.
     """
-    content, lines = configfile.read(path)
+    content, lines = yaml_file.read(path)
     return validate(content, origin=str(path), lines=lines)
 
 

@@ -9,6 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dynamics.tables import check_name
 
+KINDS = (
+    "harmonic", "melody", "speech", "song", "call", "chirp", "modulated_noise", "texture",
+    "impact", "machine", "mixture",
+)  # fmt: skip
+"""Of sounds that are synthesised, by `dynamics.reference.synthesis`."""
+
 _FRAME_SECONDS, _SHIFT_SECONDS = 0.02656, 0.01328
 
 
@@ -34,10 +40,6 @@ class Source(BaseModel):
         recorded = self.folder is not None or self.dataset is not None
         if recorded == bool(self.synthetic):
             raise ValueError("a source is either `synthetic` or has a `folder` or `dataset`")
-        from dynamics.reference.synthesis import (
-            KINDS,  # SciPy's signal room takes seconds to import
-        )
-
         for kind in () if isinstance(self.synthetic, bool) else self.synthetic:
             check_name("kind of sound", kind, KINDS)
         return self
