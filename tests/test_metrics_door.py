@@ -16,8 +16,8 @@ import xarray as xr
 from test_metrics_arrays import FUNCTIONS, arrays_in
 
 from dynamics import metrics
-from dynamics.metrics.door import labels, plain
-from dynamics.metrics.gram import activations, as_tensor
+from dynamics.metrics.kernels import activations, as_tensor
+from dynamics.metrics.validation import labels, plain
 
 rng = np.random.default_rng(1)
 X = rng.standard_normal((6, 4))

@@ -17,7 +17,7 @@ from dynamics.metrics import reuse
 from dynamics.metrics.subsets import half_rows
 from dynamics.targets import Target
 
-GRAM = sys.modules["dynamics.metrics.gram"]
+GRAM = sys.modules["dynamics.metrics.kernels"]
 
 SOUNDS = {"name": "synthetic", "arguments": {"per_kind": 4, "seconds": 0.4}}
 LISTENERS = [

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dynamics.metrics.factorisation import Factor, Splits
+from dynamics.metrics.inner_cv import TOO_CLOSE, Responses, best_alphas, inner_scores
 from dynamics.metrics.nested import standardise
-from dynamics.metrics.search import TOO_CLOSE, Responses, best_alphas, inner_scores
-from dynamics.metrics.splits import Factor, Splits
 
 RELATIVE = np.logspace(-5, 4.5, 20)
 

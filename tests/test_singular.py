@@ -8,12 +8,17 @@ import pytest
 import torch
 
 from dynamics import metrics
+from dynamics.metrics.factorisation import (
+    Factor,
+    compact,
+    decompose,
+    decompose_covariance,
+    faint_alphas,
+)
 from dynamics.metrics.held import Held, Source
 from dynamics.metrics.pepino import pepino_layers, pepino_ridge
 from dynamics.metrics.refit import refit_ridge
 from dynamics.metrics.ridge import nested_ridge
-from dynamics.metrics.singular import compact, decompose, decompose_covariance, faint_alphas
-from dynamics.metrics.splits import Factor
 from dynamics.metrics.tuckute import random_splits
 
 ALPHAS = [1e2, 1e-4, 1e-10, 1e-17, 1e-24]

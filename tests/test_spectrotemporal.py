@@ -168,7 +168,7 @@ def test_bad_arguments_are_refused_in_one_sentence(model):
 def test_natural_sounds_are_predicted_as_well_as_published(model, data_root):
     # Published for such a model: r2 about .73 .57 .45 .53 .72 .33 with the same protocol.
     from dynamics import brains
-    from dynamics.metrics.encode import encode
+    from dynamics.metrics.encoding import encode
 
     target = brains.load("nh2015-components")
     if "fold" not in target.coords:

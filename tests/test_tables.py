@@ -178,3 +178,10 @@ def test_nothing_imports_the_reference_run():
             ours = [name for name in names if f"{name}.".startswith("dynamics.reference.")]
             found |= {(file, name) for name in ours[:1]}
     assert found == MAY
+
+
+@pytest.mark.parametrize("package", ["metrics", "models", "reference"])
+def test_no_name_of_a_package_hides_a_module_of_its_own(package):
+    room = importlib.import_module(f"dynamics.{package}")
+    modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
+    assert not modules & set(getattr(room, "__all__", ()))

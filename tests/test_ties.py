@@ -21,8 +21,8 @@ from dynamics.metrics import (
     rsa,
     rsa_choose_layer,
 )
-from dynamics.metrics.rdm import settled
-from dynamics.metrics.rsa import ranks
+from dynamics.metrics.dissimilarity import settled
+from dynamics.metrics.rdm_comparison import ranks
 
 N = 24
 UPPER = np.triu_indices(N, 1)

@@ -205,7 +205,7 @@ def ridge_refits(
     Parameters
     ----------
     protocol : str
-        A name in `dynamics.metrics.encode.PROTOCOLS`.
+        A name in `dynamics.metrics.encoding.PROTOCOLS`.
     K : array of shape (layers, n, n)
         Gram matrices.
     target : Target

@@ -17,7 +17,7 @@ from dynamics.methods.groups import (
     side_by_side,
 )
 from dynamics.methods.variables import Variables
-from dynamics.metrics.gram import Array
+from dynamics.metrics.kernels import Array
 from dynamics.metrics.missing import FEWEST_IN_ALL
 from dynamics.targets import Target
 

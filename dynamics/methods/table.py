@@ -9,7 +9,7 @@ from dynamics.methods import encoding, spaces, timed
 from dynamics.methods.metric import Metric, Value
 from dynamics.methods.variables import ATTRS, scheme_of
 from dynamics.metrics.pairwise import PAIRWISE
-from dynamics.metrics.rsa import COMPARISONS
+from dynamics.metrics.rdm_comparison import COMPARISONS
 from dynamics.tables import Table
 
 _CORRELATION = "Encoding score (Pearson r)"

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dynamics.metrics.banded import banded_ridge
 from dynamics.metrics.cca import pwcca, svcca
 from dynamics.metrics.ceilings import noise_ceiling, rdm_noise_ceiling
-from dynamics.metrics.cka import cka, cka_gram
 from dynamics.metrics.composite import (
     auditory_score,
     prediction_score,
@@ -20,16 +19,10 @@ from dynamics.metrics.composite import (
     temporal_score,
 )
 from dynamics.metrics.delays import resample_time
-from dynamics.metrics.encode import PROTOCOLS, encode
+from dynamics.metrics.dissimilarity import DISTANCES, geotopological, rdm, rdms_by
+from dynamics.metrics.encoding import PROTOCOLS, encode
 from dynamics.metrics.folds import merge_small, stratified_folds
-from dynamics.metrics.geometry import (
-    effective_dimensionality,
-    effective_dimensionality_gram,
-    mutual_knn,
-    mutual_knn_gram,
-)
-from dynamics.metrics.gram import centre, gram, grams
-from dynamics.metrics.layer_choice import rsa_choose_layer
+from dynamics.metrics.kernels import centre, gram, grams
 from dynamics.metrics.null import (
     gram_null,
     p_value,
@@ -40,12 +33,20 @@ from dynamics.metrics.null import (
 )
 from dynamics.metrics.pairwise import PAIRWISE, similarities
 from dynamics.metrics.partition import variance_partition
-from dynamics.metrics.procrustes import procrustes, procrustes_gram
-from dynamics.metrics.rdm import DISTANCES, geotopological, rdm, rdms_by
+from dynamics.metrics.rdm_comparison import COMPARISONS, compare_rdms, rsa, rsa_choose_layer
 from dynamics.metrics.resample import bootstrap_counts, resampled_rsa
 from dynamics.metrics.reuse import shared
 from dynamics.metrics.ridge import default_alphas, nested_ridge, nested_ridge_features
-from dynamics.metrics.rsa import COMPARISONS, compare_rdms, rsa
+from dynamics.metrics.spaces import (
+    cka,
+    cka_gram,
+    effective_dimensionality,
+    effective_dimensionality_gram,
+    mutual_knn,
+    mutual_knn_gram,
+    procrustes,
+    procrustes_gram,
+)
 from dynamics.metrics.timeresolved import encode_timeresolved
 
 METRICS: dict[str, Callable] = {

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from dynamics.metrics.correlation import clipped_square, pooled_r, standardise
-from dynamics.metrics.door import takes
+from dynamics.metrics.factorisation import HELD, Factor, centred_split, compact, faint_alphas
 from dynamics.metrics.folds import check_folds
-from dynamics.metrics.gram import (
+from dynamics.metrics.held import Held, Source, sources_of
+from dynamics.metrics.inner_cv import Responses, best_alphas
+from dynamics.metrics.kernels import (
     Array,
     as_tensor,
     centre,
@@ -20,12 +22,9 @@ from dynamics.metrics.gram import (
     responses,
     same_rows,
 )
-from dynamics.metrics.held import Held, Source, sources_of
 from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas
-from dynamics.metrics.search import Responses, best_alphas
-from dynamics.metrics.singular import HELD, compact, faint_alphas
-from dynamics.metrics.splits import Factor, centred_split
 from dynamics.metrics.threads import side_by_side
+from dynamics.metrics.validation import takes
 
 
 @takes(K="matrices", Y="responses", features="several")
@@ -63,7 +62,7 @@ def banded_ridge(
     features : sequence of arrays of shape (n, p), optional
         The activations that K was made of, one a layer. With them the default penalties go down
         beside the smallest features of a layer where they would hide these, and penalties below
-        what a Gram matrix holds go by singular values, see `dynamics.metrics.singular`.
+        what a Gram matrix holds go by singular values, see `dynamics.metrics.factorisation`.
 
     Returns
     -------

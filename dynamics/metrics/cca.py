@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import torch
 
-from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
-from dynamics.metrics.gram import Array, activations, same_rows
+from dynamics.metrics.kernels import Array, activations, same_rows
+from dynamics.metrics.validation import takes
 
 
 @takes(X="activations", Y="activations")

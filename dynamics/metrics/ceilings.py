@@ -7,12 +7,12 @@ from itertools import combinations
 import torch
 
 from dynamics.metrics.correlation import averaged, pearson_there, spearman_brown, varying
-from dynamics.metrics.door import takes
-from dynamics.metrics.gram import Array, as_tensor, like, responses
+from dynamics.metrics.dissimilarity import upper_entries
+from dynamics.metrics.kernels import Array, as_tensor, like, responses
 from dynamics.metrics.missing import check_handling
 from dynamics.metrics.pairs import rows_there
-from dynamics.metrics.rdm import upper_entries
-from dynamics.metrics.rsa import COMPARISONS, POOLINGS
+from dynamics.metrics.rdm_comparison import COMPARISONS, POOLINGS
+from dynamics.metrics.validation import takes
 
 
 @takes(Y="responses")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 
 from dynamics.metrics.correlation import pearson, varying
-from dynamics.metrics.door import takes
-from dynamics.metrics.gram import Array, as_tensor, like
+from dynamics.metrics.kernels import Array, as_tensor, like
+from dynamics.metrics.validation import takes
 
 
 @takes(scores="numbers", distances="numbers")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from dynamics.metrics.door import takes
-from dynamics.metrics.gram import Array, as_tensor, like
+from dynamics.metrics.kernels import Array, as_tensor, like
+from dynamics.metrics.validation import takes
 
 
 @takes(X="responses")

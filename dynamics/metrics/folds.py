@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dynamics.metrics.door import labels as plain_labels
-from dynamics.metrics.gram import Array
+from dynamics.metrics.kernels import Array
+from dynamics.metrics.validation import labels as plain_labels
 
 
 def stratified_folds(

@@ -12,11 +12,19 @@ from typing import NamedTuple
 
 import torch
 
-from dynamics.metrics.gram import Array, as_tensor, same_rows
+from dynamics.metrics.factorisation import (
+    HELD,
+    LOST,
+    Factor,
+    Splits,
+    centred_columns,
+    compact,
+    decompose,
+    whole_space,
+)
+from dynamics.metrics.inner_cv import Responses, inner_scores, score_at
+from dynamics.metrics.kernels import Array, as_tensor, same_rows
 from dynamics.metrics.reuse import once
-from dynamics.metrics.search import Responses, inner_scores, score_at
-from dynamics.metrics.singular import HELD, LOST, centred_columns, compact, decompose, whole_space
-from dynamics.metrics.splits import Factor, Splits
 
 
 class Source(NamedTuple):
@@ -151,13 +159,13 @@ class Held:
         return float(spectrum[0]) if len(spectrum) else torch.inf
 
     def inner_scores(self, responses: Responses, grid: torch.Tensor) -> torch.Tensor:
-        """See `dynamics.metrics.search.inner_scores`; (folds, a, v)."""
+        """See `dynamics.metrics.inner_cv.inner_scores`; (folds, a, v)."""
         return inner_scores(self.splits, responses, grid)
 
     def score_at(
         self, Y: torch.Tensor, f: int, column: torch.Tensor, alpha: torch.Tensor
     ) -> torch.Tensor:
-        """See `dynamics.metrics.search.score_at`."""
+        """See `dynamics.metrics.inner_cv.score_at`."""
         parts = self._parts(alpha)
         if len(parts) == 1:
             return score_at(parts[0][0], Y, f, column, alpha)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynamics.metrics.gram import Array, as_tensor
+from dynamics.metrics.kernels import Array, as_tensor
 
 # Stimuli that a neuroid needs in every fold, and where there are no folds.
 FEWEST, FEWEST_IN_ALL = 2, 10

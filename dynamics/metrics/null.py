@@ -12,14 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynamics.metrics.cka import cka_features, cka_gram
-from dynamics.metrics.door import takes
-from dynamics.metrics.geometry import mutual_knn_gram, neighbours
-from dynamics.metrics.gram import Array, as_tensor, like, same_rows
-from dynamics.metrics.procrustes import KINDS, procrustes_gram, square_roots
-from dynamics.metrics.rdm import upper_entries
+from dynamics.metrics.dissimilarity import upper_entries
+from dynamics.metrics.kernels import Array, as_tensor, like, same_rows
+from dynamics.metrics.rdm_comparison import COMPARISONS, ranks
 from dynamics.metrics.ridge import nested_ridge
-from dynamics.metrics.rsa import COMPARISONS, ranks
+from dynamics.metrics.spaces import (
+    check_kind,
+    cka_features,
+    cka_gram,
+    mutual_knn_gram,
+    neighbours,
+    procrustes_gram,
+    square_roots,
+)
+from dynamics.metrics.validation import takes
 
 COLUMNS = 4096
 ENTRIES = 2**24
@@ -300,8 +306,7 @@ def _tie(*given: Array) -> float:
 
 
 def _procrustes_null(K: Array, L: Array, orders: Array, *, kind: str = "angular") -> torch.Tensor:
-    if kind not in KINDS:
-        raise ValueError(f"there is no Procrustes distance {kind!r}: use one of {', '.join(KINDS)}")
+    check_kind(kind)
     (B,), sides = square_roots(L), square_roots(K)
     parts = []
     for some in _blocks(orders, B.numel()):

@@ -14,14 +14,12 @@ import numpy as np
 import torch
 
 from dynamics.metrics.cca import compare_components, components_by_fold
-from dynamics.metrics.cka import cka_features
-from dynamics.metrics.door import takes
-from dynamics.metrics.geometry import neighbours
-from dynamics.metrics.gram import Array, activations, as_tensor, gram, like
-from dynamics.metrics.procrustes import square_roots
-from dynamics.metrics.rdm import rdm, upper_entries
+from dynamics.metrics.dissimilarity import rdm, upper_entries
+from dynamics.metrics.kernels import Array, activations, as_tensor, gram, like
+from dynamics.metrics.rdm_comparison import POOLINGS
 from dynamics.metrics.reuse import once
-from dynamics.metrics.rsa import POOLINGS
+from dynamics.metrics.spaces import cka_features, neighbours, square_roots
+from dynamics.metrics.validation import takes
 
 
 class Form(NamedTuple):

@@ -8,12 +8,12 @@ import torch
 
 from dynamics.metrics.banded import banded_ridge, kept_rows, refit_banded
 from dynamics.metrics.correlation import clipped_square
-from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
-from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
 from dynamics.metrics.held import Source, sources_of
+from dynamics.metrics.kernels import Array, as_tensor, gram_matrices, like, responses, same_rows
 from dynamics.metrics.nested import nested_layers
 from dynamics.metrics.ridge import default_alphas
+from dynamics.metrics.validation import takes
 
 
 @takes(K="matrices", L="matrices", Y="responses", features="several")

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from dynamics.metrics.correlation import clipped_square, pearson
-from dynamics.metrics.door import takes
 from dynamics.metrics.folds import check_folds
-from dynamics.metrics.gram import Array, gram_matrices, like, responses, same_rows
 from dynamics.metrics.held import Held, sources_of
+from dynamics.metrics.inner_cv import Responses
+from dynamics.metrics.kernels import Array, gram_matrices, like, responses, same_rows
 from dynamics.metrics.ridge import check_alphas
-from dynamics.metrics.search import Responses
 from dynamics.metrics.threads import side_by_side
+from dynamics.metrics.validation import takes
 
 ALPHAS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0)
 LIMITS = (1e-49, 1e50)
@@ -50,7 +50,7 @@ def pepino_ridge(
         Where the search starts, by default the study's eight.
     features : sequence of arrays of shape (n, p), optional
         The activations that K was made of, one a layer. With them a layer goes by singular values
-        where penalties fall below what its Gram matrix holds, see `dynamics.metrics.singular`.
+        where penalties fall below what its Gram matrix holds, see `dynamics.metrics.factorisation`.
 
     Returns
     -------

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 
 from dynamics.metrics.correlation import CONSTANT, pooled_r, ratio, standardise
-from dynamics.metrics.door import takes
+from dynamics.metrics.factorisation import LOST, faint_alphas
 from dynamics.metrics.folds import check_folds
-from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
 from dynamics.metrics.held import Compact, decomposed, sources_of
+from dynamics.metrics.kernels import Array, as_tensor, gram_matrices, like, responses, same_rows
 from dynamics.metrics.reuse import once
 from dynamics.metrics.ridge import check_alphas, default_alphas
-from dynamics.metrics.singular import LOST, faint_alphas
 from dynamics.metrics.subsets import counts
+from dynamics.metrics.validation import takes
 
 _BUDGET = 2**25
 
@@ -66,7 +66,7 @@ def refit_ridge(
         Neuroids handled at a time, which bounds memory.
     features : sequence of arrays of shape (n, p), optional
         The activations that K was made of, one a layer. With them a layer goes by singular values
-        where penalties fall below what its Gram matrix holds, see `dynamics.metrics.singular`.
+        where penalties fall below what its Gram matrix holds, see `dynamics.metrics.factorisation`.
 
     Returns
     -------

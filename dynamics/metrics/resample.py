@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dynamics.metrics.door import takes
-from dynamics.metrics.gram import Array, as_tensor, like
+from dynamics.metrics.dissimilarity import starts, upper_entries
+from dynamics.metrics.kernels import Array, as_tensor, like
 from dynamics.metrics.pairs import shared_patterns
-from dynamics.metrics.rdm import starts, upper_entries
+from dynamics.metrics.validation import takes
 
 
 @takes(D="matrices", E="matrices", counts="complete")

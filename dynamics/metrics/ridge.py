@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from dynamics.metrics.door import takes
+from dynamics.metrics.factorisation import Factor
 from dynamics.metrics.folds import check_folds
-from dynamics.metrics.gram import (
+from dynamics.metrics.held import Source, sources_of
+from dynamics.metrics.kernels import (
     Array,
     activations,
     as_tensor,
@@ -19,9 +20,8 @@ from dynamics.metrics.gram import (
     like,
     same_rows,
 )
-from dynamics.metrics.held import Source, sources_of
 from dynamics.metrics.nested import BLOCK, nested_layers
-from dynamics.metrics.splits import Factor
+from dynamics.metrics.validation import takes
 
 RELATIVE_ALPHAS = np.logspace(-5, 4.5, 20)
 
@@ -57,7 +57,7 @@ def nested_ridge(
         all of K (rows and columns), Y and folds.
     alphas : array of shape (a,) or (layers, a), optional
         Penalties in the units of K; by default `default_alphas`, which go on below in the same
-        steps where the choice is at their lower edge, see `dynamics.metrics.lower`. Below 1e-9 of
+        steps where the choice is at their lower edge, see `dynamics.metrics.nested`. Below 1e-9 of
         the largest eigenvalue K holds fewer than 6 digits of what is small beside it; then give
         `features` too.
     search_dtype : torch.dtype, optional

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dynamics.metrics.folds import check_folds
-from dynamics.metrics.gram import Array
+from dynamics.metrics.kernels import Array
 
 
 def subsamples(

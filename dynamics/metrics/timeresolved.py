@@ -9,9 +9,9 @@ import torch
 
 from dynamics.metrics.correlation import clipped_square, pearson_there, varying
 from dynamics.metrics.delays import delay, samples
-from dynamics.metrics.door import takes
+from dynamics.metrics.factorisation import faint_below
 from dynamics.metrics.folds import make_folds
-from dynamics.metrics.gram import (
+from dynamics.metrics.kernels import (
     Array,
     activations,
     as_tensor,
@@ -21,9 +21,9 @@ from dynamics.metrics.gram import (
     same_rows,
 )
 from dynamics.metrics.missing import by_pattern, check_handling
-from dynamics.metrics.moments import Moments, Nested, correlation, nested_moments
 from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas
-from dynamics.metrics.singular import faint_below
+from dynamics.metrics.sufficient_statistics import Moments, Nested, correlation, nested_moments
+from dynamics.metrics.validation import takes
 
 WINDOWS = ((0.0, 0.0), (0.0, 0.1), (0.0, 0.2), (0.0, 0.4))
 

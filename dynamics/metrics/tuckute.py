@@ -15,14 +15,13 @@ import numpy as np
 import torch
 
 from dynamics.metrics.correlation import averaged, pearson, pearson_there, spearman_brown
-from dynamics.metrics.door import takes
-from dynamics.metrics.gram import Array, as_tensor, gram_matrices, like, responses, same_rows
+from dynamics.metrics.factorisation import Factor, centred_split, whole_space
 from dynamics.metrics.held import Compact, Source, sources_of
+from dynamics.metrics.kernels import Array, as_tensor, gram_matrices, like, responses, same_rows
 from dynamics.metrics.missing import over_repetitions
 from dynamics.metrics.reuse import once
 from dynamics.metrics.ridge import check_alphas
-from dynamics.metrics.singular import whole_space
-from dynamics.metrics.splits import Factor, centred_split
+from dynamics.metrics.validation import takes
 
 ALPHAS = 10.0 ** np.arange(-50, 50)
 SPLITS = 10

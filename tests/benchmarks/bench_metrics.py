@@ -22,10 +22,10 @@ from goals import goal, interleaved, peak_memory, seconds
 from threadpoolctl import threadpool_limits
 
 from dynamics import metrics
+from dynamics.metrics.factorisation import Factor
+from dynamics.metrics.inner_cv import BLOCK
 from dynamics.metrics.nested import nested_layers
 from dynamics.metrics.ridge import RELATIVE_ALPHAS, default_alphas
-from dynamics.metrics.search import BLOCK
-from dynamics.metrics.splits import Factor
 
 LAYERS, FEATURES, STIMULI, FOLDS = 10, 768, 165, 5
 COMPONENTS = 6
@@ -138,7 +138,7 @@ def bare_products(neuroids: int, alphas: int = 20) -> None:
 
 
 def used_products(neuroids: int, alphas: int = 20) -> None:
-    """Matrix products of the search as it is done here, see `dynamics.metrics.search`."""
+    """Matrix products of the search as it is done here, see `dynamics.metrics.inner_cv`."""
     test, train = STIMULI // FOLDS, STIMULI - 2 * STIMULI // FOLDS
     k = train - 1
     P, M, A = torch.randn(k, train), torch.randn(2 * k, k), torch.randn(k, test)

@@ -46,7 +46,7 @@ def data(stimuli: int, neuroids: int) -> tuple[dict[str, np.ndarray], list[Targe
 @contextlib.contextmanager
 def counted() -> Iterator[Counter]:
     """Count Gram matrices of activations, and what torch decomposes."""
-    gram = sys.modules["dynamics.metrics.gram"]
+    gram = sys.modules["dynamics.metrics.kernels"]
     found: Counter = Counter()
     with contextlib.ExitStack() as stack:
         for owner, name, kind in (

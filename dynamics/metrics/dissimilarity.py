@@ -10,9 +10,9 @@ import torch
 
 from dynamics.metrics import pairs
 from dynamics.metrics.correlation import CONSTANT, standardise
-from dynamics.metrics.door import takes
-from dynamics.metrics.gram import Array, activations, as_tensor, like
+from dynamics.metrics.kernels import Array, activations, as_tensor, like
 from dynamics.metrics.missing import check_handling, mean_there
+from dynamics.metrics.validation import takes
 
 # Distances that differ by no more than this part of the largest are tied: a hundred times what
 # sums over features leave of rounding, and a millionth of the usual gap between two of 13,530.

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 from dynamics.metrics.ceilings import noise_ceiling
-from dynamics.metrics.door import takes
 from dynamics.metrics.folds import make_folds
-from dynamics.metrics.gram import (
+from dynamics.metrics.kernels import (
     Array,
     activations,
     as_tensor,
@@ -24,6 +23,7 @@ from dynamics.metrics.missing import by_pattern, check_handling, over_repetition
 from dynamics.metrics.pepino import pepino_ridge
 from dynamics.metrics.ridge import nested_ridge_features
 from dynamics.metrics.tuckute import tuckute_ridge
+from dynamics.metrics.validation import takes
 
 
 @takes(layers="layers", Y="responses")

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 
-from dynamics.metrics.splits import Factor, Splits
+from dynamics.metrics.factorisation import Factor, Splits
 
 BLOCK = 512
 # Neuroids scored again at a time, which bounds memory where every alpha is as good.

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 
 from dynamics.metrics.correlation import CANCELLED, FAINT, ratio
-from dynamics.metrics.search import RISING
-from dynamics.metrics.singular import LOST, decompose_covariance
+from dynamics.metrics.factorisation import LOST, decompose_covariance
+from dynamics.metrics.inner_cv import RISING
 
 
 class Moments(NamedTuple):

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 
-from dynamics.metrics.door import plain, takes
 from dynamics.metrics.reuse import gram_once
+from dynamics.metrics.validation import plain, takes
 
 Array = np.ndarray | torch.Tensor
 
