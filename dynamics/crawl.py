@@ -78,11 +78,7 @@ def crawl(
         since the store was begun and give other numbers, or the checkpoint of a done step is
         another network now; a bad checkpoint is a row of the table instead.
     """
-    models.check_arguments(sweep.model.name, sweep.model.arguments)
-    if scheduler is None:
-        models.check(sweep.model.name, sweep.model.arguments, trust=sweep.trust_checkpoints)
-        extract.device(sweep.device)
-    poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+    _check(sweep, scheduler)
     found = discover(sweep) if found is None else found
     stimuli = stimuli or sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     network = Network(sweep, stimuli)
@@ -111,14 +107,8 @@ def crawl(
             if advance is None and todo:
                 advance = stack.enter_context(progress.bar("crawling", len(todo)))
             _commit_all(root, network, coming, records, advance or progress.silent)
-        now = store.statuses(root)
-        # Where no checkpoint fits the network, the next sweep may still set the store right.
-        fits = store.DONE in now.values()
-        if found[0].step == 0 and now[0] == store.FAILED and fits:
-            seeds = _missing_controls(root, sweep, on_curve=False)
-            if seeds:
-                logger.warning("step 0 failed: untrained networks stand in for it, as controls")
-                _add_untrained(root, seeds, network, [c for c in complete if c.step != 0])
+        if found[0].step == 0:
+            _stand_in(root, network, [c for c in complete if c.step != 0])
         statuses = list(store.statuses(root).values())
     return {
         "done": statuses.count(store.DONE),
@@ -195,6 +185,15 @@ def identify(sweep: Sweep, stimuli: StimulusSet) -> dict[str, object]:
     }
 
 
+def _check(sweep: Sweep, scheduler: str | None) -> None:
+    """Find what no checkpoint can be blamed for; a head process needs no model and no device."""
+    models.check_arguments(sweep.model.name, sweep.model.arguments)
+    if scheduler is None:
+        models.check(sweep.model.name, sweep.model.arguments, trust=sweep.trust_checkpoints)
+        extract.device(sweep.device)
+    poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+
+
 def _complete(found: Sequence[Checkpoint]) -> list[Checkpoint]:
     """Leave out a checkpoint that is still being written; the newest or a damaged one can be."""
     newest = max(checkpoint.modified for checkpoint in found)
@@ -268,6 +267,17 @@ def _add_untrained(
             store.commit(group, row, status=status, error=reason)
     if not isinstance(network.batches, list):
         network.batches = None  # they would hold on to a control's front end
+
+
+def _stand_in(root: zarr.Group, network: Network, found: Sequence[Checkpoint]) -> None:
+    """Where the run's own step 0 failed, give the store untrained networks as controls."""
+    now = store.statuses(root)
+    # Where no checkpoint fits the network, the next sweep may still set the store right.
+    if now[0] != store.FAILED or store.DONE not in now.values():
+        return
+    if seeds := _missing_controls(root, network.sweep, on_curve=False):
+        logger.warning("step 0 failed: untrained networks stand in for it, as controls")
+        _add_untrained(root, seeds, network, found)
 
 
 def _commit_all(

@@ -3,7 +3,7 @@
 import pytest
 
 from dynamics import probes, sounds
-from dynamics.labels import Label, read_labels
+from dynamics.labels import Label, read_labels, read_vocabulary
 
 
 def table(tmp_path, content):
@@ -46,3 +46,25 @@ def test_stimuli_and_tasks_have_the_same_sentence(tmp_path):
     for load in (sounds.from_folder, lambda path: probes.load("folder", path=path)):
         with pytest.raises(ValueError, match="line 2: needs a name and a label"):
             load(str(tmp_path))
+
+
+def test_a_vocabulary_is_in_the_order_of_its_indices_whatever_else_it_states(tmp_path):
+    path = table(tmp_path, 'label,n,idx\n"c, sharp",5,10\nb,,2\n\na,1,0\n')
+    assert read_vocabulary(path) == ["a", "b", "c, sharp"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "must have the columns idx and label"),
+        ("idx,label\n", "must have the columns idx and label"),
+        ("idx,name\n0,a\n", "must have the columns idx and label"),
+        ("idx,label\nzero,a\n", "'zero,a' is no number and its label"),
+        ("idx,label\n0\n", "'0' is no number and its label"),
+        ("idx,label\n0,säge\n".encode("latin-1"), "no table of text"),
+    ],
+)
+def test_what_is_no_vocabulary_is_one_sentence(tmp_path, content, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        read_vocabulary(table(tmp_path, content))
+    assert "\n" not in str(caught.value)

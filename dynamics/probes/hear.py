@@ -13,7 +13,6 @@ Event-detection tasks (embedding_type "event") need labels in time and are refus
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from dynamics.audio import duration, read_audio, spelled
+from dynamics.labels import read_vocabulary
 from dynamics.probes.scoring import each_chroma
 from dynamics.probes.task import SPLITS, Task, limited, make_task
 from dynamics.sounds import StimulusSet
@@ -174,11 +174,7 @@ def _read(path: Path, root: Path) -> dict[str, Any]:
 def _vocabulary(path: Path, root: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"{root} is not a HEAR task folder: it has no {path.name}")
-    with open(path, newline="", encoding="utf-8-sig") as lines:
-        rows = list(csv.DictReader(lines))
-    if not rows or not {"idx", "label"} <= set(rows[0]):
-        raise ValueError(f"{path} must have the columns idx and label")
-    return [row["label"] for row in sorted(rows, key=lambda row: int(row["idx"]))]
+    return read_vocabulary(path)
 
 
 def _splits(root: Path) -> list[str]:
