@@ -133,9 +133,9 @@ def analyze(
                 if advance is None and new:
                     advance = stack.enter_context(progress.bar("analyzing", new))
                 every = [*baseline, *untrained, *jobs]
-                work = _Work(client, sweep, _with_baseline(targets, every, sweep, stimuli, client))
+                work = _Work(client, sweep, _with_baseline(targets, every, sweep, client))
                 work.hand_out(every)
-                _levels(baseline, untrained, work, stimuli)
+                _levels(baseline, untrained, work)
                 _run(jobs, work, hashes, advance or progress.silent)
                 if alone and advance is not None:
                     similarity.analyze(sweep, client, advance=advance)
@@ -270,30 +270,26 @@ def _with_baseline(
     targets: Mapping[tuple[str, int], Target],
     jobs: Sequence[Job],
     sweep: Sweep,
-    stimuli: sounds.StimulusSet,
     client: Any,
 ) -> Mapping[tuple[str, int], Target]:
     """Give the features of the baseline model to the targets, where a metric needs them."""
     if not any("baseline" in methods.find(job.metric.name).needs for job in jobs):
         return targets
-    features = client.submit(references.baseline_features, sweep, stimuli, pure=False).result()
+    features = client.submit(references.baseline_features, sweep, pure=False).result()
     return {
         key: replace(target, baseline=features[target.rows].astype(float))
         for key, target in targets.items()
     }
 
 
-def _levels(
-    baseline: Sequence[Job], untrained: Sequence[Job], work: _Work, stimuli: sounds.StimulusSet
-) -> None:
+def _levels(baseline: Sequence[Job], untrained: Sequence[Job], work: _Work) -> None:
     """Score the baseline, a task, and the controls, a task each, and write what is found.
 
     On the same resamples as the layers, so that what those have in common cancels in the gain.
     """
     sweep = work.sweep
     if baseline:
-        score = references.score_baseline
-        task = work.submit(score, sweep, stimuli, task=baseline, shuffled=False)
+        task = work.submit(references.score_baseline, sweep, task=baseline, shuffled=False)
         for job, found in zip(baseline, task.result()):
             references.write_baseline(job.group, sweep, found)
     path = sweep.place.resolved() / "controls"

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import zarr
 
-from dynamics import extract, methods, poolings, store
+from dynamics import extract, methods, poolings, sounds, store
 from dynamics.config import Choice, Sweep
 from dynamics.methods import ATTRS, RESAMPLED, Variables
 from dynamics.scoring import Part, is_timed, score_layers
-from dynamics.sounds import StimulusSet
 from dynamics.targets import Target
 
 # Values of a layer that stand beside its score.
@@ -24,11 +23,10 @@ def has_baseline(sweep: Sweep, metric: Choice) -> bool:
     return sweep.baseline is not None and "baseline" not in own.needs and own.per != "layer"
 
 
-def baseline_features(
-    sweep: Sweep, stimuli: StimulusSet, pooling: str | poolings.Pooling = "mean"
-) -> np.ndarray:
-    """Return what the last layer of the baseline model makes of the stimuli."""
+def baseline_features(sweep: Sweep, pooling: str | poolings.Pooling = "mean") -> np.ndarray:
+    """Return what the last layer of the baseline model makes of the stimuli; runs on a worker."""
     assert sweep.baseline is not None  # `has_baseline` has looked
+    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     arguments = sweep.baseline.arguments
     layers = extract.features(sweep.baseline.name, stimuli, pooling=pooling, **arguments)
     return layers[list(layers)[-1]]
@@ -36,7 +34,6 @@ def baseline_features(
 
 def score_baseline(
     sweep: Sweep,
-    stimuli: StimulusSet,
     parts: Sequence[Part],
     targets: Sequence[Target],
     orders: Sequence[np.ndarray | None],
@@ -47,8 +44,6 @@ def score_baseline(
     ----------
     sweep : Sweep
         With a baseline.
-    stimuli : StimulusSet
-        Those of the store.
     parts, targets, orders
         As for `dynamics.scoring.score_together`.
 
@@ -65,10 +60,10 @@ def score_baseline(
         times = None
         if timed:
             pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
-            features = baseline_features(sweep, stimuli, pooling)
+            features = baseline_features(sweep, pooling)
             times = pooling.centres(features.shape[1])
         else:
-            features = baseline_features(sweep, stimuli)
+            features = baseline_features(sweep)
         own = [parts[number] for number in some]
         scored = score_layers({"baseline": features}, times, own, targets, orders)
         for number, values in zip(some, scored):

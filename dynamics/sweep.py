@@ -293,7 +293,7 @@ def stages(
     if sweep.targets or sweep.self_similarity:
         yield "analyze", analyze.analyze(sweep, scheduler=scheduler)
     if sweep.probes:
-        yield "probe", probes.probe(sweep)
+        yield "probe", probes.probe(sweep, scheduler=scheduler)
     # The report takes the figures that are drawn for the files.
     pictures: dict[str, str] | None = {} if sweep.report else None
     yield "plot", plot(sweep, pictures=pictures)

@@ -40,11 +40,11 @@ def extracted(todo: Sequence[Checkpoint], sweep: Sweep, client: Any) -> Iterator
     """
     submit = functools.partial(client.submit, extract_one, sweep.model_dump_json(), pure=False)
     for checkpoint, future in in_window(submit, todo, lambda: _AHEAD * threads_of(client)):
-        sha256, found = _result(future)
+        sha256, found = result_of(future)
         yield checkpoint, sha256, functools.partial(checked, found)
 
 
-def _result(future: Any) -> Any:
+def result_of(future: Any) -> Any:
     """Wait for a task; what is wrong with a worker's installation or memory says so."""
     try:
         return future.result()

@@ -1,10 +1,14 @@
+import contextlib
 import logging
 import os
+import pickle
+import shutil
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from inprocess import Here
 from tiny_run import SIZES, save_checkpoint, sweep_in, sweep_of
 
 from dynamics import crawl, probes, sounds, store, sweep
@@ -66,6 +70,38 @@ def test_scores_are_those_of_the_network_and_task_alone(content):
     found = results.sel(step=100)
     np.testing.assert_allclose(found["score"], expected["score"][1], atol=0.09)
     np.testing.assert_allclose(found["validation_score"], expected["validation_score"][1], atol=0.1)
+
+
+@pytest.mark.guards(10)
+def test_workers_of_a_cluster_probe_a_step_each_to_the_same_numbers(
+    content, tmp_path, monkeypatch, caplog
+):
+    made = sweep_of(content, baseline="spectrotemporal")
+    crawl.crawl(made, advance=silent)
+    (tmp_path / "checkpoints" / "epoch=0-step=10.ckpt").unlink()
+    assert probes.probe(made, advance=silent) == {"new": 5, "already": 0, "failed": 1}
+    expected = {task: values_of(made.store, task) for task in ("pitch-class", "stimuli-category")}
+    for task in expected:
+        shutil.rmtree(made.store / "results" / task)
+    here = Here()
+    monkeypatch.setattr(room, "cluster", lambda address: contextlib.nullcontext(here))
+    caplog.clear()
+    done = probes.probe(made, scheduler="tcp://somewhere", advance=silent)
+    assert done == {"new": 5, "already": 0, "failed": 1}
+    assert "no probe of pitch-class at step 10" in caplog.text and "is gone" in caplog.text
+    assert [f.__name__ for f, _ in here.asked] == ["probe_baseline"] * 2 + ["probe_step"] * 3
+    # A worker needs no more than can be sent to it.
+    for function, given in here.asked:
+        pickle.dumps((function, given))
+    for task, values in expected.items():
+        found = values_of(made.store, task)
+        assert found.keys() == values.keys()
+        for name in values:
+            np.testing.assert_array_equal(found[name], values[name])
+    # Again only what failed.
+    here.asked.clear()
+    probes.probe(made, scheduler="tcp://somewhere", advance=silent)
+    assert [(f.__name__, given[1]) for f, given in here.asked] == [("probe_step", 10)]
 
 
 def test_how_many_resamples_is_a_key_of_the_task(content):

@@ -54,13 +54,13 @@ def analyze(config: Config, scheduler: Scheduler = None) -> None:
     _analyzed(sweep, analyze(sweep, scheduler=scheduler))
 
 
-def probe(config: Config) -> None:
+def probe(config: Config, scheduler: Scheduler = None) -> None:
     """Probe every layer and step for the sweep's downstream tasks."""
     from dynamics.config import load_config
     from dynamics.probes import probe
 
     sweep = load_config(config)
-    _end(_probed(sweep, probe(sweep)))
+    _end(_probed(sweep, probe(sweep, scheduler=scheduler)))
 
 
 def plot(config: Config, formats: Formats = None) -> None:

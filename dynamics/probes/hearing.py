@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dynamics import crawl, extract, faults, poolings, soundcheck, sounds
+from dynamics.checkpoints import Checkpoint
 from dynamics.config import Sweep
 from dynamics.models import Model
 from dynamics.network import Network, Read, checked, of_newest, read_ahead
@@ -51,13 +53,23 @@ class Ears:
 
 
 def networks(
-    sweep: Sweep, records: Mapping[int, Mapping[str, Any]], steps: Sequence[int]
+    sweep: Sweep,
+    records: Mapping[int, Mapping[str, Any]],
+    steps: Sequence[int],
+    *,
+    checkpoints: Sequence[Checkpoint] | None = None,
+    network: Network | None = None,
+    place: Path | None = None,
 ) -> Iterator[tuple[int, Model | Exception]]:
-    """Yield the network of each step, with the weights that the store's activations came from."""
+    """Yield the network of each step, with the weights that the store's activations came from.
+
+    Checkpoints, network and folder for copies are the sweep's own, where none are given.
+    """
     if not steps:
         return
-    found = {checkpoint.step: checkpoint for checkpoint in crawl.discover(sweep)}
-    network = Network(sweep, sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments))
+    checkpoints = crawl.discover(sweep) if checkpoints is None else checkpoints
+    found = {checkpoint.step: checkpoint for checkpoint in checkpoints}
+    network = network or Network(sweep, sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments))
     fresh = [step for step in steps if records[step]["uri"].startswith(crawl.UNTRAINED)]
     for step in steps:
         if step not in found and step not in fresh:
@@ -69,7 +81,7 @@ def networks(
         for step in fresh:
             yield step, control
     todo = [found[step] for step in steps if step in found and step not in fresh]
-    for checkpoint, read in read_ahead(todo, sweep):
+    for checkpoint, read in read_ahead(todo, sweep, place=place):
         if not isinstance(read, Exception) and read.sha256 != records[checkpoint.step]["sha256"]:
             read = ValueError(
                 f"{checkpoint.uri} has other content than when it was crawled: run "

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
 
-from dynamics import extract, progress, sounds, store
+from dynamics import crawl, extract, progress, sounds, store
+from dynamics.checkpoints import Checkpoint
+from dynamics.cluster import cluster, threads_of
 from dynamics.config import Choice, Sweep
+from dynamics.lookahead import in_window
+from dynamics.network import Network
 from dynamics.probes.fitting import PROBES
 from dynamics.probes.hearing import Ears, networks
-from dynamics.probes.layers import ATTRS, attrs, probe_layers
+from dynamics.probes.layers import ATTRS, Variables, attrs, probe_layers
 from dynamics.probes.resampling import DEFAULT, check_number, draw
 from dynamics.probes.scoring import chance, chroma_accuracy
 from dynamics.probes.table import TASKS, load
@@ -22,6 +30,7 @@ from dynamics.probes.task import Task
 from dynamics.scoring import without_time
 from dynamics.sounds import StimulusSet
 from dynamics.tables import check_name
+from dynamics.workers import result_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +45,17 @@ class _Job:
     task: Task
     how: Mapping[str, Any]
     attrs: Mapping[str, Mapping[str, Any]]
-    group: zarr.Group
+    group: Any  # zarr.Group; None on a worker, which writes nothing
     missing: tuple[int, ...]
 
 
-def probe(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str, int]:
+_Made = tuple[_Job, int, Variables | Exception]
+"""A task and step, and the variables of the probe, or what stood in the way."""
+
+
+def probe(
+    sweep: Sweep, *, scheduler: str | None = None, advance: progress.Advance | None = None
+) -> dict[str, int]:
     """Probe every layer at every step of a store for the sweep's tasks; only what is missing.
 
     The weights of each checkpoint are read once for all tasks, the sounds of each task pass
@@ -52,6 +67,9 @@ def probe(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str,
     ----------
     sweep : Sweep
         The sweep, with `probes`.
+    scheduler : str, optional
+        Address of a running dask scheduler, whose workers see checkpoints and store under the same
+        paths, and probe a step each at a time; by default it is done in this process.
     advance : callable, optional
         Called after each step of each task; by default a progress bar is drawn.
 
@@ -79,14 +97,15 @@ def probe(sweep: Sweep, *, advance: progress.Advance | None = None) -> dict[str,
             )
         jobs = [_begin(root, sweep, choice, tasks[choice.label], records)
                 for choice in sweep.probes]  # fmt: skip
-        total = sum(len(job.missing) for job in jobs)
-        if not total:
-            failed = 0
-        elif advance is not None:
-            failed = _run(sweep, jobs, records, advance)
-        else:
-            with progress.bar("probing", total) as advance:
-                failed = _run(sweep, jobs, records, advance)
+        total, failed = sum(len(job.missing) for job in jobs), 0
+        if total or not all(store.is_written(job.group, "chance") for job in jobs):
+            with contextlib.ExitStack() as stack:
+                client = None
+                if scheduler is not None:
+                    client = stack.enter_context(cluster(scheduler))
+                if advance is None and total:
+                    advance = stack.enter_context(progress.bar("probing", total))
+                failed = _run(sweep, jobs, records, advance or progress.silent, client)
     already = len(jobs) * len(records) - total
     return {"new": total - failed, "already": already, "failed": failed}
 
@@ -191,12 +210,12 @@ def _begin(
     missing = tuple(s for s in sorted(records) if have.get(s) != records[s]["sha256"])
     if not store.is_written(group, "chance"):
         group.attrs.update({"description": task.description, "score": task.metric, "probe": kind})
-        _write_constants(group, sweep, task, how)
     return _Job(choice.label, task, how, attrs(resamples), group, missing)
 
 
-def _write_constants(group: zarr.Group, sweep: Sweep, task: Task, how: Mapping[str, Any]) -> None:
+def _write_constants(job: _Job, sweep: Sweep, baseline: Variables) -> None:
     """Write counts, the baseline's score and, last because it is looked for, the chance level."""
+    group, task = job.group, job.task
     parts, labels = task.partitions, task.labels
     tested = np.unique(np.concatenate([part.test for part in parts]))
     for name, counts in (
@@ -206,10 +225,7 @@ def _write_constants(group: zarr.Group, sweep: Sweep, task: Task, how: Mapping[s
         text = f"{name.split('_')[1]}ing sounds of a class" + ", mean over folds" * (len(parts) > 1)
         store.write_constant(group, name, ("class",), counts, description=text)
     if sweep.baseline is not None:
-        layers = extract.features(sweep.baseline.name, task.stimuli, **sweep.baseline.arguments)
-        last = list(layers)[-1]
-        found = probe_layers({last: layers[last]}, task, **{**how, "mix": False})
-        for name, (dims, values) in found.items():
+        for name, (dims, values) in baseline.items():
             if name in ("score", "chroma_score", "fold_score", "resample_score"):
                 key = "baseline" if name == "score" else f"baseline_{name}"
                 text = f"{ATTRS[name]['description']}: {sweep.baseline.name} features, no learning"
@@ -236,37 +252,170 @@ def _run(
     jobs: Sequence[_Job],
     records: Mapping[int, Mapping[str, Any]],
     advance: progress.Advance,
+    client: Any = None,
 ) -> int:
-    """Probe what is missing; return how many (step, task) failed."""
-    failed = 0
+    """Probe what is missing, here or on a cluster; return how many (step, task) failed."""
     for job in jobs:
-        for step in job.missing if job.task.stored else ():
-            layers = store.read_activations(sweep.place, step)
-            _finish(job, step, layers, str(records[step]["sha256"]))
-            advance(note=f"{job.label} step {step}")
-    ahead = [job for job in jobs if job.missing and not job.task.stored]
-    due = sorted({step for job in ahead for step in job.missing})
-    sets = {job.task.stimuli.digest: job.task.stimuli for job in ahead}
-    ears = Ears(sweep, sets)
-    for step, model in networks(sweep, records, due):
-        found: dict[str, Mapping[str, np.ndarray] | Exception] = {}
-        for job in ahead:
-            if step not in job.missing:
-                continue
-            key = job.task.stimuli.digest
-            if key not in found:
-                found[key] = ears.hear(model, key)
-            heard = found[key]
-            if isinstance(heard, Exception):
-                failed += 1
-                logger.warning("no probe of %s at step %d: %s", job.label, step, heard)
-            else:
-                _finish(job, step, heard, str(records[step]["sha256"]))
-            advance(note=f"{job.label} step {step}")
+        if not store.is_written(job.group, "chance"):
+            _write_constants(job, sweep, _baseline_of(sweep, job, client))
+    failed = 0
+    made = _here(sweep, jobs, records) if client is None else _there(sweep, jobs, records, client)
+    for job, step, found in made:
+        if isinstance(found, Exception):
+            failed += 1
+            logger.warning("no probe of %s at step %d: %s", job.label, step, found)
+        else:
+            source = str(records[step]["sha256"])
+            store.write_result(job.group, step, found, checkpoint=source, attrs=job.attrs)
+        advance(note=f"{job.label} step {step}")
     return failed
 
 
-def _finish(job: _Job, step: int, layers: Mapping[str, np.ndarray], source: str) -> None:
+def _baseline_of(sweep: Sweep, job: _Job, client: Any) -> Variables:
+    """Probe the baseline model like a layer; nothing where the sweep has none."""
+    if sweep.baseline is None:
+        return {}
+    if client is None:
+        return _probed_baseline(sweep, job)
+    given = (sweep.model_dump_json(), job.label)
+    return result_of(client.submit(probe_baseline, *given, pure=False))
+
+
+def probe_baseline(content: str, label: str) -> Variables:
+    """Probe the last layer of the sweep's baseline model; what runs on a worker.
+
+    Parameters
+    ----------
+    content : str
+        The sweep as JSON.
+    label : str
+        Of the task.
+
+    Returns
+    -------
+    dict of str to (dimensions, array)
+        As from `probe_layers`.
+    """
+    bench = _bench(content)
+    return _probed_baseline(bench.sweep, bench.jobs[label])
+
+
+def _probed_baseline(sweep: Sweep, job: _Job) -> Variables:
+    assert sweep.baseline is not None
+    layers = extract.features(sweep.baseline.name, job.task.stimuli, **sweep.baseline.arguments)
+    last = list(layers)[-1]
+    return probe_layers({last: layers[last]}, job.task, **{**job.how, "mix": False})
+
+
+def _there(
+    sweep: Sweep, jobs: Sequence[_Job], records: Mapping[int, Mapping[str, Any]], client: Any
+) -> Iterator[_Made]:
+    """Probe on the workers of a cluster: a step a task, in the order of steps."""
+    due = sorted({step for job in jobs for step in job.missing})
+    found = tuple(crawl.discover(sweep)) if any(not job.task.stored for job in jobs) else ()
+    content = sweep.model_dump_json()
+
+    def submit(step: int) -> Any:
+        fresh = str(records[step]["uri"]).startswith(crawl.UNTRAINED)
+        checkpoints = [each for each in found if fresh or each.step == step]
+        labels = [job.label for job in jobs if step in job.missing]
+        given = (content, step, records[step], checkpoints, labels)
+        return client.submit(probe_step, *given, pure=False)
+
+    by_label = {job.label: job for job in jobs}
+    for step, future in in_window(submit, due, lambda: 2 * threads_of(client)):
+        for label, values in result_of(future):
+            yield by_label[label], step, values
+
+
+def probe_step(
+    content: str,
+    step: int,
+    record: Mapping[str, Any],
+    checkpoints: Sequence[Checkpoint],
+    labels: Sequence[str],
+) -> list[tuple[str, Variables | Exception]]:
+    """Probe one step for tasks of a sweep; what runs on a worker.
+
+    Parameters
+    ----------
+    content : str
+        The sweep as JSON.
+    step : int
+        A complete step of the store.
+    record : mapping
+        Its row of the table of checkpoints.
+    checkpoints : sequence of Checkpoint
+        That of the step; of an untrained one, all of the run.
+    labels : sequence of str
+        Of the tasks.
+
+    Returns
+    -------
+    list of (label, variables or Exception)
+        As from `probe_layers`, or why there is none.
+    """
+    bench = _bench(content)
+    jobs = [replace(bench.jobs[label], missing=(step,)) for label in labels]
+    with tempfile.TemporaryDirectory(prefix="dynamics-") as place:
+        made = _here(bench.sweep, jobs, {step: record}, bench, checkpoints, Path(place))
+        return [(job.label, found) for job, _, found in made]
+
+
+class _Bench(NamedTuple):
+    """What a process keeps from step to step: the network, and the sounds as it takes them."""
+
+    sweep: Sweep
+    jobs: Mapping[str, _Job]
+    network: Network
+    ears: Ears
+
+
+@lru_cache(maxsize=1)
+def _bench(content: str) -> _Bench:
+    """Set up a worker."""
+    sweep = Sweep.model_validate_json(content)
+    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    jobs = {}
+    for label, task in load_tasks(sweep, stimuli).items():
+        (choice,) = (each for each in sweep.probes if each.label == label)
+        how = {**_settings(choice, sweep)[0], "workers": 1}
+        jobs[label] = _Job(label, task, how, {}, None, ())
+    return _Bench(sweep, jobs, Network(sweep, stimuli), Ears(sweep, _sets(jobs.values())))
+
+
+def _sets(jobs: Iterable[_Job]) -> dict[str, StimulusSet]:
+    return {job.task.stimuli.digest: job.task.stimuli for job in jobs if not job.task.stored}
+
+
+def _here(
+    sweep: Sweep,
+    jobs: Sequence[_Job],
+    records: Mapping[int, Mapping[str, Any]],
+    bench: _Bench | None = None,
+    checkpoints: Sequence[Checkpoint] | None = None,
+    place: Path | None = None,
+) -> Iterator[_Made]:
+    """Probe in this process, one task and step after the other."""
+    for job in jobs:
+        for step in job.missing if job.task.stored else ():
+            yield job, step, _probed(job, store.read_activations(sweep.place, step))
+    ahead = [job for job in jobs if job.missing and not job.task.stored]
+    due = sorted({step for job in ahead for step in job.missing})
+    ears = bench.ears if bench else Ears(sweep, _sets(ahead))
+    network = bench.network if bench else None
+    for step, model in networks(
+        sweep, records, due, checkpoints=checkpoints, network=network, place=place
+    ):
+        heard: dict[str, Mapping[str, np.ndarray] | Exception] = {}
+        for job in (job for job in ahead if step in job.missing):
+            key = job.task.stimuli.digest
+            if key not in heard:
+                heard[key] = ears.hear(model, key)
+            layers = heard[key]
+            yield job, step, layers if isinstance(layers, Exception) else _probed(job, layers)
+
+
+def _probed(job: _Job, layers: Mapping[str, np.ndarray]) -> Variables:
     flat = {name: without_time(X) for name, X in layers.items()}
-    values = probe_layers(flat, job.task, **job.how)
-    store.write_result(job.group, step, values, checkpoint=source, attrs=job.attrs)
+    return probe_layers(flat, job.task, **job.how)
