@@ -43,7 +43,7 @@ def test_spread_widens_intervals_by_its_root():
     narrow = emergence.interval(curve, resampled, statistic="gain")
     wide = emergence.interval(curve, resampled.assign_attrs(spread=4.0), statistic="gain")
     assert wide["error"].item() == pytest.approx(2 * narrow["error"].item())
-    assert emergence.scheme("subsample", n=165, kept=110, resamples=100).spread == 2
+    assert emergence.scheme("subsample", n=165, kept=110, resamples=100).variance_factor == 2
     with pytest.raises(ValueError, match="leave some out"):
         emergence.scheme("subsample", n=165, kept=165, resamples=100)
 

@@ -10,7 +10,7 @@ from plots_results import LAYERS, results
 import dynamics.accessor  # noqa: F401
 from dynamics import emergence, plots, sweep
 from dynamics.cli.sweeps import _when
-from dynamics.emergence import parts
+from dynamics.emergence import best_layers
 from dynamics.emergence.parts import curves_by
 from dynamics.report import findings, tables, words
 
@@ -106,7 +106,7 @@ def test_the_best_layer_of_figures_is_that_of_the_mean_over_subjects():
     pooled = found["score"].mean("neuroid").isel(step=-1)
     best = str(mean["layer"].to_numpy()[int(mean.argmax("layer"))])
     assert int(mean.argmax("layer")) != int(pooled.argmax("layer"))
-    assert parts.pick_layer(found)[1] == best
+    assert best_layers.pick_layer(found)[1] == best
 
 
 def rings_of(ax):
@@ -140,7 +140,7 @@ def test_table_accessor_figures_and_report_give_one_answer(monkeypatch, controls
     np.testing.assert_allclose(said["final"], table["final"], atol=1e-12)
     np.testing.assert_allclose(drawn["curve"].isel(step=-1), table["final"], atol=1e-12)
     best = str(table["final"].idxmax())
-    assert curve.best == parts.pick_layer(found)[1] == best
+    assert curve.best == best_layers.pick_layer(found)[1] == best
     assert int(found.dynamics.best_layer()["best"][-1]) == LAYERS.index(best)
     fraction = float(found.dynamics.decline()["fraction"].sel(layer="layer1"))
     one = found.dynamics.curves().sel(layer="layer1")

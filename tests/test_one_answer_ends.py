@@ -10,8 +10,8 @@ from plots_results import LAYERS
 from test_one_answer import reported, rings_of, table_of, uneven, with_controls
 
 from dynamics import emergence, plots
-from dynamics.emergence import crossings, levels, parts
-from dynamics.emergence.parts import counted_steps
+from dynamics.emergence import crossings, curves, levels
+from dynamics.emergence.curves import counted_steps
 from dynamics.report import findings, protocol, tables, words
 
 FIRST, LAST = "no untrained level", "no score at the last step"
@@ -210,7 +210,7 @@ def test_a_region_without_a_last_score_is_shown_so_in_panels_as_by_the_accessor(
     rings = {ax.get_title().split("\n")[0]: rings_of(ax) for ax in axes}
     assert rings["belt"] == []
     np.testing.assert_allclose(rings["core"], sorted(when["estimate"].sel(region="core")))
-    marked = parts.with_counted(found)
+    marked = curves.with_counted(found)
     belt = marked.isel(neuroid=np.flatnonzero(found["region"] == "belt"))
     assert counted_steps(belt).all()
 

@@ -7,7 +7,7 @@ from dynamics.emergence.best_layers import best_layer
 from dynamics.emergence.comparing import compare, compare_two, order
 from dynamics.emergence.comparing_runs import compare_runs
 from dynamics.emergence.correlations import correlate
-from dynamics.emergence.curve_fits import FITS, fit, left_out_error
+from dynamics.emergence.curve_fits import FITS, fit
 from dynamics.emergence.curves import mean_curve, resampled_curve
 from dynamics.emergence.intervals import METHODS, bands, interval
 from dynamics.emergence.levels import level
@@ -63,7 +63,6 @@ __all__ = [
     "half_time",
     "holm",
     "interval",
-    "left_out_error",
     "level",
     "mean_curve",
     "onset",

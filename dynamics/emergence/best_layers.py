@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import xarray as xr
 from scipy import stats
 
+from dynamics.emergence.aggregate import average
 from dynamics.emergence.resampling import Scheme, aligned, drawn_curves
+
+
+class OfLayer(NamedTuple):
+    """Results of one layer, and its name; empty where the results have no layers."""
+
+    results: xr.Dataset
+    layer: str
 
 
 def best_layer(
@@ -57,47 +67,89 @@ def best_layer(
     names = {dim: curve[dim].to_numpy()} if dim in curve.coords else None
     index = xr.DataArray(np.arange(number), dims=dim, coords=names)
     known = curve.notnull().any(dim)
-    best = highest(curve, dim=dim).where(known, -1)
     times = xr.zeros_like(curve)
     for drawn in drawn_curves(curve, resampled, draws=draws, seed=seed):
         times = times + (highest(drawn, dim=dim) == index).sum("draw")
-    support = (times / draws).where(known)
-    x = xr.DataArray(np.log10(1 + curve["step"].to_numpy()), dims="step")
-
     there = curve.notnull()
     whole = (there | ~there.any("step")).all(dim)
-
-    def centre(scores: xr.DataArray) -> xr.DataArray:
-        weight = scores - scores.min(dim)
-        total = weight.sum(dim)
-        # Without one of its layers a profile has another centre: no drift may come of that.
-        use = (total > 0) & whole
-        return (weight * index).sum(dim).where(use) / total.where(use)
-
-    def slope(middle: xr.DataArray) -> xr.DataArray:
-        here = x.where(middle.notnull())
-        off = here - here.mean("step")
-        return (off * middle).sum("step", min_count=2) / (off**2).sum("step")
-
-    estimate = slope(centre(curve))
-    error = scheme.error(slope(centre(resampled)))
+    centre, clouds = (_centre(each, index, whole, dim) for each in (curve, resampled))
+    estimate, error = _slope(centre), scheme.error(_slope(clouds))
     freedom = scheme.freedom(resampled.sizes["resample"])
     z = stats.t.ppf((1 + confidence) / 2, freedom)
     p = xr.apply_ufunc(lambda t: 2 * stats.t.sf(np.abs(t), freedom), estimate / error)
+    text = {
+        "description": "drift of the profile's centre",
+        "units": "layers per decade of 1 + step",
+    }
     return xr.Dataset(
         {
-            "best": best,
-            "support": support,
-            "centre": centre(curve),
-            "slope": estimate.assign_attrs(description="drift of the profile's centre",
-                                           units="layers per decade of 1 + step"),
+            "best": highest(curve, dim=dim).where(known, -1),
+            "support": (times / draws).where(known),
+            "centre": centre,
+            "slope": estimate.assign_attrs(description=text, units="layers per decade of 1 + step"),
             "lower": estimate - z * error,
             "upper": estimate + z * error,
             "p": p,
         }
-    ).assign_attrs(confidence=confidence)  # fmt: skip
+    ).assign_attrs(confidence=confidence)
 
 
 def highest(curve: xr.DataArray, *, dim: str = "layer") -> xr.DataArray:
     """Return the place of the best layer, one without a score last; 0 where none has any."""
     return curve.fillna(-np.inf).argmax(dim)
+
+
+def pick_layer(results: xr.Dataset, layer: str | None = None) -> OfLayer:
+    """Select one layer: the one asked for, or the one with the best mean score at the end.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    layer : str, optional
+        Its name.
+
+    Returns
+    -------
+    results : xarray.Dataset
+        Without the dimension `layer`.
+    layer : str
+        The name; empty where the results have no layers.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer.
+    """
+    if "layer" not in results.dims:
+        return OfLayer(results, "")
+    names = [str(name) for name in results["layer"].to_numpy()]
+    if layer is None:
+        score = average(results["score"])
+        mean = score.mean([dim for dim in score.dims if dim not in ("step", "layer")])
+        last = mean.dropna("step", how="all")
+        place = int(highest(last.isel(step=-1))) if last.size else 0
+    elif layer in names:
+        place = names.index(layer)
+    else:
+        raise ValueError(f"no layer {layer!r}: there are {', '.join(names)}")
+    return OfLayer(results.isel(layer=place, drop=True), names[place])
+
+
+def _centre(
+    scores: xr.DataArray, index: xr.DataArray, whole: xr.DataArray, dim: str
+) -> xr.DataArray:
+    """Return the centre of the profile at every step."""
+    weight = scores - scores.min(dim)
+    total = weight.sum(dim)
+    # Without one of its layers a profile has another centre: no drift may come of that.
+    use = (total > 0) & whole
+    return (weight * index).sum(dim).where(use) / total.where(use)
+
+
+def _slope(centre: xr.DataArray) -> xr.DataArray:
+    """Return how much a centre moves a decade."""
+    x = xr.DataArray(np.log10(1 + centre["step"].to_numpy()), dims="step")
+    here = x.where(centre.notnull())
+    off = here - here.mean("step")
+    return (off * centre).sum("step", min_count=2) / (off**2).sum("step")

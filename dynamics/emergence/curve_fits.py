@@ -73,30 +73,6 @@ def fit(
     return values.transpose(*curve.dims).assign_attrs(description=f"{kind} fit", units="1")
 
 
-def left_out_error(curve: xr.DataArray, *, kind: str) -> xr.DataArray:
-    """Root mean square error at left-out inner steps, one by one or in ten interleaved parts.
-
-    Parameters
-    ----------
-    curve, kind
-        As in `fit`, without ``"auto"``.
-
-    Returns
-    -------
-    xarray.DataArray
-        Without the dimension `step`; NaN with fewer than 7 finite scores.
-    """
-    x = np.log1p(statistics.check(curve).astype(float))
-
-    def one(scores: np.ndarray) -> float:
-        finite = np.isfinite(scores)
-        return _error(FITS[kind], x[finite], scores[finite]) if finite.sum() >= _FEWEST else np.nan
-
-    return xr.apply_ufunc(
-        one, curve, input_core_dims=[["step"]], vectorize=True, output_dtypes=[float]
-    )
-
-
 def _choose(x: np.ndarray, y: np.ndarray) -> str:
     errors = {name: _error(FITS[name], x, y) for name in ("constant", "saturating", "spline")}
     return min(errors, key=lambda name: errors[name])

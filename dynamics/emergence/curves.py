@@ -25,6 +25,7 @@ from dynamics.emergence.statistics import baseline_text
 from dynamics.record import mapping
 
 OVER = ("stimuli", "subjects", "both")
+_COUNTED = "counted_step"
 
 
 class Pair(NamedTuple):
@@ -250,6 +251,62 @@ def mean_curve(results: xr.Dataset) -> xr.DataArray:
         Dimensions step and, where there is one, layer.
     """
     return in_order(average(results["score"]))
+
+
+def counted_steps(results: xr.Dataset, by: str = "", place: int = 0) -> np.ndarray:
+    """Which steps statistics are made of: those of a curve's own run that did not fail.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric, or `stack` of several.
+    by : str
+        Dimension of the runs; without it those of any run.
+    place : int
+        Which of them.
+
+    Returns
+    -------
+    array of bool, shape (n_steps,)
+        All, but for the steps of other runs, those that were put in as gaps, and last ones at
+        which no curve at all has a score: of parts of results those of the whole, where
+        `with_counted` has marked them.
+    """
+    if _COUNTED in results.coords:
+        values = results[_COUNTED]
+        values = values.isel({by: place}) if by in values.dims else values
+        return values.any([dim for dim in values.dims if dim != "step"]).to_numpy()
+    has = np.ones(results.sizes["step"], bool)
+    for name, meant in (("own_step", True), ("failed_step", False)):
+        if name in results.coords:
+            values = results[name].isel({by: place}) if by in results[name].dims else results[name]
+            others = [dim for dim in values.dims if dim != "step"]
+            has &= (values == meant).any(others).to_numpy()
+    last = scored(results.isel(step=has)).sizes["step"]
+    return has & (np.cumsum(has) <= last)
+
+
+def with_counted(results: xr.Dataset) -> xr.Dataset:
+    """Mark the steps of `counted_steps`, so that parts of results are of the steps of the whole.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric, or `stack` of several.
+
+    Returns
+    -------
+    xarray.Dataset
+        With the coordinate `counted_step`; the same where they have it.
+    """
+    if _COUNTED in results.coords:
+        return results
+    dims = results["own_step"].dims if "own_step" in results.coords else ("step",)
+    (by,) = [str(dim) for dim in dims if dim != "step"] or [""]
+    if not by:
+        return results.assign_coords({_COUNTED: ("step", counted_steps(results))})
+    each = [counted_steps(results.isel({by: [place]}), by) for place in range(results.sizes[by])]
+    return results.assign_coords({_COUNTED: ((by, "step"), np.stack(each))})
 
 
 def or_others(results: xr.Dataset) -> str:

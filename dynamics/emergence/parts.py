@@ -10,13 +10,11 @@ from scipy import stats
 
 from dynamics.emergence import levels
 from dynamics.emergence.aggregate import average, by_subject
-from dynamics.emergence.best_layers import highest
-from dynamics.emergence.curves import in_order, resampled_curve, scored
+from dynamics.emergence.best_layers import OfLayer, pick_layer
+from dynamics.emergence.curves import counted_steps, in_order, resampled_curve, with_counted
 from dynamics.emergence.intervals import bands, interval
 from dynamics.emergence.remarks import briefly, why_no_intervals
 from dynamics.emergence.table import function_of
-
-_COUNTED = "counted_step"
 
 
 class Band(NamedTuple):
@@ -33,13 +31,6 @@ class Chosen(NamedTuple):
 
     curve: xr.DataArray
     resampled: xr.DataArray | None
-    layer: str
-
-
-class OfLayer(NamedTuple):
-    """Results of one layer, and its name; empty where the results have no layers."""
-
-    results: xr.Dataset
     layer: str
 
 
@@ -216,43 +207,6 @@ def parts(results: xr.Dataset, by: str) -> dict[str, xr.Dataset]:
     }
 
 
-def pick_layer(results: xr.Dataset, layer: str | None = None) -> OfLayer:
-    """Select one layer: the one asked for, or the one with the best mean score at the end.
-
-    Parameters
-    ----------
-    results : xarray.Dataset
-        Results of one target and metric.
-    layer : str, optional
-        Its name.
-
-    Returns
-    -------
-    results : xarray.Dataset
-        Without the dimension `layer`.
-    layer : str
-        The name; empty where the results have no layers.
-
-    Raises
-    ------
-    ValueError
-        If there is no such layer.
-    """
-    if "layer" not in results.dims:
-        return OfLayer(results, "")
-    names = [str(name) for name in results["layer"].to_numpy()]
-    if layer is None:
-        score = average(results["score"])
-        mean = score.mean([dim for dim in score.dims if dim not in ("step", "layer")])
-        last = mean.dropna("step", how="all")
-        place = int(highest(last.isel(step=-1))) if last.size else 0
-    elif layer in names:
-        place = names.index(layer)
-    else:
-        raise ValueError(f"no layer {layer!r}: there are {', '.join(names)}")
-    return OfLayer(results.isel(layer=place, drop=True), names[place])
-
-
 def points_of(score: xr.DataArray, *, most: int) -> np.ndarray:
     """Return what a mean at one step is of: subjects where there are several, else few neuroids.
 
@@ -340,62 +294,6 @@ def _steps(
         return OfLayer(xr.Dataset({"estimate": when}, attrs=attrs), chosen)
     found = interval(curve, resampled, statistic=statistic, confidence=confidence, **arguments)
     return OfLayer(found.assign_attrs(over=resampled.attrs["over"]), chosen)
-
-
-def counted_steps(results: xr.Dataset, by: str = "", place: int = 0) -> np.ndarray:
-    """Which steps statistics are made of: those of a curve's own run that did not fail.
-
-    Parameters
-    ----------
-    results : xarray.Dataset
-        Results of one target and metric, or `stack` of several.
-    by : str
-        Dimension of the runs; without it those of any run.
-    place : int
-        Which of them.
-
-    Returns
-    -------
-    array of bool, shape (n_steps,)
-        All, but for the steps of other runs, those that were put in as gaps, and last ones at
-        which no curve at all has a score: of parts of results those of the whole, where
-        `with_counted` has marked them.
-    """
-    if _COUNTED in results.coords:
-        values = results[_COUNTED]
-        values = values.isel({by: place}) if by in values.dims else values
-        return values.any([dim for dim in values.dims if dim != "step"]).to_numpy()
-    has = np.ones(results.sizes["step"], bool)
-    for name, meant in (("own_step", True), ("failed_step", False)):
-        if name in results.coords:
-            values = results[name].isel({by: place}) if by in results[name].dims else results[name]
-            others = [dim for dim in values.dims if dim != "step"]
-            has &= (values == meant).any(others).to_numpy()
-    last = scored(results.isel(step=has)).sizes["step"]
-    return has & (np.cumsum(has) <= last)
-
-
-def with_counted(results: xr.Dataset) -> xr.Dataset:
-    """Mark the steps of `counted_steps`, so that parts of results are of the steps of the whole.
-
-    Parameters
-    ----------
-    results : xarray.Dataset
-        Results of one target and metric, or `stack` of several.
-
-    Returns
-    -------
-    xarray.Dataset
-        With the coordinate `counted_step`; the same where they have it.
-    """
-    if _COUNTED in results.coords:
-        return results
-    dims = results["own_step"].dims if "own_step" in results.coords else ("step",)
-    (by,) = [str(dim) for dim in dims if dim != "step"] or [""]
-    if not by:
-        return results.assign_coords({_COUNTED: ("step", counted_steps(results))})
-    each = [counted_steps(results.isel({by: [place]}), by) for place in range(results.sizes[by])]
-    return results.assign_coords({_COUNTED: ((by, "step"), np.stack(each))})
 
 
 def _units_of(results: xr.Dataset) -> tuple[xr.DataArray, str]:

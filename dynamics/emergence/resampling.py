@@ -41,7 +41,7 @@ class Scheme(NamedTuple):
 
     Attributes
     ----------
-    spread : float
+    variance_factor : float
         Factor on the variance over resamples.
     paired : bool
         Whether resamples are complementary halves, two by two.
@@ -52,7 +52,7 @@ class Scheme(NamedTuple):
         Most degrees of freedom, where fewer units than resamples are behind them; 0: no limit.
     """
 
-    spread: float = 1.0
+    variance_factor: float = 1.0
     paired: bool = False
     correlation: bool = False
     limit: float = 0.0
@@ -101,7 +101,7 @@ class Scheme(NamedTuple):
     def attrs(self) -> dict[str, float]:
         """The attributes that `of` reads."""
         return {
-            "spread": self.spread,
+            "spread": self.variance_factor,
             "paired": int(self.paired),
             "correlation": int(self.correlation),
             "limit": self.limit,
@@ -130,8 +130,8 @@ class Scheme(NamedTuple):
             Deviations.
         """
         if self.paired:
-            return np.sqrt(self.spread) * (values[0::2] - values[1::2]) / 2
-        return np.sqrt(self.spread) * (values - values.mean(0))
+            return np.sqrt(self.variance_factor) * (values[0::2] - values[1::2]) / 2
+        return np.sqrt(self.variance_factor) * (values - values.mean(0))
 
     def mixing(self, resamples: int, *, draws: int, seed: int) -> np.ndarray:
         """Draw weights that make chance deviations of those of so many resamples.
@@ -173,8 +173,8 @@ class Scheme(NamedTuple):
         values = values.drop_vars(["resample", "status"], errors="ignore")
         if self.paired:
             one, other = (values.isel(resample=slice(side, None, 2)) for side in (0, 1))
-            return (one - other) * (np.sqrt(self.spread) / 2)
-        return (values - values.mean("resample")) * np.sqrt(self.spread)
+            return (one - other) * (np.sqrt(self.variance_factor) / 2)
+        return (values - values.mean("resample")) * np.sqrt(self.variance_factor)
 
     def error(self, values: xr.DataArray) -> xr.DataArray:
         """Return the standard error of a statistic from its values on resamples.
@@ -212,7 +212,7 @@ class Scheme(NamedTuple):
         values = values.drop_vars(["resample", "status"], errors="ignore")
         estimate = estimate.drop_vars("status", errors="ignore").fillna(values.mean("resample"))
         if not self.paired:
-            off = np.sqrt(self.spread) * (values - values.mean("resample"))
+            off = np.sqrt(self.variance_factor) * (values - values.mean("resample"))
             return (estimate + off).fillna(np.inf)
         off = self.of_values(values)
         both = xr.concat([estimate + off, estimate - off], "resample")

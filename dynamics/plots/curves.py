@@ -10,8 +10,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics import emergence
+from dynamics.emergence.best_layers import pick_layer
+from dynamics.emergence.curves import counted_steps, with_counted
 from dynamics.emergence.levels import level, with_level
-from dynamics.emergence.parts import bands_by, counted_steps, parts, pick_layer, with_counted
+from dynamics.emergence.parts import bands_by, parts
 from dynamics.intake import with_layers
 from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.panels import draw_legend, label_outer, panels, told_limits

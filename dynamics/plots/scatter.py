@@ -12,9 +12,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm
 
 from dynamics import emergence
+from dynamics.emergence.best_layers import pick_layer
 from dynamics.emergence.correlations import check_over_models
 from dynamics.emergence.levels import level
-from dynamics.emergence.parts import curve_and_band, curves_by, pick_layer
+from dynamics.emergence.parts import curve_and_band, curves_by
 from dynamics.intake import with_layers
 from dynamics.plots.names import short_layer
 from dynamics.plots.panels import draw_legend, told_limits

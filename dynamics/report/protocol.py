@@ -279,7 +279,7 @@ def _resamples(result: Result, cited: dict[str, None]) -> str:
         cited["shao"] = None
         return (
             f"Every score by {{label}} was computed again on {number} resamples of the "
-            f"stimuli (seed {seed}), their variance multiplied by {scheme.spread:.3g}."
+            f"stimuli (seed {seed}), their variance multiplied by {scheme.variance_factor:.3g}."
         )
     said = (
         f"Every score by {{label}} was computed again, refitted, on {number} complementary "
@@ -290,8 +290,8 @@ def _resamples(result: Result, cited: dict[str, None]) -> str:
     if scheme.correlation:
         cited["fisher"] = None
         said += "; errors of correlations r are brought to the full sample's 1 − r² (Fisher)"
-    if scheme.spread > 1:
-        said += f" and multiplied by {scheme.spread**0.5:.2f}"
+    if scheme.variance_factor > 1:
+        said += f" and multiplied by {scheme.variance_factor**0.5:.2f}"
     return f"{said}."
 
 
