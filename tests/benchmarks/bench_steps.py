@@ -49,10 +49,10 @@ def curves(steps: int, layers: int = LAYERS) -> tuple[xr.DataArray, xr.DataArray
 
 def compute(name: str, curve: xr.DataArray, resampled: xr.DataArray) -> None:
     """Ask for one of `STATISTICS`."""
-    if name in emergence.STATISTICS:
-        emergence.interval(curve, resampled, statistic=name)
-    elif name == "peak":
+    if name == "peak":
         emergence.peak_range(curve, resampled)
+    elif name in emergence.STATISTICS:
+        emergence.interval(curve, resampled, statistic=name)
     elif name in ("order", "compare"):
         getattr(emergence, name)(curve, resampled, dim="layer")
     elif name == "correlate":
