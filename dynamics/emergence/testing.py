@@ -302,12 +302,7 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     array of the same shape
         Adjusted p values.
     """
-
-    def step_up(each: np.ndarray) -> np.ndarray:
-        raised = each * len(each) / np.arange(1, len(each) + 1)
-        return np.minimum.accumulate(raised[::-1])[::-1]
-
-    return _adjust(p, step_up)
+    return _adjust(p, stats.false_discovery_control)
 
 
 def _adjust(p: np.ndarray, rule) -> np.ndarray:

@@ -72,6 +72,7 @@ def stratified_folds(
                 "have none of it: use fewer folds, or join small categories with "
                 "`dynamics.metrics.merge_small`"
             )
+    # scikit-learn's `StratifiedGroupKFold` draws other folds, which would be other scores.
     content = np.zeros((n_groups, int(category.max()) + 1))
     np.add.at(content, (group, category), 1)
     rng = np.random.default_rng(seed)
