@@ -12,6 +12,7 @@ from itertools import product
 
 import numpy as np
 import xarray as xr
+from scipy import stats
 
 from dynamics.emergence import statistics
 from dynamics.emergence.contrasts import Highest, Noise
