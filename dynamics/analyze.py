@@ -26,13 +26,17 @@ from dynamics.gaps import describe_gaps
 from dynamics.lookahead import in_window
 from dynamics.methods import Variables
 from dynamics.scoring import Part, score_together
-from dynamics.targets import Target, checksums, gaps, load_brain, make_target
+from dynamics.targets import Loaded, Target, checksums, gaps, load_brain, make_target
 
 logger = logging.getLogger(__name__)
 
 
 def analyze(
-    sweep: Sweep, *, scheduler: str | None = None, advance: progress.Advance | None = None
+    sweep: Sweep,
+    *,
+    scheduler: str | None = None,
+    advance: progress.Advance | None = None,
+    loaded: Loaded | None = None,
 ) -> dict[str, int]:
     """Compare every layer at every step of a store with the targets; only what is missing.
 
@@ -45,6 +49,8 @@ def analyze(
         default a local cluster of processes is started.
     advance : callable, optional
         Called after each step; by default a progress bar is drawn.
+    loaded : Loaded, optional
+        Sounds and targets of the sweep; by default they are loaded.
 
     Returns
     -------
@@ -73,11 +79,12 @@ def analyze(
         raise ValueError(
             f"store {sweep.store} has no complete step yet: run `dynamics crawl` first"
         )
-    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    if loaded is None:
+        stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+        brains = {choice.label: load_brain(choice, stimuli) for choice in sweep.targets}
+        loaded = Loaded(stimuli, brains)
     copies = noted_copies(store.open_group(sweep.place))
-    datasets = {
-        choice.label: kept_together(load_brain(choice, stimuli), copies) for choice in sweep.targets
-    }
+    datasets = {label: kept_together(data, copies) for label, data in loaded.brains.items()}
     pairs = [
         (label, metric)
         for label in datasets

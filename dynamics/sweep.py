@@ -31,7 +31,7 @@ from dynamics import (
 from dynamics.config import Choice, Sweep, load_config, validate
 from dynamics.emergence.levels import untrained
 from dynamics.emergence.remarks import about_edges, why_no_intervals
-from dynamics.targets import Target, gaps, load_brain, make_target
+from dynamics.targets import Loaded, Target, gaps, load_brain, make_target
 
 DEMO: dict[str, Any] = {
     "run": "demo",
@@ -168,7 +168,7 @@ def _results(sweep: Sweep) -> xr.DataTree:
     return values.of_tree(store.open(sweep.place), getattr(sweep, "value", values.SCORE))
 
 
-def check(sweep: Sweep) -> sounds.StimulusSet:
+def check(sweep: Sweep) -> Loaded:
     """Find what is wrong with a sweep before anything is written.
 
     Parameters
@@ -178,8 +178,8 @@ def check(sweep: Sweep) -> sounds.StimulusSet:
 
     Returns
     -------
-    StimulusSet
-        Its sounds, which have been decoded, for `stages`.
+    Loaded
+        Its sounds, which have been decoded, and its targets, for `stages`.
 
     Raises
     ------
@@ -193,17 +193,19 @@ def check(sweep: Sweep) -> sounds.StimulusSet:
     times = poolings.make(sweep.pooling.name, **sweep.pooling.arguments).rate is not None
     crawl.discover(sweep)
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
-    for target in sweep.targets:
-        _check_target(sweep, target, stimuli, times)
+    loaded = {choice.label: load_brain(choice, stimuli) for choice in sweep.targets}
+    for choice in sweep.targets:
+        _check_target(sweep, choice, loaded[choice.label], stimuli, times)
     _ = stimuli.digest  # decodes every sound
     for task in probes.load_tasks(sweep, stimuli).values():
         _ = task.stimuli.digest
-    return stimuli
+    return Loaded(stimuli, loaded)
 
 
-def _check_target(sweep: Sweep, choice: Choice, stimuli: sounds.StimulusSet, times: bool) -> None:
+def _check_target(
+    sweep: Sweep, choice: Choice, data: xr.Dataset, stimuli: sounds.StimulusSet, times: bool
+) -> None:
     """Make a target as `analyze` will, and try the metrics that are for it."""
-    data = load_brain(choice, stimuli)
     joined = brains.join(data, stimuli.names)
     sizes = {str(dim): size for dim, size in joined["response"].sizes.items()}
     heard = xr.Dataset(
@@ -263,13 +265,13 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
     """
     if not isinstance(sweep, Sweep):
         sweep = load_config(sweep)
-    for _ in stages(sweep, scheduler=scheduler, stimuli=check(sweep)):
+    for _ in stages(sweep, scheduler=scheduler, loaded=check(sweep)):
         pass
     return store.open(sweep.place)
 
 
 def stages(
-    sweep: Sweep, *, scheduler: str | None = None, stimuli: sounds.StimulusSet | None = None
+    sweep: Sweep, *, scheduler: str | None = None, loaded: Loaded | None = None
 ) -> Iterator[tuple[str, Any]]:
     """Do what a sweep asks for, one stage after the other; only what is missing is computed.
 
@@ -279,8 +281,8 @@ def stages(
         A sweep in which `check` finds nothing.
     scheduler : str, optional
         Address of a running dask scheduler.
-    stimuli : StimulusSet, optional
-        The sweep's sounds, as `check` returns them; by default they are loaded.
+    loaded : Loaded, optional
+        The sweep's sounds and targets, as `check` returns them; by default they are loaded.
 
     Yields
     ------
@@ -289,9 +291,10 @@ def stages(
     found : object
         What the function of this name returned; the next stage begins when it is asked for.
     """
+    stimuli = None if loaded is None else loaded.stimuli
     yield "crawl", crawl.crawl(sweep, scheduler=scheduler, stimuli=stimuli)
     if sweep.targets or sweep.self_similarity:
-        yield "analyze", analyze.analyze(sweep, scheduler=scheduler)
+        yield "analyze", analyze.analyze(sweep, scheduler=scheduler, loaded=loaded)
     if sweep.probes:
         yield "probe", probes.probe(sweep, scheduler=scheduler)
     # The report takes the figures that are drawn for the files.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -117,6 +118,13 @@ class Target:
         region = regions if "region" in by else everyone
         pairs = sorted(set(zip(subject.tolist(), region.tolist())))
         return {(a, b): (subject == a) & (region == b) for a, b in pairs}
+
+
+class Loaded(NamedTuple):
+    """The sounds of a sweep, and its brain targets by label as `load_brain` returns them."""
+
+    stimuli: StimulusSet
+    brains: Mapping[str, xr.Dataset]
 
 
 def load_brain(choice: Choice, stimuli: StimulusSet) -> xr.Dataset:

@@ -12,7 +12,8 @@ from inprocess import Here
 from scipy.linalg import lapack
 from tiny_run import sweep_in, sweep_of
 
-from dynamics import analyze, crawl, metrics, references, scoring, sounds, store
+from dynamics import analyze, brains, crawl, metrics, references, scoring, sounds, store
+from dynamics import sweep as main_job
 from dynamics.metrics import reuse
 from dynamics.metrics.subsets import half_rows
 from dynamics.targets import Target
@@ -256,3 +257,19 @@ def test_a_step_alone_is_what_it_is_with_others(sweep):
 
 def stimuli_of(sweep):
     return sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_target_is_loaded_once_for_its_check_and_the_analysis(sweep, monkeypatch):
+    loaded, load = Counter(), brains.load
+
+    def counted(name, **arguments):
+        loaded[arguments["seed"]] += 1
+        return load(name, **arguments)
+
+    monkeypatch.setattr(brains, "load", counted)
+    for name, found in main_job.stages(sweep, loaded=main_job.check(sweep)):
+        if name == "analyze":
+            assert found == {"new": 12, "already": 0}
+            break
+    assert loaded == {1: 1, 2: 1}

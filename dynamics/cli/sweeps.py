@@ -17,7 +17,7 @@ from dynamics.progress import size_of
 
 if TYPE_CHECKING:
     from dynamics.config import Sweep
-    from dynamics.sounds import StimulusSet
+    from dynamics.targets import Loaded
 
 Formats = Annotated[
     list[str] | None,
@@ -127,11 +127,11 @@ def demo() -> None:
 COMMANDS = (pretrain, crawl, analyze, probe, plot, run, watch, checkpoints, demo)
 
 
-def _all(sweep: Sweep, scheduler: str | None = None, stimuli: StimulusSet | None = None) -> None:
+def _all(sweep: Sweep, scheduler: str | None = None, loaded: Loaded | None = None) -> None:
     """Do all stages, and say of each what it did; its failures are those of the command."""
     from dynamics.sweep import stages
 
-    done = stages(sweep, scheduler=scheduler, stimuli=stimuli)
+    done = stages(sweep, scheduler=scheduler, loaded=loaded)
     _end(sum(_SAID[name](sweep, found) for name, found in done))
 
 
