@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from dynamics.metrics import encode_timeresolved, nested_ridge_features, resample_time
-from dynamics.metrics.delays import delay
+from dynamics.metrics.delays import delayed
 
 RATE = 20.0
 
@@ -17,6 +17,11 @@ def example(n=20, t=30, shift=3):
     Y = np.zeros((n, t, 2))
     Y[:, shift:] = X[:, :-shift, :2]
     return X, other, Y + 0.3 * rng.normal(size=Y.shape)
+
+
+def rows_of(X, delays):
+    """Delayed copies of (n, t, p) side by side, the times of all stimuli after another."""
+    return torch.cat([delayed(x, delays) for x in X])
 
 
 def test_finds_the_layer_and_the_window_that_contains_the_delay():
@@ -76,8 +81,8 @@ def test_agrees_with_nested_ridge_on_rows_of_delayed_features():
     sources, singles = [], []
     for layer in (other, X):
         Z = torch.as_tensor(layer - layer.mean((0, 1)))
-        sources += [delay(Z, range(a, b)).flatten(0, 1) for a, b in ((0, 1), (0, 3), (1, 5))]
-        singles += [delay(Z, [d]).flatten(0, 1) for d in range(5)]
+        sources += [rows_of(Z, range(a, b)) for a, b in ((0, 1), (0, 3), (1, 5))]
+        singles += [rows_of(Z, [d]) for d in range(5)]
     rows, folds = Y.reshape(-1, 2), np.repeat(result["folds"], 30)
     peer = nested_ridge_features(sources, rows, folds, search_dtype=torch.float64)
     # Sums of products lose half of the digits where a prediction hardly varies.
@@ -172,7 +177,7 @@ def test_resamples_are_the_metric_on_these_stimuli_and_all_stimuli_the_score_its
     centred = [Z - Z.mean((0, 1)) for Z in (other, X)]
     for k, some in ((0, half), (1, rest)):
         sources = [
-            delay(torch.as_tensor(Z[some]), range(a, b)).flatten(0, 1)
+            rows_of(torch.as_tensor(Z[some]), range(a, b))
             for Z in centred
             for a, b in ((0, 1), (1, 5))
         ]

@@ -18,11 +18,14 @@ from dynamics.metrics.composite import (
     spatial_score,
     temporal_score,
 )
+from dynamics.metrics.continuous import encode_continuous
 from dynamics.metrics.delays import resample_time
 from dynamics.metrics.dissimilarity import DISTANCES, geotopological, rdm, rdms_by
 from dynamics.metrics.encoding import PROTOCOLS, encode
 from dynamics.metrics.folds import merge_small, stratified_folds
+from dynamics.metrics.haemodynamics import convolved, lanczos
 from dynamics.metrics.kernels import centre, gram, grams
+from dynamics.metrics.lebel import lebel_ridge
 from dynamics.metrics.null import (
     gram_null,
     p_value,
@@ -34,6 +37,7 @@ from dynamics.metrics.null import (
 from dynamics.metrics.pairwise import PAIRWISE, similarities
 from dynamics.metrics.partition import variance_partition
 from dynamics.metrics.rdm_comparison import COMPARISONS, compare_rdms, rsa, rsa_choose_layer
+from dynamics.metrics.repeats import signal_power
 from dynamics.metrics.resample import bootstrap_counts, resampled_rsa
 from dynamics.metrics.reuse import shared
 from dynamics.metrics.ridge import default_alphas, nested_ridge, nested_ridge_features
@@ -83,15 +87,19 @@ __all__ = [
     "cka",
     "cka_gram",
     "compare_rdms",
+    "convolved",
     "default_alphas",
     "effective_dimensionality",
     "effective_dimensionality_gram",
     "encode",
+    "encode_continuous",
     "encode_timeresolved",
     "geotopological",
     "gram",
     "gram_null",
     "grams",
+    "lanczos",
+    "lebel_ridge",
     "merge_small",
     "mutual_knn",
     "mutual_knn_gram",
@@ -115,6 +123,7 @@ __all__ = [
     "rsa",
     "rsa_choose_layer",
     "shared",
+    "signal_power",
     "similarities",
     "spatial_score",
     "stratified_folds",

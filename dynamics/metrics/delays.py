@@ -54,13 +54,29 @@ def resample_time(
     return like(torch.where(covered > 0.05, total / covered, torch.nan), X)
 
 
-def delay(X: torch.Tensor, samples: Sequence[int]) -> torch.Tensor:
-    """Put delayed copies side by side: (n, t, p) to (n, t, p * delays), zero before the onset."""
-    n, t, p = X.shape
-    copies = X.new_zeros(n, t, len(samples), p)
+def delayed(x: torch.Tensor, samples: Sequence[int], lead: int = 0) -> torch.Tensor:
+    """Put delayed copies of the activations to one stimulus side by side.
+
+    Parameters
+    ----------
+    x : tensor of shape (lead + t, p)
+        Activations; the first `lead` times are before the first response.
+    samples : sequence of int
+        Delays.
+    lead : int
+        Times before the first response.
+
+    Returns
+    -------
+    tensor of shape (t, delays * p)
+        At each time of the responses; zero where a delay reaches beyond the activations.
+    """
+    t, p = len(x) - lead, x.shape[1]
+    copies = x.new_zeros(t, len(samples), p)
     for place, d in enumerate(samples):
-        copies[:, d:, place] = X[:, : t - d]
-    return copies.flatten(2)
+        first = max(d - lead, 0)
+        copies[first:, place] = x[lead - d + first : max(lead + t - d, 0)]
+    return copies.flatten(1)
 
 
 def samples(window: tuple[float, float], rate: float, t: int) -> range:

@@ -1,14 +1,15 @@
 """Nested ridge regression from sums of products over each fold: many rows, few features.
 
 With rows x of features and y of responses, all that ridge regression and the correlation of its
-predictions need of fold f is n, sum x, sum y, sum x x', sum x y' and sum y^2. Training sets are
-sums over folds, and subsets of features are blocks, so that rows are walked through once for all
-windows of delays, splits and penalties.
+predictions need of a part of the rows is n, sum x, sum y, sum x x', sum x y' and sum y^2. Training
+sets are sums over parts, and subsets of features are blocks, so that rows are walked through once
+for all windows of delays, splits and penalties.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
 from itertools import combinations
 from typing import NamedTuple
 
@@ -19,16 +20,57 @@ from dynamics.metrics.factorisation import LOST, decompose_covariance
 from dynamics.metrics.inner_cv import RISING
 
 
-class Moments(NamedTuple):
-    """Sums over the rows of each fold, (folds, ...); features and responses centred over all.
+class Layout(NamedTuple):
+    """Which parts of the rows test and which train.
 
     Attributes
     ----------
-    n : tensor of shape (folds,)
+    fold : tuple of int
+        Fold of each part.
+    near : tuple of frozenset of int
+        Folds to whose test a part is too near to train for it.
+    """
+
+    fold: tuple[int, ...]
+    near: tuple[frozenset[int], ...]
+
+    @classmethod
+    def plain(cls, folds: int) -> Layout:
+        """Return that of a part a fold, none of them near another."""
+        return cls(tuple(range(folds)), (frozenset(),) * folds)
+
+    @property
+    def folds(self) -> int:
+        """How many folds there are."""
+        return max(self.fold) + 1
+
+    def train(self, *out: int) -> list[int]:
+        """Return the parts that train where these folds are left out."""
+        return [
+            part
+            for part, (fold, near) in enumerate(zip(self.fold, self.near))
+            if fold not in out and near.isdisjoint(out)
+        ]
+
+    def test(self, fold: int, outer: int | None = None) -> list[int]:
+        """Return the parts of a fold; as an inner test those that are not near the outer one."""
+        return [
+            part
+            for part, (own, near) in enumerate(zip(self.fold, self.near))
+            if own == fold and outer not in near
+        ]
+
+
+class Moments(NamedTuple):
+    """Sums over the rows of each part, (parts, ...); features and responses centred over all.
+
+    Attributes
+    ----------
+    n : tensor of shape (parts,)
         Rows.
-    x, y, yy : tensors of shape (folds, k), (folds, v), (folds, v)
+    x, y, yy : tensors of shape (parts, k), (parts, v), (parts, v)
         Sums of features, responses and squared responses.
-    xx, xy : tensors of shape (folds, k, k), (folds, k, v)
+    xx, xy : tensors of shape (parts, k, k), (parts, k, v)
         Sums of products.
     """
 
@@ -40,13 +82,10 @@ class Moments(NamedTuple):
     xy: torch.Tensor
 
     @classmethod
-    def of(cls, parts: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Moments:
-        """Sum over the rows of features (rows, k) and responses (rows, v) of every fold."""
-        sums = [
-            (y.new_tensor(len(x)), x.sum(0), y.sum(0), y.square().sum(0), x.T @ x, x.T @ y)
-            for x, y in parts
-        ]
-        return cls(*(torch.stack(each) for each in zip(*sums)))
+    def of(cls, parts: Iterable[Iterable[tuple[torch.Tensor, torch.Tensor]]]) -> Moments:
+        """Sum over the rows of features (rows, k) and responses (rows, v), piece by piece."""
+        found = [reduce(_add, map(_sums_of, pieces)) for pieces in parts]
+        return cls(*(torch.stack(each) for each in zip(*found)))
 
     def columns(self, index: torch.Tensor) -> Moments:
         """Return the moments of some of the features."""
@@ -95,7 +134,16 @@ class Nested(NamedTuple):
     at_edge: torch.Tensor
 
 
-def nested_moments(m: Moments, grid: torch.Tensor) -> Nested:
+def _sums_of(piece: tuple[torch.Tensor, torch.Tensor]) -> list[torch.Tensor]:
+    x, y = piece
+    return [y.new_tensor(len(x)), x.sum(0), y.sum(0), y.square().sum(0), x.T @ x, x.T @ y]
+
+
+def _add(one: list[torch.Tensor], other: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [a + b for a, b in zip(one, other)]
+
+
+def nested_moments(m: Moments, grid: torch.Tensor, layout: Layout | None = None) -> Nested:
     """Fit without each fold, alpha chosen by leave-one-fold-out inside the others.
 
     The rule is that of `nested_ridge`: the largest correlation of pooled out-of-fold predictions,
@@ -107,24 +155,27 @@ def nested_moments(m: Moments, grid: torch.Tensor) -> Nested:
         Of at least 3 folds.
     grid : tensor of shape (a,)
         Ascending penalties.
+    layout : Layout, optional
+        Which parts test and train; by default each is a fold.
 
     Returns
     -------
     Nested
         Choices, weights and moments of the predictions.
     """
-    everyone = range(len(m.n))
-    pooled = m.y.new_zeros(len(m.n), 3, len(grid), m.y.shape[1])
+    layout = layout or Layout.plain(len(m.n))
+    everyone = range(layout.folds)
+    pooled = m.y.new_zeros(len(everyone), 3, len(grid), m.y.shape[1])
     lowest = float(grid[0])
     for f, g in combinations(everyone, 2):
-        fitted = _Fit.of(m, [h for h in everyone if h not in (f, g)], lowest)
+        fitted = _Fit.of(m, layout.train(f, g), lowest)
         for outer, test in ((f, g), (g, f)):
-            pooled[outer] += fitted.sums(m, test, grid)
+            pooled[outer] += fitted.sums(m, layout.test(test, outer), grid)
     inner, alpha, at_edge = [], [], []
     weights, intercept, sums = [], [], []
     for f in everyone:
-        train = [h for h in everyone if h != f]
-        scores = torch.nan_to_num(correlation(m, pooled[f], train))
+        others = [part for g in everyone if g != f for part in layout.test(g, f)]
+        scores = torch.nan_to_num(correlation(m, pooled[f], others))
         best, from_the_end = scores.flip(0).max(0)
         choice = len(grid) - 1 - from_the_end
         inner.append(best)
@@ -132,11 +183,11 @@ def nested_moments(m: Moments, grid: torch.Tensor) -> Nested:
         if len(grid) > 1:
             low = (choice == 0) & (best > scores[1] + RISING)
             at_edge.append(low | ((choice == len(grid) - 1) & (best > scores[-2] + RISING)))
-        fitted = _Fit.of(m, train, lowest)
+        fitted = _Fit.of(m, layout.train(f), lowest)
         w, b = fitted.weights(grid[choice])
         weights.append(w)
         intercept.append(b)
-        sums.append(_prediction_sums(m, f, w, b))
+        sums.append(_prediction_sums(m, layout.test(f), w, b))
     edge = torch.stack(at_edge).double().mean() if at_edge else m.y.new_zeros(())
     return Nested(
         torch.stack(inner),
@@ -148,16 +199,16 @@ def nested_moments(m: Moments, grid: torch.Tensor) -> Nested:
     )
 
 
-def correlation(m: Moments, sums: torch.Tensor, folds: Sequence[int]) -> torch.Tensor:
-    """Pearson r of predictions with the responses of some folds.
+def correlation(m: Moments, sums: torch.Tensor, parts: Sequence[int]) -> torch.Tensor:
+    """Pearson r of predictions with the responses of some parts.
 
     Parameters
     ----------
     m : Moments
         Of the responses.
     sums : tensor of shape (3, ..., v)
-        Sums of p, p^2 and p y over these folds.
-    folds : sequence of int
+        Sums of p, p^2 and p y over these parts.
+    parts : sequence of int
         Which they are.
 
     Returns
@@ -165,7 +216,7 @@ def correlation(m: Moments, sums: torch.Tensor, folds: Sequence[int]) -> torch.T
     tensor of shape (..., v)
         0 where the prediction is constant, NaN where the response is.
     """
-    index = torch.as_tensor(list(folds), device=m.y.device)
+    index = torch.as_tensor(list(parts), device=m.y.device)
     n, y, yy = m.n[index].sum(), m.y[index].sum(0), m.yy[index].sum(0)
     spread = yy - y.square() / n
     varies = spread > CANCELLED * yy
@@ -176,7 +227,7 @@ def correlation(m: Moments, sums: torch.Tensor, folds: Sequence[int]) -> torch.T
 
 
 class _Fit(NamedTuple):
-    """Ridge on some folds in the eigenbasis of the features' covariance, for any alpha."""
+    """Ridge on some parts in the eigenbasis of the features' covariance, for any alpha."""
 
     V: torch.Tensor
     spectrum: torch.Tensor
@@ -205,20 +256,22 @@ class _Fit(NamedTuple):
         w = self.V @ (self.z / (self.spectrum[:, None] + alpha))
         return w, self.y - self.x @ w
 
-    def sums(self, m: Moments, test: int, grid: torch.Tensor) -> torch.Tensor:
+    def sums(self, m: Moments, test: list[int], grid: torch.Tensor) -> torch.Tensor:
         """Return sums (3, alphas, v) of p, p^2 and p y over a test fold for every alpha."""
-        n, x = m.n[test], self.V.T @ m.x[test]
-        G, c, mean = self.V.T @ m.xx[test] @ self.V, self.V.T @ m.xy[test], self.V.T @ self.x
+        n, x, mean = m.n[test].sum(), self.V.T @ m.x[test].sum(0), self.V.T @ self.x
+        G, c = self.V.T @ m.xx[test].sum(0) @ self.V, self.V.T @ m.xy[test].sum(0)
+        y = m.y[test].sum(0)
         out = self.z.new_empty(3, len(grid), self.z.shape[1])
         for a, alpha in enumerate(grid):
             w = self.z / (self.spectrum[:, None] + alpha)
             b = self.y - mean @ w
-            out[:, a] = _sums(n, x, G, c, m.y[test], w, b)
+            out[:, a] = _sums(n, x, G, c, y, w, b)
         return out
 
 
-def _prediction_sums(m: Moments, test: int, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return _sums(m.n[test], m.x[test], m.xx[test], m.xy[test], m.y[test], w, b)
+def _prediction_sums(m: Moments, test: list[int], w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    n, x, y, xx, xy = (each[test].sum(0) for each in (m.n, m.x, m.y, m.xx, m.xy))
+    return _sums(n, x, xx, xy, y, w, b)
 
 
 def _sums(n, x, xx, xy, y, w, b) -> torch.Tensor:

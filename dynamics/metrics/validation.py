@@ -145,6 +145,31 @@ def _several(x: Any, name: str) -> Any:
     return [_activations(value, f"{name}[{i}]") for i, value in enumerate(every)]
 
 
+def _courses(x: Any, name: str) -> Any:
+    """Responses to each stimulus, (times, neuroids); of a mapping those of each name."""
+    every = list(x)
+    if not every:
+        raise ValueError(f"{name} has no stimuli: give an array (times, neuroids) for each")
+    found = [plain(_in_order(part), f"{name}[{i}]") for i, part in enumerate(every)]
+    widths = {tuple(part.shape[1:]) for part in found}
+    if len(widths) > 1 or any(part.ndim != 2 or len(part) == 0 for part in found):
+        odd = next((i for i, part in enumerate(found) if part.ndim != 2 or len(part) == 0
+                    or part.shape[1:] != found[0].shape[1:]), 0)  # fmt: skip
+        raise ValueError(
+            f"{name}[{odd}] has shape {tuple(found[odd].shape)}: give (times, neuroids) for each "
+            "stimulus, of as many neuroids each"
+        )
+    return found
+
+
+def _layers_of_courses(x: Any, name: str) -> Any:
+    if not isinstance(x, Mapping):
+        x = {"X": x}
+    if not x:
+        raise ValueError("there are no layers: give at least one")
+    return {key: [_activations(part, str(key)) for part in parts] for key, parts in x.items()}
+
+
 def _matrices(x: Any, name: str, *, complete: bool = False) -> Any:
     dims = getattr(x, "dims", None)
     if isinstance(dims, tuple) and len(set(dims)) == len(dims):
@@ -163,6 +188,8 @@ KINDS: dict[str, Callable[[Any, str], Any]] = {
     "activations": _activations,
     "layers": _layers,
     "several": _several,
+    "courses": _courses,
+    "layers of courses": _layers_of_courses,
     "responses": _responses,
     "matrices": _matrices,
     "complete matrices": lambda x, name: _matrices(x, name, complete=True),
