@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dynamics.metrics.folds import make_folds
+from dynamics.metrics.gram import Array
 
 LEVEL = 0.1
 """Autocorrelation below which samples of a response count as apart."""
@@ -130,7 +131,7 @@ def make_split(
     *,
     rate: float,
     longest: float = 0.0,
-    folds: int | Sequence | np.ndarray | None = None,
+    folds: int | Sequence | Array | None = None,
     block: float | None = None,
     guard: float = 2.0,
     seed: int = 0,
@@ -169,15 +170,15 @@ def make_split(
     ValueError
         If folds cannot be made.
     """
-    given = folds is not None and not isinstance(folds, (int, np.integer))
-    count = 5 if folds is None or given else int(folds)
+    wanted = 5 if folds is None else folds
+    count = int(wanted) if isinstance(wanted, (int, np.integer)) else 0
     members = len(lengths) if groups is None else len(np.unique(np.asarray(groups)))
-    if block is None and (given or members >= count):
+    if block is None and members >= count:
         fold = make_folds(
             len(lengths), folds=folds, seed=seed, categories=categories, groups=groups
         )
         return by_stimulus(lengths, fold)
-    if given:
+    if not count:
         raise ValueError("folds are given for stimuli, and blocks as well: give one of them")
     if guard < 0 or (block is not None and block <= 0):
         raise ValueError(f"block is {block} and guard {guard} s: give a positive block and a "

@@ -144,16 +144,16 @@ def encode_continuous(
     target = torch.cat([as_tensor(y) for y in Y])
     if missing != "mask":
         responses(target[kept])
-    away = guard
     if guard is None:
-        away = max(LEAST_GUARD, time_apart([np.asarray(as_tensor(y).cpu()) for y in Y], rate))
+        courses = [np.asarray(as_tensor(y).cpu()) for y in Y]
+        guard = max(LEAST_GUARD, time_apart(courses, rate))
     split = make_split(
         lengths,
         rate=rate,
         longest=max(span[-1] for span in spans) / rate,
         folds=folds,
         block=block,
-        guard=away,
+        guard=guard,
         seed=seed,
         categories=categories,
         groups=groups,
@@ -183,7 +183,7 @@ def encode_continuous(
     return arrays | {
         "prediction": prediction,
         "split": split,
-        "guard": float(away or 0.0) if apart else np.nan,
+        "guard": float(guard) if apart else np.nan,
         "layer_names": np.array(list(layers)),
     }
 

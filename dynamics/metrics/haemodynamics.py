@@ -106,8 +106,8 @@ def convolved(X: Array, rate: float) -> Array:
     """
     if rate < 0.25:
         raise ValueError(f"a rate of {rate:g} samples a second cannot hold a haemodynamic response")
-    kernel = canonical_response(np.arange(0, 32, 1 / rate))
-    kernel = torch.as_tensor(kernel / kernel.sum())
+    response = canonical_response(np.arange(0, 32, 1 / rate))
+    kernel = torch.as_tensor(response / response.sum())
     tensor = as_tensor(X)
     n = len(tensor) + len(kernel) - 1
     spectrum = torch.fft.rfft(tensor, n, dim=0)
