@@ -23,7 +23,7 @@ def test_trials_of_unequal_length_are_one_target_and_what_lacks_is_nan():
     assert single["response"].dims == ("stimulus", "time", "neuroid")
     with pytest.raises(ValueError, match="give a positive one"):
         courses.stacked(trials, rate=0, neuroids=["x", "y"])
-    with pytest.raises(ValueError, match="'a.wav' have the shape"):
+    with pytest.raises(ValueError, match=r"'a\.wav' have the shape"):
         courses.stacked([("a.wav", np.zeros((3, 1)))], rate=4, neuroids=["x", "y"])
     with pytest.raises(ValueError, match="no responses to any sound"):
         courses.stacked([], rate=4, neuroids=["x"])
@@ -43,8 +43,8 @@ def raw():
 
 def test_a_continuous_recording_is_cut_at_its_annotations(raw, tmp_path):
     mne = pytest.importorskip("mne")
-    raw.set_annotations(mne.Annotations([1.0, 5.0, 9.0, 5.5], [2.0, 3.5, 2.0, 0.25],
-                                        ["story.wav", "song", "story.wav", "BAD_blink"]))  # fmt: skip
+    names = ["story.wav", "song", "story.wav", "BAD_blink"]
+    raw.set_annotations(mne.Annotations([1.0, 5.0, 9.0, 5.5], [2.0, 3.5, 2.0, 0.25], names))
     raw.save(tmp_path / "a_raw.fif", verbose="error")
     found = electrophysiology.recording(tmp_path / "a_raw.fif")
     assert found["stimulus"].values.tolist() == ["story", "song"]
@@ -104,8 +104,8 @@ def test_epochs_are_named_by_their_events_or_a_column(tmp_path):
     info = mne.create_info(["A", "B"], RATE, "eeg")
     events = np.array([[0, 0, 1], [200, 0, 2], [400, 0, 1]])
     metadata = pandas.DataFrame({"sound": ["u", "v", "w"]})
-    epochs = mne.EpochsArray(rng.normal(size=(3, 2, 60)) * 1e-6, info, events, -0.1,
-                             {"speech": 1, "music": 2}, metadata=metadata, verbose="error")  # fmt: skip
+    values, kinds = rng.normal(size=(3, 2, 60)) * 1e-6, {"speech": 1, "music": 2}
+    epochs = mne.EpochsArray(values, info, events, -0.1, kinds, metadata=metadata, verbose="error")
     epochs.save(tmp_path / "a-epo.fif", verbose="error")
     found = electrophysiology.recording(tmp_path / "a-epo.fif")
     assert (

@@ -72,8 +72,8 @@ def stacked(
     coords: dict[str, Any] = {"stimulus": list(by_name), "time": seconds,
                               "neuroid": list(map(str, neuroids))}  # fmt: skip
     unknown = ["unknown"] * len(neuroids)
-    for key, values in ({"subject": unknown, "region": unknown} | dict(labels or {})).items():
-        coords[key] = ("neuroid", list(values))
+    for key, column in ({"subject": unknown, "region": unknown} | dict(labels or {})).items():
+        coords[key] = ("neuroid", list(column))
     target = xr.Dataset({"response": (dims, response)}, coords)
     if most == 1:
         target = target.isel(repetition=0)

@@ -172,7 +172,7 @@ def _picked(data: Any, picks: str | Sequence[str], path: Path) -> Any:
 
 
 def _epochs(data: Any, stimulus: str, path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    metadata: Mapping[str, Any] | None = data.metadata
+    metadata: Any = data.metadata
     if stimulus and (metadata is None or stimulus not in metadata):
         there = "none" if metadata is None else ", ".join(map(str, metadata))
         raise ValueError(

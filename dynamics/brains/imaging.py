@@ -106,6 +106,12 @@ def images(
     )
 
 
+def _loaded(path: Any) -> Any:
+    import nibabel
+
+    return nibabel.load(Path(path).expanduser())
+
+
 def _kind(path: Path) -> str:
     for suffix in sorted(_KINDS, key=len, reverse=True):
         if path.name.endswith(suffix):
@@ -152,11 +158,9 @@ class _Reader:
 
     def read(self, path: Path) -> tuple[np.ndarray, float]:
         """Values (volumes, neuroids) and TR of one run."""
-        import nibabel
-
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = nibabel.load(path)
+            image = _loaded(path)
             read = {"volumes": self._volumes, "surface": self._surface, "cifti": self._cifti}
             values, tr = read[self.kind](image, path)
         if self.shape and values.shape[1:] != self.shape:
@@ -177,7 +181,7 @@ class _Reader:
 
         if len(image.shape) != 4:
             raise ValueError(f"'{path}' has the shape {image.shape}: give a run of volumes")
-        given = nibabel.load(Path(self.mask or self.atlas).expanduser())
+        given = _loaded(self.mask or self.atlas)
         if given.shape[:3] != image.shape[:3]:
             raise ValueError(
                 f"'{self.mask or self.atlas}' has the shape {given.shape[:3]} and '{path}' "
@@ -185,11 +189,12 @@ class _Reader:
             )
         regions = None
         if self.atlas is not None:
-            regions = np.rint(nibabel.load(Path(self.atlas).expanduser()).get_fdata()).astype(int)
+            regions = np.rint(_loaded(self.atlas).get_fdata()).astype(int)
         tr = float(image.header.get_zooms()[3])
         if image.header.get_xyzt_units()[1] == "msec":
             tr /= 1000
         if self.mask is None:
+            assert regions is not None
             return self._means(image.get_fdata(dtype=np.float32).reshape(-1, image.shape[3]).T,
                                regions.ravel()), tr  # fmt: skip
         kept = given.get_fdata().reshape(given.shape[:3]) > 0
@@ -202,7 +207,6 @@ class _Reader:
         return image.get_fdata(dtype=np.float32)[kept].T, tr
 
     def _surface(self, image: Any, path: Path) -> tuple[np.ndarray, float]:
-        import nibabel
 
         values = np.stack([each.data for each in image.darrays])
         # GIFTI has no field for it: `tr` must be given, or stands among the arrays' remarks.
@@ -210,7 +214,7 @@ class _Reader:
         tr = float(told[0] or 0) / 1000
         if self.atlas is None:
             return values, tr
-        regions = nibabel.load(Path(self.atlas).expanduser()).darrays[0].data.astype(int)
+        regions = _loaded(self.atlas).darrays[0].data.astype(int)
         if len(regions) != values.shape[1]:
             raise ValueError(
                 f"'{self.atlas}' has {len(regions)} vertices and '{path}' {values.shape[1]}: give "
