@@ -1,9 +1,11 @@
 """Recordings in the files of their fields become targets with stimuli, times and neuroids."""
 
+from datetime import UTC
+
 import numpy as np
 import pytest
 
-from dynamics.brains import courses, electrophysiology, imaging
+from dynamics.brains import courses, electrophysiology, imaging, matlab, nwb
 
 RATE = 100.0
 
@@ -218,3 +220,151 @@ def test_surfaces_and_grayordinates(tmp_path):
     np.testing.assert_allclose(dense["response"][0], values)
     assert float(dense["time"][1] - dense["time"][0]) == pytest.approx(0.8)
     assert "CORTEX_LEFT" in str(dense["region"].values[0])
+
+
+def cells_of(parts):
+    out = np.empty(len(parts), object)
+    out[:] = parts
+    return out
+
+
+def test_variables_of_a_matlab_file(tmp_path):
+    scipy_io = pytest.importorskip("scipy.io")
+    rng = np.random.default_rng(0)
+    Y = rng.normal(size=(3, 2, 5))  # neuroid, stimulus, time
+    ragged = [rng.normal(size=(t, 3)) for t in (4, 6)]
+    path = tmp_path / "a.mat"
+    scipy_io.savemat(path, {
+        "Y": Y, "names": np.array(["one.wav", "two.wav"], object), "R": {"cells": cells_of(ragged)},
+        "areas": np.array(["A1", "A1", "STG"], object), "mean": Y.mean(2).T,
+        "repeats": rng.normal(size=(2, 3, 4)), "words": np.array(["x", "y"], object),
+    })  # fmt: skip
+    given = {"stimulus": "names", "region": "areas"}
+    found = matlab.variables(
+        path, response="Y", axes=["neuroid", "stimulus", "time"], rate=50, start=0.01, **given
+    )
+    np.testing.assert_array_equal(found["response"], Y.transpose(1, 2, 0))
+    assert found["region"].values.tolist() == ["A1", "A1", "STG"]
+    assert found["stimulus"].values.tolist() == ["one", "two"]
+    np.testing.assert_allclose(found["time"], 0.01 + np.arange(5) / 50)
+    cells = matlab.variables(path, response="R.cells", rate=50, **given)
+    np.testing.assert_array_equal(cells["response"][0, :4], ragged[0])
+    assert cells["response"][0, 4:].isnull().all() and cells.sizes["time"] == 6
+    still = matlab.variables(path, response="mean", axes=["stimulus", "neuroid"], **given)
+    assert still["response"].dims == ("stimulus", "neuroid")
+    again = matlab.variables(
+        path, response="repeats", axes=["stimulus", "neuroid", "repetition"], **given
+    )
+    assert dict(again.sizes) == {"stimulus": 2, "neuroid": 3, "repetition": 4}
+    for change, message in (
+        ({"response": "Z"}, "no variable 'Z', only Y, names"),
+        ({"response": "words"}, "holds no numbers"),
+        ({"axes": ["stimulus", "neuroid"]}, "give `axes` in the order"),
+        ({"axes": ["stimulus", "time", "channel"]}, "not right at 'channel'"),
+        ({"axes": ["stimulus", "time", "time"]}, "neuroid always"),
+        ({"axes": ["stimulus", "neuroid", "time"]}, "names 2 stimuli for 3 responses"),
+        ({"rate": None}, "give its `rate`"),
+        ({"stimulus": ["a"]}, "names 1 stimuli for 2"),
+        ({"region": "names"}, "2 labels of region for 3"),
+    ):
+        options = {"response": "Y", "axes": ["neuroid", "stimulus", "time"], "rate": 50, **given}
+        with pytest.raises(ValueError, match=message):
+            matlab.variables(path, **options | change)
+    with pytest.raises(FileNotFoundError, match="correct the path"):
+        matlab.variables(tmp_path / "b.mat", response="Y", stimulus="names")
+    (tmp_path / "c.mat").write_bytes(b"MATLAB" + bytes(300))
+    with pytest.raises(ValueError, match="cannot be read"):
+        matlab.variables(tmp_path / "c.mat", response="Y", stimulus="names")
+
+
+def test_variables_of_newer_matlab_files_and_plain_hdf(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    rng = np.random.default_rng(0)
+    ragged = [rng.normal(size=(t, 3)) for t in (4, 6)]
+    with h5py.File(tmp_path / "new.mat", "w") as file:  # as MATLAB writes it: transposed
+        refs = [file.create_dataset(f"#refs#/{k}", data=x.T).ref for k, x in enumerate(ragged)]
+        file.create_dataset("Y", data=np.array([refs]).T, dtype=h5py.ref_dtype)
+        texts = [
+            file.create_dataset(f"#refs#/t{k}", data=np.array([[ord(c)] for c in name], np.uint16))
+            for k, name in enumerate(("one.wav", "two.wav"))
+        ]
+        file.create_dataset("names", data=np.array([[t.ref for t in texts]]), dtype=h5py.ref_dtype)
+        array = file.create_dataset("M", data=rng.normal(size=(3, 2)))
+        array.attrs["MATLAB_class"] = np.bytes_("double")
+    found = matlab.variables(tmp_path / "new.mat", response="Y", stimulus="names", rate=10)
+    np.testing.assert_array_equal(found["response"][1], ragged[1])
+    assert found["stimulus"].values.tolist() == ["one", "two"]
+    still = matlab.variables(
+        tmp_path / "new.mat", response="M", stimulus="names", axes=["stimulus", "neuroid"]
+    )
+    assert still["response"].shape == (2, 3)
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file["deep/Y"], file["names"] = rng.normal(size=(2, 5, 3)), ["one", "two"]
+    plain = matlab.variables(tmp_path / "own.h5", response="deep.Y", stimulus="names", rate=10)
+    assert dict(plain.sizes) == {"stimulus": 2, "time": 5, "neuroid": 3}
+    with pytest.raises(ValueError, match="no variable 'Y', only deep, names"):
+        matlab.variables(tmp_path / "own.h5", response="Y", stimulus="names", rate=10)
+
+
+def test_cnd(tmp_path):
+    scipy_io = pytest.importorskip("scipy.io")
+    rng = np.random.default_rng(0)
+    trials = [rng.normal(size=(t, 3)) for t in (20, 30)]
+    path = tmp_path / "dataSub4.mat"
+    scipy_io.savemat(path, {"eeg": {"dataType": "EEG", "fs": 64.0, "data": cells_of(trials)}})
+    found = matlab.cnd(path)
+    assert found["stimulus"].values.tolist() == ["stim1", "stim2"]
+    assert set(found["subject"].values) == {"dataSub4"}
+    np.testing.assert_array_equal(found["response"][0, :20], trials[0])
+    scipy_io.savemat(tmp_path / "dataStim.mat", {"stim": {"fs": 64.0, "stimIdxs": [7.0, 3.0]}})
+    assert matlab.cnd(path)["stimulus"].values.tolist() == ["stim7", "stim3"]
+    assert matlab.cnd(path, stimulus=["a.wav", "b.wav"])["stimulus"].values.tolist() == ["a", "b"]
+    padded = {"fs": 64.0, "data": cells_of(trials), "paddingStartSample": 16.0}
+    scipy_io.savemat(tmp_path / "padded.mat", {"eeg": padded})
+    assert float(matlab.cnd(tmp_path / "padded.mat")["time"][0]) == -0.25
+    with pytest.raises(ValueError, match="2 trials and 1 names"):
+        matlab.cnd(path, stimulus=["a"])
+    scipy_io.savemat(tmp_path / "no.mat", {"x": 1.0})
+    with pytest.raises(ValueError, match="no structure 'eeg'"):
+        matlab.cnd(tmp_path / "no.mat")
+
+
+def test_nwb(tmp_path):
+    pynwb = pytest.importorskip("pynwb")
+    from datetime import datetime
+
+    rng = np.random.default_rng(0)
+    file = pynwb.NWBFile("speech", "one", datetime(2020, 1, 1, tzinfo=UTC))
+    file.subject = pynwb.file.Subject(subject_id="EC9")
+    device = file.create_device("grid")
+    group = file.create_electrode_group("g", "d", "STG", device)
+    for number in range(3):
+        file.add_electrode(location="STG" if number else "HG", group=group)
+    region = file.create_electrode_table_region([0, 2], "some")
+    values = rng.normal(size=(500, 2))
+    file.add_acquisition(
+        pynwb.ecephys.ElectricalSeries(
+            name="high gamma", data=values, electrodes=region, rate=100.0, starting_time=1.0
+        )
+    )
+    file.add_trial_column("sound", "name")
+    for begin, end, name in ((1.5, 2.5, "a.wav"), (3.0, 5.0, "b.wav")):
+        file.add_trial(start_time=begin, stop_time=end, sound=name)
+    path = tmp_path / "a.nwb"
+    with pynwb.NWBHDF5IO(str(path), "w") as io:
+        io.write(file)
+    found = nwb.nwb(path, stimulus="sound")
+    assert found["stimulus"].values.tolist() == ["a", "b"]
+    assert found["region"].values.tolist() == ["HG", "STG"]
+    assert found["neuroid"].values.tolist() == ["0", "2"] and found.sizes["time"] == 200
+    np.testing.assert_allclose(found["response"][0, :100], values[50:150])
+    for options, message in (
+        ({"stimulus": "name"}, "no column 'name'"),
+        ({"stimulus": "sound", "series": "raw"}, "has the series 'high gamma'"),
+        ({"stimulus": "sound", "intervals": "words"}, "no table of intervals 'words'"),
+        ({"stimulus": "sound", "stop": 9.0}, "'a.wav' .* lies outside the recording"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            nwb.nwb(path, **options)
+    with pytest.raises(FileNotFoundError, match="correct the path"):
+        nwb.nwb(tmp_path / "b.nwb", stimulus="sound")
