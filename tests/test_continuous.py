@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy.signal import lfilter
 from sklearn.linear_model import Ridge
 
 from dynamics import metrics
+from dynamics.metrics import blocks
 from dynamics.metrics.delays import delayed
 
 RATE = 10.0
@@ -283,3 +285,113 @@ def log_mel(sound, rate, samples, bands=24, low=80.0, high=5000.0):
     frames = padded[starts[:, None] + np.arange(width)] * np.hanning(width)
     power = np.abs(np.fft.rfft(frames, size)) ** 2
     return np.log(np.maximum(power @ filters.T, 1e-8))
+
+
+class Centring(Ridge):
+    """Ridge of centred features: told of an intercept, MNE also moves every delayed copy."""
+
+    def fit(self, X, y):
+        self.mean_ = X.mean(0)
+        return super().fit(X - self.mean_, y)
+
+    def predict(self, X):
+        return super().predict(X - self.mean_)
+
+
+def test_agrees_with_mne_on_the_same_splits():
+    """Single-precision-free to 1e-6: both solve the same normal equations in double precision."""
+    mne = pytest.importorskip("mne")
+    lengths, alpha = (80,) * 6, 10.0
+    X, Y = made(lengths)
+    mean = np.concatenate(X).mean(0)
+    X = [x - mean for x in X]  # so that its zeros before the onset are ours
+    folds = np.array([0, 1, 2, 0, 1, 2])
+    found = metrics.encode_continuous(
+        {"a": X}, Y, rate=RATE, windows=((0, 0.3),), components=None, folds=folds,
+        alphas=[alpha], centre="all",
+    )  # fmt: skip
+    epochs, responses = (np.stack(each).transpose(1, 0, 2) for each in (X, Y))
+    for f in range(3):
+        field = mne.decoding.ReceptiveField(
+            0, 0.3, RATE, estimator=Centring(alpha, fit_intercept=False), scoring="corrcoef"
+        )
+        level = responses[:, folds != f].mean((0, 1))
+        field.fit(epochs[:, folds != f], responses[:, folds != f] - level)
+        expected = field.predict(epochs[:, folds == f]) + level
+        ours = np.stack([found["prediction"][s] for s in np.flatnonzero(folds == f)], 1)
+        np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_agrees_with_himalaya_on_delayed_features_of_unequal_lengths():
+    himalaya = pytest.importorskip("himalaya.ridge")
+    X, Y = made((60, 45, 80, 52, 71, 66))
+    folds = np.array([0, 1, 2, 0, 1, 2])
+    alphas = np.logspace(0, 2, 3)
+    found = metrics.encode_continuous(
+        {"a": X}, Y, rate=RATE, windows=((0, 0.3),), components=None, folds=folds, alphas=alphas
+    )
+    F = rows_of(X, range(4))
+    target = [y - y.mean(0) for y in Y]
+    for f in range(3):
+        train = [s for s in range(6) if folds[s] != f]
+        model = himalaya.Ridge(alpha=found["alpha"][f], fit_intercept=True)
+        model.fit(np.concatenate([F[s] for s in train]), np.concatenate([target[s] for s in train]))
+        for s in np.flatnonzero(folds == f):
+            ours = found["prediction"][s] - Y[s].mean(0)
+            np.testing.assert_allclose(ours, model.predict(F[s]), atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stimuli, samples", [(3, 240), (10, 120), (100, 12)])
+@pytest.mark.parametrize("tau", [0, 1, 10])
+def test_without_a_signal_p_values_are_those_of_chance_whatever_the_autocorrelation(
+    stimuli, samples, tau
+):
+    """Noise and activations of equal time constants, responses moved around in their stimuli."""
+    rate, neuroids, shuffles, times = 2.0, 20, 99, 12
+    rng = np.random.default_rng(stimuli + tau)
+    options = {"rate": rate, "windows": ((0, 1.0),), "components": None,
+               "alphas": np.logspace(0, 4, 5)}  # fmt: skip
+    p, r = [], []
+    for _ in range(times):
+        X = [noise(rng, (samples, 3), tau * rate) for _ in range(stimuli)]
+        Y = [noise(rng, (samples, neuroids), tau * rate) for _ in range(stimuli)]
+        found = metrics.encode_continuous({"a": X}, Y, **options)
+        reach = 6 if samples > 12 else 2
+        orders = blocks.circular_shifts([samples] * stimuli, shuffles, reach=reach)
+        moved = [np.concatenate(y[order], 1) for y, order in zip(Y, orders)]
+        guard = None if np.isnan(found["guard"]) else found["guard"]
+        null = metrics.encode_continuous({"a": X}, moved, guard=guard, **options)
+        null = null["best_window_r"][0].reshape(shuffles, neuroids)
+        r.append(found["best_window_r"][0])
+        p.append((1 + (null >= r[-1] - 1e-9).sum(0)) / (shuffles + 1))
+    # 240 neuroids of 12 samples of sounds, alike within a sample: three standard errors.
+    assert 0.01 <= np.mean(np.concatenate(p) <= 0.05) <= 0.10
+    assert 0.35 <= np.mean(np.concatenate(p) <= 0.5) <= 0.65
+    assert -0.15 < np.mean(r) < 0.03
+
+
+def test_splits_by_single_samples_would_find_what_is_not_there():
+    rng, rate = np.random.default_rng(0), 2.0
+    X, Y = ([noise(rng, (150, v), 10 * rate) for _ in range(2)] for v in (30, 40))
+    features, target = np.concatenate(X), np.concatenate(Y)
+    fold = rng.permutation(np.arange(len(features)) % 5)
+    prediction = np.zeros_like(target)
+    for f in range(5):
+        model = Ridge(1.0).fit(features[fold != f], target[fold != f])
+        prediction[fold == f] = model.predict(features[fold == f])
+    assert pearson(prediction, target).mean() > 0.6  # of nothing at all
+    found = metrics.encode_continuous(
+        {"a": X}, Y, rate=rate, windows=((0, 0),), components=None, block=15, folds=5,
+        alphas=[1.0], guard=2.0,
+    )  # fmt: skip
+    assert found["r"].mean() < 0.1
+
+
+def noise(rng, shape, samples):
+    """First-order autoregressive noise with a time constant in samples."""
+    if samples == 0:
+        return rng.standard_normal(shape)
+    rho = np.exp(-1 / samples)
+    steps = rng.standard_normal((shape[0] + 200, *shape[1:])) * np.sqrt(1 - rho**2)
+    return lfilter([1], [1, -rho], steps, axis=0)[200:]
