@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dynamics.metrics.folds import make_folds
-from dynamics.metrics.gram import Array
+from dynamics.metrics.kernels import Array
 
 LEVEL = 0.1
 """Autocorrelation below which samples of a response count as apart."""
