@@ -5,6 +5,7 @@ from datetime import UTC
 import numpy as np
 import pytest
 
+from dynamics import brains
 from dynamics.brains import courses, electrophysiology, imaging, matlab, nwb
 
 RATE = 100.0
@@ -220,6 +221,17 @@ def test_surfaces_and_grayordinates(tmp_path):
     np.testing.assert_allclose(dense["response"][0], values)
     assert float(dense["time"][1] - dense["time"][0]) == pytest.approx(0.8)
     assert "CORTEX_LEFT" in str(dense["region"].values[0])
+
+
+def test_recordings_are_targets_by_name_and_so_are_their_arguments(raw, tmp_path):
+    raw.set_annotations(pytest.importorskip("mne").Annotations([1.0, 5.0], [2.0, 2.0], ["a", "b"]))
+    raw.save(tmp_path / "a_raw.fif", verbose="error")
+    found = brains.load("recording", path=str(tmp_path / "a_raw.fif"), rate=50)
+    assert found["stimulus"].values.tolist() == ["a", "b"] and found.sizes["time"] == 100
+    with pytest.raises(ValueError, match="did you mean `rate`"):
+        brains.load("recording", path="a", rates=5)
+    with pytest.raises(ValueError, match="needs the argument `response`"):
+        brains.load("variables", path="a.mat")
 
 
 def cells_of(parts):

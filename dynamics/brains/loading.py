@@ -75,6 +75,12 @@ TARGETS: Table[Callable[..., xr.Dataset]] = Table(
         "nh2022-ecog-electrodes-time": partial(
             natsound.nh2022_ecog, response="electrodes", over_time="keep"
         ),
+        # Files of other kinds, each read with the library of its field.
+        "recording": Later("dynamics.brains.electrophysiology", "recording"),
+        "images": Later("dynamics.brains.imaging", "images"),
+        "variables": Later("dynamics.brains.matlab", "variables"),
+        "cnd": Later("dynamics.brains.matlab", "cnd"),
+        "nwb": Later("dynamics.brains.nwb", "nwb"),
         # It needs a neural network library, and nothing else here does.
         "simulated": Later("dynamics.reference.listener", "simulate"),
     },
