@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from dynamics import brains, metrics, models, sounds
+    from dynamics.analysis.self_similarity import similarity_of_runs
     from dynamics.config import load_config
-    from dynamics.similarity import similarity_of_runs
     from dynamics.store import Where
     from dynamics.sweep import run
 
@@ -70,7 +70,7 @@ def __getattr__(name: str) -> Any:
     if name == "load_config":
         return importlib.import_module("dynamics.config").load_config
     if name == "similarity_of_runs":
-        return importlib.import_module("dynamics.similarity").similarity_of_runs
+        return importlib.import_module("dynamics.analysis.self_similarity").similarity_of_runs
     if name == "run":
         return importlib.import_module("dynamics.sweep").run
     if name in _ROOMS:

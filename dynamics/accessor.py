@@ -7,10 +7,11 @@ from typing import Any
 
 import xarray as xr
 
-from dynamics import emergence, values
+from dynamics import emergence
+from dynamics.analysis import values
 from dynamics.emergence import curves, summary
 from dynamics.emergence.aggregate import average
-from dynamics.intake import taken
+from dynamics.emergence.intake import taken
 
 
 @xr.register_dataset_accessor("dynamics")
@@ -33,7 +34,7 @@ class Dynamics:
     for, or the metric has none, or they are kept as means of regions alone) and what to do.
 
     `value` is what of a metric is meant: ``"score"``, ``"r2"``, ``"r2_corrected"`` or what else
-    `dynamics.values.of` takes; by default what the results are of.
+    `dynamics.analysis.values.of` takes; by default what the results are of.
 
     Parameters
     ----------

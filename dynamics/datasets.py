@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pooch
 
-from dynamics.atomic import replacing
 from dynamics.faults import sentence
+from dynamics.filesystems import replacing
 from dynamics.tables import Table
 
 logger = logging.getLogger(__name__)

@@ -21,9 +21,9 @@ GROUP = "dynamics"
 """Group of the entry points of installed packages."""
 
 TABLES = {
-    "METRICS": ("dynamics.methods", "METHODS"),
+    "METRICS": ("dynamics.analysis", "METHODS"),
     "ADAPTERS": ("dynamics.models", "ADAPTERS"),
-    "POOLINGS": ("dynamics.poolings", "POOLINGS"),
+    "POOLINGS": ("dynamics.extraction.poolings", "POOLINGS"),
     "TASKS": ("dynamics.probes.table", "TASKS"),
     "SOUNDS": ("dynamics.sounds", "SOUNDS"),
     "TARGETS": ("dynamics.brains.loading", "TARGETS"),
@@ -33,7 +33,7 @@ TABLES = {
 """Names of a plugin's dictionaries, and the table to which each adds."""
 
 RECORDS = {
-    "METRICS": "dynamics.methods.Metric",
+    "METRICS": "dynamics.analysis.Metric",
     "STATISTICS": "dynamics.emergence.Statistic",
     "FIGURES": "dynamics.plots.Kind",
 }

@@ -12,26 +12,29 @@ import pandas as pd
 import xarray as xr
 
 from dynamics import (
-    analyze,
+    analysis,
     brains,
-    crawl,
     emergence,
-    methods,
     models,
     plots,
-    poolings,
     probes,
     progress,
     report,
-    similarity,
     sounds,
     store,
-    values,
+)
+from dynamics.analysis import analyze, self_similarity, values
+from dynamics.brains.targets import (
+    Loaded,
+    Target,
+    gaps,
+    load_brain,
+    make_target,
 )
 from dynamics.config import Choice, Sweep, load_config, validate
 from dynamics.emergence.levels import untrained
 from dynamics.emergence.remarks import about_edges, why_no_intervals
-from dynamics.targets import Loaded, Target, gaps, load_brain, make_target
+from dynamics.extraction import crawl, poolings
 
 DEMO: dict[str, Any] = {
     "run": "demo",
@@ -139,10 +142,10 @@ def check_names(sweep: Sweep) -> None:
         brains.check_name(target.name)
     if sweep.targets:
         for choice in sweep.metrics:
-            methods.check_choice(choice, [target.label for target in sweep.targets])
-            values.check(choice.label, choice.name, methods.given(choice), _value(sweep, choice))
+            analysis.check_choice(choice, [target.label for target in sweep.targets])
+            values.check(choice.label, choice.name, analysis.given(choice), _value(sweep, choice))
     _check_labels(sweep)
-    similarity.check(sweep)
+    self_similarity.check(sweep)
     probes.check_names(sweep)
 
 
@@ -185,7 +188,7 @@ def check(sweep: Sweep) -> Loaded:
     ------
     ValueError, TypeError, FileNotFoundError
         As `check_names`; and for an unknown stimulus set, a target that is none (see
-        `dynamics.targets.make_target`) or lacks what a metric needs, a source without
+        `dynamics.brains.targets.make_target`) or lacks what a metric needs, a source without
         checkpoints, a sound that cannot be decoded, a target without any of the stimuli, or a
         task that cannot be learned.
     """
@@ -216,12 +219,12 @@ def _check_target(
     )
     made: dict[int, Target] = {}
     for metric in sweep.metrics:
-        if not methods.applies(metric, choice.label):
+        if not analysis.applies(metric, choice.label):
             continue
-        folds = methods.folds_of(metric, sweep)
+        folds = analysis.folds_of(metric, sweep)
         if folds not in made:
             made[folds] = make_target(data, heard, seed=sweep.seed, n_folds=folds)
-        methods.check_fit(
+        analysis.check_fit(
             metric,
             choice.label,
             sizes,
@@ -231,10 +234,10 @@ def _check_target(
             own_folds="fold" in joined.coords,
         )
         _check_repeated(_value(sweep, metric), metric, choice.label, sizes)
-        methods.rehearse(metric, sizes["stimulus"], sizes, folds=folds, times=made[folds].times)
+        analysis.rehearse(metric, sizes["stimulus"], sizes, folds=folds, times=made[folds].times)
         try:
-            methods.halves_of(made[folds], metric, sweep)
-            methods.check_shuffles(made[folds], metric, sweep)
+            analysis.halves_of(made[folds], metric, sweep)
+            analysis.check_shuffles(made[folds], metric, sweep)
         except ValueError as error:
             raise ValueError(f"metric {metric.label!r}, target {choice.label!r}: {error}") from None
 
@@ -385,7 +388,7 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
         (target.label, metric.label)
         for target in sweep.targets
         for metric in sweep.metrics
-        if methods.applies(metric, target.label)
+        if analysis.applies(metric, target.label)
     ]
     rows = []
     for target, metric in [*pairs, *((task, probes.METRIC) for task in _probed(sweep, tree))]:

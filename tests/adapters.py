@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dynamics import extract, poolings, sounds
+from dynamics import sounds
+from dynamics.extraction import extract, poolings
 
 
 def equal_lengths_share_a_batch(model, *, seconds=0.5):

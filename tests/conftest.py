@@ -34,7 +34,7 @@ def in_this_process(monkeypatch):
     """Analyze without starting workers, in tests that are not about them."""
     from inprocess import Here
 
-    from dynamics import analyze
+    from dynamics.analysis import analyze
 
     monkeypatch.setattr(analyze, "cluster", lambda *a, **k: contextlib.nullcontext(Here()))
 

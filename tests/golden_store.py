@@ -16,8 +16,10 @@ import xarray as xr
 from inprocess import Here
 from tiny_run import save_checkpoint
 
-from dynamics import analyze, crawl, probes, sounds
+from dynamics import probes, sounds
+from dynamics.analysis import analyze
 from dynamics.config import Sweep, validate
+from dynamics.extraction import crawl
 from dynamics.progress import silent
 
 KEPT = Path(__file__).resolve().parent / "baselines"

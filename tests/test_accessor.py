@@ -4,7 +4,9 @@ import xarray as xr
 
 import dynamics
 import dynamics.accessor
-from dynamics import analyze, emergence, references, store, targets
+from dynamics import emergence, store
+from dynamics.analysis import analyze, baselines
+from dynamics.brains import targets
 from dynamics.config import validate
 from dynamics.progress import silent
 
@@ -334,7 +336,7 @@ def sweep(tmp_path, monkeypatch):
     features = layers_at(100)["one"][:, :6]
     monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: None)
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: brain)
-    monkeypatch.setattr(references.extract, "features", lambda *a, **k: {"filters": features})
+    monkeypatch.setattr(baselines.extract, "features", lambda *a, **k: {"filters": features})
     content = {
         "run": "test",
         "store": str(path),

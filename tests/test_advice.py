@@ -15,13 +15,20 @@ from plots_results import of_one_subject, results
 
 import dynamics
 import dynamics.accessor
-from dynamics import brains, methods, models, poolings, probes, sounds
+from dynamics import (
+    analysis,
+    brains,
+    models,
+    probes,
+    sounds,
+)
+from dynamics.analysis import variables
+from dynamics.analysis.checks import RESERVED, check_choice
+from dynamics.analysis.registry import METHODS
 from dynamics.cli.program import app
 from dynamics.config import Choice, Sweep, validate
 from dynamics.config.sweep import _models_in
-from dynamics.methods import variables
-from dynamics.methods.checks import RESERVED, check_choice
-from dynamics.methods.table import METHODS
+from dynamics.extraction import poolings
 
 ROOT = Path(dynamics.__file__).parent
 TABLES = (METHODS, models.ADAPTERS, probes.TASKS, poolings.POOLINGS, sounds.SOUNDS, brains.TARGETS)
@@ -185,7 +192,7 @@ def test_what_does_not_exist_is_found_out(token):
 def test_a_metric_that_is_told_to_mask_missing_values_takes_that(name):
     if METHODS[name].missing == "mask":
         check_choice(Choice(name=name, label=name, arguments={"missing": "mask"}), [])
-        assert "missing" in methods.arguments(name)
+        assert "missing" in analysis.arguments(name)
 
 
 def test_arguments_that_advice_gives_to_metrics_are_taken_by_them():

@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny_run import save_checkpoint, sweep_in, sweep_of
 
-from dynamics import crawl, extract, models, store
+from dynamics import models, store
+from dynamics.extraction import crawl, extract
 from dynamics.models import encodecmae
 from dynamics.progress import silent
 
@@ -102,7 +103,9 @@ def test_a_done_step_whose_file_was_moved_or_saved_again_is_not_done_again(
     assert crawl.crawl(moved, advance=silent) == {"done": 4, "failed": 0, "new": 0}
     records = store.records(store.open_group(sweep.store))
     assert {Path(record["uri"]).parent.name for record in records.values()} == {"moved"}
-    monkeypatch.setattr("dynamics.agreement.read_ahead", lambda *_: pytest.fail("looked again"))
+    monkeypatch.setattr(
+        "dynamics.extraction.reproducibility.read_ahead", lambda *_: pytest.fail("looked again")
+    )
     assert crawl.crawl(moved, advance=silent)["new"] == 0
     # One that cannot be read any more takes nothing away.
     monkeypatch.undo()

@@ -6,7 +6,15 @@ import pytest
 import xarray as xr
 from sklearn.linear_model import Ridge
 
-from dynamics import analyze, brains, cluster, methods, metrics, scoring, store, targets
+from dynamics import (
+    analysis,
+    brains,
+    cluster,
+    metrics,
+    store,
+)
+from dynamics.analysis import analyze, scoring
+from dynamics.brains import targets
 from dynamics.config import validate
 from dynamics.progress import silent
 
@@ -89,7 +97,7 @@ def test_untrained_networks_are_scored_like_a_step(sweep, brain, monkeypatch):
         np.testing.assert_allclose(found[:][1], expected, rtol=1e-12)
         assert found.shape[0] == 2
         # on the halves of the stimuli that the steps are scored on as well
-        halves = methods.halves_of(target, None, sweep)
+        halves = analysis.halves_of(target, None, sweep)
         again = scoring.score_step(str(sweep.store), 10, target, metric, {}, halves=halves)
         found = results["untrained_resample_score"]
         np.testing.assert_allclose(found[:][1], again["resample_score"][1], rtol=1e-12)
@@ -113,7 +121,7 @@ def test_scores_are_joined_by_name_and_agree_with_scikit_learn(sweep, brain):
     activations = store.open(sweep.store)["activations"].to_dataset()
     target = targets.make_target(brain, activations)
     X = layers_at(10)["layer1"][target.rows].astype(float)
-    found = methods.METHODS["ridge"]({"layer1": X}, target, alphas=np.array([3.0]))
+    found = analysis.METHODS["ridge"]({"layer1": X}, target, alphas=np.array([3.0]))
     predictions = np.empty_like(target.response)
     for fold in np.unique(target.folds):
         test = target.folds == fold
@@ -125,17 +133,17 @@ def test_scores_are_joined_by_name_and_agree_with_scikit_learn(sweep, brain):
     np.testing.assert_array_equal(by_name["response"].to_numpy(), target.response)
 
 
-NOT_OF_SPACES = {name for name, each in methods.METHODS.items() if each.per != "group"}
+NOT_OF_SPACES = {name for name, each in analysis.METHODS.items() if each.per != "group"}
 
 
-@pytest.mark.parametrize("name", sorted(set(methods.METHODS) - NOT_OF_SPACES))
+@pytest.mark.parametrize("name", sorted(set(analysis.METHODS) - NOT_OF_SPACES))
 def test_every_metric_of_whole_spaces_has_a_score_a_subject(name):
     rng = np.random.default_rng(0)
     X = {"a": rng.standard_normal((60, 8)), "b": rng.standard_normal((60, 5))}
     response = X["a"] @ rng.standard_normal((8, 12)) + 0.1 * rng.standard_normal((60, 12))
     subjects = np.repeat(["s1", "s2"], 6)
     target = targets.Target(np.arange(60), response, np.arange(60) % 5, subjects)
-    dims, score = methods.METHODS[name](X, target)["score"]
+    dims, score = analysis.METHODS[name](X, target)["score"]
     assert dims == ("layer", "subject") and score.shape == (2, 2)
     assert (score[0] > score[1] + 0.1).all()
     plain = {"rsa": metrics.rsa, "cka": metrics.cka, "mutual_knn": metrics.mutual_knn}
@@ -148,7 +156,7 @@ def test_halves_are_complementary_and_their_scores_are_those_of_the_metric_on_th
     analyze.analyze(sweep.model_copy(update={"resamples": 4}), advance=silent)
     tree = store.open(sweep.store)
     target = targets.make_target(brain, tree["activations"].to_dataset())
-    halves = methods.halves_of(target, None, sweep.model_copy(update={"resamples": 4}))
+    halves = analysis.halves_of(target, None, sweep.model_copy(update={"resamples": 4}))
     assert not set(halves[0][halves[0] >= 0]) & set(halves[1][halves[1] >= 0])
     rows = halves[2][halves[2] >= 0]
     D = metrics.rdm(layers_at(10)["layer0"][target.rows].astype(float), zscore=True)
@@ -172,7 +180,7 @@ def test_crossnobis_rsa_takes_the_repetitions():
     signal = X @ rng.standard_normal((8, 10))
     response = signal[..., None] + rng.standard_normal((40, 10, 4))
     target = targets.Target(np.arange(40), response, np.arange(40) % 5, np.full(10, "s"))
-    score = methods.METHODS["rsa"]({"a": X}, target, distance="crossnobis")["score"][1]
+    score = analysis.METHODS["rsa"]({"a": X}, target, distance="crossnobis")["score"][1]
     np.testing.assert_allclose(score[0, 0], metrics.rsa(X, response, distance="crossnobis"))
     assert score[0, 0] > 0.4
 
@@ -208,7 +216,7 @@ def test_one_worker_or_two_of_a_running_scheduler_or_not_give_the_same_numbers(s
     )
     layers = store.read_activations(sweep.store, 10)
     layers = {name: values[target.rows].astype(float) for name, values in layers.items()}
-    np.testing.assert_array_equal(score, methods.METHODS["rsa"](layers, target)["score"][1])
+    np.testing.assert_array_equal(score, analysis.METHODS["rsa"](layers, target)["score"][1])
 
 
 @pytest.mark.usefixtures("in_this_process")

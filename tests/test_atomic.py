@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dynamics.atomic import remove, replacing
+from dynamics.filesystems import remove, replacing
 
 
 def names(folder):

@@ -11,7 +11,8 @@ import xarray as xr
 from plots_results import results
 
 import dynamics.accessor  # noqa: F401
-from dynamics import emergence, plots, values
+from dynamics import emergence, plots
+from dynamics.analysis import values
 from dynamics.report import findings
 
 LOST = r"the resamples have lost how they were made \(attribute .*keep_attrs=True"

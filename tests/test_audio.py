@@ -12,7 +12,10 @@ import pytest
 import soundfile
 import xarray as xr
 
-from dynamics import audio, brains, extract, models, poolings, sounds, targets
+from dynamics import brains, models, sounds
+from dynamics.brains import targets
+from dynamics.extraction import extract, poolings
+from dynamics.sounds import audio
 
 RATE = 16000
 NOISE = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE)

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save_file
 from tiny_run import SIZES, sweep_in, sweep_of
 
-from dynamics import checkpoints, crawl, store
+from dynamics import checkpoints, store
 from dynamics.checkpoints import LeftForLater
+from dynamics.extraction import crawl
 from dynamics.models import encodecmae
 from dynamics.progress import silent
 

@@ -200,7 +200,7 @@ def test_watch_follows_a_run_until_it_is_stopped_and_goes_on(tmp_path, good, dyn
             raise KeyboardInterrupt
         save_checkpoint(folder, 100 * len(waits), seed=len(waits))
 
-    monkeypatch.setattr("dynamics.crawl.time.sleep", wait)
+    monkeypatch.setattr("dynamics.extraction.crawl.time.sleep", wait)
     monkeypatch.setattr("dynamics.checkpoints.growing", lambda *_, **__: False)
     done = dynamics(good, "watch", "CONFIG", "--every", "7", code=130)
     assert "2 new, 2 done, 0 failed" in done.out and "1 new, 3 done, 0 failed" in done.out

@@ -10,8 +10,9 @@ import pytest
 import s3prl_files
 import torch
 
-from dynamics import checkpoints, crawl, store
+from dynamics import checkpoints, store
 from dynamics.config import Choice, Sweep, load_config, validate
+from dynamics.extraction import crawl
 from dynamics.models import encodecmae
 from dynamics.progress import silent
 from dynamics.sweep import DEMO, check_names

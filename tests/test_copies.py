@@ -11,8 +11,11 @@ import xarray as xr
 import zarr
 from tiny_run import sweep_in, sweep_of
 
-from dynamics import copies, crawl, probes, sounds, store, targets
+from dynamics import probes, sounds, store
+from dynamics.brains import targets
+from dynamics.extraction import crawl
 from dynamics.progress import silent
+from dynamics.sounds import copies
 
 RATE = 16000
 RNG = np.random.default_rng(0)
@@ -127,7 +130,7 @@ def test_a_crawl_notes_copies_once_and_the_sweeps_folds_keep_them_together(
     crawl.crawl(some, advance=silent)
     assert looked == []
 
-    from dynamics import analyze
+    from dynamics.analysis import analyze
 
     made = []
     make = analyze.make_target

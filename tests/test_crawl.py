@@ -13,9 +13,10 @@ from tiny_run import SIZES, save_checkpoint, sweep_in, sweep_of
 from typer.testing import CliRunner
 from zarr.storage import LocalStore
 
-from dynamics import crawl, sounds, store
+from dynamics import sounds, store
 from dynamics.cli.program import app
 from dynamics.cluster import cluster
+from dynamics.extraction import crawl
 from dynamics.models import encodecmae
 from dynamics.progress import silent
 
@@ -335,7 +336,7 @@ def test_killed_at_forty_random_moments_and_resumed_the_store_is_the_same(conten
     whole = min(2.5, time.perf_counter() - start)  # a busy machine must not make this last
     # A server that has imported everything already starts a child in milliseconds.
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["dynamics.crawl", "dynamics.models.encodecmae"])
+    server.set_forkserver_preload(["dynamics.extraction.crawl", "dynamics.models.encodecmae"])
     rng = np.random.default_rng(0)
     kills, seen = 0, []
     sweep = sweep_of(content)

@@ -19,10 +19,10 @@ from tiny_store import IDENTITY, STIMULI, activations
 
 import dynamics
 from dynamics import plots, report, store
-from dynamics.analyze import analyze
-from dynamics.crawl import crawl
+from dynamics.analysis.analyze import analyze
+from dynamics.extraction.crawl import crawl
 from dynamics.progress import silent
-from dynamics.record import mapping
+from dynamics.store.attributes import mapping
 from dynamics.store.nodes import TAKEN, group_name
 from dynamics.sweep import plot
 
@@ -35,7 +35,9 @@ def made(tmp_path_factory):
     content = sweep_in(folder, (0, 10, 100, 1000), stimuli=stimuli, resamples=4, metrics=["ridge"])
     sweep = sweep_of(content, self_similarity=["cka"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dynamics.analyze.cluster", lambda *a, **k: contextlib.nullcontext(Here()))
+        patch.setattr(
+            "dynamics.analysis.analyze.cluster", lambda *a, **k: contextlib.nullcontext(Here())
+        )
         crawl(sweep, advance=silent)
         analyze(sweep, advance=silent)
     return sweep

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from dynamics import extract, sounds
+from dynamics import sounds
+from dynamics.extraction import extract
 from dynamics.models import encodecmae
 
 MODEL = {"layers": 2, "width": 16, "heads": 2, "feed_forward": 24, "mels": 32}

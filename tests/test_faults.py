@@ -12,8 +12,16 @@ import soundfile
 import torch
 from tiny_run import sweep_in, sweep_of
 
-from dynamics import checkpoints, cluster, crawl, faults, installation, models, network, store
+from dynamics import (
+    checkpoints,
+    cluster,
+    faults,
+    installation,
+    models,
+    store,
+)
 from dynamics.checkpoints import archive
+from dynamics.extraction import crawl, runner
 from dynamics.progress import silent
 
 
@@ -60,7 +68,7 @@ def test_a_fault_of_the_machine_ends_the_crawl_and_no_row_holds_it(
             raise ValueError("cannot build it") from error
 
     sweep = sweep_of(sweep_in(tmp_path, (0, 9)))
-    monkeypatch.setattr(network.Network, "layers", fails)
+    monkeypatch.setattr(runner.Network, "layers", fails)
     with pytest.raises(kind) as caught:
         crawl.crawl(sweep, advance=silent)
     assert len(str(caught.value).splitlines()) == 1

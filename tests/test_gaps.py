@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics import methods, metrics, targets
-from dynamics.methods import METHODS
+from dynamics import analysis, metrics
+from dynamics.analysis import METHODS
+from dynamics.brains import targets
 from dynamics.metrics.missing import orders_within
 from dynamics.metrics.null import permutations
 from dynamics.metrics.subsets import half_rows
@@ -207,9 +208,9 @@ def test_a_dead_subject_has_no_score_and_takes_none_from_the_others(name, value)
         got, expected = found[key][1], plain[key][1]
         assert (got[..., 1] == -1).all() if got.dtype.kind == "i" else np.isnan(got[..., 1]).all()
         np.testing.assert_allclose(got[..., [0, 2]], expected[..., [0, 2]], atol=1e-12)
-    bounds = methods.ceilings(name, target, SPACES[name])
+    bounds = analysis.ceilings(name, target, SPACES[name])
     alive = replace(whole, response=Y[:, [0, 1, 4, 5]], subjects=whole.subjects[[0, 1, 4, 5]])
-    expected = methods.ceilings(name, alive, SPACES[name])
+    expected = analysis.ceilings(name, alive, SPACES[name])
     assert set(bounds) == set(expected)
     for key, (_, number, _) in expected.items():
         assert np.isfinite(number)

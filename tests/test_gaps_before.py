@@ -7,13 +7,13 @@ import pytest
 import xarray as xr
 from scipy.spatial.distance import pdist
 
-from dynamics import emergence, methods, sweep
+from dynamics import analysis, emergence, sweep
+from dynamics.analysis import METHODS
+from dynamics.brains.targets import Target
 from dynamics.config import Choice, validate
 from dynamics.emergence import summary
 from dynamics.emergence.levels import with_ceiling
-from dynamics.methods import METHODS
 from dynamics.report import findings, protocol, words
-from dynamics.targets import Target
 
 N, V = 30, 6
 RNG = np.random.default_rng(0)
@@ -85,9 +85,9 @@ def test_crossnobis_takes_a_target_that_lacks_a_repetition(tmp_path, monkeypatch
 def test_windows_are_tried_on_the_times_of_the_target():
     sizes = {"stimulus": N, "neuroid": 4, "time": 300}
     choice = Choice(name="encode_timeresolved", arguments={"windows": [[0, 1.5]]})
-    methods.rehearse(choice, N, sizes, times=0.05 * np.arange(60))
+    analysis.rehearse(choice, N, sizes, times=0.05 * np.arange(60))
     with pytest.raises(ValueError, match=r"1\.5"):
-        methods.rehearse(choice, N, sizes, times=0.05 * np.arange(20))
+        analysis.rehearse(choice, N, sizes, times=0.05 * np.arange(20))
 
 
 def results(lacking=(2,)):

@@ -3,7 +3,7 @@
 import pytest
 
 from dynamics import probes, sounds
-from dynamics.labels import Label, read_labels, read_vocabulary
+from dynamics.sounds.labels import Label, read_labels, read_vocabulary
 
 
 def table(tmp_path, content):

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynamics import methods, metrics, targets
+from dynamics import analysis, metrics
+from dynamics.analysis import METHODS
+from dynamics.brains import targets
 from dynamics.config import Choice, validate
-from dynamics.methods import METHODS
 
 N = 40
 
@@ -45,7 +46,7 @@ def sweep(**keys):
 def test_every_null_is_the_metric_on_shuffled_responses(name):
     layers, target = example()
     orders = metrics.permutations(N, 2, seed=1)
-    few = {"candidates": 5} if "candidates" in methods.arguments(name) else {}
+    few = {"candidates": 5} if "candidates" in analysis.arguments(name) else {}
     if name == "variance_partition":
         few["null"] = "independent"
     found = METHODS[name](layers, target, orders=orders, **few)
@@ -95,20 +96,20 @@ def test_penalties_at_the_edge_are_reported():
 def test_shuffles_are_those_of_the_seed_for_every_metric_and_stay_within_categories():
     _, target = example()
     plan = sweep(permutations=6, shuffle="category", seed=3)
-    rsa = methods.orders_of(target, Choice(name="rsa"), plan)
-    np.testing.assert_array_equal(rsa, methods.orders_of(target, Choice(name="cka"), plan))
+    rsa = analysis.orders_of(target, Choice(name="rsa"), plan)
+    np.testing.assert_array_equal(rsa, analysis.orders_of(target, Choice(name="cka"), plan))
     assert (target.categories[rsa] == target.categories).all() and rsa.shape == (6, N)
     own = Choice(name="cka", arguments={"permutations": 4, "shuffle": "overall"})
-    free = methods.orders_of(target, own, plan)
+    free = analysis.orders_of(target, own, plan)
     np.testing.assert_array_equal(free, metrics.permutations(N, 4, seed=3))
-    assert methods.orders_of(target, own, plan.model_copy(update={"permutations": 0})) is not None
-    assert methods.orders_of(target, Choice(name="rsa"), sweep()) is None
+    assert analysis.orders_of(target, own, plan.model_copy(update={"permutations": 0})) is not None
+    assert analysis.orders_of(target, Choice(name="rsa"), sweep()) is None
 
 
 def test_p_values_are_one_plus_the_null_scores_at_least_as_high():
     layers, target = example()
     found = METHODS["rsa"](layers, target, orders=metrics.permutations(N, 19))
-    with_p = methods.with_p_value(found)
+    with_p = analysis.with_p_value(found)
     score, null = found["score"][1], found["null_score"][1]
     for layer in range(2):
         for subject in range(2):
@@ -124,7 +125,7 @@ def test_shuffled_responses_score_nothing_and_p_values_of_unrelated_ones_are_uni
     for seed in range(40):
         layers, target = example(relation=0.0, seed=seed)
         orders = metrics.permutations(N, 19, seed=seed)
-        found = methods.with_p_value(METHODS[name]({"a": layers["a"]}, target, orders=orders))
+        found = analysis.with_p_value(METHODS[name]({"a": layers["a"]}, target, orders=orders))
         p.append(found["p_value"][1][0, 0])
         means.append(found["null_score"][1].mean())
     # 40 draws from 0.05, 0.10, ..., 1: mean 0.525, standard error 0.046.
@@ -143,20 +144,20 @@ def test_ceilings_of_neuroids_are_in_the_unit_of_the_scores():
         ("banded", known**2),
         ("variance_partition", known**2),
     ):
-        dims, values, _ = methods.ceilings(name, target, {})["ceiling"]
+        dims, values, _ = analysis.ceilings(name, target, {})["ceiling"]
         assert dims == ("neuroid",)
         np.testing.assert_allclose(values, expected)
-        np.testing.assert_allclose(methods.of_known(name, known), expected)
+        np.testing.assert_allclose(analysis.of_known(name, known), expected)
     _, once = example()
     for name in ("ridge", "svcca", "pwcca", "effective_dimensionality"):
-        assert methods.ceilings(name, once, {}) == {}
+        assert analysis.ceilings(name, once, {}) == {}
 
 
 @pytest.mark.parametrize("name", ["cka", "procrustes", "mutual_knn"])
 def test_ceilings_of_spaces_have_the_other_subjects_in_place_of_a_layer(name):
     _, target = example()
-    found = methods.ceilings(name, target, {})
-    assert methods.ceilings(name, target, {"by": "region"}) == {}
+    found = analysis.ceilings(name, target, {})
+    assert analysis.ceilings(name, target, {"by": "region"}) == {}
     one, two = (target.of_subject(subject) for subject in ("s1", "s2"))
     one, two = (Y / np.linalg.norm(Y - Y.mean(0)) for Y in (one, two))
     scores = {}
@@ -169,7 +170,7 @@ def test_ceilings_of_spaces_have_the_other_subjects_in_place_of_a_layer(name):
         dims, value, _ = found[f"ceiling_{bound}"]
         assert dims == () and value == pytest.approx(np.mean(scores[bound]), abs=1e-9)
     assert found["ceiling_lower"][1] < found["ceiling_upper"][1]
-    both = methods.ceilings(name, target, {"by": "subject_region"})["ceiling_lower"]
+    both = analysis.ceilings(name, target, {"by": "subject_region"})["ceiling_lower"]
     assert both[0] == ("subject",) and both[1][0] == both[1][2] != both[1][1] == both[1][3]
 
 
@@ -183,7 +184,7 @@ def test_the_ceiling_of_cka_is_that_of_the_mean_gram_matrix_of_the_others():
     K = [metrics.gram(Y) / np.trace(metrics.gram(Y)) for Y in parts]
     lower = np.mean([metrics.cka_gram(sum(K) - own, own) for own in K])
     upper = np.mean([metrics.cka_gram(sum(K), own) for own in K])
-    found = methods.ceilings("cka", target, {})
+    found = analysis.ceilings("cka", target, {})
     assert found["ceiling_lower"][1] == pytest.approx(lower, abs=1e-9)
     assert found["ceiling_upper"][1] == pytest.approx(upper, abs=1e-9)
 
@@ -230,7 +231,7 @@ def test_rsa_chooses_the_layer_on_other_stimuli():
 
 def test_whitened_and_geotopological_halves_are_the_metric_on_each_half():
     layers, target = example()
-    halves = methods.halves_of(target, None, sweep(resamples=4))
+    halves = analysis.halves_of(target, None, sweep(resamples=4))
     for arguments in (
         {"compare": "whitened_pearson", "distance": "sqeuclidean"},
         {"geotopological": [0.1, 0.9]},
@@ -246,7 +247,7 @@ def test_whitened_and_geotopological_halves_are_the_metric_on_each_half():
 @pytest.mark.parametrize("name", ["cka", "procrustes"])
 def test_halves_of_gram_metrics_are_the_metric_on_each_half(name):
     layers, target = example()
-    halves = methods.halves_of(target, None, sweep(resamples=2))
+    halves = analysis.halves_of(target, None, sweep(resamples=2))
     again = METHODS[name](layers, target, halves=halves)["resample_score"][1]
     rows = halves[0][halves[0] >= 0]
     compare = {"cka": metrics.cka, "procrustes": lambda X, Y: np.cos(metrics.procrustes(X, Y))}
@@ -257,7 +258,7 @@ def test_halves_of_gram_metrics_are_the_metric_on_each_half(name):
 @pytest.mark.parametrize("name", ["banded", "variance_partition"])
 def test_halves_of_parts_are_the_first_ones_of_the_sweep(name):
     layers, target = example()
-    halves = methods.halves_of(target, None, sweep(resamples=8))
+    halves = analysis.halves_of(target, None, sweep(resamples=8))
     few = {"candidates": 5}
     found = METHODS[name](layers, target, halves=halves, resamples=4, **few)
     dims, again = found["resample_score"]
@@ -359,6 +360,6 @@ def test_effective_dimensionality_needs_no_target():
 
 def test_every_metric_has_a_line_and_arguments():
     for name in METHODS:
-        assert methods.summary(name).endswith(".")
-        assert not {"halves", "orders", "target"} & set(methods.arguments(name))
-    assert methods.arguments("mutual_knn")["k"] == 10
+        assert analysis.summary(name).endswith(".")
+        assert not {"halves", "orders", "target"} & set(analysis.arguments(name))
+    assert analysis.arguments("mutual_knn")["k"] == 10

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from test_methods import sweep
 
-from dynamics import methods
+from dynamics import analysis
+from dynamics.analysis import METHODS
 from dynamics.config import Choice
-from dynamics.methods import METHODS
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from dynamics.methods import METHODS
 )
 def test_unknown_names_are_one_sentence(choice, message):
     with pytest.raises(ValueError, match=message):
-        methods.check_choice(Choice(**choice), ["brain"])
+        analysis.check_choice(Choice(**choice), ["brain"])
 
 
 @pytest.mark.parametrize(
@@ -44,30 +44,30 @@ def test_unknown_names_are_one_sentence(choice, message):
 def test_bad_values_show_in_a_rehearsal(name, arguments, message):
     choice = Choice(name=name, label="mine", arguments=arguments)
     with pytest.raises(ValueError, match=f"metric 'mine': .*{message}"):
-        methods.rehearse(choice, 50, {"stimulus": 50, "neuroid": 3})
+        analysis.rehearse(choice, 50, {"stimulus": 50, "neuroid": 3})
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_metric_passes_its_rehearsal_with_its_defaults(name):
-    methods.rehearse(Choice(name=name), 50, {"time": 5, "repetition": 3})
+    analysis.rehearse(Choice(name=name), 50, {"time": 5, "repetition": 3})
 
 
 def test_what_a_metric_needs_is_asked_of_the_target():
     crossnobis = Choice(name="rsa", arguments={"distance": "crossnobis"})
     with pytest.raises(ValueError, match="needs repetitions, and target 'x' has none"):
-        methods.check_fit(crossnobis, "x", {"neuroid": 3}, baseline=True, times=False)
-    methods.check_fit(crossnobis, "x", {"repetition": 3}, baseline=True, times=False)
+        analysis.check_fit(crossnobis, "x", {"neuroid": 3}, baseline=True, times=False)
+    analysis.check_fit(crossnobis, "x", {"repetition": 3}, baseline=True, times=False)
     gaps = {"baseline": True, "times": False, "gaps": "neuroid 'n4' (1 in all)"}
     masked = Choice(name="ridge", arguments={"missing": "mask"})
-    methods.check_fit(masked, "x", {"neuroid": 3}, **gaps)
-    methods.check_fit(Choice(name="effective_dimensionality"), "x", {"neuroid": 3}, **gaps)
+    analysis.check_fit(masked, "x", {"neuroid": 3}, **gaps)
+    analysis.check_fit(Choice(name="effective_dimensionality"), "x", {"neuroid": 3}, **gaps)
     for name in ("ridge", "banded", "variance_partition"):
         with pytest.raises(ValueError, match=f"in neuroid 'n4'.*metric '{name}'.*: set its arg"):
-            methods.check_fit(Choice(name=name), "x", {"neuroid": 3}, **gaps)
+            analysis.check_fit(Choice(name=name), "x", {"neuroid": 3}, **gaps)
     # Groups of neuroids are compared on the stimuli that they have.
-    methods.check_fit(Choice(name="rsa"), "x", {"neuroid": 3}, **gaps)
+    analysis.check_fit(Choice(name="rsa"), "x", {"neuroid": 3}, **gaps)
     with pytest.raises(ValueError, match="needs a baseline model"):
-        methods.check_fit(
+        analysis.check_fit(
             Choice(name="variance_partition"), "x", {"neuroid": 3}, baseline=False, times=False
         )
 
@@ -75,6 +75,6 @@ def test_what_a_metric_needs_is_asked_of_the_target():
 @pytest.mark.parametrize("value", [-1, True, 1.5, "many"])
 def test_numbers_of_shuffles_are_checked(value):
     with pytest.raises(ValueError, match="permutations must be 0 or more"):
-        methods.shuffling(Choice(name="rsa", arguments={"permutations": value}), sweep())
+        analysis.shuffling(Choice(name="rsa", arguments={"permutations": value}), sweep())
     with pytest.raises(ValueError, match="no shuffle 'within'"):
-        methods.shuffling(Choice(name="rsa", arguments={"shuffle": "within"}), sweep())
+        analysis.shuffling(Choice(name="rsa", arguments={"shuffle": "within"}), sweep())

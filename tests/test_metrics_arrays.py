@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynamics import methods, metrics
+from dynamics import analysis, metrics
 from dynamics.metrics.banded import refit_banded
 from dynamics.metrics.partition import refit_partition
 from dynamics.metrics.refit import refit_predictions, refit_ridge, rescore
@@ -190,7 +190,7 @@ def test_constant_columns_are_zeros_to_the_correlation_distance():
 
 
 def test_every_metric_is_an_entry_of_the_table_and_an_option_of_a_sweep():
-    assert sorted(metrics.METRICS) == sorted(methods.METHODS)
+    assert sorted(metrics.METRICS) == sorted(analysis.METHODS)
     for name in metrics.METRICS:
         assert metrics.METRICS[name].__doc__ and "Parameters" in metrics.METRICS[name].__doc__
     for name in ("encode", "encode_timeresolved", "rsa", "rdm", "compare_rdms", "noise_ceiling",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics import brains, metrics, targets
+from dynamics import brains, metrics
+from dynamics.brains import targets
 
 N = 20
 rng = np.random.default_rng(0)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from test_ridge import nested_by_scikit_learn
 
-from dynamics import methods, metrics
+from dynamics import analysis, metrics
+from dynamics.brains.targets import Target
 from dynamics.metrics.missing import by_pattern, complete_block, orders_within
 from dynamics.metrics.refit import refit_ridge
 from dynamics.metrics.ridge import RELATIVE_ALPHAS
 from dynamics.metrics.subsets import half_rows
-from dynamics.targets import Target
 
 N, V = 60, 6
 
@@ -93,7 +93,7 @@ def test_halves_and_null_of_a_sweep_are_those_of_the_stimuli_there():
     target = Target(np.arange(N), Y, folds, np.full(V, "s"))
     halves = half_rows(folds, 4)
     orders = metrics.permutations(N, 3)
-    found = methods.METHODS["ridge"](layers, target, missing="mask", halves=halves, orders=orders)
+    found = analysis.METHODS["ridge"](layers, target, missing="mask", halves=halves, orders=orders)
     rows = np.flatnonzero(there(Y, 4))
     some = {name: X[rows] for name, X in layers.items()}
     K = metrics.grams(some)[1]

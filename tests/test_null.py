@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dynamics import methods, targets
-from dynamics.methods import METHODS
+from dynamics import analysis
+from dynamics.analysis import METHODS
+from dynamics.brains import targets
 from dynamics.metrics import (
     GRAM_METRICS,
     cka,
@@ -140,6 +141,6 @@ def test_a_shuffle_that_changes_nothing_ties_with_the_score(name, arguments, pla
     many = 120 if name == "ridge" and not arguments else 4
     orders = permutations(n, many)
     orders[: many // 2] = np.arange(n)
-    found = methods.with_p_value(METHODS[name](layers, target, orders=orders, **arguments))
+    found = analysis.with_p_value(METHODS[name](layers, target, orders=orders, **arguments))
     p = found["p_value"][1]
     assert p[np.isfinite(p)].size and (p[np.isfinite(p)] >= 0.5).all()

@@ -12,11 +12,18 @@ from inprocess import Here
 from scipy.linalg import lapack
 from tiny_run import sweep_in, sweep_of
 
-from dynamics import analyze, brains, crawl, metrics, references, scoring, sounds, store
+from dynamics import (
+    brains,
+    metrics,
+    sounds,
+    store,
+)
 from dynamics import sweep as main_job
+from dynamics.analysis import analyze, baselines, scoring
+from dynamics.brains.targets import Target
+from dynamics.extraction import crawl
 from dynamics.metrics import reuse
 from dynamics.metrics.subsets import half_rows
-from dynamics.targets import Target
 
 GRAM = sys.modules["dynamics.metrics.kernels"]
 
@@ -190,7 +197,7 @@ def test_baseline_and_controls_are_tasks_as_steps_are(tmp_path, monkeypatch):
     done = analyze.analyze(found)
     assert done == {"new": 12, "already": 0}
     asked = [function for function, _ in here.asked]
-    assert asked.count(references.score_baseline) == 1
+    assert asked.count(baselines.score_baseline) == 1
     paths = [given[0] for function, given in here.asked if function is scoring.score_together]
     assert [path.inside for path in paths] == ["controls"] * 2 + [""] * 3
     before = levels(found)

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from dynamics import methods, metrics
-from dynamics.methods import METHODS
+from dynamics import analysis, metrics
+from dynamics.analysis import METHODS
+from dynamics.brains.targets import Target
 from dynamics.metrics.missing import complete_block
 from dynamics.metrics.null import permutations
 from dynamics.metrics.subsets import half_rows
-from dynamics.targets import Target
 
 N, V = 24, 7
 FIRST, SECOND = np.triu_indices(N, 1)
@@ -302,12 +302,12 @@ def test_ceilings_and_counts_of_a_target_with_gaps_are_of_the_same_pairs():
     target = make_target(Y, np.repeat(["a", "b", "c"], V))
     D = np.stack([metrics.rdm(responses(seed=k), missing="mask") for k in range(3)])
     for options in ({}, {"geotopological": (0.1, 0.9)}):
-        bounds = methods.ceilings("rsa", target, options)
+        bounds = analysis.ceilings("rsa", target, options)
         stretched = metrics.geotopological(D) if options else D
         expected = metrics.rdm_noise_ceiling(stretched)
         for name in ("lower", "upper"):
             assert bounds[f"ceiling_{name}"][1] == pytest.approx(expected[name], abs=1e-10)
-    counts = methods.counted(methods.find("rsa"), {}, target)
+    counts = analysis.counted(analysis.find("rsa"), {}, target)
     assert counts["pairs"][1].tolist() == np.isfinite(upper(D)).sum(1).tolist()
     assert counts["stimuli"][1].tolist() == [N - 1] * 3
     assert counts["neuroids"][1].tolist() == [V] * 3

@@ -12,16 +12,24 @@ from tiny_run import sweep_in, sweep_of
 
 import dynamics
 import dynamics.accessor
-from dynamics import cli, methods, plugins, report, sounds, sweep, values
+from dynamics import (
+    analysis,
+    cli,
+    plugins,
+    report,
+    sounds,
+    sweep,
+)
+from dynamics.analysis import values
 from dynamics.plots.style import score_label
 
 PLUGIN = '''
 import numpy as np
 
 from dynamics import brains, sounds
-from dynamics.methods import Metric, Value
+from dynamics.analysis import Metric, Value
 from dynamics.models.encodecmae import build
-from dynamics.poolings import POOLINGS as POOLINGS_THERE
+from dynamics.extraction.poolings import POOLINGS as POOLINGS_THERE
 from dynamics.probes.table import TASKS as TASKS_THERE
 
 
@@ -129,7 +137,7 @@ def test_one_of_each_kind_is_one_file_and_one_line(here):
     assert "Nobody (2026), On levels" in html
     # Only what is missing is computed: a second run finds everything done.
     assert sweep.run(sweep_of(content)) is not None
-    assert methods.summary("level") == "Correlate the mean level of a layer with every neuroid."
+    assert analysis.summary("level") == "Correlate the mean level of a layer with every neuroid."
 
 
 def plugins_target(tree):
@@ -145,7 +153,7 @@ from collections import Counter
 
 import numpy as np
 
-from dynamics.methods import of_spaces
+from dynamics.analysis import of_spaces
 
 PREPARED = Counter()
 
@@ -164,7 +172,8 @@ METRICS = {"own_rsa": of_spaces(distances, np.dot, axis="Own RSA", ceiling="subj
 
 def test_a_metric_of_two_spaces_prepares_each_once(here, in_this_process, monkeypatch):
     write(here, content=SPACES)
-    from dynamics import analyze, crawl, similarity
+    from dynamics.analysis import analyze, self_similarity
+    from dynamics.extraction import crawl
 
     listeners = [{"name": "simulated", "label": str(k), "arguments": {"neuroids": 12, "seed": k}}
                  for k in (1, 2)]  # fmt: skip
@@ -178,8 +187,8 @@ def test_a_metric_of_two_spaces_prepares_each_once(here, in_this_process, monkey
     crawl.crawl(found)
     import own_things
 
-    assert methods.summary("own_rsa") == "Correlate distances between stimuli."
-    assert methods.arguments("own_rsa") == {"order": 2.0, "by": "subject"}
+    assert analysis.summary("own_rsa") == "Correlate distances between stimuli."
+    assert analysis.arguments("own_rsa") == {"order": 2.0, "by": "subject"}
     prepared, uses = own_things.PREPARED, []
 
     def watched(usual):
@@ -191,8 +200,8 @@ def test_a_metric_of_two_spaces_prepares_each_once(here, in_this_process, monkey
 
         return counted
 
-    for module, name in ((analyze, "score_together"), (similarity, "compare_steps"),
-                         (similarity, "compare_layers")):  # fmt: skip
+    for module, name in ((analyze, "score_together"), (self_similarity, "compare_steps"),
+                         (self_similarity, "compare_layers")):  # fmt: skip
         monkeypatch.setattr(module, name, watched(getattr(module, name)))
     analyze.analyze(found)
     tree = dynamics.open(here / "tiny.zarr")
@@ -205,7 +214,7 @@ def test_a_metric_of_two_spaces_prepares_each_once(here, in_this_process, monkey
     for _, count in uses:
         assert {count[X.tobytes()] for X in layers.values()} in ({1}, {0, 1})
     prepared.clear()
-    similarity.similarity_of_runs(found.place, found.place, metric="own_rsa", layers="all")
+    self_similarity.similarity_of_runs(found.place, found.place, metric="own_rsa", layers="all")
     assert {prepared[X.tobytes()] for X in layers.values()} == {1}
     # Values, by SciPy's distances; sums in another order.
     for label in ("1", "2"):
@@ -239,7 +248,7 @@ def test_results_speak_for_themselves_where_the_plugin_is_not_loaded(
     )  # fmt: skip
     sweep.run(sweep_of(content))
     monkeypatch.setattr(plugins, "_loaded", {})
-    del methods.METHODS["level"]
+    del analysis.METHODS["level"]
     tree = dynamics.open(here / "tiny.zarr")
     results = tree["results/simulated/level"].to_dataset()
     assert score_label(results) == "Level (Pearson r)"
@@ -259,7 +268,7 @@ def test_many_neuroids_keep_means_of_groups(here, in_this_process):
     assert "resample_mean" in results and "resample_score" not in results
 
 
-METRIC = "from dynamics.methods import Metric\ndef f(a, b, *, halves=None, orders=None): ...\n"
+METRIC = "from dynamics.analysis import Metric\ndef f(a, b, *, halves=None, orders=None): ...\n"
 
 
 @pytest.mark.parametrize(
@@ -271,7 +280,7 @@ METRIC = "from dynamics.methods import Metric\ndef f(a, b, *, halves=None, order
         ("raise RuntimeError('tired')", "cannot be imported: RuntimeError: tired"),
         ("X = 1", "adds nothing: give the module a dictionary METRICS or ADAPTERS"),
         ("METRICS = [1]", "METRICS must be a dictionary"),
-        ("METRICS = {'x': print}", "'x' of METRICS must be a `dynamics.methods.Metric`"),
+        ("METRICS = {'x': print}", "'x' of METRICS must be a `dynamics.analysis.Metric`"),
         ("POOLINGS = {'x': 3}", "'x' of POOLINGS must be a function, not int"),
         ("ADAPTERS = {1: print}", "1 of ADAPTERS: a name must be a text"),
         (METRIC + "METRICS = {'ridge': Metric(f, 'x')}", "'ridge' of METRICS: there is one of"),
@@ -284,11 +293,11 @@ METRIC = "from dynamics.methods import Metric\ndef f(a, b, *, halves=None, order
 def test_a_plugin_that_cannot_be_used_is_one_sentence_and_changes_nothing(here, content, words):
     if content is not None:
         write(here, content=content)
-    before = dict(methods.METHODS)
+    before = dict(analysis.METHODS)
     with pytest.raises(ValueError, match=words) as caught:
         sweep_of(sweep_in(here, [], plugins=["own_things"]))
     assert "plugins" in str(caught.value) and "\n" not in str(caught.value)
-    assert before == methods.METHODS and plugins.loaded() == []
+    assert before == analysis.METHODS and plugins.loaded() == []
 
 
 def test_the_command_line_lists_what_a_plugin_brings(here, capsys, monkeypatch):
@@ -330,7 +339,7 @@ def test_an_installed_package_adds_what_it_brings_and_a_broken_one_is_told(
     monkeypatch.setattr(plugins, "entry_points", lambda group: found)
     monkeypatch.syspath_prepend(str(here))
     sweep_of(sweep_in(here, []))
-    assert "level" in methods.METHODS and plugins.of("METRICS", "level") == "own_things"
+    assert "level" in analysis.METHODS and plugins.of("METRICS", "level") == "own_things"
     assert caplog.text.count("left out the plugin 'own_broken'") == 1
     sweep_of({"run": "again"} | sweep_in_again(here))
     assert caplog.text.count("left out the plugin 'own_broken'") == 1

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from dynamics import crawl, extract, metrics, poolings, sounds, store
+from dynamics import metrics, sounds, store
+from dynamics.analysis.scoring import score_step
+from dynamics.brains.targets import Target
 from dynamics.config import validate
+from dynamics.extraction import crawl, extract, poolings
 from dynamics.models import encodecmae
 from dynamics.progress import silent
-from dynamics.scoring import score_step
-from dynamics.targets import Target
 
 SIZES = {"layers": 2, "width": 16, "heads": 2, "feed_forward": 24, "mels": 32}
 

@@ -11,11 +11,17 @@ import torch
 from inprocess import Here
 from tiny_run import SIZES, save_checkpoint, sweep_in, sweep_of
 
-from dynamics import crawl, probes, sounds, store, sweep
+from dynamics import (
+    probes,
+    sounds,
+    store,
+    sweep,
+)
+from dynamics.extraction import crawl
 from dynamics.models import encodecmae
 from dynamics.probes import run as room
 from dynamics.progress import silent
-from dynamics.record import mapping
+from dynamics.store.attributes import mapping
 
 SMALL = {"train": 2, "valid": 1, "test": 1, "seconds": 0.15}
 PITCH = {"name": "pitch-class", "arguments": SMALL | {"mix": False}}

@@ -22,10 +22,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics import emergence, methods, metrics
-from dynamics.methods.resampled import ridge_refits
+from dynamics import analysis, emergence, metrics
+from dynamics.analysis.resampled import ridge_refits
+from dynamics.brains.targets import Target
 from dynamics.metrics.subsets import half_rows
-from dynamics.targets import Target
 
 N, FEATURES, LATENTS, NEUROIDS, RESAMPLES = 60, 40, 4, 40, 16
 SEEDS = [*range(12), *range(100, 112)]
@@ -59,7 +59,7 @@ def held(simulations, statistic):
     steps = {"step": [0, 10]}
     curve = xr.DataArray(full, dims=("sim", "step", "neuroid"), coords=steps)
     resampled = xr.DataArray(again, dims=("sim", "step", "resample", "neuroid"), coords=steps,
-                             attrs=methods.attrs_of("ridge")["resample_score"])  # fmt: skip
+                             attrs=analysis.attrs_of("ridge")["resample_score"])  # fmt: skip
     truth = emergence.STATISTICS[statistic].function(curve.mean("sim"))
     found = emergence.interval(curve, resampled, statistic=statistic)
     return ((found["lower"] <= truth) & (truth <= found["upper"])).mean().item()

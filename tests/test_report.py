@@ -15,7 +15,6 @@ from scipy.spatial.distance import pdist, squareform
 
 from dynamics import emergence, plots, report, store
 from dynamics.emergence import summary
-from dynamics.record import mapping
 from dynamics.report import (
     dissimilarity,
     figures,
@@ -27,6 +26,7 @@ from dynamics.report import (
     tables,
     words,
 )
+from dynamics.store.attributes import mapping
 
 
 @pytest.fixture(scope="module")

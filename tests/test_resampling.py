@@ -9,11 +9,12 @@ import pytest
 import xarray as xr
 
 import dynamics.accessor  # noqa: F401 (registers it)
-from dynamics import emergence, methods, metrics, targets
+from dynamics import analysis, emergence, metrics
+from dynamics.analysis import METHODS
+from dynamics.brains import targets
 from dynamics.config import Choice, validate
 from dynamics.emergence.aggregate import average
 from dynamics.emergence.remarks import why_no_intervals
-from dynamics.methods import METHODS
 from dynamics.report import findings
 
 N, V = 40, 24
@@ -52,11 +53,11 @@ def results(name, together=None, *, gaps=False, **arguments):
     layers, target = brain(gaps)
     target = replace(target, together=together)
     choice = Choice(name=name, arguments=arguments)
-    rows = methods.halves_of(target, choice, sweep(resamples=8))
-    own = methods.given(choice)
+    rows = analysis.halves_of(target, choice, sweep(resamples=8))
+    own = analysis.given(choice)
     steps = [METHODS[name](each, target, halves=rows, **own) for each in layers]
     base = METHODS[name]({"base": target.baseline}, target, halves=rows, **own)
-    attrs = methods.attrs_of(name, own)
+    attrs = analysis.attrs_of(name, own)
     found = {key: (("step", *dims), np.stack([step[key][1] for step in steps]), attrs.get(key, {}))
              for key, (dims, _) in steps[0].items()}  # fmt: skip
     found |= {
@@ -140,7 +141,7 @@ def test_protocols_are_resampled_by_running_them_on_halves_of_the_stimuli(protoc
     single = target.response[..., None] + np.random.default_rng(1).standard_normal((N, V, 2))
     target = replace(target, response=single if protocol == "tuckute" else target.response)
     choice = Choice(name="ridge", arguments={"protocol": protocol, "resamples": 2})
-    rows = methods.halves_of(target, choice, sweep(resamples=6))
+    rows = analysis.halves_of(target, choice, sweep(resamples=6))
     assert sorted([*rows[0], *rows[1]]) == list(range(N))
     assert (np.bincount(target.folds[rows[0]]) >= 4).all()
     found = METHODS["ridge"](layers[3], target, halves=rows, **choice.arguments)
@@ -156,7 +157,7 @@ def test_protocols_are_resampled_by_running_them_on_halves_of_the_stimuli(protoc
         if protocol == "tuckute":
             again_r2 = found["r2_resample_score"][1][:, number]
             assert (abs(again_r2 - alone["layer_r2"]) < 1e-7).mean() > 0.95
-    attrs = methods.attrs_of("ridge", choice.arguments)
+    attrs = analysis.attrs_of("ridge", choice.arguments)
     assert attrs["resample_score"]["paired"] == 1 and attrs["resample_score"]["correlation"] == 1
     assert attrs["r2_resample_score"]["correlation"] == 0
 
@@ -166,7 +167,7 @@ def test_spaces_have_resamples_however_many_neuroids_there_are():
     many = replace(target, response=np.tile(target.response, (1, 30)),
                    subjects=np.tile(SUBJECTS, 30))  # fmt: skip
     for name in ("rsa", "cka"):
-        assert methods.halves_of(many, Choice(name=name), sweep()) is not None
+        assert analysis.halves_of(many, Choice(name=name), sweep()) is not None
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_spaces_have_resamples_however_many_neuroids_there_are():
     ],
 )
 def test_what_has_no_resamples_says_why_and_what_has(choice, keys, said):
-    found = methods.without_resamples(Choice(**choice), sweep(**keys))
+    found = analysis.without_resamples(Choice(**choice), sweep(**keys))
     assert said in found if said else found == ""
-    rows = methods.halves_of(brain()[1], Choice(**choice), sweep(**keys))
+    rows = analysis.halves_of(brain()[1], Choice(**choice), sweep(**keys))
     assert (rows is None) == bool(said)

@@ -8,7 +8,8 @@ import soundfile
 import torch
 from tiny_run import sweep_in, sweep_of
 
-from dynamics import crawl, extract, models, sounds, store
+from dynamics import models, sounds, store
+from dynamics.extraction import crawl, extract
 from dynamics.faults import SoundError
 from dynamics.models.waveform import has_frames, shortest
 from dynamics.progress import silent

@@ -6,7 +6,9 @@ import xarray as xr
 from inprocess import Here
 
 import dynamics
-from dynamics import analyze, metrics, similarity, store, targets
+from dynamics import metrics, store
+from dynamics.analysis import analyze, self_similarity
+from dynamics.brains import targets
 from dynamics.config import validate
 from dynamics.progress import silent
 
@@ -67,11 +69,11 @@ def test_new_steps_add_their_row_and_column_and_nothing_else_is_computed(
     assert analyze.analyze(plan, advance=silent) == {"new": 4, "already": 0}
     add(tmp_path / "run.zarr", (7, 3, 50))
     client = Here()
-    monkeypatch.setattr(similarity, "_MOST_STEPS", 2)
+    monkeypatch.setattr(self_similarity, "_MOST_STEPS", 2)
     with store.lock(plan.store):
-        assert similarity.missing(plan) == [3, 7, 50]
-        similarity.analyze(plan, client, advance=silent)
-    blocks = [given[2:] for f, given in client.asked if f is similarity.compare_steps]
+        assert self_similarity.missing(plan) == [3, 7, 50]
+        self_similarity.analyze(plan, client, advance=silent)
+    blocks = [given[2:] for f, given in client.asked if f is self_similarity.compare_steps]
     assert blocks == [([3, 7], [0, 100]), ([3, 7], [3, 7]), ([50], [0, 100]), ([50], [3, 7]),
                      ([50], [50])]  # fmt: skip
 
@@ -170,9 +172,9 @@ def test_bad_requests_are_one_sentence(content, tmp_path):
         ([{"name": "rsa", "arguments": {"compare": "kendall"}}], "no comparison 'kendall'"),
     ):
         with pytest.raises(ValueError, match=message):
-            similarity.check(validate(content | {"self_similarity": wanted}, origin="test"))
+            self_similarity.check(validate(content | {"self_similarity": wanted}, origin="test"))
     with pytest.raises(ValueError, match="names 'cka' twice"):
         validate(content | {"self_similarity": ["cka", "cka"]}, origin="test")
     with pytest.raises(ValueError, match="label 'self'"):
         plan = validate(content | {"targets": [{"name": "x", "label": "self"}]}, origin="test")
-        similarity.check(plan)
+        self_similarity.check(plan)

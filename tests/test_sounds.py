@@ -193,7 +193,7 @@ def test_fsdd_splits_are_disjoint_and_whole(data_root):
 def decoded(folder, monkeypatch):
     """A folder of sounds, and a list of the files that were decoded."""
     read, names = sounds.read_audio, []
-    monkeypatch.setattr(sounds, "read_audio", lambda path: (names.append(path), read(path))[1])
+    monkeypatch.setattr(sounds.sets, "read_audio", lambda path: (names.append(path), read(path))[1])
     return folder, names
 
 
@@ -212,7 +212,7 @@ def test_what_memory_does_not_allow_is_decoded_again(decoded, monkeypatch):
     whole = sounds.load(folder)
     sizes = [samples.nbytes for samples, _ in (source() for source in whole.sources)]
     assert whole.digest
-    monkeypatch.setattr(sounds, "KEEP_BYTES", sizes[0] + sizes[1])
+    monkeypatch.setattr(sounds.sets, "KEEP_BYTES", sizes[0] + sizes[1])
     stimuli = sounds.load(folder)
     assert stimuli.digest == whole.digest
     names.clear()

@@ -101,7 +101,7 @@ def test_a_server_that_never_answers_is_one_sentence():
         options = {"endpoint_url": url, "token": "anon", "requests_timeout": 0.2}
         with pytest.raises(OSError, match=r"cannot read store gs://lab/run\.zarr: TimeoutError"):
             store.open(store.Place("gs://lab/run.zarr", options))
-    from dynamics.storage import open_storage
+    from dynamics.filesystems import open_storage
 
     found, _ = open_storage("gs://lab/run.zarr", {"token": "anon"})
     assert found.requests_timeout.sock_read > 0  # also where the user says nothing of it
@@ -110,7 +110,7 @@ def test_a_server_that_never_answers_is_one_sentence():
 def test_googles_client_needs_http_alone_unless_asked(monkeypatch):
     # The other one asks for the kind of a bucket by gRPC, a minute long where there is no answer.
     pytest.importorskip("gcsfs")
-    from dynamics.storage import open_storage
+    from dynamics.filesystems import open_storage
 
     monkeypatch.delenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", raising=False)
     plain, path = open_storage("gs://lab/run.zarr", {"token": "anon"})

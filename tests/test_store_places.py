@@ -14,7 +14,9 @@ from objectstore import BUCKET, FlakyStore, empty_bucket, options_of, start
 from tiny_run import save_checkpoint, sweep_in, sweep_of
 from tiny_store import IDENTITY, STIMULI, activations, fill
 
-from dynamics import analyze, cli, crawl, store
+from dynamics import cli, store
+from dynamics.analysis import analyze
+from dynamics.extraction import crawl
 from dynamics.progress import silent
 from dynamics.store import objectlock
 

@@ -9,10 +9,17 @@ import pytest
 import xarray as xr
 
 import dynamics.accessor  # noqa: F401 (registers it)
-from dynamics import analyze, emergence, metrics, references, store, sweep, targets
+from dynamics import (
+    emergence,
+    metrics,
+    store,
+    sweep,
+)
+from dynamics.analysis import analyze, baselines
+from dynamics.brains import targets
 from dynamics.config import validate
 from dynamics.progress import silent
-from dynamics.record import mapping
+from dynamics.store.attributes import mapping
 
 N = 30
 NAMES = [f"sound{i:02d}" for i in range(N)]
@@ -52,7 +59,7 @@ def content(tmp_path, monkeypatch, in_this_process):
     monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: None)
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: brain())
     features = np.random.default_rng(9).standard_normal((N, 5))
-    monkeypatch.setattr(references.extract, "features", lambda *a, **k: {"filters": features})
+    monkeypatch.setattr(baselines.extract, "features", lambda *a, **k: {"filters": features})
     return {
         "run": "test",
         "store": str(path),
@@ -212,7 +219,7 @@ def timed(content, tmp_path, monkeypatch):
     def baseline(*args, pooling, **kwargs):
         return {"filters": features.mean(1) if pooling == "mean" else features}
 
-    monkeypatch.setattr(references.extract, "features", baseline)
+    monkeypatch.setattr(baselines.extract, "features", baseline)
     return content | {
         "store": str(path),
         "targets": ["brain"],

@@ -11,16 +11,24 @@ import pytest
 from typer.testing import CliRunner
 
 import dynamics
-from dynamics import brains, datasets, methods, models, poolings, probes, sounds
+from dynamics import (
+    analysis,
+    brains,
+    datasets,
+    models,
+    probes,
+    sounds,
+)
 from dynamics.cli.lists import _LISTS
 from dynamics.cli.program import app
 from dynamics.config import Choice
+from dynamics.extraction import poolings
 from dynamics.reference import synthesis
 from dynamics.reference.recordings import Synthesised
 from dynamics.tables import ArgumentError, Later, Table
 
 MISSPELT = {
-    "metric": (lambda: methods.check_choice(Choice(name="rigde"), ["x"]), "rigde", "ridge"),
+    "metric": (lambda: analysis.check_choice(Choice(name="rigde"), ["x"]), "rigde", "ridge"),
     "adapter": (lambda: models.check_arguments("hugingface", {}), "hugingface", "huggingface"),
     "pooling": (lambda: poolings.make("windos"), "windos", "windows"),
     "task": (lambda: probes.load("pitch-clas"), "pitch-clas", "pitch-class"),
@@ -43,7 +51,7 @@ def test_a_misspelt_name_of_every_kind_is_told_the_same_way(what):
 
 
 WRONG = {
-    "metric 'rsa'": lambda **given: methods.check_choice(Choice(name="rsa", arguments=given), []),
+    "metric 'rsa'": lambda **given: analysis.check_choice(Choice(name="rsa", arguments=given), []),
     "adapter 'encodecmae'": lambda **given: models.check_arguments("encodecmae", given),
     "pooling 'windows'": lambda **given: poolings.make("windows", **given),
     "task 'pitch-class'": lambda **given: probes.load("pitch-class", **given),

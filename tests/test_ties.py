@@ -7,8 +7,9 @@ import pytest
 import torch
 from scipy.stats import rankdata, spearmanr
 
-from dynamics import methods, targets
-from dynamics.methods import METHODS
+from dynamics import analysis
+from dynamics.analysis import METHODS
+from dynamics.brains import targets
 from dynamics.metrics import (
     compare_rdms,
     geotopological,
@@ -133,7 +134,7 @@ def test_scores_of_a_sweep_do_not_depend_on_rounding(name):
         target = targets.Target(np.arange(N), response, folds, np.repeat(["s1", "s2"], 6))
         more = {"choose": None} if name == "rsa" else {"k": 5}
         one = METHODS[name]({"a": layer}, target, halves=halves, orders=orders, **more)
-        found.append(methods.with_p_value(one))
+        found.append(analysis.with_p_value(one))
     for variable in ("score", "resample_score", "null_score", "p_value"):
         np.testing.assert_allclose(
             found[1][variable][1], found[0][variable][1], atol=1e-7, err_msg=variable

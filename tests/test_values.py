@@ -8,7 +8,14 @@ import report_store
 import xarray as xr
 
 import dynamics.accessor  # noqa: F401
-from dynamics import emergence, plots, report, store, sweep, values
+from dynamics import (
+    emergence,
+    plots,
+    report,
+    store,
+    sweep,
+)
+from dynamics.analysis import values
 from dynamics.config import validate
 from dynamics.report import findings, tables
 

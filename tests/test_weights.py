@@ -10,8 +10,9 @@ from tiny_run import SIZES, sweep_in, sweep_of
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from dynamics import checkpoints, crawl, models, store
+from dynamics import checkpoints, models, store
 from dynamics.checkpoints import transfer
+from dynamics.extraction import crawl
 from dynamics.models import encodecmae
 from dynamics.progress import silent
 

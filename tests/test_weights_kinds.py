@@ -8,7 +8,8 @@ from safetensors.torch import load_model, save_file, save_model
 from tiny_run import save_checkpoint, sweep_in, sweep_of
 from torch import nn
 
-from dynamics import checkpoints, crawl, models, store
+from dynamics import checkpoints, models, store
+from dynamics.extraction import crawl
 from dynamics.progress import silent
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics.audio import without_suffix
+from dynamics.sounds.audio import without_suffix
 
 
 def stacked(

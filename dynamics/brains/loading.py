@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from dynamics.audio import without_suffix
 from dynamics.brains import natsound, readers
+from dynamics.sounds.audio import without_suffix
 from dynamics.tables import Later, Table, check_arguments
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def from_file(path: str | Path) -> xr.Dataset:
         or, with an array ``time`` beside it, (stimulus, time, neuroid), and ``stimulus`` (names);
         ``neuroid``, ``subject``, ``region``, ``ceiling``, ``category``, ``fold`` and ``group`` (of
         stimuli that training and test must not share) where there are any. Responses that are
-        missing are NaN: what exists is averaged, see `dynamics.targets.make_target`.
+        missing are NaN: what exists is averaged, see `dynamics.brains.targets.make_target`.
 
     Returns
     -------

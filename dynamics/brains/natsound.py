@@ -10,7 +10,7 @@ import scipy.io
 import xarray as xr
 
 from dynamics import datasets
-from dynamics.audio import natural_order, without_suffix
+from dynamics.sounds.audio import natural_order, without_suffix
 
 logger = logging.getLogger(__name__)
 

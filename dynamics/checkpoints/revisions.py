@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
-from dynamics.storage import open_storage
+from dynamics.filesystems import open_storage
 
 
 def is_of_hub(url: str) -> bool:

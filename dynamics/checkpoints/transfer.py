@@ -14,12 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dynamics.atomic import PARTIAL, remove, replacing
 from dynamics.checkpoints.checkpoint import Checkpoint, is_remote, local_path
 from dynamics.checkpoints.folders import Files, SeveralError, files_of, note_choice
 from dynamics.checkpoints.revisions import open_fresh
+from dynamics.filesystems import PARTIAL, open_storage, remove, replacing
 from dynamics.lookahead import in_threads
-from dynamics.storage import open_storage
 
 logger = logging.getLogger(__name__)
 

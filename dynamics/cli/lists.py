@@ -15,8 +15,8 @@ from dynamics.cli.console import out
 # Command, how an entry is called in it, and the table.
 _LISTS = (
     ("models", "adapter", "dynamics.models:ADAPTERS"),
-    ("metrics", "metric", "dynamics.methods:METHODS"),
-    ("poolings", "pooling", "dynamics.poolings:POOLINGS"),
+    ("metrics", "metric", "dynamics.analysis:METHODS"),
+    ("poolings", "pooling", "dynamics.extraction.poolings:POOLINGS"),
     ("tasks", "task", "dynamics.probes:TASKS"),
     ("sounds", "stimulus set", "dynamics.sounds:SOUNDS"),
     ("brains", "target", "dynamics.brains:TARGETS"),

@@ -16,8 +16,8 @@ from dynamics.cli.console import FAILED_CHECKPOINTS, Config, Scheduler, out
 from dynamics.progress import size_of
 
 if TYPE_CHECKING:
+    from dynamics.brains.targets import Loaded
     from dynamics.config import Sweep
-    from dynamics.targets import Loaded
 
 Formats = Annotated[
     list[str] | None,
@@ -37,7 +37,7 @@ def pretrain(config: Config) -> None:
 def crawl(config: Config, scheduler: Scheduler = None) -> None:
     """Extract every layer's activations at every checkpoint into the store."""
     from dynamics.config import load_config
-    from dynamics.crawl import crawl
+    from dynamics.extraction.crawl import crawl
     from dynamics.sweep import check_names
 
     sweep = load_config(config)
@@ -47,7 +47,7 @@ def crawl(config: Config, scheduler: Scheduler = None) -> None:
 
 def analyze(config: Config, scheduler: Scheduler = None) -> None:
     """Compare every layer at every step with the brain targets."""
-    from dynamics.analyze import analyze
+    from dynamics.analysis.analyze import analyze
     from dynamics.config import load_config
 
     sweep = load_config(config)
@@ -87,7 +87,7 @@ def watch(
 ) -> None:
     """Follow a run that is still training: crawl what appears until stopped."""
     from dynamics.config import load_config
-    from dynamics.crawl import watch as follow
+    from dynamics.extraction.crawl import watch as follow
     from dynamics.sweep import check_names
 
     sweep = load_config(config)
@@ -101,7 +101,7 @@ def watch(
 def checkpoints(config: Config) -> None:
     """List the checkpoints of a sweep, without loading them."""
     from dynamics.config import load_config
-    from dynamics.crawl import discover
+    from dynamics.extraction.crawl import discover
 
     table = Table()
     for name in ("step", "where", "size", "format", "verdict"):

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.emergence.resampling import Scheme, aligned
-from dynamics.record import check_scheme
+from dynamics.store.attributes import check_scheme
 
 COUNT = "neuroids_averaged"
 """Coordinate of means of groups of neuroids: of how many each is the mean."""

@@ -16,7 +16,7 @@ from dynamics.emergence.curves import above_start, pair
 from dynamics.emergence.levels import has_controls
 from dynamics.emergence.remarks import why_no_intervals
 from dynamics.emergence.table import counts
-from dynamics.record import identity_of
+from dynamics.store.attributes import identity_of
 
 # What has to be equal for two scores to be comparable, and then for two resamples to be pairs.
 QUESTION = ("metric", "arguments", "target", "target_checksums", "task_sha256", "value")

@@ -22,7 +22,7 @@ from dynamics.emergence.aggregate import (
 from dynamics.emergence.levels import has_controls, less, level_of
 from dynamics.emergence.remarks import why_no_intervals
 from dynamics.emergence.statistics import baseline_text
-from dynamics.record import mapping
+from dynamics.store.attributes import mapping
 
 OVER = ("stimuli", "subjects", "both")
 _COUNTED = "counted_step"

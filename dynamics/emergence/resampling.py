@@ -29,7 +29,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.emergence.statistics import check
-from dynamics.record import check_scheme
+from dynamics.store.attributes import check_scheme
 
 _SHORT = 1.04
 # Most numbers in one array of what is drawn: 32 MiB in double precision.

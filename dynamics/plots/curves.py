@@ -10,11 +10,12 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics import emergence
+from dynamics.analysis.values import of as value_of
 from dynamics.emergence.best_layers import pick_layer
 from dynamics.emergence.curves import counted_steps, with_counted
+from dynamics.emergence.intake import with_layers
 from dynamics.emergence.levels import level, with_level
 from dynamics.emergence.parts import bands_by, parts
-from dynamics.intake import with_layers
 from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.panels import draw_legend, label_outer, panels, told_limits
 from dynamics.plots.steps import log_step_axis, mark_missing
@@ -28,7 +29,6 @@ from dynamics.plots.style import (
     score_label,
     styled,
 )
-from dynamics.values import of as value_of
 
 _FINE, _MOST_LAYERS, _MOST_MARKERS = 200, 9, 60
 
@@ -66,7 +66,8 @@ def plot_curves(
     fit : str, optional
         Draw this fit of `dynamics.emergence.fit` beside the raw curve, as a broken line.
     value : str, optional
-        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
+        Which value of the metric, as in `dynamics.analysis.values.of`; by default what the results
+        are of.
 
     Returns
     -------
@@ -150,7 +151,8 @@ def facet_curves(
     values : sequence of str, optional
         Which panels, and in what order; by default all.
     value : str, optional
-        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
+        Which value of the metric, as in `dynamics.analysis.values.of`; by default what the results
+        are of.
 
     Returns
     -------

@@ -15,7 +15,7 @@ from dynamics.plots.curves import plot_curves
 from dynamics.plots.panels import draw_legend, label_outer, panels
 from dynamics.plots.scatter import plot_brain_task
 from dynamics.plots.style import COLUMN, figure_of, sheet, styled
-from dynamics.record import mapping
+from dynamics.store.attributes import mapping
 
 PROBE = "probe"
 

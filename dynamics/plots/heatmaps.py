@@ -6,12 +6,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from dynamics.analysis.values import of as value_of
 from dynamics.emergence import level, mean_curve
-from dynamics.intake import with_layers
+from dynamics.emergence.intake import with_layers
 from dynamics.plots.names import short_names
 from dynamics.plots.steps import step_mesh
 from dynamics.plots.style import colour_bar, panel, score_label, styled
-from dynamics.values import of as value_of
 
 
 @styled
@@ -29,7 +29,8 @@ def plot_heatmap(results: xr.Dataset, *, ax: Axes | None = None, value: str | No
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure of one column's width.
     value : str, optional
-        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
+        Which value of the metric, as in `dynamics.analysis.values.of`; by default what the results
+        are of.
 
     Returns
     -------

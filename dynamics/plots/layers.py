@@ -9,14 +9,14 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from dynamics import emergence
+from dynamics.analysis.values import of as value_of
 from dynamics.emergence.best_layers import highest
 from dynamics.emergence.curves import resampled_curve
+from dynamics.emergence.intake import with_layers
 from dynamics.emergence.remarks import briefly, why_no_intervals
-from dynamics.intake import with_layers
 from dynamics.plots.heatmaps import layer_axis
 from dynamics.plots.steps import mark_missing, step_mesh
 from dynamics.plots.style import colour_bar, panel, signed, styled
-from dynamics.values import of as value_of
 
 _WIDE = 58  # letters above axes of one column
 
@@ -39,7 +39,8 @@ def plot_best_layer(
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure of one column's width.
     value : str, optional
-        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
+        Which value of the metric, as in `dynamics.analysis.values.of`; by default what the results
+        are of.
 
     Returns
     -------

@@ -9,16 +9,16 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from dynamics.analysis.values import of as value_of
 from dynamics.emergence.best_layers import highest, pick_layer
 from dynamics.emergence.comparing_runs import check_alike
 from dynamics.emergence.curves import scored
+from dynamics.emergence.intake import with_layers
 from dynamics.emergence.levels import level, untrained
 from dynamics.emergence.parts import curve_and_band, points_of
-from dynamics.intake import with_layers
 from dynamics.plots.names import short_layer
 from dynamics.plots.panels import draw_legend, told_limits
 from dynamics.plots.style import COLUMN, PAGE, group_colours, panel, score_label, styled
-from dynamics.values import of as value_of
 
 
 @styled
@@ -49,7 +49,8 @@ def plot_models(
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure of one column's width.
     value : str, optional
-        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
+        Which value of the metric, as in `dynamics.analysis.values.of`; by default what the results
+        are of.
 
     Returns
     -------

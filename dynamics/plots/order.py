@@ -8,12 +8,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from dynamics.analysis.values import of as value_of
 from dynamics.emergence import STATISTICS, steps_by
-from dynamics.intake import with_layers
+from dynamics.emergence.intake import with_layers
 from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.steps import log_step_axis
 from dynamics.plots.style import panel, styled
-from dynamics.values import of as value_of
 
 _COLOUR, _FAINT = "#0072B2", "0.55"
 _WIDE = 58  # letters below axes of one column
@@ -48,7 +48,8 @@ def plot_order(
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure of one column's width.
     value : str, optional
-        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
+        Which value of the metric, as in `dynamics.analysis.values.of`; by default what the results
+        are of.
     **arguments
         What else the statistic takes, such as `fraction`.
 

@@ -12,11 +12,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm
 
 from dynamics import emergence
+from dynamics.analysis.values import of as value_of
 from dynamics.emergence.best_layers import pick_layer
 from dynamics.emergence.correlations import check_over_models
+from dynamics.emergence.intake import with_layers
 from dynamics.emergence.levels import level
 from dynamics.emergence.parts import curve_and_band, curves_by
-from dynamics.intake import with_layers
 from dynamics.plots.names import short_layer
 from dynamics.plots.panels import draw_legend, told_limits
 from dynamics.plots.steps import label_steps, step_norm
@@ -31,7 +32,6 @@ from dynamics.plots.style import (
     signed,
     styled,
 )
-from dynamics.values import of as value_of
 
 _NAMED = 8
 
@@ -66,7 +66,8 @@ def plot_brain_task(
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure of one column's width.
     value : str, optional
-        Which value of the metric, as in `dynamics.values.of`; by default what the results are of.
+        Which value of the metric, as in `dynamics.analysis.values.of`; by default what the results
+        are of.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 
-from dynamics.methods import METHODS
+from dynamics.analysis import METHODS
 from dynamics.plots.heatmaps import layer_axis
 from dynamics.plots.names import short_layer
 from dynamics.plots.steps import log_step_axis, step_cells, step_title, steps_to_show

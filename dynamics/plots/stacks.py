@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from dynamics.emergence.comparing_runs import check_alike
-from dynamics.intake import taken, with_layers
-from dynamics.record import mapping
+from dynamics.emergence.intake import taken, with_layers
+from dynamics.store.attributes import mapping
 
 # Which neuroids the means on resamples are of.
 _GROUPS = ("group_of_neuroid", "group_size", "resample_count", "r2_resample_count",

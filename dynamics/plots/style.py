@@ -17,10 +17,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
-from dynamics.atomic import replacing
-from dynamics.methods import METHODS
+from dynamics.analysis import METHODS
+from dynamics.filesystems import replacing
 from dynamics.plots.names import families, fit
-from dynamics.record import mapping
+from dynamics.store.attributes import mapping
 
 MM = 1 / 25.4
 COLUMN, PAGE = 85 * MM, 180 * MM

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dynamics.probes.fitting import PROBES
 from dynamics.probes.layers import probe_layers
-from dynamics.probes.overall import overall
+from dynamics.probes.overall_score import overall
 from dynamics.probes.run import METRIC, check_names, load_tasks, probe
 from dynamics.probes.table import TASKS, load
 from dynamics.probes.task import Task, make_task

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dynamics import sounds
-from dynamics.copies import names_of_copies
-from dynamics.labels import read_labels
 from dynamics.probes.task import Task, limited, make_task, new_folds, new_splits
 from dynamics.sounds import StimulusSet
+from dynamics.sounds.copies import names_of_copies
+from dynamics.sounds.labels import read_labels
 
 logger = logging.getLogger(__name__)
 

@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.audio import duration, read_audio, spelled
-from dynamics.labels import read_vocabulary
 from dynamics.probes.scoring import each_chroma
 from dynamics.probes.task import SPLITS, Task, limited, make_task
 from dynamics.sounds import StimulusSet
+from dynamics.sounds.audio import duration, read_audio, spelled
+from dynamics.sounds.labels import read_vocabulary
 
 # The six tasks of Pepino et al. (2025, arXiv 2511.16849), by the folders that the study's own
 # code downloads (mrpep/braindnn, scripts/download_data.py); its metrics (src/specs.py) are the

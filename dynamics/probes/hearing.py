@@ -8,11 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from dynamics import crawl, extract, faults, poolings, soundcheck, sounds
+from dynamics import faults, sounds
 from dynamics.checkpoints import Checkpoint
 from dynamics.config import Sweep
+from dynamics.extraction import (
+    crawl,
+    extract,
+    poolings,
+    soundcheck,
+)
+from dynamics.extraction.runner import (
+    Network,
+    Read,
+    checked,
+    of_newest,
+    read_ahead,
+)
 from dynamics.models import Model
-from dynamics.network import Network, Read, checked, of_newest, read_ahead
 from dynamics.sounds import StimulusSet
 
 

@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import zarr
 
-from dynamics import crawl, extract, progress, sounds, store
+from dynamics import progress, sounds, store
+from dynamics.analysis.scoring import without_time
 from dynamics.checkpoints import Checkpoint
 from dynamics.cluster import cluster, threads_of
 from dynamics.config import Choice, Sweep
+from dynamics.extraction import crawl, extract
+from dynamics.extraction.runner import Network
+from dynamics.extraction.workers import result_of
 from dynamics.lookahead import in_window
-from dynamics.network import Network
 from dynamics.probes.fitting import PROBES
 from dynamics.probes.hearing import Ears, networks
 from dynamics.probes.layers import ATTRS, Variables, attrs, probe_layers
@@ -27,10 +30,8 @@ from dynamics.probes.resampling import DEFAULT, check_number, draw
 from dynamics.probes.scoring import chance, chroma_accuracy
 from dynamics.probes.table import TASKS, load
 from dynamics.probes.task import Task
-from dynamics.scoring import without_time
 from dynamics.sounds import StimulusSet
 from dynamics.tables import check_name
-from dynamics.workers import result_of
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import xarray as xr
 
-from dynamics import extract, sounds
+from dynamics import sounds
+from dynamics.extraction import extract
 
 REGIONS = {"primary": 0.1, "intermediate": 0.5, "nonprimary": 0.9}
 """Share of each region's signal variance that follows categories and mid-level features."""

@@ -11,9 +11,14 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from dynamics.audio import SUFFIXES, duration, read_audio, sounds_in
 from dynamics.models.mel import SAMPLE_RATE
 from dynamics.reference.synthesis import KINDS, sound
+from dynamics.sounds.audio import (
+    SUFFIXES,
+    duration,
+    read_audio,
+    sounds_in,
+)
 from dynamics.tables import check_name
 
 logger = logging.getLogger(__name__)

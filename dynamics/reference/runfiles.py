@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from dynamics.atomic import replacing
 from dynamics.checkpoints.reading import read_file
+from dynamics.filesystems import replacing
 
 # A suffix that no search for checkpoints takes for one.
 STATE_FILE = "trainer.state"

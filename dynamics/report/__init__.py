@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from dynamics import store, values
-from dynamics.atomic import replacing
+from dynamics import store
+from dynamics.analysis import values
+from dynamics.filesystems import replacing
 from dynamics.report.figures import data_uri
 from dynamics.report.page import render
 
@@ -34,7 +35,7 @@ def write(
     pictures : mapping of str to str, optional
         Figures that are drawn already, from `dynamics.sweep.plot`; the others are drawn.
     value : str or mapping of str to str
-        Which value of the metrics is shown, as in `dynamics.values.of_tree`.
+        Which value of the metrics is shown, as in `dynamics.analysis.values.of_tree`.
 
     Returns
     -------

@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 
 from dynamics import emergence
+from dynamics.analysis.values import named
 from dynamics.emergence import STATISTICS, levels
 from dynamics.emergence.best_layers import highest
 from dynamics.emergence.curves import Pair, scored
-from dynamics.record import mapping
-from dynamics.values import named
+from dynamics.store.attributes import mapping
 
 MEAN = "mean"
 _UNITS = {"step", "layer", "neuroid", "subject"}

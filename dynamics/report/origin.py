@@ -14,10 +14,10 @@ import xarray as xr
 
 from dynamics.emergence.levels import has_controls
 from dynamics.progress import size_of
-from dynamics.record import mapping
 from dynamics.report.findings import Result
 from dynamics.report.numbers import NONE, listed
 from dynamics.store import DONE, FAILED, package_version
+from dynamics.store.attributes import mapping
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "xarray", "zarr", "matplotlib", "seaborn")
 _WORDS = {

@@ -13,7 +13,6 @@ from typing import Any
 import jinja2
 import xarray as xr
 
-from dynamics.record import mapping
 from dynamics.report import (
     dissimilarity,
     figures,
@@ -27,6 +26,7 @@ from dynamics.report import (
 from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import level, listed
 from dynamics.store import FAILED
+from dynamics.store.attributes import mapping
 
 
 def render(tree: xr.DataTree, *, place: str = "", pictures: Mapping[str, str] | None = None) -> str:

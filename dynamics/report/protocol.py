@@ -8,15 +8,15 @@ from typing import Any
 
 import xarray as xr
 
-from dynamics import methods
+from dynamics import analysis
+from dynamics.analysis import METHODS
 from dynamics.emergence import Scheme
 from dynamics.emergence.aggregate import resampled
 from dynamics.emergence.curves import scored
 from dynamics.emergence.remarks import about_edges, why_no_intervals, with_gaps
-from dynamics.methods import METHODS
-from dynamics.record import mapping
 from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import listed
+from dynamics.store.attributes import mapping
 
 REFERENCES = {
     "kriegeskorte": "Kriegeskorte, Mur & Bandettini (2008), Representational similarity analysis, "
@@ -175,7 +175,7 @@ def _braced(text: str) -> str:
 
 
 def _defaults(name: str) -> dict[str, Any]:
-    found = methods.arguments(name) if name in METHODS else {}
+    found = analysis.arguments(name) if name in METHODS else {}
     return found | ({"compare": "Spearman"} if found.get("compare") == "spearman" else {})
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dynamics.storage import open_storage
+from dynamics.filesystems import open_storage
 from dynamics.store.place import writing
 
 logger = logging.getLogger(__name__)

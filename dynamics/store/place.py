@@ -16,7 +16,7 @@ from zarr.abc.store import Store
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, ZipStore
 
-from dynamics.storage import open_storage
+from dynamics.filesystems import open_storage
 from dynamics.store import repository
 
 

@@ -15,7 +15,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 from zarr.core.sync import sync
 
-from dynamics.record import portable
+from dynamics.store.attributes import portable
 from dynamics.store.layout import DONE, EMPTIED
 from dynamics.store.nodes import strings
 from dynamics.store.place import Where, open_zarr, place_of, reading

@@ -28,9 +28,10 @@ import torchaudio
 from goals import goal, interleaved, peak_memory
 from torch.nn import functional
 
-from dynamics import crawl, extract, sounds
+from dynamics import sounds
 from dynamics.checkpoints import read
 from dynamics.config import validate
+from dynamics.extraction import crawl, extract
 from dynamics.models import encodecmae
 from dynamics.models.mel import DEVIATION, MEAN
 from dynamics.progress import silent

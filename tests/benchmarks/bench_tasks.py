@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from goals import goal, interleaved
 
-from dynamics import methods, scoring
+from dynamics import analysis
+from dynamics.analysis import scoring
+from dynamics.brains.targets import Target
 from dynamics.metrics import permutations, subsets
-from dynamics.targets import Target
 
 METRICS, LAYERS, FEATURES, TARGETS = ("ridge", "rsa", "cka"), 10, 768, 2
 
@@ -79,7 +80,7 @@ def main() -> None:
     halves = subsets.half_rows(targets[0].folds, given.resamples) if given.resamples else None
     shuffles = permutations(given.stimuli, given.permutations) if given.permutations else None
 
-    def score(*which: tuple[str, int]) -> list[methods.Variables]:
+    def score(*which: tuple[str, int]) -> list[analysis.Variables]:
         order = None if shuffles is None else 0
         parts = [scoring.Part(metric, {}, t, halves, order, None) for metric, t in which]
         return scoring.score_layers(layers, None, parts, targets, [shuffles])

@@ -1,0 +1,68 @@
+"""Metrics as an analyzer calls them: the layers of one step and a target in, variables out."""
+
+from __future__ import annotations
+
+from dynamics.analysis.checks import (
+    applies,
+    arguments,
+    check_choice,
+    check_fit,
+    folds_of,
+    given,
+    protocol,
+    rehearse,
+    summary,
+)
+from dynamics.analysis.groups import counted
+from dynamics.analysis.metric import Metric, Value
+from dynamics.analysis.noise_ceilings import ceilings, of_known
+from dynamics.analysis.permutations import (
+    check_shuffles,
+    halves_of,
+    orders_of,
+    shuffling,
+    with_p_value,
+    without_resamples,
+)
+from dynamics.analysis.prepared import of_spaces
+from dynamics.analysis.registry import (
+    METHODS,
+    RESERVED,
+    attrs_of,
+    find,
+)
+from dynamics.analysis.resampled import MANY, averaged
+from dynamics.analysis.variables import ATTRS, RESAMPLED, Variables
+
+__all__ = [
+    "ATTRS",
+    "MANY",
+    "METHODS",
+    "RESAMPLED",
+    "RESERVED",
+    "Metric",
+    "Value",
+    "Variables",
+    "applies",
+    "arguments",
+    "attrs_of",
+    "averaged",
+    "ceilings",
+    "check_choice",
+    "check_fit",
+    "check_shuffles",
+    "counted",
+    "find",
+    "folds_of",
+    "given",
+    "halves_of",
+    "of_known",
+    "of_spaces",
+    "orders_of",
+    "protocol",
+    "rehearse",
+    "shuffling",
+    "summary",
+    "with_p_value",
+    "without_resamples",
+]

@@ -1,0 +1,356 @@
+"""Store x target x metric -> results, in parallel.
+
+One task is one training step against all that is missing for it: a worker reads the step's
+activations from the store once, and every layer's Gram matrix is made once for all targets,
+metrics, neuroids and alphas. Only this process writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+import zarr
+
+from dynamics import (
+    analysis,
+    plugins,
+    progress,
+    sounds,
+    store,
+)
+from dynamics.analysis import Variables, baselines, self_similarity, split_halves
+from dynamics.analysis.scoring import Part, score_together
+from dynamics.brains.gaps import describe_gaps
+from dynamics.brains.targets import (
+    Loaded,
+    Target,
+    checksums,
+    gaps,
+    load_brain,
+    make_target,
+)
+from dynamics.cluster import cluster, threads_of
+from dynamics.config import Choice, Sweep
+from dynamics.lookahead import in_window
+from dynamics.sounds.copies import kept_together, noted_copies
+
+logger = logging.getLogger(__name__)
+
+
+def analyze(
+    sweep: Sweep,
+    *,
+    scheduler: str | None = None,
+    advance: progress.Advance | None = None,
+    loaded: Loaded | None = None,
+) -> dict[str, int]:
+    """Compare every layer at every step of a store with the targets; only what is missing.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+    scheduler : str, optional
+        Address of a running dask scheduler whose workers see the store under the same path; by
+        default a local cluster of processes is started.
+    advance : callable, optional
+        Called after each step; by default a progress bar is drawn.
+    loaded : Loaded, optional
+        Sounds and targets of the sweep; by default they are loaded.
+
+    Returns
+    -------
+    dict of str to int
+        How many (step, target, metric) were "new" and how many there were "already"; the
+        comparison of steps with each other counts as one more target.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    ValueError
+        If a metric or target is unknown, a metric lacks what it needs, or names of stimuli do
+        not match.
+    """
+    if not sweep.targets and not sweep.self_similarity:
+        raise ValueError(
+            f"run {sweep.run!r} has nothing to be compared with: give it `targets`, or "
+            "`self_similarity` to compare its steps with each other"
+        )
+    for choice in sweep.metrics:
+        analysis.check_choice(choice, [target.label for target in sweep.targets])
+    tree = store.open(sweep.place)
+    activations = tree["activations"].to_dataset()
+    if activations.sizes.get("step", 0) == 0:
+        raise ValueError(
+            f"store {sweep.store} has no complete step yet: run `dynamics crawl` first"
+        )
+    if loaded is None:
+        stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+        brains = {choice.label: load_brain(choice, stimuli) for choice in sweep.targets}
+        loaded = Loaded(stimuli, brains)
+    copies = noted_copies(store.open_group(sweep.place))
+    datasets = {label: kept_together(data, copies) for label, data in loaded.brains.items()}
+    pairs = [
+        (label, metric)
+        for label in datasets
+        for metric in sweep.metrics
+        if analysis.applies(metric, label)
+    ]
+    targets = {
+        key: make_target(datasets[key[0]], activations, seed=sweep.seed, n_folds=key[1])
+        for key in dict.fromkeys(_key(sweep, *pair) for pair in pairs)
+    }
+    times = store.read_times(sweep.place) is not None
+    for label, metric in pairs:
+        sizes = {str(dim): size for dim, size in datasets[label]["response"].sizes.items()}
+        there = sweep.baseline is not None
+        known = targets[_key(sweep, label, metric)].gaps
+        analysis.check_fit(
+            metric,
+            label,
+            sizes,
+            baseline=there,
+            times=times,
+            gaps=gaps(datasets[label]) if known.get("lacking") else "",
+            own_folds="fold" in datasets[label].coords,
+        )
+    table = tree["checkpoints"].to_dataset().set_coords("sha256")
+    hashes = dict(zip(table["step"].to_numpy().tolist(), table["sha256"].to_numpy().tolist()))
+    steps = activations["step"].to_numpy().tolist()
+
+    with store.lock(sweep.place):
+        root = store.open_group(sweep.place, mode="r+")
+        jobs: list[Job] = []
+        baseline: list[Job] = []
+        untrained: list[Job] = []
+        for label, metric in pairs:
+            target = targets[_key(sweep, label, metric)]
+            group = _begin(root, sweep, metric, label, target, datasets[label])
+            plan = split_halves.plan(group, sweep, metric, label, target, datasets[label])
+            have = store.committed(group)
+            missing = [
+                step for step in steps if have.get(step) != hashes[step] or step in plan.again
+            ]
+            written = split_halves.is_complete(group, "baseline", plan)
+            if not written and baselines.has_baseline(sweep, metric):
+                baseline.append(Job(group, metric, label, 0, plan))
+            numbers = baselines.untrained_missing(group, sweep, plan.promised)
+            untrained += [Job(group, metric, label, number, plan) for number in numbers]
+            jobs += [Job(group, metric, label, step, plan) for step in missing]
+        alone = self_similarity.missing(sweep)
+        new = len(jobs) + len(alone)
+        if new or baseline or untrained:
+            with contextlib.ExitStack() as stack:
+                client = stack.enter_context(cluster(scheduler, workers=sweep.workers))
+                if advance is None and new:
+                    advance = stack.enter_context(progress.bar("analyzing", new))
+                every = [*baseline, *untrained, *jobs]
+                work = _Work(client, sweep, _with_baseline(targets, every, sweep, client))
+                work.hand_out(every)
+                _levels(baseline, untrained, work)
+                _run(jobs, work, hashes, advance or progress.silent)
+                if alone and advance is not None:
+                    self_similarity.analyze(sweep, client, advance=advance)
+    total = len(steps) * (len(pairs) + bool(sweep.self_similarity))
+    return {"new": new, "already": total - new}
+
+
+class Job(NamedTuple):
+    """One step against one target by one metric, and where its results go.
+
+    The step is that of a control where it is of one, and 0 of the baseline, which has none.
+    """
+
+    group: zarr.Group
+    metric: Choice
+    label: str
+    step: int
+    plan: split_halves.Plan
+
+
+def _key(sweep: Sweep, label: str, metric: Choice) -> tuple[str, int]:
+    """Return what tells targets apart: the label, and how many folds a metric has."""
+    return label, analysis.folds_of(metric, sweep)
+
+
+def _begin(
+    root: zarr.Group,
+    sweep: Sweep,
+    metric: Choice,
+    label: str,
+    target: Target,
+    data: xr.Dataset,
+) -> zarr.Group:
+    """Open the group of a target and metric, with the target's coordinates and ceiling."""
+    layers = store.layer_names(root)
+    coordinates: dict[str, tuple[str, npt.ArrayLike]] = {"layer": ("layer", layers)}
+    own = analysis.find(metric.name, metric.arguments)
+    if own.per == "neuroid":
+        coordinates["split"] = ("split", np.arange(len(set(target.folds.tolist()))))
+        for key, values in data.coords.items():
+            if values.dims == ("neuroid",):
+                known = values.to_numpy()
+                known = analysis.of_known(metric.name, known) if key == "ceiling" else known
+                coordinates[str(key)] = ("neuroid", known)
+    elif own.per == "group":
+        by = metric.arguments.get("by", "subject")
+        groups = list(target.groups(by))
+        coordinates["subject"] = ("subject", [subject for subject, _ in groups])
+        if "region" in by:
+            coordinates["region"] = ("subject", [region for _, region in groups])
+    coordinates |= own.coordinates(analysis.arguments(metric.name) | analysis.given(metric), target)
+    if target.gaps:
+        coordinates |= analysis.counted(own, metric.arguments, target)
+    count, scheme = analysis.shuffling(metric, sweep)
+    shuffles = {"permutations": count, "shuffle": scheme} if count else {}
+    # Results of a target without gaps know nothing of them.
+    found = {key: each for key, each in target.gaps.items() if key not in ("lacking", "sizes")}
+    averaged: dict[str, Any] = {"gaps": found} if found else {}
+    if own.missing == "pairs" and "lacking" in target.gaps:
+        averaged["pairs"] = "over the neuroids that have both"  # and not of a complete block
+    identity = {
+        "metric": metric.name,
+        "arguments": analysis.given(metric),
+        "target": data.attrs.get("name", label),
+        "target_checksums": checksums(target),
+        "baseline": sweep.baseline.model_dump() if sweep.baseline else None,
+        "seed": sweep.seed,
+        "resamples": sweep.resamples,
+        **shuffles,
+        **averaged,
+        **({"version": own.version} if own.version else {}),
+    }
+    group = store.begin_result(
+        root, label, metric.label, identity=identity, coordinates=coordinates
+    )
+    if not store.is_written(group, "protocol"):
+        store.write_label(group, "protocol", analysis.protocol(metric), "how the scores were made")
+    if "score" not in group:
+        found = analysis.ceilings(metric.name, target, analysis.given(metric))
+        for name, (dims, values, text) in found.items():
+            store.write_constant(group, name, dims, values, description=text)
+    if plugins.of("METRICS", metric.name):  # results speak for themselves where it is not loaded
+        group.attrs.update({"score_name": own.axis, "sentence": own.sentence})
+    group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
+    if target.gaps:
+        group.attrs["gaps"] = describe_gaps(target.gaps)
+    group.attrs["description"] = str(data.attrs.get("description", ""))
+    return group
+
+
+class _Work:
+    """Hands tasks to the workers, which are given every target and all shuffles once."""
+
+    def __init__(self, client: Any, sweep: Sweep, targets: Mapping[tuple[str, int], Target]):
+        self.client, self.sweep, self._targets = client, sweep, targets
+        self._orders: dict[tuple[str, str], Any] = {}
+        self._held: dict[tuple[str, int], Any] = {}
+
+    def hand_out(self, jobs: Sequence[Job]) -> None:
+        """Give the workers what these need."""
+        for job in jobs:
+            place, key = _key(self.sweep, job.label, job.metric), (job.label, job.metric.label)
+            if place not in self._held:
+                self._held[place] = self.client.scatter(self._targets[place], hash=False)
+            if key not in self._orders:
+                found = analysis.orders_of(self._targets[place], job.metric, self.sweep)
+                given = None if found is None else self.client.scatter(found, hash=False)
+                self._orders[key] = given
+
+    def submit(
+        self, function: Callable, *given: Any, task: Sequence[Job], shuffled: bool = True
+    ) -> Any:
+        """Submit a function of `scoring.Part`, of targets and of their shuffles."""
+        places = {place: number for number, place in enumerate(self._held)}
+        orders = [self._orders[job.label, job.metric.label] if shuffled else None for job in task]
+        parts = [
+            Part(
+                job.metric.name,
+                analysis.given(job.metric),
+                places[_key(self.sweep, job.label, job.metric)],
+                job.plan.rows,
+                None if order is None else number,
+                job.plan.together,
+            )
+            for number, (job, order) in enumerate(zip(task, orders))
+        ]
+        held = list(self._held.values())
+        return self.client.submit(function, *given, parts, held, orders, pure=False)
+
+
+def _with_baseline(
+    targets: Mapping[tuple[str, int], Target],
+    jobs: Sequence[Job],
+    sweep: Sweep,
+    client: Any,
+) -> Mapping[tuple[str, int], Target]:
+    """Give the features of the baseline model to the targets, where a metric needs them."""
+    if not any("baseline" in analysis.find(job.metric.name).needs for job in jobs):
+        return targets
+    features = client.submit(baselines.baseline_features, sweep, pure=False).result()
+    return {
+        key: replace(target, baseline=features[target.rows].astype(float))
+        for key, target in targets.items()
+    }
+
+
+def _levels(baseline: Sequence[Job], untrained: Sequence[Job], work: _Work) -> None:
+    """Score the baseline, a task, and the controls, a task each, and write what is found.
+
+    On the same resamples as the layers, so that what those have in common cancels in the gain.
+    """
+    sweep = work.sweep
+    if baseline:
+        task = work.submit(baselines.score_baseline, sweep, task=baseline, shuffled=False)
+        for job, found in zip(baseline, task.result()):
+            baselines.write_baseline(job.group, sweep, found)
+    path = sweep.place.resolved() / "controls"
+    every: dict[tuple[str, str], tuple[Job, list[Variables]]] = {}
+
+    def submit(task: list[Job]) -> Any:
+        return work.submit(score_together, path, task[0].step, task=task, shuffled=False)
+
+    window = 4 * threads_of(work.client)
+    for task, future in in_window(submit, _tasks(untrained, 1), window):
+        for job, found in zip(task, future.result()):
+            every.setdefault((job.label, job.metric.label), (job, []))[1].append(found)
+    for job, each in every.values():
+        baselines.write_untrained(job.group, sweep, each)
+
+
+def _run(
+    jobs: Sequence[Job], work: _Work, hashes: Mapping[int, str], advance: progress.Advance
+) -> None:
+    path, workers = work.sweep.place.resolved(), threads_of(work.client)
+
+    def submit(task: list[Job]) -> Any:
+        return work.submit(score_together, path, task[0].step, task=task)
+
+    # Results are written in the order of the jobs, so that the store does not depend on
+    # which worker was quicker.
+    for task, future in in_window(submit, _tasks(jobs, workers), 4 * workers):
+        for job, found in zip(task, future.result()):
+            values, label, metric = job.plan.marked(found), job.label, job.metric
+            attrs = analysis.attrs_of(metric.name, analysis.given(metric))
+            store.write_result(
+                job.group, job.step, values, checkpoint=hashes[job.step], attrs=attrs
+            )
+            advance(note=f"{label} {metric.label} step {job.step}")
+
+
+def _tasks(jobs: Sequence[Job], workers: int) -> list[list[Job]]:
+    """Put what is missing of a step into one task; into more where that leaves workers idle."""
+    by_step: dict[int, list[Job]] = {}
+    for job in jobs:
+        by_step.setdefault(job.step, []).append(job)
+    parts = -(-workers // max(1, len(by_step)))
+    return [some[k::parts] for _, some in sorted(by_step.items()) for k in range(parts)
+            if some[k::parts]]  # fmt: skip

@@ -1,0 +1,117 @@
+"""Levels that every curve is compared with: a model without learning, untrained networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import zarr
+
+from dynamics import analysis, sounds, store
+from dynamics.analysis import ATTRS, RESAMPLED, Variables
+from dynamics.analysis.scoring import Part, is_timed, score_layers
+from dynamics.brains.targets import Target
+from dynamics.config import Choice, Sweep
+from dynamics.extraction import extract, poolings
+
+# Values of a layer that stand beside its score.
+_BESIDE = ("r2", "r2_corrected")
+
+
+def has_baseline(sweep: Sweep, metric: Choice) -> bool:
+    """Whether the scores of a metric are compared with those of a baseline model."""
+    own = analysis.find(metric.name)
+    return sweep.baseline is not None and "baseline" not in own.needs and own.per != "layer"
+
+
+def baseline_features(sweep: Sweep, pooling: str | poolings.Pooling = "mean") -> np.ndarray:
+    """Return what the last layer of the baseline model makes of the stimuli; runs on a worker."""
+    assert sweep.baseline is not None  # `has_baseline` has looked
+    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    arguments = sweep.baseline.arguments
+    layers = extract.features(sweep.baseline.name, stimuli, pooling=pooling, **arguments)
+    return layers[list(layers)[-1]]
+
+
+def score_baseline(
+    sweep: Sweep,
+    parts: Sequence[Part],
+    targets: Sequence[Target],
+    orders: Sequence[np.ndarray | None],
+) -> list[Variables]:
+    """Score the baseline model like a layer (the last of its layers); what runs on a worker.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        With a baseline.
+    parts, targets, orders
+        As for `dynamics.analysis.scoring.score_together`.
+
+    Returns
+    -------
+    list of dict of str to (dimensions, array)
+        As from `dynamics.analysis.scoring.score_together`.
+    """
+    found: list[Variables] = [{} for _ in parts]
+    for timed in (False, True):
+        some = [number for number, part in enumerate(parts) if is_timed(part) == timed]
+        if not some:
+            continue
+        times = None
+        if timed:
+            pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+            features = baseline_features(sweep, pooling)
+            times = pooling.centres(features.shape[1])
+        else:
+            features = baseline_features(sweep)
+        own = [parts[number] for number in some]
+        scored = score_layers({"baseline": features}, times, own, targets, orders)
+        for number, values in zip(some, scored):
+            found[number] = values
+    return found
+
+
+def write_baseline(group: zarr.Group, sweep: Sweep, found: Variables) -> None:
+    """Write the scores of the baseline model."""
+    assert sweep.baseline is not None
+    for name in (*_BESIDE, "fold_score", *RESAMPLED, "score"):  # last what is looked for
+        if name in found:
+            dims, values = found[name]
+            key = "baseline" if name == "score" else f"baseline_{name}"
+            text = f"{ATTRS[name]['description']}: {sweep.baseline.name} features, no learning"
+            store.write_constant(group, key, dims[1:], values[0], description=text)
+
+
+def untrained_missing(group: zarr.Group, sweep: Sweep, promised: str) -> list[int]:
+    """Return the numbers of the untrained networks where results lack their scores.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        Results of a target and metric.
+    sweep : Sweep
+        The sweep.
+    promised : str
+        Name of the variable with resamples, empty where there is to be none.
+
+    Returns
+    -------
+    list of int
+        All of them or none.
+    """
+    sources = store.controls(sweep.place)
+    lacking = bool(promised) and f"untrained_{promised}" not in group
+    done = group.attrs.get("untrained") == list(sources.values()) and not lacking
+    return [] if done else list(sources)
+
+
+def write_untrained(group: zarr.Group, sweep: Sweep, found: Sequence[Variables]) -> None:
+    """Write the level, and its spread, before any training: the scores of all controls."""
+    for name in ("score", *_BESIDE, *RESAMPLED):
+        if name in found[0]:
+            dims = ("control", *found[0][name][0])
+            values = np.stack([one[name][1] for one in found])
+            text = f"{ATTRS[name]['description']}: untrained networks, one a seed"
+            store.write_constant(group, f"untrained_{name}", dims, values, description=text)
+    group.attrs["untrained"] = list(store.controls(sweep.place).values())

@@ -1,0 +1,216 @@
+"""What a metric takes and needs, found out before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dynamics.analysis.registry import METHODS, RESERVED, find
+from dynamics.brains.targets import Target
+from dynamics.config import Choice, Sweep
+from dynamics.metrics.timeresolved import WINDOWS
+
+_MOST_REHEARSED = 200
+_FEW_TIMES = 12
+
+
+def summary(name: str) -> str:
+    """Return one line about a metric."""
+    return METHODS.summary(name)
+
+
+def arguments(name: str) -> dict[str, Any]:
+    """Return the arguments of a metric with their defaults, without those of every metric."""
+    return {key: each.default for key, each in METHODS.arguments(name).items()}
+
+
+def given(choice: Choice) -> dict[str, Any]:
+    """Return what a sweep gives to the metric itself."""
+    return {key: value for key, value in choice.arguments.items() if key not in RESERVED}
+
+
+def protocol(choice: Choice) -> str:
+    """Return how a metric's scores were made, in words: its name and what is not by default."""
+    own = {key: value for key, value in given(choice).items() if value is not None}
+    first = [str(own.pop("protocol"))] if "protocol" in own else []
+    return ", ".join([" ".join([choice.name, *first]), *(f"{k}={v}" for k, v in own.items())])
+
+
+def folds_of(choice: Choice, sweep: Sweep) -> int:
+    """Return how many folds a metric of a sweep has, where the target brings none of its own."""
+    return int(choice.arguments.get("folds", sweep.folds))
+
+
+def applies(choice: Choice, label: str) -> bool:
+    """Whether a metric of a sweep is for the target of this label."""
+    return label in choice.arguments.get("targets", [label])
+
+
+def check_choice(choice: Choice, labels: list[str]) -> None:
+    """Find unknown names in a metric's entry of a sweep.
+
+    Parameters
+    ----------
+    choice : Choice
+        The metric.
+    labels : list of str
+        Labels of the sweep's targets.
+
+    Raises
+    ------
+    ValueError
+        For an unknown metric, argument or target; the message lists the known ones.
+    """
+    who = f"metric {choice.label!r}"
+    METHODS.check(choice.name, choice.arguments, more=METHODS.shared, who=who)
+    folds = choice.arguments.get("folds", 5)
+    if not isinstance(folds, int) or isinstance(folds, bool) or folds < 2:
+        raise ValueError(f"metric {choice.label!r}: folds must be a number from 2, not {folds!r}")
+    if "folds" in choice.arguments and choice.arguments.get("protocol") == "tuckute":
+        raise ValueError(
+            f"metric {choice.label!r}: the tuckute protocol draws its own splits: leave out `folds`"
+        )
+    wanted = choice.arguments.get("targets", [])
+    if isinstance(wanted, str) or not all(isinstance(each, str) for each in wanted):
+        raise ValueError(f"metric {choice.label!r}: targets must be a list of labels")
+    for label in wanted:
+        if label not in labels:
+            raise ValueError(
+                f"metric {choice.label!r} is for target {label!r}, of which there is none: there "
+                f"are {', '.join(labels)}"
+            )
+
+
+def check_fit(
+    choice: Choice,
+    label: str,
+    sizes: dict[str, int],
+    *,
+    baseline: bool,
+    times: bool,
+    gaps: str = "",
+    own_folds: bool = False,
+) -> None:
+    """Find out whether a target and a store have what a metric needs.
+
+    Parameters
+    ----------
+    choice : Choice
+        The metric.
+    label : str
+        Label of the target.
+    sizes : dict of str to int
+        Sizes of the target's dimensions.
+    baseline : bool
+        Whether the sweep has a baseline model.
+    times : bool
+        Whether activations are kept over time.
+    gaps : str
+        Where responses of the target are missing, from `dynamics.brains.targets.gaps`.
+    own_folds : bool
+        Whether the target brings the fold of every stimulus.
+
+    Raises
+    ------
+    ValueError
+        Saying what is missing and where it can come from.
+    """
+    own = find(choice.name, choice.arguments)
+    elsewhere = "or name the metric's `targets` among its arguments"
+    if gaps and own.missing == "mask" and choice.arguments.get("missing") != "mask":
+        raise ValueError(
+            f"target {label!r} has missing values in {gaps}, which metric {choice.label!r} does "
+            "not take: set its argument `missing: mask` to score every neuroid on the stimuli "
+            f"that it has, {elsewhere}"
+        )
+    if own_folds and "folds" in choice.arguments:
+        raise ValueError(
+            f"metric {choice.label!r} has an argument `folds`, and target {label!r} brings the "
+            f"fold of every stimulus: leave the argument out, {elsewhere}"
+        )
+    if choice.arguments.get("distance") == "crossnobis" and sizes.get("repetition", 1) < 2:
+        raise ValueError(
+            f"metric {choice.label!r} needs repetitions, and target {label!r} has none: use "
+            f"another distance than crossnobis, {elsewhere}"
+        )
+    if "time" in own.needs and "time" not in sizes:
+        raise ValueError(
+            f"metric {choice.label!r} needs responses over time, and target {label!r} has no time "
+            f"axis: use a target such as nh2022-ecog-time, {elsewhere}"
+        )
+    if "time" in own.needs and not times:
+        raise ValueError(
+            f"metric {choice.label!r} needs activations over time: set "
+            "`pooling: {name: time, arguments: {rate: 25}}` and crawl into another `store`"
+        )
+    if "baseline" in own.needs and not baseline:
+        raise ValueError(f"metric {choice.label!r} needs a baseline model: set the key `baseline`")
+
+
+def rehearse(
+    choice: Choice,
+    stimuli: int,
+    sizes: dict[str, int],
+    *,
+    folds: int = 5,
+    times: np.ndarray | None = None,
+) -> None:
+    """Try a metric with its arguments on random numbers, so that bad values show at once.
+
+    Parameters
+    ----------
+    choice : Choice
+        The metric.
+    stimuli : int
+        Number of stimuli.
+    sizes : dict of str to int
+        Sizes of the target's dimensions.
+    folds : int
+        How many.
+    times : array of shape (n_times,), optional
+        Of the target's samples, in seconds; those that the longest window needs are tried.
+
+    Raises
+    ------
+    ValueError
+        What the metric says, after its label.
+    """
+    rng = np.random.default_rng(0)
+    n = min(stimuli, max(_MOST_REHEARSED, 1 + _whole(choice.arguments.get("k"))))
+    times = _rehearsed(choice, sizes, times)
+    t, repetitions = len(times), sizes.get("repetition", 1)
+    n = n if t <= _FEW_TIMES else min(n, max(40, 4 * folds))
+    shape = (n, 4, repetitions) if repetitions > 1 else (n, 4)
+    target = Target(
+        np.arange(n),
+        rng.standard_normal(shape),
+        np.arange(n) % folds,
+        np.array(["a", "a", "b", "b"]),
+        regions=np.full(4, "a"),
+        categories=np.full(n, "a"),
+        course=rng.standard_normal((n, t, 4)),
+        times=times,
+        baseline=rng.standard_normal((n, 5)),
+    )
+    X = rng.standard_normal((n, t, 5) if "time" in find(choice.name).needs else (n, 5))
+    try:
+        METHODS[choice.name]({"x": X, "y": X + rng.standard_normal(X.shape)}, target,
+                             **given(choice))  # fmt: skip
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"metric {choice.label!r}: {error}") from None
+
+
+def _rehearsed(choice: Choice, sizes: dict[str, int], times: np.ndarray | None) -> np.ndarray:
+    """Take the first times of a target, as many as the windows reach."""
+    if times is None:
+        return 0.1 * np.arange(min(sizes.get("time", 1), _FEW_TIMES))
+    try:
+        longest = float(max(end for _, end in choice.arguments.get("windows", WINDOWS)))
+    except (TypeError, ValueError):  # about which the metric has its own sentence
+        longest = 0.0
+    return times[: max(_FEW_TIMES, round(longest / float(np.diff(times).mean())) + 2)]
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,154 @@
+"""What a metric is: one record, which sweep, checks, figures, captions and report ask."""
+
+from __future__ import annotations
+
+import inspect
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+
+import numpy.typing as npt
+
+from dynamics.analysis.variables import Variables
+from dynamics.brains.targets import Target
+from dynamics.metrics.pairwise import Form
+
+Coordinates = dict[str, tuple[str, npt.ArrayLike]]
+"""Dimension and values by name."""
+
+
+def _no_coordinates(arguments: Mapping[str, Any], target: Target) -> Coordinates:
+    return {}
+
+
+class Value(NamedTuple):
+    """A value that a metric has beside its score.
+
+    Attributes
+    ----------
+    short : str
+        A name for tables and sentences.
+    axis : str
+        A name for axes.
+    square : bool
+        Whether it is the square of the score, 0 where that is negative, or that over a
+        reliability: then resamples and shuffles of it follow from those of the score.
+    levels : bool
+        Whether results hold it of the baseline and of untrained networks as well, by its own
+        name; it then has no ceiling in its unit.
+    """
+
+    short: str
+    axis: str
+    square: bool = False
+    levels: bool = False
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that a sweep can name.
+
+    Attributes
+    ----------
+    function : callable
+        From the layers of one step, a mapping of names to activations (n, p), or (n, t, p) where
+        `needs` has ``"time"``, a `dynamics.brains.targets.Target`, and keyword arguments: its own,
+        whose names and defaults are what a sweep may set, and `halves` and `orders`, resamples and
+        shuffles of the stimuli or None. It returns variables: dimensions and values by name, with
+        ``score`` among them. The first line of its docstring is its help.
+    axis : str
+        Name of the axis that shows scores.
+    sentence : str
+        What a report says of it, without the full stop; ``{label}`` is its label in the sweep,
+        and its arguments are at hand by their names.
+    citations : tuple of str
+        What the sentence refers to, as it stands in a list of references; those that several
+        metrics share by their key in `dynamics.report.protocol.REFERENCES`.
+    per : str
+        What has a score: each ``"neuroid"``, each ``"group"`` of neuroids (dimension
+        ``subject``), or each ``"layer"`` without looking at a brain.
+    unit : str
+        ``"correlation"``, ``"variance"`` (a part of the variance of responses, to be compared with
+        squared correlations), ``"share"`` or ``"dimensions"``. Only errors of correlations shrink
+        as they near 1.
+    needs : tuple of str
+        ``"time"``: activations and responses over time. ``"baseline"``: the features of the
+        sweep's baseline model, which is then no level to compare with.
+    missing : str
+        What becomes of missing responses: ``"mask"``, each neuroid is scored on the stimuli that
+        it has, if asked to; ``"block"``, each group on the stimuli and neuroids without a gap;
+        ``"pairs"``, on every pair of stimuli over the neuroids that have both.
+    ceiling : str
+        The highest score that the data allow: from ``"repetitions"``, neuroid by neuroid; from
+        the agreement of ``"subjects"``; of their ``"rdms"``; or none (empty), where another
+        space may well score higher than other subjects do.
+    without_resamples : str
+        Why scores have no resamples, and what has; empty where they have.
+    values : mapping of str to Value
+        What can be shown in the place of the score.
+    variables : mapping of str to str
+        Descriptions of variables that only this metric returns.
+    coordinates : callable
+        From all arguments of the metric and a target to coordinates of its own dimensions:
+        dimension and values by name.
+    space : Form, optional
+        How it sees one space and compares two, for steps, layers and runs with each other.
+    version : str
+        Of the function, part of the identity of results where it is not empty: results of
+        another version are no results of this one.
+    variants : mapping of (str, object) to mapping
+        What is otherwise for a value of an argument, by name of the argument and value.
+    """
+
+    function: Callable[..., Variables]
+    axis: str
+    sentence: str = ""
+    citations: tuple[str, ...] = ()
+    per: Literal["neuroid", "group", "layer"] = "group"
+    unit: Literal["correlation", "variance", "share", "dimensions"] = "correlation"
+    needs: tuple[Literal["time", "baseline"], ...] = ()
+    missing: Literal["mask", "block", "pairs"] = "block"
+    ceiling: Literal["repetitions", "subjects", "rdms", ""] = ""
+    without_resamples: str = ""
+    values: Mapping[str, Value] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    coordinates: Callable[[Mapping[str, Any], Target], Coordinates] = _no_coordinates
+    space: Form | None = None
+    version: str = ""
+    variants: Mapping[tuple[str, Any], Mapping[str, Any]] = field(default_factory=dict)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Variables:
+        """Score the layers of a step."""
+        return self.function(*args, **kwargs)
+
+    def check(self) -> None:
+        """Raise a ValueError where a field has a value that none is, or the function is none."""
+        hints = get_type_hints(type(self))
+        for name in ("per", "unit", "missing", "ceiling"):
+            allowed = get_args(hints[name])
+            if (found := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name} is {found!r}: use one of {', '.join(map(repr, allowed))}")
+        known = ("time", "baseline")
+        if isinstance(self.needs, str) or any(each not in known for each in self.needs):
+            raise ValueError(f"needs is {self.needs!r}: give a tuple of {', '.join(known)}")
+        try:
+            list(string.Formatter().parse(self.sentence))
+        except ValueError as error:
+            raise ValueError(f"the sentence has a brace that is not closed: {error}") from None
+        if not callable(self.function):
+            raise ValueError(f"function is {self.function!r}: give a function")
+        taken = inspect.signature(self.function).parameters
+        if lacking := [name for name in ("halves", "orders") if name not in taken]:
+            raise ValueError(
+                f"the function lacks the keyword argument {lacking[0]!r}: take both `halves` and "
+                "`orders`, which are None where there are no resamples or shuffles"
+            )
+
+    def by(self, arguments: Mapping[str, Any]) -> Metric:
+        """Return what the metric is with these arguments."""
+        changes: dict[str, Any] = {}
+        for (name, value), other in self.variants.items():
+            if arguments.get(name) == value:
+                changes |= other
+        return replace(self, **changes) if changes else self

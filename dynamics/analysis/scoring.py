@@ -1,0 +1,190 @@
+"""One step against targets: what a worker does."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dynamics import analysis, metrics, store
+from dynamics.analysis import Variables
+from dynamics.brains.targets import Target
+
+
+def score_step(
+    path: store.Where,
+    step: int,
+    target: Target,
+    metric: str,
+    arguments: Mapping[str, Any],
+    *,
+    halves: np.ndarray | None = None,
+    orders: np.ndarray | None = None,
+    together: np.ndarray | None = None,
+) -> Variables:
+    """Compare one step's layers with a target; what runs on a worker.
+
+    Parameters
+    ----------
+    path : str, Path or Place
+        The store.
+    step : int
+        A committed step.
+    target : Target
+        The brain target.
+    metric : str
+        A name in `METHODS`.
+    arguments : mapping
+        Arguments of the metric.
+    halves : array of shape (n_resamples, n_kept), optional
+        Stimuli of every resample on which the score is computed again, the same for every step,
+        from `dynamics.analysis.halves_of`.
+    orders : array of shape (n_permutations, n_joined), optional
+        Shuffles of the target's stimuli, the same for every step, for the null.
+    together : array of shape (n_neuroids,), optional
+        Groups over which resamples are averaged; by default those of every neuroid are kept.
+
+    Returns
+    -------
+    dict of str to (dimensions, array)
+        Variables of the result, without the step axis.
+    """
+    part = Part(metric, arguments, 0, halves, None if orders is None else 0, together)
+    return score_together(path, step, [part], [target], [orders])[0]
+
+
+class Part(NamedTuple):
+    """What one metric makes of a step and a target.
+
+    Attributes
+    ----------
+    metric : str
+        A name in `METHODS`.
+    arguments : mapping
+        Arguments of the metric.
+    target : int
+        Which of the targets.
+    halves : array of shape (n_resamples, n_kept) or None
+        As in `score_step`.
+    orders : int or None
+        Which of the shuffles.
+    together : array of shape (n_neuroids,) or None
+        As in `score_step`.
+    """
+
+    metric: str
+    arguments: Mapping[str, Any]
+    target: int
+    halves: np.ndarray | None
+    orders: int | None
+    together: np.ndarray | None
+
+
+def score_together(
+    path: store.Where,
+    step: int,
+    parts: Sequence[Part],
+    targets: Sequence[Target],
+    orders: Sequence[np.ndarray | None],
+) -> list[Variables]:
+    """Compare one step's layers with targets by metrics; what runs on a worker.
+
+    The step is read once, and each layer's Gram matrices and decompositions are made once for all
+    that need the same, up to `dynamics.metrics.reuse.MOST` bytes of them.
+
+    Parameters
+    ----------
+    path : str, Path or Place
+        The store.
+    step : int
+        A committed step.
+    parts : sequence of Part
+        What to compare with what.
+    targets : sequence of Target
+        Targets of the parts.
+    orders : sequence of array of shape (n_permutations, n_joined) or None
+        Shuffles of the parts.
+
+    Returns
+    -------
+    list of dict of str to (dimensions, array)
+        As `score_step`, part by part.
+    """
+    times = store.read_times(path) if any(map(is_timed, parts)) else None
+    return score_layers(store.read_activations(path, step), times, parts, targets, orders)
+
+
+def score_layers(
+    layers: Mapping[str, np.ndarray],
+    times: np.ndarray | None,
+    parts: Sequence[Part],
+    targets: Sequence[Target],
+    orders: Sequence[np.ndarray | None],
+) -> list[Variables]:
+    """Compare layers with targets by metrics.
+
+    Parameters
+    ----------
+    layers : mapping of str to array of shape (n, p) or (n, t, p)
+        Activations to the stimuli of the store.
+    times : array of shape (t,) or None
+        Seconds of the activations, where a metric looks at them.
+    parts, targets, orders
+        As for `score_together`.
+
+    Returns
+    -------
+    list of dict of str to (dimensions, array)
+        As `score_together`.
+    """
+    known: dict[tuple[bytes, bytes], dict[str, np.ndarray]] = {}
+    found = []
+    with contextlib.ExitStack() as shared:
+        for part in parts:
+            target = targets[part.target]
+            timed = is_timed(part)
+            key = (target.rows.tobytes(), np.asarray(target.times).tobytes() if timed else b"")
+            if key not in known:
+                known[key] = _heard(layers, target, times if timed else None)
+                shared.enter_context(metrics.shared(*known[key].values()))
+            one = analysis.METHODS[part.metric](
+                known[key],
+                replace(target, together=part.together),
+                halves=part.halves,
+                orders=None if part.orders is None else orders[part.orders],
+                **part.arguments,
+            )
+            found.append(analysis.with_p_value(analysis.averaged(one, part.together)))
+    return found
+
+
+def is_timed(part: Part) -> bool:
+    """Whether a metric looks at activations over time."""
+    return "time" in analysis.find(part.metric).needs
+
+
+def _heard(
+    layers: Mapping[str, np.ndarray], target: Target, times: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Take the stimuli of a target, at its times or averaged over time."""
+    some = {name: values[target.rows] for name, values in layers.items()}
+    if times is not None:
+        return {name: at_times(values, times, target) for name, values in some.items()}
+    return {name: without_time(values).astype(float) for name, values in some.items()}
+
+
+def at_times(values: np.ndarray, times: np.ndarray | None, target: Target) -> np.ndarray:
+    """Resample activations (stimulus, time, feature) to the times of a target's responses."""
+    assert times is not None and target.times is not None  # `methods.check_fit` has looked
+    (here, there), many = ((t[0], t[1] - t[0]) for t in (times, target.times)), len(target.times)
+    if np.array_equal(times, target.times):
+        return values.astype(float)
+    return np.asarray(metrics.resample_time(values, here, there, many))
+
+
+def without_time(values: np.ndarray) -> np.ndarray:
+    """Average (stimulus, time, feature) over the time of each stimulus; NaN is past its end."""
+    return np.nanmean(values, axis=1) if values.ndim == 3 else values

@@ -1,0 +1,156 @@
+"""Which resamples the results of a target and metric have, and which are still to be made.
+
+Whatever has none says so: the attributes `no_intervals` and `no_intervals_of_neuroids` of a group
+of results are the reason and what to do, for console, figures and report.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from dynamics import analysis, store
+from dynamics.analysis import ATTRS, Variables
+from dynamics.brains.targets import Target, groups_of_neuroids
+from dynamics.config import Choice, Sweep
+from dynamics.progress import size_of
+from dynamics.store import nodes
+
+logger = logging.getLogger(__name__)
+
+# 1 at the steps of older results that have been computed again, with resamples.
+MARK = "has_resamples"
+
+
+class Plan(NamedTuple):
+    """How the scores of a target and metric are resampled.
+
+    Attributes
+    ----------
+    rows : array of shape (resamples, kept) or None
+        Stimuli of every resample; None for none.
+    together : array of shape (neuroids,) or None
+        Groups over which resamples are averaged; None where those of every neuroid are kept.
+    again : frozenset of int
+        Steps whose results lack the resamples that they would have by now.
+    mark : bool
+        Whether steps are marked that are not among `again` any more.
+    """
+
+    rows: np.ndarray | None
+    together: np.ndarray | None
+    again: frozenset[int] = frozenset()
+    mark: bool = False
+
+    @property
+    def promised(self) -> str:
+        """Name of the variable with the resamples; empty where there is none."""
+        if self.rows is None:
+            return ""
+        return "resample_score" if self.together is None else "resample_mean"
+
+    def marked(self, values: Variables) -> Variables:
+        """Add the mark to the results of a step, before what it speaks of."""
+        return {MARK: ((), np.array(1, np.int8)), **values} if self.mark else values
+
+
+def plan(
+    group: zarr.Group, sweep: Sweep, metric: Choice, label: str, target: Target, data: xr.Dataset
+) -> Plan:
+    """Find out which resamples results are to have, and which steps still lack them.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        The results, as begun; gets its attributes about intervals, and which neuroid is of which
+        group.
+    sweep : Sweep
+        The sweep.
+    metric : Choice
+        The metric.
+    label : str
+        Label of the target.
+    target : Target
+        The target.
+    data : xarray.Dataset
+        The same as `dynamics.brains.load` returned it.
+
+    Returns
+    -------
+    Plan
+        The plan.
+    """
+    rows = analysis.halves_of(target, metric, sweep)
+    number = target.response.shape[1]
+    each = analysis.find(metric.name).per != "neuroid" or number <= sweep.resample_neuroids
+    if rows is not None and not each and "resample_score" in group:
+        each = True  # it goes on as it was begun
+    together = None if rows is None or each else groups_of_neuroids(data, most=analysis.MANY)
+    found = Plan(rows, together)
+    _say(group, sweep, metric, found, label, number)
+    if together is not None and not store.is_written(group, "group_size"):
+        for name, dims, values in (
+            ("group_of_neuroid", ("neuroid",), together),
+            ("group_size", ("group",), np.bincount(together)),
+        ):
+            text = ATTRS[name]["description"]
+            store.write_constant(group, name, dims, values, description=text)
+    if not found.promised:
+        return found
+    _without_subsamples(group, found.promised)
+    have = store.committed(group)
+    lacking, mark = frozenset[int](), MARK in group
+    if have and found.promised not in group:
+        lacking, mark = frozenset(have), True
+    elif mark:
+        lacking = frozenset(store.unmarked(group, MARK))
+    if lacking:
+        logger.warning(
+            "results of %r by %r were made before they had %s: %d steps are computed again",
+            label, metric.label,
+            "intervals" if found.promised not in group else "those of all steps", len(lacking),
+        )  # fmt: skip
+    return found._replace(again=lacking, mark=mark)
+
+
+def _without_subsamples(group: zarr.Group, promised: str) -> None:
+    """Take out resamples without a third of the stimuli, as two protocols once had: too wide."""
+    if promised in group and nodes.array(group, promised).attrs.get("method") == "subsample":
+        for name in [name for name in group.array_keys() if "resample_" in name]:
+            del group[name]
+
+
+def is_complete(group: zarr.Group, name: str, plan: Plan) -> bool:
+    """Whether a group has a constant such as "baseline", with its resamples where there are any."""
+    resampled = not plan.promised or f"{name}_{plan.promised}" in group
+    return store.is_written(group, name) and resampled
+
+
+def _say(
+    group: zarr.Group, sweep: Sweep, metric: Choice, plan: Plan, label: str, number: int
+) -> None:
+    """Write down what has no interval, why, and what to do; tell how large single ones are."""
+    layers, count = nodes.array(group, "layer").shape[0], 0 if plan.rows is None else len(plan.rows)
+    size = size_of(8 * layers * count * number)
+    told = {"no_intervals": analysis.without_resamples(metric, sweep)}
+    if plan.together is not None:
+        told["no_intervals_of_neuroids"] = (
+            f"their resamples are kept as means of subjects and regions; to keep those of each set "
+            f"`resample_neuroids: {number}` (up to {size} a step)"
+        )
+    elif (
+        plan.rows is not None
+        and number > analysis.MANY
+        and analysis.find(metric.name).per == "neuroid"
+    ):
+        logger.warning(
+            "resamples of each of the %s neuroids of %r by %r are kept: up to %s a step",
+            f"{number:,}", label, metric.label, size,
+        )  # fmt: skip
+    for name in ("no_intervals", "no_intervals_of_neuroids"):
+        if group.attrs.get(name, "") != told.get(name, ""):
+            group.attrs[name] = told.get(name, "")

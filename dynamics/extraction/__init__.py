@@ -1,0 +1,1 @@
+"""The crawl: from checkpoints and sounds to the pooled activations of every layer in a store."""

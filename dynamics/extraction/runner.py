@@ -1,0 +1,249 @@
+"""The network of a sweep: read checkpoints ahead, exchange weights, return activations."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from dynamics import checkpoints, faults, models
+from dynamics.checkpoints import Checkpoint, LeftForLater
+from dynamics.config import Sweep
+from dynamics.extraction import extract, poolings, soundcheck
+from dynamics.lookahead import one_ahead
+from dynamics.sounds import StimulusSet
+
+T = TypeVar("T")
+
+
+class Read(NamedTuple):
+    """Where a checkpoint is, its weights, its content hash, and what was said in taking them."""
+
+    path: Path
+    weights: dict[str, torch.Tensor]
+    sha256: str
+    taken: checkpoints.Taken
+
+
+Extracted = tuple[Checkpoint, str, Callable[[], tuple[dict[str, np.ndarray], str]]]
+"""A checkpoint, its content hash, and what gives its activations with a note, or raises."""
+
+
+class Network:
+    """The network of a sweep: built once, its weights exchanged, its front end run once.
+
+    Attributes
+    ----------
+    batches : iterable of Batch or None
+        What the front end made of the sounds; None before the first.
+    """
+
+    def __init__(self, sweep: Sweep, stimuli: StimulusSet):
+        self.sweep, self.stimuli = sweep, stimuli
+        self.pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+        self.batches: Iterable[extract.Batch] | None = None
+        self._model: models.Model | None = None
+        self._ran = False
+
+    def model(self, read: Read) -> models.Model:
+        """Return the network with the weights of a checkpoint, until the next call."""
+        try:
+            if self._model is None:
+                name = self.sweep.model.name
+                model = models.load(name, read.path, state=read.weights, **self._settings)
+                self._model = model.to(self.device)
+            else:
+                self._model.load_weights(read.weights)
+        except ValueError as fault:
+            if read.taken.hint:
+                raise ValueError(f"{faults.sentence(fault)}; {read.taken.hint}") from fault
+            raise
+        return self._model
+
+    def fresh_model(self, read: Read, seed: int) -> models.Model:
+        """Return another network of the same architecture with fresh weights."""
+        settings = self._settings | {"seed": seed}
+        name = self.sweep.model.name
+        model = models.untrained(name, read.path, state=read.weights, **settings)
+        return model.to(self.device)
+
+    def layers(self, read: Read) -> dict[str, np.ndarray]:
+        """Return every layer's pooled activations with the weights of a checkpoint.
+
+        Parameters
+        ----------
+        read : Read
+            The checkpoint.
+
+        Returns
+        -------
+        dict of str to array
+            As from `dynamics.extraction.extract.extract`.
+
+        Raises
+        ------
+        SoundError
+            If a stimulus cannot pass through the network, whatever its weights.
+        ValueError and others
+            What is wrong with the checkpoint (see `dynamics.faults`).
+        """
+        return self._run(self.model(read), read)
+
+    def noted(self, read: Read) -> tuple[dict[str, np.ndarray], str]:
+        """Return those, and in words what was resolved to fit the weights to the network."""
+        layers = self.layers(read)
+        notes = [read.taken.note, *getattr(self._model, "notes", ())]
+        return layers, "; ".join(filter(None, notes))
+
+    def fresh(self, read: Read, seed: int) -> dict[str, np.ndarray]:
+        """Return those of the same architecture with fresh weights."""
+        return self._run(self.fresh_model(read, seed), read)
+
+    @functools.cached_property
+    def device(self) -> torch.device:
+        """Where it runs; asked for late, as a process that only writes needs none."""
+        return extract.device(self.sweep.device)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {"trust": self.sweep.trust_checkpoints} | self.sweep.model.arguments
+
+    def _run(self, model: models.Model, read: Read) -> dict[str, np.ndarray]:
+        try:
+            found = self._pooled(model)
+        except faults.FAULTS as fault:
+            if self._ran:
+                raise  # the sounds have passed before
+            self._model = self.batches = None  # the next checkpoint builds its own
+            raise soundcheck.blamed(
+                fault,
+                model,
+                self.stimuli,
+                pooling=self.pooling,
+                fresh=lambda: self.fresh_model(read, self.sweep.seed),
+            ) from fault
+        self._ran = True
+        return found
+
+    def _pooled(self, model: models.Model) -> dict[str, np.ndarray]:
+        if self.batches is None:
+            self.batches = extract.batches(model, self.stimuli, batch_size=self.sweep.batch_size)
+        return extract.extract(model, self.batches, pooling=self.pooling)
+
+
+def extracted(todo: Sequence[Checkpoint], network: Network) -> Iterator[Extracted]:
+    """Read checkpoints and run them, one after the other; `workers` runs many at once."""
+    for checkpoint, read in read_ahead(todo, network.sweep):
+        sha256 = "" if isinstance(read, Exception) else read.sha256
+        yield checkpoint, sha256, lambda: network.noted(checked(read))  # noqa: B023
+
+
+def checked(read: T | Exception) -> T:
+    """Raise what came in place of a result."""
+    if isinstance(read, Exception):
+        raise read
+    return read
+
+
+def read_ahead(
+    todo: Sequence[Checkpoint], sweep: Sweep, *, place: Path | None = None
+) -> Iterator[tuple[Checkpoint, Read | Exception]]:
+    """Fetch and read the next checkpoint while this one runs; a fault comes back as a value."""
+    place = place or sweep.place.scratch()
+
+    def states() -> Generator[tuple[Checkpoint, Read | Exception]]:
+        # The state that is in use is mapped from a file that counts as well.
+        keep = max(1, sweep.keep - 1)
+        coming = checkpoints.fetched(todo, place, keep=keep, storage_options=sweep.storage_options)
+        for checkpoint, path in coming:
+            found: Read | Exception
+            try:
+                found = _read(checkpoint, path, sweep)
+            except Exception as fault:
+                gone = isinstance(fault.__cause__ or fault, FileNotFoundError)
+                if gone and _all_gone(todo):
+                    raise FileNotFoundError(
+                        f"all {len(todo)} checkpoints that are still to be read are gone, such as "
+                        f"{checkpoint.uri}: is their disk mounted?"
+                    ) from fault
+                found = faults.row(fault, file_bytes=checkpoint.bytes)
+            yield checkpoint, found
+
+    with contextlib.closing(states()) as coming:
+        # Some adapters build the network from the first file itself: it must still be there.
+        yield from itertools.islice(coming, 1)
+        yield from one_ahead(coming)
+
+
+def of_newest(found: Sequence[Checkpoint], sweep: Sweep, use: Callable[[Read], T]) -> T | Exception:
+    """Use the newest checkpoint of a run that can be used, where any one would do.
+
+    Parameters
+    ----------
+    found : sequence of Checkpoint
+        In the order of training. One that was removed or written again, or that cannot be read, is
+        passed over, and so are the first few that are read and cannot be used.
+    sweep : Sweep
+        The sweep.
+    use : callable
+        Takes what was read, while its file is there.
+
+    Returns
+    -------
+    object or Exception
+        What `use` returned; where no checkpoint could be used, what was wrong with the newest of
+        those that had not been removed or written again, if there are any.
+
+    Raises
+    ------
+    ImportError, MemoryError, OSError, SoundError
+        Where the installation, the machine or the sounds are to blame.
+    """
+    faulty: list[Exception] = []
+    misfits = 0
+    for checkpoint in reversed(found):
+        for _, read in read_ahead([checkpoint], sweep):
+            try:
+                return use(checked(read))
+            except Exception as fault:
+                faulty.append(faults.row(fault))
+                misfits += not isinstance(read, Exception)
+        if misfits == _MISFITS:
+            break
+    lasting = [fault for fault in faulty if not isinstance(fault, LeftForLater)]
+    return (lasting or faulty or [LeftForLater("there is no complete checkpoint as yet")])[0]
+
+
+# Where so many that can be read do not fit, it is the sweep that does not fit the run.
+_MISFITS = 3
+
+
+def _all_gone(todo: Sequence[Checkpoint]) -> bool:
+    """Whether of several local checkpoints none is there any more."""
+    paths = [checkpoints.local_path(c.uri) for c in todo if not checkpoints.is_remote(c.uri)]
+    return len(paths) > 1 and len(paths) == len(todo) and not any(map(Path.exists, paths))
+
+
+def _read(checkpoint: Checkpoint, path: Path | Exception, sweep: Sweep) -> Read:
+    """Read a checkpoint that is still the one which was listed."""
+    options = sweep.storage_options
+    with checkpoints.as_listed(checkpoint, path, storage_options=options) as where:
+        if checkpoint.format in ("parts", "several"):
+            raise ValueError(f"{checkpoint.uri}: {checkpoint.note}")
+        weights = checkpoint.weights
+        taken = checkpoints.take(where, trust=sweep.trust_checkpoints, weights=weights)
+        state = taken.weights
+        if not checkpoints.is_remote(checkpoint.uri):
+            # Mapped from a file that a training loop may write again, they could change later.
+            copies = {id(value): value.clone() for value in state.values()}
+            state = {name: copies[id(value)] for name, value in state.items()}
+        digest = checkpoints.digest(where, weights=weights)
+        note = "; ".join(filter(None, [checkpoint.choice, taken.note]))
+        return Read(where, state, digest, replace(taken, weights={}, note=note))

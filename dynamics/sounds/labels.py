@@ -1,0 +1,85 @@
+"""Tables of labels that users write beside their sounds."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+from dynamics.sounds.audio import without_suffix
+
+_HEADERS = ("name", "file", "filename")
+
+
+class Label(NamedTuple):
+    """What a table says of a sound."""
+
+    category: str
+    split: str
+
+
+def read_labels(path: str | Path) -> dict[str, Label]:
+    """Read a table of names, categories and, where there is a third column, splits.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV file; a first line whose first cell is ``name``, ``file`` or ``filename`` is its header.
+
+    Returns
+    -------
+    dict of str to Label
+        By name without an audio suffix; the split is empty where there is none.
+
+    Raises
+    ------
+    ValueError
+        For a line without a name and a label, a name that has a row already, or no text.
+    """
+    labels: dict[str, Label] = {}
+    for number, row in enumerate(_rows(path), start=1):
+        if not any(row) or (number == 1 and row[0].lower() in _HEADERS):
+            continue
+        if len(row) < 2 or not row[0] or not row[1]:
+            raise ValueError(f"{path}, line {number}: needs a name and a label")
+        name = without_suffix(row[0])
+        if name in labels:
+            raise ValueError(f"{path}, line {number}: '{name}' has a row already: remove one")
+        labels[name] = Label(row[1], row[2] if len(row) > 2 else "")
+    return labels
+
+
+def read_vocabulary(path: str | Path) -> list[str]:
+    """Read a table of the classes of a task.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV file with the columns ``idx`` and ``label``, and others.
+
+    Returns
+    -------
+    list of str
+        Labels in the order of their indices.
+
+    Raises
+    ------
+    ValueError
+        Without these columns, for an index that is no number, or no text.
+    """
+    heading, *rows = [row for row in _rows(path) if any(row)] or [[]]
+    if not rows or not {"idx", "label"} <= set(heading):
+        raise ValueError(f"{path} must have the columns idx and label")
+    classes = [dict(zip(heading, row)) for row in rows]
+    for each in classes:
+        if not each["idx"].isdecimal() or not each.get("label"):
+            raise ValueError(f"{path}: {','.join(each.values())!r} is no number and its label")
+    return [each["label"] for each in sorted(classes, key=lambda each: int(each["idx"]))]
+
+
+def _rows(path: str | Path) -> list[list[str]]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as lines:
+            return [[cell.strip() for cell in row] for row in csv.reader(lines)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no table of text ({error}): save it as CSV in UTF-8") from None

@@ -1,0 +1,308 @@
+"""Stimulus sets: named, categorised sounds, decoded and resampled when they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+
+from dynamics import datasets
+from dynamics.sounds.audio import (
+    SUFFIXES,
+    disagreements,
+    duration,
+    natural_order,
+    read_audio,
+    resample,
+    sounds_in,
+    warn_once,
+)
+from dynamics.sounds.labels import read_labels
+from dynamics.tables import Later, Table, check_arguments
+
+UNLABELLED = "unlabelled"
+
+# Decoded sounds of a set are kept up to this size, for the digest, copies and networks alike.
+KEEP_BYTES = 2**28
+
+# A function of nothing that returns samples (mono, float32) and their rate in Hz.
+Source = Callable[[], tuple[np.ndarray, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class StimulusSet:
+    """A set of sounds.
+
+    Attributes
+    ----------
+    name : str
+        Name of the set.
+    names : tuple of str
+        One name a stimulus, all different.
+    categories : tuple of str
+        One category a stimulus.
+    durations : ndarray of shape (n_stimuli,)
+        Seconds.
+    sources : tuple of callables
+        For each stimulus, a function that returns its samples and their rate; nothing is decoded
+        before `waveforms` or `digest` asks for it.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    categories: tuple[str, ...]
+    durations: np.ndarray = field(repr=False)
+    sources: tuple[Source, ...] = field(repr=False)
+    _resampled: dict[int, list[np.ndarray]] = field(default_factory=dict, init=False, repr=False)
+    _decoded: list[tuple[np.ndarray, int]] = field(default_factory=list, init=False, repr=False)
+
+    def __post_init__(self):
+        if len(set(self.names)) != len(self.names):
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise ValueError(f"two stimuli of '{self.name}' are called '{twice}': rename one")
+        sizes = {len(self.names), len(self.categories), len(self.durations), len(self.sources)}
+        if len(sizes) != 1:
+            raise ValueError(f"'{self.name}' needs one category, duration and source a name")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getstate__(self):
+        # A worker decodes for itself: waveforms are larger than the paths they come from.
+        return {**self.__dict__, "_resampled": {}, "_decoded": []}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over names, rates and decoded samples, in hexadecimal."""
+        total = hashlib.sha256()
+        for name, (samples, rate) in zip(self.names, self._samples()):
+            total.update(f"{name}\0{rate}\0{samples.size}\0".encode())
+            total.update(np.ascontiguousarray(samples, dtype="<f4").tobytes())
+        return total.hexdigest()
+
+    def waveforms(self, sample_rate: int) -> list[np.ndarray]:
+        """Return all sounds at one sampling rate.
+
+        Parameters
+        ----------
+        sample_rate : int
+            Hz. The waveforms of the last rate asked for are kept.
+
+        Returns
+        -------
+        list of ndarray of shape (n_samples,)
+            Mono float32, in the order of `names`; n_samples differs between sounds. The arrays
+            are shared between calls and read-only.
+
+        Raises
+        ------
+        ValueError
+            For a rate that is not positive, or a file that cannot be decoded.
+        """
+        if sample_rate <= 0:
+            raise ValueError(f"sample_rate must be a positive number of Hz, not {sample_rate}")
+        if sample_rate not in self._resampled:
+            resampled = [resample(*found, sample_rate) for found in self._samples()]
+            self._resampled.clear()
+            self._resampled[sample_rate] = resampled
+        return list(self._resampled[sample_rate])
+
+    def _samples(self) -> Iterator[tuple[np.ndarray, int]]:
+        """Go through samples and rates; the first sounds are kept, as many as memory allows."""
+        known = list(self._decoded)
+        yield from known
+        kept = sum(samples.nbytes for samples, _ in known)
+        for place, source in enumerate(self.sources[len(known) :], start=len(known)):
+            samples, rate = source()
+            kept += samples.nbytes
+            if kept <= KEEP_BYTES and len(self._decoded) == place:
+                self._decoded.append((samples, rate))
+            yield samples, rate
+
+
+def load(name: str | Path, **arguments) -> StimulusSet:
+    """Load a stimulus set by name, or any folder of audio files.
+
+    Parameters
+    ----------
+    name : str or Path
+        A name in `SOUNDS`, or a folder: see `from_folder`.
+    **arguments
+        Passed on, for instance ``seed`` and ``per_kind`` for ``"synthetic"``.
+
+    Returns
+    -------
+    StimulusSet
+        The sounds; decoded lazily.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, and for a file that is empty or not audio.
+    FileNotFoundError
+        For a missing folder, or one without audio.
+    ArgumentError
+        For an argument that the set does not have.
+    """
+    if str(name) in SOUNDS:
+        SOUNDS.check(str(name), arguments)
+        return SOUNDS[str(name)](**arguments)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        check_arguments(f"stimuli {str(name)!r}", arguments, ["name"])
+        return from_folder(path, **arguments)
+    if path.is_file():
+        raise ValueError(f"stimuli '{name}' is a file: give the folder that holds the sounds")
+    if len(path.parts) > 1 or str(name).startswith((".", "~")):
+        raise FileNotFoundError(f"stimulus folder '{name}' does not exist: correct the path")
+    return SOUNDS.find(str(name))()  # raises: there is none
+
+
+def from_folder(root: str | Path, *, name: str | None = None) -> StimulusSet:
+    """Load all audio files of a folder and its subfolders.
+
+    Stimuli are named after their files without suffix; where two files of different subfolders
+    share a name, all are named by their path within the folder. Categories come from a file
+    ``labels.csv`` (name, category; a header is allowed), else from the first subfolder. Hidden
+    files and folders are left out, and so are sounds that cannot be decoded here, which a warning
+    names.
+
+    Parameters
+    ----------
+    root : str or Path
+        The folder.
+    name : str, optional
+        Name of the set; by default that of the folder.
+
+    Returns
+    -------
+    StimulusSet
+        Sounds in natural order of their names (2 before 10).
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the folder is missing or holds no audio file.
+    ValueError
+        For a file that is empty or not audio, a stimulus without a row in ``labels.csv``, or what
+        `dynamics.sounds.labels.read_labels` raises.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"stimulus folder '{root}' does not exist: correct the path")
+    paths, others = sounds_in(root)
+    if others:
+        named = ", ".join(path.name for path in others[:3]) + (" ..." if len(others) > 3 else "")
+        told = f"{len(others)} of its files cannot be decoded here ({named}): convert them to FLAC"
+    if not paths:
+        raise FileNotFoundError(
+            f"folder '{root}' holds no audio: "
+            + (told if others else f"it needs files ending in {', '.join(SUFFIXES)}")
+        )
+    if others:
+        warn_once(f"folder '{root}': {told}, or they are no stimuli")
+    names = [_nfc(path.stem) for path in paths]
+    if len(set(names)) < len(names):
+        names = [_nfc(path.relative_to(root).with_suffix("").as_posix()) for path in paths]
+    labels = root / "labels.csv"
+    if labels.exists():
+        table = read_labels(labels)
+        if missing := [item for item in names if item not in table]:
+            raise ValueError(f"{labels} has no row for stimulus '{missing[0]}': add it")
+        categories = [table[item].category for item in names]
+    else:
+        places = [path.relative_to(root).parts for path in paths]
+        categories = [parts[0] if len(parts) > 1 else UNLABELLED for parts in places]
+    return _from_files(name or root.resolve().name, names, categories, paths)
+
+
+def natsound165() -> StimulusSet:
+    """Load the 165 natural sounds of Norman-Haignere et al. (2015), 2 s each, 11 categories.
+
+    Returns
+    -------
+    StimulusSet
+        Names such as ``stim5_alarm_clock``, in order of the stimulus number.
+    """
+    stimuli = datasets.folder("natsound165-neuron2015") / "stimuli"
+    table = read_labels(stimuli / "category_labels.csv")
+    categories = [label.category for label in table.values()]
+    paths = [stimuli / "wav" / f"{item}.wav" for item in table]
+    return _from_files("natsound165", list(table), categories, paths)
+
+
+def fsdd(*, split: str = "all") -> StimulusSet:
+    """Load the Free Spoken Digit Dataset; categories are the digits.
+
+    Parameters
+    ----------
+    split : {"all", "train", "test"}
+        The data set's own split: takes 0 to 4 of each speaker and digit are the test set.
+
+    Returns
+    -------
+    StimulusSet
+        Names are ``<digit>_<speaker>_<take>``.
+    """
+    takes = {"all": (0, np.inf), "train": (5, np.inf), "test": (0, 5)}
+    if split not in takes:
+        raise ValueError(f"split must be 'all', 'train' or 'test', not '{split}'")
+    first, end = takes[split]
+    recordings = (datasets.folder("fsdd") / "recordings").glob("*.wav")
+    paths = [path for path in recordings if first <= int(path.stem.split("_")[2]) < end]
+    names = [path.stem for path in paths]
+    name = "fsdd" if split == "all" else f"fsdd-{split}"
+    return _from_files(name, names, [item[0] for item in names], paths)
+
+
+def pretraining_audio() -> StimulusSet:
+    """Load the recordings of the reference pretraining, about a minute each.
+
+    Returns
+    -------
+    StimulusSet
+        Categories are speech, music and effects.
+    """
+    return from_folder(datasets.folder("pretraining-audio"), name="pretraining-audio")
+
+
+SOUNDS: Table[Callable[..., StimulusSet]] = Table(
+    "stimulus set",
+    {
+        "natsound165": natsound165,
+        "synthetic": Later("dynamics.reference.stimuli", "synthetic"),
+        "fsdd": fsdd,
+        "pretraining-audio": pretraining_audio,
+    },
+    beside=", and any folder of audio files",
+)
+
+
+def _from_files(
+    name: str, names: Sequence[str], categories: Sequence[str], paths: Sequence[Path]
+) -> StimulusSet:
+    order = sorted(range(len(names)), key=lambda index: natural_order(names[index]))
+    durations = np.array([duration(paths[index]) for index in order])
+    if told := disagreements(paths):
+        some = "; ".join(told[:3]) + (" ..." if len(told) > 3 else "")
+        warn_once(
+            f"stimuli '{name}': {len(told)} of {len(names)} sounds are not as long as their "
+            f"headers state ({some}): what is decoded counts; replace what was cut off"
+        )
+    return StimulusSet(
+        name=name,
+        names=tuple(names[index] for index in order),
+        categories=tuple(categories[index] for index in order),
+        durations=durations,
+        sources=tuple(partial(read_audio, paths[index]) for index in order),
+    )
+
+
+def _nfc(name: str) -> str:
+    """One spelling of a name, whichever the file system has: as `without_suffix`."""
+    return unicodedata.normalize("NFC", name)
