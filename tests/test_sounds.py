@@ -192,7 +192,7 @@ def test_fsdd_splits_are_disjoint_and_whole(data_root):
 @pytest.fixture
 def decoded(folder, monkeypatch):
     """A folder of sounds, and a list of the files that were decoded."""
-    read, names = sounds.read_audio, []
+    read, names = sounds.sets.read_audio, []
     monkeypatch.setattr(sounds.sets, "read_audio", lambda path: (names.append(path), read(path))[1])
     return folder, names
 
