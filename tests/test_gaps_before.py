@@ -13,7 +13,7 @@ from dynamics.brains.targets import Target
 from dynamics.config import Choice, validate
 from dynamics.emergence import summary
 from dynamics.emergence.levels import with_ceiling
-from dynamics.report import findings, protocol, words
+from dynamics.report import findings, narrative, protocol
 
 N, V = 30, 6
 RNG = np.random.default_rng(0)
@@ -127,7 +127,7 @@ def test_a_fraction_of_the_ceiling_is_of_the_same_neuroids():
     mean = findings.curves_of(findings.Result("t", "ridge", data))[0]
     np.testing.assert_allclose(mean.statistics["ceiling_fraction"], expected, rtol=1e-12)
     assert mean.statistics.attrs["with_ceiling"] == len(kept)
-    said = words._references(words.numbers_of(mean, "a"), "log-mel")
+    said = narrative._references(narrative.numbers_of(mean, "a"), "log-mel")
     assert "both over the 5 of 6 neuroids" in said
 
 

@@ -12,7 +12,7 @@ from dynamics import emergence, plots, sweep
 from dynamics.cli.sweeps import _when
 from dynamics.emergence import best_layers
 from dynamics.emergence.parts import curves_by
-from dynamics.report import findings, tables, words
+from dynamics.report import findings, narrative, tables
 
 
 def uneven():
@@ -152,11 +152,11 @@ def test_table_accessor_figures_and_report_give_one_answer(monkeypatch, controls
 def test_the_report_names_the_controls_from_which_gains_count():
     found = with_controls(uneven())
     curve = reported(found)
-    assert "above the mean of 2 untrained networks" in words.about(curve)
-    assert words.start_of(curve) == "the mean of 2 untrained networks"
+    assert "above the mean of 2 untrained networks" in narrative.about(curve)
+    assert narrative.start_of(curve) == "the mean of 2 untrained networks"
     table = tables.emergence_table(findings.Result("brain", "ridge", found), [curve])
     assert table.headings[0] == ("Untrained", "mean score of 2 untrained networks")
-    shown = {line.split(" (")[0] for line in words.order_of_layers(curve)}
+    shown = {line.split(" (")[0] for line in narrative.order_of_layers(curve)}
     assert any("in the order" in line for line in shown)
 
 

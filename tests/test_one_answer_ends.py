@@ -12,7 +12,12 @@ from test_one_answer import reported, rings_of, table_of, uneven, with_controls
 from dynamics import emergence, plots
 from dynamics.emergence import crossings, curves, levels
 from dynamics.emergence.curves import counted_steps
-from dynamics.report import findings, protocol, tables, words
+from dynamics.report import (
+    findings,
+    narrative,
+    protocol,
+    tables,
+)
 
 FIRST, LAST = "no untrained level", "no score at the last step"
 
@@ -136,7 +141,7 @@ def test_controls_stand_in_for_a_step_0_that_has_no_score_at_all(monkeypatch):
     np.testing.assert_allclose(rings_of(plots.plot_curves(found)), rings)
     curve = reported(found)
     np.testing.assert_allclose(curve.statistics["half_time"].sel(layer=LAYERS), one["estimate"])
-    assert words.start_of(curve) == "the mean of 2 untrained networks"
+    assert narrative.start_of(curve) == "the mean of 2 untrained networks"
 
 
 def test_a_failed_step_0_with_controls_counts_from_the_controls_in_figures():
@@ -183,7 +188,7 @@ def test_of_no_score_at_all_everything_is_missing(monkeypatch):
         one = getattr(found.dynamics, name)()
         assert np.isnan(one["estimate"]).all() and set(in_words(one["status"])) == {"missing"}
     assert set(table_of(found, monkeypatch)["status"]) == {"missing"}
-    assert "has too few scores for a curve" in words.about(reported(found))
+    assert "has too few scores for a curve" in narrative.about(reported(found))
     plots.plot_curves(found), plots.plot_order(found)
 
 
@@ -228,7 +233,7 @@ def test_the_report_says_in_words_and_cells_which_end_is_missing(step, said):
     found = without(uneven(), step=step, layer="layer1")
     curve = reported(found)
     # As the layer with the last score alone it is the best one that is spoken of.
-    text = words.about(curve._replace(score=curve.score.sel(layer=["layer1"])))
+    text = narrative.about(curve._replace(score=curve.score.sel(layer=["layer1"])))
     assert "and so no gain or half-time, in layer1" in text
     table = tables.emergence_table(findings.Result("brain", "ridge", found), [curve])
     cells = {row.layer: [cell.text for cell in row.cells] for row in table.rows}

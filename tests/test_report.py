@@ -19,12 +19,12 @@ from dynamics.report import (
     dissimilarity,
     figures,
     findings,
+    narrative,
     numbers,
-    origin,
     profiles,
     protocol,
+    provenance,
     tables,
-    words,
 )
 from dynamics.store.attributes import mapping
 
@@ -64,7 +64,7 @@ def test_every_statistic_is_that_of_the_emergence_room(found):
     expected = emergence.interval(speech.score, speech.resampled, statistic="half_time")
     for name, key in (("half_time", "estimate"), ("half_time_lower", "lower")):
         np.testing.assert_array_equal(speech.statistics[name], expected[key])
-    at = words.numbers_of(speech, "layer2")
+    at = narrative.numbers_of(speech, "layer2")
     truth = curve_of(0, 1)
     assert at["final"] == pytest.approx(truth[-1]) and at["gain"] == pytest.approx(0.525)
     # Half of the gain between steps 10 and 100, linear in log(1 + step).
@@ -86,13 +86,15 @@ def test_the_mean_is_over_neuroids_and_the_best_layer_ends_highest(found):
 
 def test_a_curve_that_rises_is_quoted_with_its_half_time_and_interval(found):
     speech = curve(found, "speech")
-    said = words.about(speech)
+    said = narrative.about(speech)
     low, high = (float(speech.statistics[f"half_time_{s}"].sel(layer=speech.best))
                  for s in ("lower", "upper"))  # fmt: skip
     when = numbers.step(float(speech.statistics["half_time"].sel(layer=speech.best)))
     assert said.startswith(f"speech is half-way at step {when} [{low:.0f}, {high:.0f}] in layer3")
     assert "above the untrained network is 100" in said
-    assert "above the spectrotemporal baseline" in words.about(speech, baseline="spectrotemporal")
+    assert "above the spectrotemporal baseline" in narrative.about(
+        speech, baseline="spectrotemporal"
+    )
 
 
 def test_limits_over_a_baseline_on_the_same_resamples_are_of_the_difference(tmp_path):
@@ -106,10 +108,10 @@ def test_limits_over_a_baseline_on_the_same_resamples_are_of_the_difference(tmp_
     tree = store.open(path)
     result = findings.results_of(tree)[0][0]
     mean = findings.curves_of(result)[0]
-    at = words.numbers_of(mean, "layer3")
+    at = narrative.numbers_of(mean, "layer3")
     # As the noise is common to both, nothing is left of it but what 1 - r^2 makes of it.
     width = at["gain_over_baseline_upper"] - at["gain_over_baseline_lower"]
-    before = words.numbers_of(exact[0], "layer3")
+    before = narrative.numbers_of(exact[0], "layer3")
     assert at["gain_over_baseline"] == pytest.approx(before["gain_over_baseline"])
     assert width < 0.5 * (before["gain_over_baseline_upper"] - before["gain_over_baseline_lower"])
     own = summary.gain(result.data, "baseline", None, "stimuli").sel(layer="layer3")
@@ -128,11 +130,11 @@ def test_what_a_baselines_limits_leave_open_is_not_claimed(found, limits, said):
     table = speech.statistics.copy()
     for side, value in {"": np.mean(limits), "_lower": limits[0], "_upper": limits[1]}.items():
         table[f"gain_over_baseline{side}"] = table["gain"] * 0 + value
-    assert said in words.about(speech._replace(statistics=table))
+    assert said in narrative.about(speech._replace(statistics=table))
 
 
 def test_a_curve_that_falls_again_is_said_to_decline(found):
-    said = words.about(curve(found, "music"), brief=True)
+    said = narrative.about(curve(found, "music"), brief=True)
     assert (
         "peaks at 0.65 at step 100 and then declines, by 0.44 by the last step (p < 0.001)" in said
     )
@@ -140,10 +142,10 @@ def test_a_curve_that_falls_again_is_said_to_decline(found):
 
 def test_a_curve_that_never_moves_has_no_gain(found):
     flat = curve(found, "hum")
-    said = words.about(flat)
+    said = narrative.about(flat)
     assert "hum shows no gain in" in said and "half-way" not in said
     assert "At no step is it shown to be above the untrained network" in said
-    assert words.numbers_of(flat, flat.best)["half_time_status"] == "no gain"
+    assert narrative.numbers_of(flat, flat.best)["half_time_status"] == "no gain"
 
 
 def test_a_gain_within_its_noise_is_not_shown_and_its_interval_open_above(tmp_path):
@@ -151,16 +153,16 @@ def test_a_gain_within_its_noise_is_not_shown_and_its_interval_open_above(tmp_pa
     results, _ = findings.results_of(tree)
     curves = findings.curves_of(results[0])
     speech = curves[1]
-    said = words.about(speech)
+    said = narrative.about(speech)
     assert (
         "speech is not shown to gain" in said and "∞), has an interval that is open above" in said
     )
-    assert words.order_of_parts(curves) == []
+    assert narrative.order_of_parts(curves) == []
 
 
 def test_the_order_of_emergence_names_pairs_that_differ_and_what_has_no_place(found):
     curves = found[0][1]
-    said = " ".join(words.order_of_parts(curves))
+    said = " ".join(narrative.order_of_parts(curves))
     assert re.search(
         r"best layer, the neuroids come in the order music \(step \d[\d.]*, rank 1 \[1, 1\]\), "
         r"speech \(step \d+, rank 2",
@@ -244,9 +246,9 @@ def test_the_csv_has_every_curve_with_all_digits_and_no_formulas(found):
 
 def test_addresses_lose_what_may_be_a_secret():
     signed = "https://me:pw@host.org/a/b.ckpt?X-Signature=abc#frag"
-    assert origin.without_secrets(signed) == "https://host.org/a/b.ckpt"
-    assert origin.without_secrets("/runs/a?b.ckpt") == "/runs/a?b.ckpt"
-    assert origin.without_secrets("s3://bucket/a.ckpt") == "s3://bucket/a.ckpt"
+    assert provenance.without_secrets(signed) == "https://host.org/a/b.ckpt"
+    assert provenance.without_secrets("/runs/a?b.ckpt") == "/runs/a?b.ckpt"
+    assert provenance.without_secrets("s3://bucket/a.ckpt") == "s3://bucket/a.ckpt"
 
 
 def test_the_report_is_written_whole_beside_the_figures(tmp_path, no_figures):

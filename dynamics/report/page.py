@@ -17,11 +17,11 @@ from dynamics.report import (
     dissimilarity,
     figures,
     findings,
-    origin,
+    narrative,
     profiles,
     protocol,
+    provenance,
     tables,
-    words,
 )
 from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import level, listed
@@ -98,7 +98,7 @@ def _environment() -> jinja2.Environment:
 def _head(
     tree: xr.DataTree, results: list[Result], left_out: list[str], place: str
 ) -> dict[str, Any]:
-    rows = origin.checkpoints(tree, results)
+    rows = provenance.checkpoints(tree, results)
     identity = mapping(tree.attrs.get("identity"))
     done = [row["step"] for row in rows if row["status"] == "done"]
     reach = f", from step {done[0]:,} to step {done[-1]:,}," if len(done) > 1 else ""
@@ -113,12 +113,12 @@ def _head(
     return {
         "run": str(tree.attrs.get("run", "run")),
         "lead": lead,
-        "notices": origin.notices(rows, results, left_out),
-        "facts": origin.facts(tree, results),
-        "targets": origin.targets(results),
+        "notices": provenance.notices(rows, results, left_out),
+        "facts": provenance.facts(tree, results),
+        "targets": provenance.targets(results),
         "checkpoints": rows,
         "failures": [row for row in rows if row["status"] == FAILED],
-        "notes": origin.notes(rows),
+        "notes": provenance.notes(rows),
         "store": place,
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -133,16 +133,16 @@ def _findings(found: Found) -> dict[str, Any]:
         if result.is_probe:
             whole = "the score"
         name = f"By {result.shown}, {whole} in {result.target}"
-        orders = (words.order_of_parts(curves), words.order_of_layers(mean))
+        orders = (narrative.order_of_parts(curves), narrative.order_of_layers(mean))
         said.append(
             {
                 "target": result.target,
                 "metric": result.shown,
                 "simulated": bool(result.data.attrs.get("simulated")),
                 "description": str(result.data.attrs.get("description", "")),
-                "mean": words.about(mean, name=name, baseline=str(baseline)),
+                "mean": narrative.about(mean, name=name, baseline=str(baseline)),
                 "parts": [
-                    (part.name, words.about(part, brief=True).removeprefix(part.name))
+                    (part.name, narrative.about(part, brief=True).removeprefix(part.name))
                     for part in parts
                 ],
                 "orders": [" ".join(sentences) for sentences in orders if sentences],

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from dynamics.emergence import STATISTICS, Statistic
 from dynamics.emergence.crossings import KNOWN, STILL_RISING
 from dynamics.report.findings import MEAN, Curve, Found, Result
+from dynamics.report.narrative import LEVEL, numbers_of
 from dynamics.report.numbers import (
     NONE,
     level,
@@ -20,7 +21,6 @@ from dynamics.report.numbers import (
     step,
     steps_between,
 )
-from dynamics.report.words import LEVEL, numbers_of
 
 _DIGITS = 3
 
