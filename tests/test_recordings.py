@@ -274,6 +274,7 @@ def test_variables_of_a_matlab_file(tmp_path):
         ({"axes": ["stimulus", "neuroid"]}, "give `axes` in the order"),
         ({"axes": ["stimulus", "time", "channel"]}, "not right at 'channel'"),
         ({"axes": ["stimulus", "time", "time"]}, "neuroid always"),
+        ({"axes": ["repetition", "time", "neuroid"]}, "have no stimulus"),
         ({"axes": ["stimulus", "neuroid", "time"]}, "names 2 stimuli for 3 responses"),
         ({"rate": None}, "give its `rate`"),
         ({"stimulus": ["a"]}, "names 1 stimuli for 2"),

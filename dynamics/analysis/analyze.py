@@ -25,7 +25,7 @@ from dynamics import (
     sounds,
     store,
 )
-from dynamics.analysis import Variables, baselines, self_similarity, split_halves
+from dynamics.analysis import Metric, Variables, baselines, self_similarity, split_halves
 from dynamics.analysis.scoring import Part, score_together
 from dynamics.brains.gaps import describe_gaps
 from dynamics.brains.targets import (
@@ -92,10 +92,56 @@ def analyze(
         raise ValueError(
             f"store {sweep.store} has no complete step yet: run `dynamics crawl` first"
         )
-    if loaded is None:
-        stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
-        brains = {choice.label: load_brain(choice, stimuli) for choice in sweep.targets}
-        loaded = Loaded(stimuli, brains)
+    every = _joined(sweep, activations, loaded or _loaded(sweep))
+    table = tree["checkpoints"].to_dataset().set_coords("sha256")
+    hashes = dict(zip(table["step"].to_numpy().tolist(), table["sha256"].to_numpy().tolist()))
+    steps = activations["step"].to_numpy().tolist()
+
+    with store.lock(sweep.place):
+        todo = _missing(sweep, every, {step: hashes[step] for step in steps})
+        alone = self_similarity.missing(sweep)
+        new = len(todo.steps) + len(alone)
+        if new or todo.baseline or todo.untrained:
+            with contextlib.ExitStack() as stack:
+                client = stack.enter_context(cluster(scheduler, workers=sweep.workers))
+                if advance is None and new:
+                    advance = stack.enter_context(progress.bar("analyzing", new))
+                jobs = [*todo.baseline, *todo.untrained, *todo.steps]
+                work = _Work(client, sweep, _with_baseline(every.targets, jobs, sweep, client))
+                work.hand_out(jobs)
+                _levels(todo.baseline, todo.untrained, work)
+                _run(todo.steps, work, hashes, advance or progress.silent)
+                if alone and advance is not None:
+                    self_similarity.analyze(sweep, client, advance=advance)
+    total = len(steps) * (len(every.pairs) + bool(sweep.self_similarity))
+    return {"new": new, "already": total - new}
+
+
+class _Joined(NamedTuple):
+    """The targets of a sweep, joined with the stimuli of its store.
+
+    Attributes
+    ----------
+    pairs : list of (str, Choice)
+        Labels of targets with the metrics that apply to them.
+    datasets : dict of str to xarray.Dataset
+        Targets as they were loaded, by label; copies of a sound share a group.
+    targets : dict of (str, int) to Target
+        By label and number of folds.
+    """
+
+    pairs: list[tuple[str, Choice]]
+    datasets: dict[str, xr.Dataset]
+    targets: dict[tuple[str, int], Target]
+
+
+def _loaded(sweep: Sweep) -> Loaded:
+    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    return Loaded(stimuli, {choice.label: load_brain(choice, stimuli) for choice in sweep.targets})
+
+
+def _joined(sweep: Sweep, activations: xr.Dataset, loaded: Loaded) -> _Joined:
+    """Join targets with a store, and find what a metric lacks before anything is computed."""
     copies = noted_copies(store.open_group(sweep.place))
     datasets = {label: kept_together(data, copies) for label, data in loaded.brains.items()}
     pairs = [
@@ -110,57 +156,47 @@ def analyze(
     }
     times = store.read_times(sweep.place) is not None
     for label, metric in pairs:
-        sizes = {str(dim): size for dim, size in datasets[label]["response"].sizes.items()}
-        there = sweep.baseline is not None
         known = targets[_key(sweep, label, metric)].gaps
         analysis.check_fit(
             metric,
             label,
-            sizes,
-            baseline=there,
+            {str(dim): size for dim, size in datasets[label]["response"].sizes.items()},
+            baseline=sweep.baseline is not None,
             times=times,
             gaps=gaps(datasets[label]) if known.get("lacking") else "",
             own_folds="fold" in datasets[label].coords,
         )
-    table = tree["checkpoints"].to_dataset().set_coords("sha256")
-    hashes = dict(zip(table["step"].to_numpy().tolist(), table["sha256"].to_numpy().tolist()))
-    steps = activations["step"].to_numpy().tolist()
+    return _Joined(pairs, datasets, targets)
 
-    with store.lock(sweep.place):
-        root = store.open_group(sweep.place, mode="r+")
-        jobs: list[Job] = []
-        baseline: list[Job] = []
-        untrained: list[Job] = []
-        for label, metric in pairs:
-            target = targets[_key(sweep, label, metric)]
-            group = _begin(root, sweep, metric, label, target, datasets[label])
-            plan = split_halves.plan(group, sweep, metric, label, target, datasets[label])
-            have = store.committed(group)
-            missing = [
-                step for step in steps if have.get(step) != hashes[step] or step in plan.again
-            ]
-            written = split_halves.is_complete(group, "baseline", plan)
-            if not written and baselines.has_baseline(sweep, metric):
-                baseline.append(Job(group, metric, label, 0, plan))
-            numbers = baselines.untrained_missing(group, sweep, plan.promised)
-            untrained += [Job(group, metric, label, number, plan) for number in numbers]
-            jobs += [Job(group, metric, label, step, plan) for step in missing]
-        alone = self_similarity.missing(sweep)
-        new = len(jobs) + len(alone)
-        if new or baseline or untrained:
-            with contextlib.ExitStack() as stack:
-                client = stack.enter_context(cluster(scheduler, workers=sweep.workers))
-                if advance is None and new:
-                    advance = stack.enter_context(progress.bar("analyzing", new))
-                every = [*baseline, *untrained, *jobs]
-                work = _Work(client, sweep, _with_baseline(targets, every, sweep, client))
-                work.hand_out(every)
-                _levels(baseline, untrained, work)
-                _run(jobs, work, hashes, advance or progress.silent)
-                if alone and advance is not None:
-                    self_similarity.analyze(sweep, client, advance=advance)
-    total = len(steps) * (len(pairs) + bool(sweep.self_similarity))
-    return {"new": new, "already": total - new}
+
+class _Todo(NamedTuple):
+    """Jobs of the steps, of the baseline, and of the untrained networks."""
+
+    steps: list[Job]
+    baseline: list[Job]
+    untrained: list[Job]
+
+
+def _missing(sweep: Sweep, every: _Joined, hashes: Mapping[int, str]) -> _Todo:
+    """Find what is not in the store yet; groups of new results are begun."""
+    root, todo = store.open_group(sweep.place, mode="r+"), _Todo([], [], [])
+    for label, metric in every.pairs:
+        target, data = every.targets[_key(sweep, label, metric)], every.datasets[label]
+        group = _begin(root, sweep, metric, label, target, data)
+        plan = split_halves.plan(group, sweep, metric, label, target, data)
+        have = store.committed(group)
+        missing = [
+            step
+            for step, sha256 in hashes.items()
+            if have.get(step) != sha256 or step in plan.again
+        ]
+        written = split_halves.is_complete(group, "baseline", plan)
+        if not written and baselines.has_baseline(sweep, metric):
+            todo.baseline.append(Job(group, metric, label, 0, plan))
+        numbers = baselines.untrained_missing(group, sweep, plan.promised)
+        todo.untrained.extend(Job(group, metric, label, number, plan) for number in numbers)
+        todo.steps.extend(Job(group, metric, label, step, plan) for step in missing)
+    return todo
 
 
 class Job(NamedTuple):
@@ -190,9 +226,35 @@ def _begin(
     data: xr.Dataset,
 ) -> zarr.Group:
     """Open the group of a target and metric, with the target's coordinates and ceiling."""
-    layers = store.layer_names(root)
-    coordinates: dict[str, tuple[str, npt.ArrayLike]] = {"layer": ("layer", layers)}
     own = analysis.find(metric.name, metric.arguments)
+    group = store.begin_result(
+        root,
+        label,
+        metric.label,
+        identity=_identity(sweep, metric, label, target, data),
+        coordinates={"layer": ("layer", store.layer_names(root))}
+        | _coordinates(own, metric, target, data),
+    )
+    if not store.is_written(group, "protocol"):
+        store.write_label(group, "protocol", analysis.protocol(metric), "how the scores were made")
+    if "score" not in group:
+        found = analysis.ceilings(metric.name, target, analysis.given(metric))
+        for name, (dims, values, text) in found.items():
+            store.write_constant(group, name, dims, values, description=text)
+    if plugins.of("METRICS", metric.name):  # results speak for themselves where it is not loaded
+        group.attrs.update({"score_name": own.axis, "sentence": own.sentence})
+    group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
+    if target.gaps:
+        group.attrs["gaps"] = describe_gaps(target.gaps)
+    group.attrs["description"] = str(data.attrs.get("description", ""))
+    return group
+
+
+def _coordinates(
+    own: Metric, metric: Choice, target: Target, data: xr.Dataset
+) -> dict[str, tuple[str, npt.ArrayLike]]:
+    """Return what a metric's results are over, beside layers."""
+    coordinates: dict[str, tuple[str, npt.ArrayLike]] = {}
     if own.per == "neuroid":
         coordinates["split"] = ("split", np.arange(len(set(target.folds.tolist()))))
         for key, values in data.coords.items():
@@ -209,6 +271,14 @@ def _begin(
     coordinates |= own.coordinates(analysis.arguments(metric.name) | analysis.given(metric), target)
     if target.gaps:
         coordinates |= analysis.counted(own, metric.arguments, target)
+    return coordinates
+
+
+def _identity(
+    sweep: Sweep, metric: Choice, label: str, target: Target, data: xr.Dataset
+) -> dict[str, Any]:
+    """Return all that results depend on beside the activations, by which they are known again."""
+    own = analysis.find(metric.name, metric.arguments)
     count, scheme = analysis.shuffling(metric, sweep)
     shuffles = {"permutations": count, "shuffle": scheme} if count else {}
     # Results of a target without gaps know nothing of them.
@@ -216,7 +286,7 @@ def _begin(
     averaged: dict[str, Any] = {"gaps": found} if found else {}
     if own.missing == "pairs" and "lacking" in target.gaps:
         averaged["pairs"] = "over the neuroids that have both"  # and not of a complete block
-    identity = {
+    return {
         "metric": metric.name,
         "arguments": analysis.given(metric),
         "target": data.attrs.get("name", label),
@@ -228,22 +298,6 @@ def _begin(
         **averaged,
         **({"version": own.version} if own.version else {}),
     }
-    group = store.begin_result(
-        root, label, metric.label, identity=identity, coordinates=coordinates
-    )
-    if not store.is_written(group, "protocol"):
-        store.write_label(group, "protocol", analysis.protocol(metric), "how the scores were made")
-    if "score" not in group:
-        found = analysis.ceilings(metric.name, target, analysis.given(metric))
-        for name, (dims, values, text) in found.items():
-            store.write_constant(group, name, dims, values, description=text)
-    if plugins.of("METRICS", metric.name):  # results speak for themselves where it is not loaded
-        group.attrs.update({"score_name": own.axis, "sentence": own.sentence})
-    group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
-    if target.gaps:
-        group.attrs["gaps"] = describe_gaps(target.gaps)
-    group.attrs["description"] = str(data.attrs.get("description", ""))
-    return group
 
 
 class _Work:

@@ -72,13 +72,7 @@ def recording(
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"recording '{path}' does not exist: correct the path")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about names of files, and of units that nobody asks for
-        if path.name.endswith(("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")):
-            data = mne.read_epochs(path, preload=True, verbose="error")
-        else:
-            data = mne.io.read_raw(path, preload=True, verbose="error")
-    data = _picked(data, picks, path)
+    data = _picked(_opened(path), picks, path)
     if rate is not None and rate > data.info["sfreq"]:
         raise ValueError(
             f"'{path}' has {data.info['sfreq']:g} samples a second and {rate:g} are wanted: give a "
@@ -92,26 +86,38 @@ def recording(
     else:
         found = _annotated(data) if events is None else table(events, stimulus)
         trials = _segments(data, found, start, stop or 0.0, path)
-    info = data.info
-    kinds = data.get_channel_types()
-    units = sorted({_UNITS.get(kind, "arbitrary") for kind in kinds})
-    who = subject or str((info["subject_info"] or {}).get("his_id", "") or "unknown")
-    positions = np.array([channel["loc"][:3] for channel in info["chs"]])
-    labels: dict[str, Any] = {"subject": [who] * len(kinds), "region": kinds}
-    if np.isfinite(positions).all() and positions.any():
-        labels |= {axis: positions[:, i] for i, axis in enumerate("xyz")}
     return stacked(
         trials,
-        rate=float(info["sfreq"]),
+        rate=float(data.info["sfreq"]),
         start=start,
         neuroids=data.ch_names,
-        labels=labels,
+        labels=_labels(data.info, data.get_channel_types(), subject),
         about={"name": path.stem, "description": f"recording in {path.name}",
-               "units": ", ".join(units)},
+               "units": ", ".join(sorted({_UNITS.get(k, "arbitrary") for k in
+                                          data.get_channel_types()}))},
     )  # fmt: skip
 
 
 _UNITS = {"eeg": "V", "ecog": "V", "seeg": "V", "dbs": "V", "mag": "T", "grad": "T/m"}
+
+
+def _opened(path: Path) -> Any:
+    import mne
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about names of files, and of units that nobody asks for
+        if path.name.endswith(("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")):
+            return mne.read_epochs(path, preload=True, verbose="error")
+        return mne.io.read_raw(path, preload=True, verbose="error")
+
+
+def _labels(info: Any, kinds: Sequence[str], subject: str) -> dict[str, Any]:
+    who = subject or str((info["subject_info"] or {}).get("his_id", "") or "unknown")
+    labels: dict[str, Any] = {"subject": [who] * len(kinds), "region": list(kinds)}
+    positions = np.array([channel["loc"][:3] for channel in info["chs"]])
+    if np.isfinite(positions).all() and positions.any():
+        labels |= {axis: positions[:, i] for i, axis in enumerate("xyz")}
+    return labels
 
 
 def table(path: str | Path, stimulus: str = "") -> pd.DataFrame:

@@ -64,41 +64,17 @@ def variables(
     if not path.is_file():
         raise FileNotFoundError(f"file '{path}' does not exist: correct the path")
     file = _File(path)
-    named = file.texts(stimulus) if isinstance(stimulus, str) else stimulus
-    names = [str(name) for name in named]
-    values = file.get(response)
-    cells = values if isinstance(values, list) else None
-    order = [axis for axis in axes if axis != "stimulus"] if cells is not None else list(axes)
-    if wrong := [axis for axis in order if axis not in AXES] or (
-        [] if "neuroid" in order and len(set(order)) == len(order) else ["neuroid"]
-    ):
-        raise ValueError(f"axes {tuple(axes)} are not right at {wrong[0]!r}: name each of "
-                         f"{', '.join(AXES)} once, neuroid always")  # fmt: skip
-    parts = cells if cells is not None else [values]
-    for number, part in enumerate(parts):
-        if np.ndim(part) != len(order):
-            raise ValueError(
-                f"'{response}' of '{path}' has the shape {np.shape(part)}"
-                f"{f' in cell {number + 1}' if cells is not None else ''} and axes {tuple(order)}: "
-                "give `axes` in the order of the array's"
-            )
-    if cells is None:
-        array = np.moveaxis(values, [order.index("stimulus")], [0])
-        order = ["stimulus", *(axis for axis in order if axis != "stimulus")]
-        parts, order = list(array), order[1:]
+    names = list(map(str, file.texts(stimulus) if isinstance(stimulus, str) else stimulus))
+    parts, order = _parts(file, response, list(axes))
     if len(names) != len(parts):
         raise ValueError(
             f"'{path}' names {len(names)} stimuli for {len(parts)} responses: give one name each, "
             f"or other `axes` than {tuple(axes)}"
         )
     width = parts[0].shape[order.index("neuroid")]
-    labels = {
-        key: file.texts(variable)
-        for key, variable in (("subject", subject), ("region", region))
-        if variable
-    }
-    channels = file.texts(neuroid) if neuroid else [str(n) for n in range(width)]
-    for key, each in [("neuroid", channels), *labels.items()]:
+    wanted = {"neuroid": neuroid, "subject": subject, "region": region}
+    labels = {key: file.texts(variable) for key, variable in wanted.items() if variable}
+    for key, each in labels.items():
         if len(each) != width:
             raise ValueError(
                 f"'{path}' has {len(each)} labels of {key} for {width} neuroids: give one each, or "
@@ -107,20 +83,49 @@ def variables(
     timed = "time" in order
     if timed and rate is None:
         raise ValueError(f"'{path}' has a time axis: give its `rate` in samples a second")
-    wanted = ["repetition", "time", "neuroid"]
-    trials = []
-    for name, part in zip(names, parts):
-        full = np.expand_dims(part, [])
-        here = list(order)
-        for axis in ("repetition", "time"):
-            if axis not in here:
-                full, here = full[None], [axis, *here]
-        trials += [(name, each) for each in full.transpose([here.index(a) for a in wanted])]
     found = stacked(
-        trials, rate=1.0 if rate is None else rate, start=start, neuroids=channels, labels=labels,
+        ((name, each) for name, part in zip(names, parts) for each in _trials(part, order)),
+        rate=1.0 if rate is None else rate,
+        start=start,
+        neuroids=labels.pop("neuroid", [str(number) for number in range(width)]),
+        labels=labels,
         about={"name": path.stem, "description": f"{response} of {path.name}"},
-    )  # fmt: skip
+    )
     return found if timed else found.isel(time=0, drop=True)
+
+
+def _parts(file: _File, response: str, axes: list[str]) -> tuple[list[np.ndarray], list[str]]:
+    """Return the array of each stimulus, and what its axes are."""
+    values = file.get(response)
+    cells = isinstance(values, list)
+    order = [axis for axis in axes if axis != "stimulus"] if cells else axes
+    wrong = [axis for axis in order if axis not in AXES]
+    if wrong or "neuroid" not in order or len(set(order)) < len(order):
+        raise ValueError(
+            f"axes {tuple(axes)} are not right at {wrong[0] if wrong else 'neuroid'!r}: name each "
+            f"of {', '.join(AXES)} at most once, neuroid always"
+        )
+    for number, part in enumerate(values if cells else [values], start=1):
+        if np.ndim(part) != len(order):
+            raise ValueError(
+                f"'{response}' of '{file.path}' has the shape {np.shape(part)}"
+                f"{f' in cell {number}' if cells else ''} and axes {tuple(order)}: "
+                "give `axes` in the order of the array's"
+            )
+    if cells:
+        return values, order
+    if "stimulus" not in order:
+        raise ValueError(f"axes {tuple(axes)} have no stimulus: name the one of the stimuli")
+    stimuli = list(np.moveaxis(values, order.index("stimulus"), 0))
+    return stimuli, [axis for axis in order if axis != "stimulus"]
+
+
+def _trials(part: np.ndarray, order: list[str]) -> np.ndarray:
+    """Return (repetitions, times, neuroids), with one of what there is no axis of."""
+    for axis in ("repetition", "time"):
+        if axis not in order:
+            part, order = part[None], [axis, *order]
+    return part.transpose([order.index(axis) for axis in ("repetition", "time", "neuroid")])
 
 
 def cnd(

@@ -129,17 +129,9 @@ def encode_continuous(
         not positive, a window is not causal or no shorter than the longest responses, folds cannot
         be made (or fewer than 3), or a resample lacks a fold.
     """
-    if rate <= 0 or (components is not None and components < 1) or len(windows) == 0:
-        raise ValueError(
-            f"rate is {rate}, components {components}, and there are {len(windows)} windows: give "
-            "a positive rate, at least 1 component and at least 1 window"
-        )
-    if centre not in ("stimulus", "all"):
-        raise ValueError(f"responses cannot be centred over {centre!r}: use 'stimulus' or 'all'")
-    check_handling(missing)
+    _check(rate, windows, components, centre, missing)
     lengths = [len(y) for y in Y]
-    longest = max(lengths)
-    spans = [samples(window, rate, longest) for window in windows]
+    spans = [samples(window, rate, max(lengths)) for window in windows]
     kept = _trimmed(lengths, trim, rate)
     target = torch.cat([as_tensor(y) for y in Y])
     if missing != "mask":
@@ -168,24 +160,39 @@ def encode_continuous(
     }
     delays = sorted({d for span in spans for d in span})
     out = search(reduced, target, plan, again, (spans, delays, alphas), lead, centre)
-    given = next(iter(layers.values()))[0]
-    r_stimulus = [
-        pearson_there(a, b) for a, b in zip(out["prediction"].split(lengths), target.split(lengths))
-    ]
-    out |= {
-        "r_stimulus": torch.stack(r_stimulus),
-        "windows": torch.as_tensor(np.array(windows, float)),
-        "latencies": torch.as_tensor(np.array(delays) / rate),
-    }
-    prediction = [like(part, given, Y[0]) for part in out.pop("prediction").split(lengths)]
-    arrays: dict[str, Any] = {name: like(value, given, Y[0]) for name, value in out.items()}
+    out["windows"] = torch.as_tensor(np.array(windows, float))
+    out["latencies"] = torch.as_tensor(np.array(delays) / rate)
     apart = any(near.any() for near in split.near)
-    return arrays | {
-        "prediction": prediction,
+    return _told(out, target, lengths, next(iter(layers.values()))[0], Y[0]) | {
         "split": split,
         "guard": float(guard) if apart else np.nan,
         "layer_names": np.array(list(layers)),
     }
+
+
+def _told(
+    out: dict[str, torch.Tensor], target: torch.Tensor, lengths: list[int], *given: Array
+) -> dict[str, Any]:
+    """Return results as arrays of the kind given, predictions and r for each stimulus."""
+    predictions = out.pop("prediction").split(lengths)
+    out["r_stimulus"] = torch.stack(
+        [pearson_there(a, b) for a, b in zip(predictions, target.split(lengths))]
+    )
+    arrays: dict[str, Any] = {name: like(value, *given) for name, value in out.items()}
+    return arrays | {"prediction": [like(part, *given) for part in predictions]}
+
+
+def _check(
+    rate: float, windows: Sequence, components: int | None, centre: str, missing: str
+) -> None:
+    if rate <= 0 or (components is not None and components < 1) or len(windows) == 0:
+        raise ValueError(
+            f"rate is {rate}, components {components}, and there are {len(windows)} windows: give "
+            "a positive rate, at least 1 component and at least 1 window"
+        )
+    if centre not in ("stimulus", "all"):
+        raise ValueError(f"responses cannot be centred over {centre!r}: use 'stimulus' or 'all'")
+    check_handling(missing)
 
 
 def _trimmed(lengths: Sequence[int], trim: tuple[float, float], rate: float) -> torch.Tensor:
