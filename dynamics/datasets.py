@@ -117,24 +117,13 @@ DATASETS = Table("data set", dict(sorted(_DATASETS.items())))
 """By name."""
 
 
-def list_names() -> list[str]:
-    """Return the names of the known data sets.
-
-    Returns
-    -------
-    list of str
-        Names that `folder` takes.
-    """
-    return list(DATASETS)
-
-
 def folder(name: str) -> Path:
     """Return the folder of a data set, downloading it where there is no copy yet.
 
     Parameters
     ----------
     name : str
-        One of `list_names`.
+        One of `DATASETS`.
 
     Returns
     -------
@@ -175,7 +164,7 @@ def find(name: str) -> Path | None:
     Parameters
     ----------
     name : str
-        One of `list_names`.
+        One of `DATASETS`.
 
     Returns
     -------

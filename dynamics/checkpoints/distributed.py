@@ -50,7 +50,7 @@ _NAMES = {
 }
 
 
-def read_distributed(folder: str | Path) -> dict[str, torch.Tensor]:
+def read_flat(folder: str | Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a distributed checkpoint, whatever number of processes wrote it.
 
     Parameters
@@ -61,18 +61,13 @@ def read_distributed(folder: str | Path) -> dict[str, torch.Tensor]:
     Returns
     -------
     dict of str to Tensor
-        By flattened name, the optimiser's left out.
+        By flattened name with those of its wrappers (see `unwrapped`), the optimiser's left out.
 
     Raises
     ------
     ValueError
         Where the index names a class that may run code, or a part is missing or cut off.
     """
-    return unwrapped(read_flat(folder))
-
-
-def read_flat(folder: str | Path) -> dict[str, torch.Tensor]:
-    """Read the tensors as `read_distributed` does, with the names of their wrappers."""
     folder = Path(folder)
     index = _Index(folder)
     wanted = {name: entry for name, entry in index.tensors() if "optim" not in name.lower()}
