@@ -399,6 +399,20 @@ def test_a_statistic_and_a_figure_are_one_record_each(here):
     assert "Dots of cortex by ridge." in html and "Dots. cortex: the layer" in html
 
 
+def test_a_report_of_a_store_takes_plugins(here):
+    from report_store import make
+    from typer.testing import CliRunner
+
+    from dynamics.cli.program import app
+
+    write(here, "own_records", RECORDS)
+    path = make(here / "run.zarr", parts=("speech", "music"))
+    options = ["report", str(path), "--output", str(here / "r.html"), "--plugin", "own_records"]
+    done = CliRunner().invoke(app, options)
+    assert done.exit_code == 0, done.output
+    assert "Its scores have a range of" in (here / "r.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -21,7 +21,19 @@ Store = Annotated[
     str, typer.Argument(help="a store, such as store/demo.zarr, or the YAML file of its sweep")
 ]
 
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", help="module that brings entries of its own")
+]
+
 FAILED_CHECKPOINTS, STOPPED = 3, 130
+
+
+def load_plugins(modules: list[str] | None) -> None:
+    """Load what installed packages bring, and these modules."""
+    from dynamics import plugins
+
+    plugins.load_installed()
+    plugins.load(modules or ())
 
 
 def place_of(store: str) -> Place:

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from dynamics.cli.console import out
+from dynamics.cli.console import Plugins, load_plugins, out
 
 # Command, how an entry is called in it, and the table.
 _LISTS = (
@@ -23,19 +23,13 @@ _LISTS = (
 )
 
 Name = Annotated[str, typer.Argument(help="one of them, for its arguments")]
-Plugins = Annotated[
-    list[str] | None, typer.Option("--plugin", help="module that brings some of its own")
-]
 
 
 def _command(word: str, what: str, where: str) -> Callable[..., None]:
     """Make the command that lists a table or the arguments of an entry."""
 
     def command(name: Name = "", plugin: Plugins = None) -> None:
-        from dynamics import plugins
-
-        plugins.load_installed()
-        plugins.load(plugin or ())
+        load_plugins(plugin)
         module, _, attribute = where.partition(":")
         table = getattr(importlib.import_module(module), attribute)
         if name:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dynamics.cli import readable
-from dynamics.cli.console import FAILED_CHECKPOINTS, Store, out, place_of
+from dynamics.cli.console import FAILED_CHECKPOINTS, Plugins, Store, load_plugins, out, place_of
 from dynamics.progress import size_of, time_of
 
 
@@ -83,10 +83,12 @@ def report(
     value: Annotated[
         str, typer.Option(help="which value of the metrics: score, r2, r2_corrected; or METRIC=r2")
     ] = "score",
+    plugin: Plugins = None,
 ) -> None:
     """Write one HTML file: what was run, what was found, figures and tables."""
     from dynamics.report import write
 
+    load_plugins(plugin)
     label, named, own = value.rpartition("=")
     wanted: str | dict[str, str] = {label: own} if named else value
     path = write(place_of(store), output=output, value=wanted)
