@@ -316,7 +316,7 @@ def layers_at(step):
 
 
 @pytest.fixture
-def sweep(tmp_path, monkeypatch):
+def sweep(tmp_path, monkeypatch, in_this_process):
     """A store of four steps of which three are there, and a baseline model."""
     path = tmp_path / "s.zarr"
     root = store.begin(path, run="test", identity={})

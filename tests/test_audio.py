@@ -123,7 +123,7 @@ def test_the_mp3_decoder_prints_nothing_and_what_others_print_is_kept(tmp_path):
     halved(written(tmp_path / "cut.mp3"))
     code = (
         "import sys, os, warnings\n"
-        "from dynamics import audio\n"
+        "from dynamics.sounds import audio\n"
         f"audio.duration({str(tmp_path / 'cut.mp3')!r})\n"
         f"with audio._opened({str(tmp_path / 'cut.mp3')!r}): os.write(2, b'somebody else\\n')\n"
     )

@@ -57,7 +57,8 @@ sys.path.insert(0, {tests!r})
 from inprocess import Here
 from tiny_run import sweep_of
 import contextlib
-from dynamics import analyze, crawl
+from dynamics.analysis import analyze
+from dynamics.extraction import crawl
 torch.set_num_threads(1)
 sweep = sweep_of(json.load(open({content!r})))
 analyze.cluster = lambda *a, **k: contextlib.nullcontext(Here())

@@ -102,7 +102,7 @@ def test_means_of_groups_give_the_intervals_that_all_neuroids_give(name, argumen
     for by in (None, "region", "subject"):
         xr.testing.assert_allclose(
             average(each["resample_score"], by=by).transpose("step", ...),
-            pooled.dynamics.resampled(by=by).transpose(
+            pooled.dynamics.resampled(by=by, over="stimuli").transpose(
                 *average(each["resample_score"], by=by).transpose("step", ...).dims),
             **close,
         )  # fmt: skip

@@ -19,6 +19,7 @@ from dynamics import (
     probes,
     sounds,
 )
+from dynamics.cli import console
 from dynamics.cli.lists import _LISTS
 from dynamics.cli.program import app
 from dynamics.config import Choice
@@ -115,8 +116,9 @@ def test_every_argument_of_every_entry_is_listed_with_what_it_is(command, table,
 
 
 @pytest.mark.parametrize("command", [command for command, *_ in _LISTS])
-def test_a_table_is_listed_line_by_line(command):
-    listed = CliRunner().invoke(app, [command], env={"COLUMNS": "200"}).output
+def test_a_table_is_listed_line_by_line(command, monkeypatch):
+    monkeypatch.setattr(console.out, "width", 200)
+    listed = CliRunner().invoke(app, [command]).output
     for word, table, name in every_entry():
         if word == command:
             assert f" {name} " in listed.replace("\n", " "), name
