@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,32 @@ import fsspec
 
 PARTIAL = ".part"
 """How the names of what is not whole yet end."""
+
+_NO_FILE = "it is no regular file but a folder, a pipe, a socket or a device"
+
+
+def open_regular(path: str | Path) -> io.BufferedReader:
+    """Open a file for reading bytes; a ValueError where it is a pipe, a socket or a device.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where it is.
+
+    Returns
+    -------
+    binary file
+        At its beginning.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError(_NO_FILE)
+    # Should it become a pipe between the two looks, this does not wait for a writer.
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    file = os.fdopen(number, "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError(_NO_FILE)
+    return file
 
 
 @contextlib.contextmanager

@@ -96,6 +96,22 @@ def test_no_rooms_know_each_other_in_a_circle():
     assert not {room for room in neighbours if room in beyond(room)}
 
 
+def test_no_files_import_each_other_in_a_circle():
+    files = {module: set(_imports(path)) - {module} for module, path in MODULES.items()}
+    faces = {module for module, path in MODULES.items() if path.stem == "__init__"}
+
+    def beyond(module: str) -> set[str]:
+        seen, todo = set(), [module]
+        while todo:
+            # What a package's face hands on is asked for by name, in its own file.
+            fresh = files.get(todo.pop(), set()) - seen - faces
+            seen |= fresh
+            todo += fresh
+        return seen
+
+    assert not {module for module in files if module in beyond(module)}
+
+
 def test_only_commands_and_the_demonstration_know_the_reference_run():
     knowing = {_room(m) for m, path in MODULES.items() if "dynamics.reference" in
                {".".join(other.split(".")[:2]) for other in _imports(path)}}  # fmt: skip

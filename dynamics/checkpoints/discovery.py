@@ -14,8 +14,8 @@ from dynamics.checkpoints.choice import TRAINED, check_wanted
 from dynamics.checkpoints.formats import LAYOUTS, WHOLE
 from dynamics.checkpoints.local import container, describe, extent, from_file, from_folder
 from dynamics.checkpoints.names import SUFFIXES, is_aside
-from dynamics.checkpoints.reading import open_regular
 from dynamics.checkpoints.selection import belongs, beside, best_named
+from dynamics.filesystems import open_regular
 
 logger = logging.getLogger(__name__)
 

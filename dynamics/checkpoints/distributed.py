@@ -16,11 +16,11 @@ import torch
 
 from dynamics.checkpoints.archive import unpickle
 from dynamics.checkpoints.formats import WRAPPERS, step_inside
-from dynamics.checkpoints.inspect import STEP_KEYS, inspect, is_tree
-from dynamics.checkpoints.reading import open_regular, read_stream
+from dynamics.checkpoints.inspect import STEP_KEYS, inspect, is_tree, read_stream
 from dynamics.checkpoints.safe_globals import StandIn
 from dynamics.checkpoints.tensors import Described
 from dynamics.checkpoints.unpickling import Name
+from dynamics.filesystems import open_regular
 
 
 class _Record(StandIn):

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from dynamics.checkpoints.archive import LegacyArchive, ZipArchive
+from dynamics.checkpoints.archive import LegacyArchive, ZipArchive, check_records
 from dynamics.checkpoints.sidecars import SAFETENSORS_LIMIT, safetensors_header
-from dynamics.checkpoints.tensors import Described, TensorSpec
+from dynamics.checkpoints.tensors import Described, Loaded, TensorSpec
 
 # Keys under which the formats of the field keep the number of updates, most telling first.
 STEP_KEYS = (
@@ -149,4 +149,17 @@ def _fill_scalars(tree: Any, archive: ZipArchive | LegacyArchive) -> Any:
                 width = struct.calcsize(code)
                 raw = archive.head(value.key, value.offset * width, width)
                 (tree[key],) = struct.unpack(f"<{code}", raw)
+    return tree
+
+
+def read_stream(file: BinaryIO) -> Any:
+    """Read a torch.save file that is part of another one; a ValueError where it is damaged."""
+    kind, opened = opened_archive(file)
+    if kind == "safetensors":
+        raise ValueError("a part of an unknown format")
+    if kind == "torch":
+        check_records(file)
+    tree, foreign = opened.unpickle(Loaded(opened.storage, opened.size))
+    if foreign:
+        raise ValueError(f"a part would construct {min(foreign)}, which may run code")
     return tree

@@ -20,8 +20,9 @@ from dynamics.checkpoints.formats import (
     recognise_folder,
 )
 from dynamics.checkpoints.inspect import inspect
-from dynamics.checkpoints.reading import inspect_file, open_regular, weight_files
+from dynamics.checkpoints.reading import inspect_file, weight_files
 from dynamics.checkpoints.selection import own
+from dynamics.filesystems import open_regular
 
 logger = logging.getLogger(__name__)
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import logging
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
@@ -22,10 +19,9 @@ from dynamics.checkpoints.inspect import Contents, inspect, opened_archive
 from dynamics.checkpoints.sets import Sets, sets_of
 from dynamics.checkpoints.shards import aliases, read_shards
 from dynamics.checkpoints.tensors import Loaded, TensorSpec
+from dynamics.filesystems import open_regular
 
 logger = logging.getLogger(__name__)
-
-_NO_FILE = "it is no regular file but a folder, a pipe, a socket or a device"
 
 
 def read(
@@ -130,48 +126,11 @@ def _safetensors(path: Path, header: dict[str, Any]) -> dict[str, torch.Tensor]:
     return state | {name: state[kept] for name, kept in aliases(header).items()}
 
 
-def read_stream(file: BinaryIO) -> Any:
-    """Read a torch.save file that is part of another one; a ValueError where it is damaged."""
-    kind, opened = opened_archive(file)
-    if kind == "safetensors":
-        raise ValueError("a part of an unknown format")
-    if kind == "torch":
-        check_records(file)
-    tree, foreign = opened.unpickle(Loaded(opened.storage, opened.size))
-    if foreign:
-        raise ValueError(f"a part would construct {min(foreign)}, which may run code")
-    return tree
-
-
 def inspect_file(path: str | Path) -> Contents:
     """Structure of one local file; a ValueError or FileNotFoundError names the file."""
     path = Path(path)
     with _one_sentence(path), open_regular(path) as file:
         return inspect(file)
-
-
-def open_regular(path: str | Path) -> io.BufferedReader:
-    """Open a file for reading bytes; a ValueError where it is a pipe, a socket or a device.
-
-    Parameters
-    ----------
-    path : str or Path
-        Where it is.
-
-    Returns
-    -------
-    binary file
-        At its beginning.
-    """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError(_NO_FILE)
-    # Should it become a pipe between the two looks, this does not wait for a writer.
-    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    file = os.fdopen(number, "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise ValueError(_NO_FILE)
-    return file
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from dynamics.checkpoints.formats import (
 from dynamics.checkpoints.inspect import inspect
 from dynamics.checkpoints.names import SUFFIXES, is_aside, step_from_name
 from dynamics.checkpoints.revisions import (
+    complaint,
     escaped,
     extent_of,
     is_of_hub,
@@ -272,13 +273,3 @@ def _best_of(storage, path: str) -> str:
 def _name(path: str) -> str:
     name = posixpath.basename(path.rstrip("/"))
     return unquote(name) if path.startswith("http") else name
-
-
-def complaint(url: str, error: Exception) -> str:
-    """Say in one sentence why something cannot be listed."""
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    text = f"cannot list {url!r}: {reason}"
-    about = f"{type(error).__name__} {reason}".lower()
-    if any(w in about for w in ("credential", "denied", "forbidden", "permission", "401", "403")):
-        text += "; check the credentials for it (`storage_options`, or your environment)"
-    return text

@@ -97,8 +97,6 @@ def _split(url: str) -> tuple[str, str]:
 
 
 def _refs(repository: str, options: Mapping[str, Any] | None, url: str) -> list[Any]:
-    from dynamics.checkpoints.remote import complaint
-
     options = options or {}
     try:
         from huggingface_hub import HfApi
@@ -259,3 +257,13 @@ def extent_of(entries: list[dict[str, Any]]) -> tuple[int, float]:
         sum(int(entry.get("size") or 0) for entry in files),
         max((modified_of(entry) for entry in files), default=0.0),
     )
+
+
+def complaint(url: str, error: Exception) -> str:
+    """Say in one sentence why something cannot be listed."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    text = f"cannot list {url!r}: {reason}"
+    about = f"{type(error).__name__} {reason}".lower()
+    if any(w in about for w in ("credential", "denied", "forbidden", "permission", "401", "403")):
+        text += "; check the credentials for it (`storage_options`, or your environment)"
+    return text

@@ -158,8 +158,8 @@ def _read(path: Path, root: Path) -> dict[str, Any]:
             f"{root} is not a HEAR task folder: it has no {path.name} (HEAR's archives of "
             "preprocessed tasks have one folder a task)"
         )
-    from dynamics.checkpoints.reading import open_regular
     from dynamics.checkpoints.sidecars import read_json
+    from dynamics.filesystems import open_regular
 
     try:
         with open_regular(path) as file:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dynamics.checkpoints.reading import open_regular
 from dynamics.checkpoints.sidecars import read_json
+from dynamics.filesystems import open_regular
 
 # Files and the entries in them, in the order in which transformers 5 looks; None is the whole file.
 _PLACES = (

@@ -1,0 +1,318 @@
+"""The search over layers, windows of delays and penalties, on parts of the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dynamics.metrics.blocks import Split
+from dynamics.metrics.correlation import clipped_square, varying
+from dynamics.metrics.delays import delayed
+from dynamics.metrics.factorisation import faint_below
+from dynamics.metrics.kernels import Array
+from dynamics.metrics.missing import by_pattern
+from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas
+from dynamics.metrics.sufficient_statistics import (
+    Layout,
+    Moments,
+    Nested,
+    correlation,
+    nested_moments,
+)
+
+# Numbers of delayed features that are held at a time, where rows need not be summed at once.
+_ENTRIES = 2**26
+
+
+class Plan(NamedTuple):
+    """Parts of the samples that are alike in fold and nearness, and in which fold each sample is.
+
+    Attributes
+    ----------
+    layout : Layout
+        Of the parts.
+    part : tensor of shape (n,), int64
+        Part of each sample, all stimuli after another; -1 where it is left out.
+    fold, unit : tensor of shape (n,), int64
+        Its fold, and the number of its stimulus or block.
+    lengths : list of int
+        Samples of each stimulus.
+    """
+
+    layout: Layout
+    part: torch.Tensor
+    fold: torch.Tensor
+    unit: torch.Tensor
+    lengths: list[int]
+
+    @classmethod
+    def of(cls, split: Split, kept: torch.Tensor, device: torch.device) -> Plan:
+        """Find the parts of a split."""
+        fold = np.concatenate(split.folds)
+        kinds, part = np.unique(
+            np.column_stack([fold, np.concatenate(split.near)]), axis=0, return_inverse=True
+        )
+        layout = Layout(
+            tuple(int(kind[0]) for kind in kinds),
+            tuple(frozenset(np.flatnonzero(kind[1:]).tolist()) for kind in kinds),
+        )
+        numbers = torch.where(kept, torch.as_tensor(part.ravel()), -1)
+        unit = torch.as_tensor(np.concatenate(split.units))
+        lengths = [len(each) for each in split.folds]
+        return cls(layout, numbers.to(device), torch.as_tensor(fold).to(device), unit, lengths)
+
+    def resampled(self, again: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        """Which samples belong to each resample of the units, (n,) bool each."""
+        count, out = int(self.unit.max()) + 1, []
+        for number, each in enumerate(again):
+            drawn = each[each >= 0]
+            if len(drawn) and drawn.max() >= count:
+                raise ValueError(
+                    f"a resample names row {drawn.max()} of {count}: make resamples for these "
+                    "stimuli"
+                )
+            inside = torch.zeros(count, dtype=torch.bool)
+            inside[torch.as_tensor(drawn)] = True
+            some = inside[self.unit].to(self.part.device) & (self.part >= 0)
+            if len(self.fold[some].unique()) < self.layout.folds:
+                raise ValueError(
+                    f"resample {number} has no stimulus of a fold: draw resamples fold by fold"
+                )
+            out.append(some)
+        return out
+
+    def pieces(
+        self, X: list[torch.Tensor], y: torch.Tensor, span: Sequence[int], lead: int,
+        some: torch.Tensor,
+    ) -> list[Iterator[tuple[torch.Tensor, torch.Tensor]]]:  # fmt: skip
+        """For each part, its delayed features and responses, no more at a time than fit."""
+        return [
+            self._pieces(X, y, span, lead, some & (self.part == number))
+            for number in range(len(self.layout.fold))
+        ]
+
+    def _pieces(self, X, y, span, lead, some):
+        held, size, width = [], 0, len(span) * X[0].shape[1]
+        for x, own, response in zip(X, some.split(self.lengths), y.split(self.lengths)):
+            if own.any():
+                whole = bool(own.all())
+                features = delayed(x, span, lead)
+                held.append((features, response) if whole else (features[own], response[own]))
+                size += len(held[-1][0]) * width
+                if size > _ENTRIES:
+                    yield _joined(held)
+                    held, size = [], 0
+        if held or not some.any():
+            yield _joined(held) if held else (y.new_zeros(0, width), y[:0])
+
+
+def _joined(held: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+    features, response = zip(*held)
+    return torch.cat(features), torch.cat(response)
+
+
+def search(
+    layers: Mapping[str, list[torch.Tensor]],
+    target: torch.Tensor,
+    plan: Plan,
+    again: list[torch.Tensor],
+    grid: tuple[list[range], list[int], Array | None],
+    lead: int = 0,
+    centre: str = "stimulus",
+) -> dict[str, torch.Tensor]:
+    """Fit neuroids (n, v), those that have the same samples together."""
+
+    def fit(rows: np.ndarray, who: np.ndarray) -> dict[str, torch.Tensor]:
+        there = torch.zeros(len(target), dtype=torch.bool, device=target.device)
+        there[torch.as_tensor(rows, device=target.device)] = True
+        part = target if len(who) == target.shape[1] else target[:, who]
+        return _fit(layers, part, there, plan, again, grid, lead, centre)
+
+    known = plan.part >= 0
+    finite = torch.isfinite(target) | ~known[:, None]
+    if finite.all():
+        return fit(known.nonzero().ravel().cpu().numpy(), np.arange(target.shape[1]))
+    left_out = torch.where(known[:, None], target, torch.nan)
+    return by_pattern(fit, left_out, plan.fold.cpu().numpy())
+
+
+def _fit(
+    layers: Mapping[str, list[torch.Tensor]],
+    Y: torch.Tensor,
+    there: torch.Tensor,
+    plan: Plan,
+    again: list[torch.Tensor],
+    grid: tuple[list[range], list[int], Array | None],
+    lead: int,
+    centre: str,
+) -> dict[str, torch.Tensor]:
+    """Fit neuroids Y (n, v) that have the same samples, marked in `there` (n,)."""
+    spans, delays, alphas = grid
+    known = Y if bool(there.all()) else Y[there]
+    mean = known.mean(0)
+    varies = varying(known)
+    mean = mean.expand_as(Y) if centre == "all" else _means_within(Y, there, plan.lengths)
+    centred = torch.where(varies, Y - mean, 0.0)
+    if not there.all():
+        centred = torch.where(there[:, None], centred, 0.0)
+    found = _Search(plan, centred, [each & there for each in again], there, lead)
+    for X in layers.values():
+        found.add_layer(X, spans, delays, alphas)
+    out = found.result(mean, len(spans))
+    if not there.all():
+        out["prediction"] = torch.where(there[:, None], out["prediction"], torch.nan)
+    return out
+
+
+def _means_within(Y: torch.Tensor, there: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+    """Mean (n, v) of each neuroid over the samples of the stimulus that a sample belongs to."""
+    return torch.cat(
+        [
+            (torch.where(some[:, None], y, 0.0).sum(0) / some.sum().clamp(min=1)).expand_as(y)
+            for y, some in zip(Y.split(lengths), there.split(lengths))
+        ]
+    )
+
+
+class _Search:
+    """The search over layers, windows and penalties, layer by layer."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        y: torch.Tensor,
+        again: list[torch.Tensor],
+        there: torch.Tensor,
+        lead: int,
+    ):
+        self.plan, self.y, self.again, self.there, self.lead = plan, y, again, there, lead
+        self.layout = plan.layout
+        self.everything = range(len(plan.layout.fold))
+        self.resample_r: list[torch.Tensor] = []
+        self.windows: list[Nested] = []
+        self.latency_r: list[torch.Tensor] = []
+        self.prediction = torch.zeros_like(y)
+        self.best = y.new_full((self.layout.folds, y.shape[1]), -torch.inf)
+
+    def add_layer(
+        self,
+        X: list[torch.Tensor],
+        spans: list[range],
+        delays: list[int],
+        alphas: Array | None,
+    ) -> None:
+        """Fit one layer's components, (lead + t_s, p) each, with every window and delay alone."""
+        p, device = X[0].shape[1], self.y.device
+        self.moments = self._moments(X, delays, self.there)
+        blocks = {d: torch.arange(i * p, (i + 1) * p) for i, d in enumerate(delays)}
+        for span in spans:
+            part = self.moments.columns(torch.cat([blocks[d] for d in span]).to(device))
+            fitted = nested_moments(part, _grid(part, alphas), self.layout)
+            self._predict(X, span, fitted)
+            self.windows.append(fitted._replace(weights=fitted.weights[:0]))
+        alone = []
+        for d in delays:
+            part = self.moments.columns(blocks[d].to(device))
+            alone.append(self._score(nested_moments(part, _grid(part, alphas), self.layout).sums))
+        self.latency_r.append(torch.stack(alone))
+        if self.again:
+            indices = [torch.cat([blocks[d] for d in span]).to(device) for span in spans]
+            self.resample_r.append(self._refit(X, delays, indices, alphas))
+
+    def _predict(self, X: list[torch.Tensor], span: range, fitted: Nested) -> None:
+        """Keep the predictions of the neuroids and folds that this window does best so far."""
+        # Delayed features once more, so that they need not be kept.
+        for f in range(self.layout.folds):
+            better = fitted.inner[f] > self.best[f]
+            if not better.any():
+                continue
+            columns, start = better.nonzero().ravel(), 0
+            some = (self.plan.fold == f) & (self.plan.part >= 0)
+            for x, own in zip(X, some.split(self.plan.lengths)):
+                if own.any():
+                    features = delayed(x, span, self.lead)[own]
+                    predicted = features @ fitted.weights[f][:, better]
+                    at = (start + own.nonzero().ravel())[:, None]
+                    self.prediction[at, columns] = predicted + fitted.intercept[f][better]
+                start += len(own)
+            self.best[f][better] = fitted.inner[f][better]
+
+    def _moments(self, X: list[torch.Tensor], delays: list[int], some: torch.Tensor) -> Moments:
+        return Moments.of(self.plan.pieces(X, self.y, delays, self.lead, some))
+
+    def _refit(
+        self,
+        X: list[torch.Tensor],
+        delays: list[int],
+        indices: list[torch.Tensor],
+        alphas: Array | None,
+    ) -> torch.Tensor:
+        """Scores (resamples, v) of one layer, its windows chosen, on each resample."""
+        grids = [_grid(self.moments.columns(index), alphas) for index in indices]
+        scores, last = [], self.moments
+        every = self.there & (self.plan.part >= 0)
+        for number, some in enumerate(self.again):
+            if number % 2 and bool(((self.again[number - 1] ^ some) == every).all()):
+                # Sums of the one half are those of all stimuli less those of the other.
+                m = Moments(*(a - b for a, b in zip(self.moments, last)))
+            else:
+                m = self._moments(X, delays, some)
+            last = m
+            fitted = [
+                nested_moments(m.columns(i), grid, self.layout) for i, grid in zip(indices, grids)
+            ]
+            choice = torch.stack([each.inner for each in fitted]).argmax(0)
+            sums = _picked(torch.stack([each.sums for each in fitted]), choice)
+            scores.append(correlation(m, sums.sum(1), self.everything))
+        return torch.stack(scores)
+
+    def result(self, mean: torch.Tensor, windows: int) -> dict[str, torch.Tensor]:
+        """Choose layer and window for each fold and neuroid."""
+        inner = torch.stack([each.inner for each in self.windows])
+        sums = torch.stack([each.sums for each in self.windows])
+        alpha = torch.stack([each.alpha for each in self.windows])
+        layers = len(inner) // windows
+        by_layer = inner.unflatten(0, (layers, windows)).argmax(1)
+        choice = inner.argmax(0)
+        best = [
+            self._score(_picked(sums[layer * windows : (layer + 1) * windows], by_layer[layer]))
+            for layer in range(layers)
+        ]
+        r = self._score(_picked(sums, choice))
+        again = {"resample_r": torch.stack(self.resample_r)} if self.again else {}
+        return again | {
+            "r": r,
+            "r2": clipped_square(r),
+            "best_window_r": torch.stack(best),
+            "layer_r": torch.stack([self._score(each) for each in sums]).unflatten(
+                0, (layers, windows)
+            ),
+            "latency_r": torch.stack(self.latency_r),
+            "layer": choice // windows,
+            "window": choice % windows,
+            "alpha": alpha.gather(0, choice[None])[0],
+            "alpha_edge": torch.stack([each.at_edge for each in self.windows]).mean(),
+            "prediction": self.prediction + mean,
+        }
+
+    def _score(self, sums: torch.Tensor) -> torch.Tensor:
+        """Pooled correlation (v,) from sums (3, folds, v)."""
+        return correlation(self.moments, sums.sum(1), self.everything)
+
+
+def _picked(sums: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
+    """From sums (sources, 3, folds, v) those of the source chosen (folds, v)."""
+    index = choice[None, None].expand(1, 3, -1, -1)
+    return sums.gather(0, index)[0]
+
+
+def _grid(m: Moments, alphas: Array | None) -> torch.Tensor:
+    variance = m.variance
+    if alphas is not None:
+        return check_alphas(alphas, variance.reshape(1, 1, 1))[0]
+    scale = torch.where(variance > 0, variance, torch.ones_like(variance))
+    grid = scale * torch.as_tensor(RELATIVE_ALPHAS, device=variance.device)
+    return torch.cat([faint_below(m.variances, float(m.n.sum()), grid), grid])
