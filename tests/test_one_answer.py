@@ -39,7 +39,7 @@ def table_of(found, monkeypatch):
     tree = {"results/brain/ridge": SimpleNamespace(to_dataset=lambda: found)}
     monkeypatch.setattr(sweep.store, "open", lambda place: tree)
     monkeypatch.setattr(sweep, "_probed", lambda *_: [])
-    monkeypatch.setattr(sweep.methods, "applies", lambda *_: True)
+    monkeypatch.setattr(sweep.analysis, "applies", lambda *_: True)
     one = SimpleNamespace(
         place="", targets=[SimpleNamespace(label="brain")], metrics=[SimpleNamespace(label="ridge")]
     )
