@@ -201,6 +201,7 @@ def test_only_what_is_missing_is_computed(sweep):
     assert results["subject"].to_numpy().tolist() == ["s0", "s1", "s2"]
 
 
+@pytest.mark.slow
 @pytest.mark.guards(10)
 def test_one_worker_or_two_of_a_running_scheduler_or_not_give_the_same_numbers(sweep):
     analyze.analyze(sweep, advance=silent)

@@ -90,6 +90,7 @@ def results(tmp_path_factory):
     return json.loads((folder / "results.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", gadgets.GADGETS)
 @pytest.mark.parametrize("work", ("find", "remote", *FORMATS))
 @pytest.mark.guards(3)

@@ -69,6 +69,7 @@ def dynamics(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_run_makes_store_figures_and_table_and_a_second_run_nothing_new(
     tmp_path, good, dynamics, monkeypatch
 ):
@@ -164,6 +165,7 @@ def test_a_damaged_step_is_found_and_done_again(tmp_path, good, dynamics):
     np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_failed_checkpoints_end_with_code_3_and_are_named(tmp_path, good, dynamics):
     path = tmp_path / "checkpoints" / "epoch=0-step=10.ckpt"

@@ -106,6 +106,7 @@ def results(tmp_path_factory):
     return json.loads((folder / "results.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_config_is_one_sentence_soon_and_runs_nothing(results, name):
     error, sentence, seconds, seen = results[name]

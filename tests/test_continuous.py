@@ -252,6 +252,7 @@ def test_shapes_that_do_not_fit_are_named():
         metrics.encode_continuous({"a": bad}, Y, rate=RATE)
 
 
+@pytest.mark.slow
 def test_the_audiobook_gives_the_numbers_of_an_independent_program(data_root):
     """Of METRICS: 24 log-mel bands, 36 delays, leave-one-trial-out inside leave-one-trial-out."""
     soundfile = pytest.importorskip("soundfile")

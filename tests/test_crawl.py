@@ -368,6 +368,7 @@ def test_killed_at_forty_random_moments_and_resumed_the_store_is_the_same(conten
             np.testing.assert_array_equal(arrays(sweep.store, group)[layer], values)
 
 
+@pytest.mark.slow
 @pytest.mark.guards(10)
 @pytest.mark.slow
 def test_workers_of_a_cluster_give_the_same_store(content, tmp_path):

@@ -137,6 +137,7 @@ def test_activations_and_their_table_are_those_of_the_kept_store(name, kept, tmp
     assert out == TABLE_SINCE
 
 
+@pytest.mark.slow
 @pytest.mark.guards(4)
 def test_scores_of_the_kept_activations_are_those_of_the_kept_store(name, kept, tmp_path):
     golden_store.kept(name, tmp_path / "expected")
@@ -149,6 +150,7 @@ def test_scores_of_the_kept_activations_are_those_of_the_kept_store(name, kept, 
     assert sorted(found) == sorted(SINCE[name])
 
 
+@pytest.mark.slow
 @pytest.mark.guards(1)
 def test_a_store_of_before_is_gone_on_with_and_only_what_is_missing_is_computed(name, kept):
     extra = {"name": "cka", "label": "cka-more"}

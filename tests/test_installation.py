@@ -63,6 +63,7 @@ def test_the_libraries_of_every_adapter_load(adapter):
         assert canonicalize_name(name) in stated(PROJECT["dependencies"])
 
 
+@pytest.mark.slow
 def test_every_package_of_every_extra_loads_without_a_flood_of_warnings():
     """Each in one process: whatever does not stand beside the others shows."""
     modules = {}

@@ -399,6 +399,7 @@ def test_a_statistic_and_a_figure_are_one_record_each(here):
     assert "Dots of cortex by ridge." in html and "Dots. cortex: the layer" in html
 
 
+@pytest.mark.slow
 def test_a_report_of_a_store_takes_plugins(here):
     from report_store import make
     from typer.testing import CliRunner

@@ -78,6 +78,7 @@ def test_scores_are_those_of_the_network_and_task_alone(content):
     np.testing.assert_allclose(found["validation_score"], expected["validation_score"][1], atol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.guards(10)
 def test_workers_of_a_cluster_probe_a_step_each_to_the_same_numbers(
     content, tmp_path, monkeypatch, caplog

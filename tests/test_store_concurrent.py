@@ -1,6 +1,7 @@
 import multiprocessing
 
 import numpy as np
+import pytest
 
 import dynamics
 from dynamics import store
@@ -98,6 +99,7 @@ def check_pairs(tree):
     np.testing.assert_array_equal(found["similarity"].to_numpy(), expected)
 
 
+@pytest.mark.slow
 def test_a_reader_beside_a_writer_sees_whole_steps_and_never_an_error(tmp_path):
     path = tmp_path / "s.zarr"
     spawn = multiprocessing.get_context("spawn")

@@ -175,6 +175,7 @@ def test_a_metric_without_the_value_says_what_there_is():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_console_and_report_have_the_numbers_of_the_value(tmp_path):
     place = report_store.make(tmp_path / "run.zarr", nulls=9)
     data = store.open(place)["results/cortex/ridge"].to_dataset().load()
