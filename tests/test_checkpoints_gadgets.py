@@ -10,6 +10,8 @@ from pathlib import Path
 import gadgets
 import pytest
 
+pytestmark = pytest.mark.slow  # one program goes through all of it
+
 # In a process of its own, whose every import, start, write and connection is noted.
 PROGRAM = """
 import json, logging, os, resource, sys, time, warnings
@@ -90,7 +92,6 @@ def results(tmp_path_factory):
     return json.loads((folder / "results.json").read_text())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", gadgets.GADGETS)
 @pytest.mark.parametrize("work", ("find", "remote", *FORMATS))
 @pytest.mark.guards(3)

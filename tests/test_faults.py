@@ -140,6 +140,7 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it():
     assert "soxr" in installation._cure("soxr") and "[" not in installation._cure("soxr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module", ["zarr", "torch", "pydantic", "typer", "soundfile", "transformers"]
 )

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow  # one program goes through all of it
+
 SMALL = np.arange(6.0).reshape(2, 3)
 
 
@@ -246,7 +248,6 @@ def results(tmp_path_factory):
     return found
 
 
-@pytest.mark.slow
 def test_nothing_in_targets_states_and_sidecars_runs_or_takes_long(results):
     assert len(results) > 2 * len(gadgets.GADGETS)
     assert {name: seen for name, (*_, seen) in results.items() if seen} == {}
