@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dynamics.installation import OURS, version_of
@@ -76,3 +80,47 @@ def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return importlib.import_module(f"dynamics.{name}")
     raise AttributeError(f"module 'dynamics' has no attribute {name!r}")
+
+
+# Where modules are by whose names of before somebody's scripts still import them.
+_BEFORE = {
+    "agreement": "extraction.reproducibility",
+    "analyze": "analysis.analyze",
+    "audio": "sounds.audio",
+    "copies": "sounds.copies",
+    "crawl": "extraction.crawl",
+    "extract": "extraction.extract",
+    "methods": "analysis",
+    "network": "extraction.runner",
+    "poolings": "extraction.poolings",
+    "pretrain": "reference",
+    "references": "analysis.baselines",
+    "scoring": "analysis.scoring",
+    "similarity": "analysis.self_similarity",
+    "soundcheck": "extraction.soundcheck",
+    "storage": "filesystems",
+    "synthesis": "reference.synthesis",
+    "targets": "brains.targets",
+    "values": "analysis.values",
+}
+
+
+class _Before(MetaPathFinder, Loader):
+    """Finds modules by their names of before."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        package, _, short = name.rpartition(".")
+        known = package == __name__ and short in _BEFORE
+        return ModuleSpec(name, self, origin=_BEFORE[short]) if known else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(f"{__name__}.{spec.origin}")
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state  # it is the module of today
+
+
+sys.meta_path.append(_Before())

@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+import dynamics
+
 HERE = Path(__file__).parent
 HOUSE = HERE.parent / "dynamics"
 README = HERE.parent / "README.md"
@@ -139,3 +141,11 @@ def test_the_readme_says_of_every_room_what_is_in_it():
         (first, *_) = re.findall(r"`(\w+/)`", left) or [""]
         for name in re.findall(r"`(\w+\.py)`", right):
             assert (HOUSE / first / name).exists(), f"{first}{name}"
+
+
+@pytest.mark.parametrize("before", sorted(dynamics._BEFORE))
+def test_scripts_of_before_find_modules_by_their_names(before):
+    today = importlib.import_module(f"dynamics.{dynamics._BEFORE[before]}")
+    assert importlib.import_module(f"dynamics.{before}") is today
+    assert getattr(dynamics, before) is today
+    assert today.__spec__.name == f"dynamics.{dynamics._BEFORE[before]}" == today.__name__
