@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from dynamics.sounds.audio import without_suffix
+
+
+def existing(path: str | Path, what: str) -> Path:
+    """Return the path of a file; a FileNotFoundError says what is missing."""
+    found = Path(path).expanduser()
+    if not found.is_file():
+        raise FileNotFoundError(f"{what} '{found}' does not exist: correct the path")
+    return found
 
 
 def stacked(

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from dynamics import installation
-from dynamics.brains.courses import stacked
+from dynamics.brains.courses import existing, stacked
 
 logger = logging.getLogger(__name__)
 
@@ -140,9 +140,7 @@ def table(path: str | Path, stimulus: str = "") -> pd.DataFrame:
     ValueError
         If a column is missing, or an onset or duration is no number.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"table of events '{path}' does not exist: correct the path")
+    path = existing(path, "table of events")
     found = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else None, engine="python",
                         dtype=str, keep_default_na=False)  # fmt: skip
     named = stimulus or next((c for c in ("stim_file", "trial_type") if c in found), "trial_type")

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics import installation
-from dynamics.brains.courses import stacked
+from dynamics.brains.courses import existing, stacked
 
 AXES = ("stimulus", "time", "neuroid", "repetition")
 
@@ -60,9 +60,7 @@ def variables(
     ValueError
         If a variable is missing or no array of numbers, axes do not fit it, or names do not.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"file '{path}' does not exist: correct the path")
+    path = existing(path, "file")
     file = _File(path)
     names = list(map(str, file.texts(stimulus) if isinstance(stimulus, str) else stimulus))
     parts, order = _parts(file, response, list(axes))
@@ -156,9 +154,7 @@ def cnd(
     ValueError
         If there is no such structure, or the names are not as many as the trials.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"file '{path}' does not exist: correct the path")
+    path = existing(path, "file")
     file = _File(path)
     root = next((name for name in ("eeg", "neural", "meg", "ecog") if file.has(name)), None)
     if root is None:

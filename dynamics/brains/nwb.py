@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics import installation
-from dynamics.brains.courses import stacked
+from dynamics.brains.courses import existing, stacked
 
 
 def nwb(
@@ -53,9 +53,7 @@ def nwb(
     installation.load("pynwb")
     from pynwb import NWBHDF5IO
 
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"recording '{path}' does not exist: correct the path")
+    path = existing(path, "recording")
     with NWBHDF5IO(str(path), "r", load_namespaces=True) as io:
         file = io.read()
         data = _series(file, series, path)

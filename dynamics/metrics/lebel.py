@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynamics.metrics.correlation import pearson
+from dynamics.metrics.correlation import pearson, standardise
 from dynamics.metrics.delays import delayed
 from dynamics.metrics.kernels import Array, activations, as_tensor, like, responses
 from dynamics.metrics.validation import takes
@@ -93,8 +93,8 @@ def lebel_ridge(
         kind: _features([as_tensor(X[s]) for s in stories])
         for kind, stories in (("train", train), ("test", held))
     }
-    known = torch.cat([_z(responses(Y[s])) for s in train])
-    truth = torch.cat([_z(responses(Y[s])) for s in held])
+    known = torch.cat([standardise(responses(Y[s]))[0] for s in train])
+    truth = torch.cat([standardise(responses(Y[s]))[0] for s in held])
     grid = torch.as_tensor(np.asarray(ALPHAS if alphas is None else alphas, float)).to(known)
     score = _draw_scores(features["train"], known, grid, (draws, chunk, chunks), choose, seed)
     chosen = grid[score.argmax(0)]
@@ -111,16 +111,8 @@ def lebel_ridge(
 
 def _features(stories: list[torch.Tensor]) -> torch.Tensor:
     first, last = TRIM
-    parts = [_z(activations(x, name="X")[first : len(x) - last]) for x in stories]
+    parts = [standardise(activations(x, name="X")[first : len(x) - last])[0] for x in stories]
     return delayed(torch.cat(parts), DELAYS)
-
-
-def _z(values: torch.Tensor) -> torch.Tensor:
-    """Columns of mean 0 and deviation 1; a constant one is 0."""
-    centred = values - values.mean(0)
-    deviation = centred.square().mean(0).sqrt()
-    varies = deviation > 1e-12 * values.abs().amax(0)
-    return torch.where(varies, centred / torch.where(varies, deviation, 1.0), 0.0)
 
 
 class _Ridge:
