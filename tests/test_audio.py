@@ -198,3 +198,32 @@ def test_two_spellings_of_one_name_in_a_folder_are_refused(tmp_path):
         pytest.skip("this file system knows one spelling")
     with pytest.raises(ValueError, match=r"two stimuli of .* are called 'ä'"):
         sounds.load(tmp_path)
+
+
+@pytest.mark.parametrize("suffix, subtype", [(".wav", "PCM_16"), (".flac", None), (".ogg", None)])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("wanted", [16000, 22050, 8000])
+def test_a_stream_gives_what_decoding_at_once_gives(tmp_path, suffix, subtype, channels, wanted):
+    rng, rate = np.random.default_rng(0), 16000
+    samples = 0.1 * rng.standard_normal((5 * 2**16 + 77, channels))
+    path = tmp_path / f"long{suffix}"
+    soundfile.write(path, samples, rate, subtype=subtype)
+    whole = audio.resample(*audio.read_audio(path), wanted)
+    blocks = list(audio.stream(path, wanted))
+    assert max(map(len, blocks)) < 2**17 + 2**12
+    found = np.concatenate(blocks)
+    assert len(found) == len(whole)
+    if wanted == rate:
+        np.testing.assert_array_equal(found, whole)
+    np.testing.assert_allclose(found, whole, atol=2e-6)
+
+
+def test_a_stream_of_channels_that_cancel_is_the_first_of_them(tmp_path, caplog):
+    wave = 0.1 * np.random.default_rng(0).standard_normal(70_000)
+    path = tmp_path / "upside-down.wav"
+    soundfile.write(path, np.column_stack([wave, -wave]), 16000, subtype="FLOAT")
+    np.testing.assert_allclose(np.concatenate(list(audio.stream(path, 16000))), wave, atol=1e-7)
+    assert "the first is used alone" in caplog.text
+    soundfile.write(path, np.full(100, np.nan), 16000, subtype="FLOAT")
+    with pytest.raises(ValueError, match="no finite samples"):
+        list(audio.stream(path, 8000))

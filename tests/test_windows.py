@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dynamics import extract, poolings, windows
+from dynamics.extraction import extract, poolings, windows
+from dynamics.extraction.windows import Block, Piece, Windows
 from dynamics.sounds import StimulusSet
-from dynamics.windows import Block, Piece, Windows
 
 RATE, HOP = 1000, 20
 

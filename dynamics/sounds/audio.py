@@ -40,6 +40,7 @@ _PLAIN = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 # A header that knows nothing of the length holds this much, in bytes, or more.
 _UNKNOWN = 2**32 - 2**10
 _CHATTER = (b"libmpg123", b"Xing stream size", b"Frankenstein", b"mpg123")
+_CANCELLED = "its channels cancel each other when averaged, so the first is used alone"
 _stderr = threading.Lock()
 
 
@@ -76,10 +77,70 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     if not mono.size or not np.isfinite(mono).all():
         raise ValueError(f"{path} has no finite samples: replace or remove it")
     if samples.shape[1] > 1 and _power(mono) < 1e-6 * _power(samples):
-        told = "its channels cancel each other when averaged, so the first is used alone"
-        warn_once(f"{path}: {told}")
+        warn_once(f"{path}: {_CANCELLED}")
         mono = samples[:, 0].copy()
     return mono, rate
+
+
+def stream(path: str | Path, sample_rate: int) -> Iterator[np.ndarray]:
+    """Decode and resample a file block by block, for sounds that memory does not hold.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file that libsndfile reads.
+    sample_rate : int
+        Rate that is wanted (Hz).
+
+    Yields
+    ------
+    ndarray of shape (n_samples,)
+        Mono float32, of the samples of `read_audio` and `resample` one block after the other; of a
+        resampled sound, alike to single precision.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_audio`.
+    """
+    first_alone = _channels_cancel(path)
+    empty = True
+    with _opened(path) as file:
+        changed = None
+        if file.samplerate != sample_rate:
+            changed = soxr.ResampleStream(
+                file.samplerate, sample_rate, 1, dtype="float32", quality="VHQ"
+            )
+        for block in _blocks(file):
+            mono = block[:, 0].copy() if first_alone else block.mean(axis=1)
+            if not np.isfinite(mono).all():
+                raise ValueError(f"{path} has no finite samples: replace or remove it")
+            empty = empty and not mono.size
+            yield mono if changed is None else changed.resample_chunk(mono)
+        if empty:
+            raise ValueError(f"{path} has no finite samples: replace or remove it")
+        if changed is not None:
+            yield changed.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def _channels_cancel(path: str | Path) -> bool:
+    """Whether the average of a file's channels is next to nothing beside them; said once."""
+    with _opened(path) as file:
+        if file.channels == 1:
+            return False
+        sums = np.zeros(3)
+        for block in _blocks(file):
+            mono = block.mean(axis=1)
+            sums += (
+                np.square(mono, dtype=float).sum(),
+                np.square(block, dtype=float).sum(),
+                len(mono),
+            )
+        channels = file.channels
+    cancel = bool(sums[2]) and sums[0] < 1e-6 * sums[1] / channels
+    if cancel:
+        warn_once(f"{path}: {_CANCELLED}")
+    return cancel
 
 
 def duration(path: str | Path) -> float:

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from dynamics.extract import NotFiniteError, device_of
+from dynamics.extraction.extract import NotFiniteError, device_of
+from dynamics.extraction.poolings import Pooling
 from dynamics.models import Model
-from dynamics.poolings import Pooling
 
 
 @dataclass(frozen=True)
