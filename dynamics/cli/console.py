@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 if TYPE_CHECKING:
     from dynamics.store import Place
 
-out = Console()
+# A file or a pipe is as wide as what is written; `COLUMNS` says otherwise.
+_PIPED = 10_000
+
+
+class _Out(Console):
+    """Standard output; where it is no terminal no line is folded or cut."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Columns and lines."""
+        told = self._width is not None or os.environ.get("COLUMNS", "").isdigit()
+        return super().size if told or self.is_terminal else ConsoleDimensions(_PIPED, 25)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
+
+
+out = _Out()
 
 Config = Annotated[Path, typer.Argument(help="YAML file of the sweep", show_default=False)]
 Scheduler = Annotated[
@@ -25,7 +48,24 @@ Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", help="module that brings entries of its own")
 ]
 
+Json = Annotated[bool, typer.Option("--json", help="print JSON, for other programs")]
+
 FAILED_CHECKPOINTS, STOPPED = 3, 130
+
+
+def told(found: Any) -> None:
+    """Print values as JSON; infinite ones and those that are none are null."""
+    sys.stdout.write(json.dumps(_plain(found), indent=1, ensure_ascii=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
 def load_plugins(modules: list[str] | None) -> None:

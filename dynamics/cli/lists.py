@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from dynamics.cli.console import Plugins, load_plugins, out
+from dynamics.cli.console import Json, Plugins, load_plugins, out, told
+
+if TYPE_CHECKING:
+    from dynamics.tables import Table
 
 # Command, how an entry is called in it, and the table.
 _LISTS = (
@@ -28,10 +31,13 @@ Name = Annotated[str, typer.Argument(help="one of them, for its arguments")]
 def _command(word: str, what: str, where: str) -> Callable[..., None]:
     """Make the command that lists a table or the arguments of an entry."""
 
-    def command(name: Name = "", plugin: Plugins = None) -> None:
+    def command(name: Name = "", plugin: Plugins = None, as_json: Json = False) -> None:
         load_plugins(plugin)
         module, _, attribute = where.partition(":")
         table = getattr(importlib.import_module(module), attribute)
+        if as_json:
+            told({each: _record(table, each) for each in ([name] if name else table)})
+            return
         if name:
             _tell(table, name)
             return
@@ -43,11 +49,23 @@ def _command(word: str, what: str, where: str) -> Callable[..., None]:
         out.print(grid)
 
     command.__name__ = word
-    command.__doc__ = f"List the {word} that a sweep can name; or the arguments of one."
+    command.__doc__ = (
+        f"List the {word}, or the arguments of one.\n\nExample: dynamics {word} --json"
+    )
     return command
 
 
-def _tell(table, name: str) -> None:
+def _record(table: Table, name: str) -> dict[str, Any]:
+    """Return what an entry is and takes, for other programs."""
+    taken = {
+        key: {"about": one.about, "needed": one.needed}
+        | ({} if one.needed else {"default": one.default})
+        for key, one in table.arguments(name).items()
+    }
+    return {"about": table.summary(name), "arguments": taken, "shared": table.shared}
+
+
+def _tell(table: Table, name: str) -> None:
     """Print what an entry is and every argument that it takes."""
     _print(table.summary(name))
     for key, one in table.arguments(name).items():

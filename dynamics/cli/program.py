@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,10 +16,34 @@ from dynamics.cli.console import STOPPED
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="When, during pretraining, do a network's representations become brain-like?",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from dynamics.installation import OURS, version_of
+
+        print(f"dynamics {version_of(OURS)}")
+        raise typer.Exit
+
+
+@app.callback(help="When, during pretraining, do a network's representations become brain-like?")
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", callback=_version, is_eager=True, help="print the version"),
+    ] = False,
+) -> None: ...
+
+
+_Progress = Annotated[
+    str, typer.Option("--progress", help="how it is shown: auto, bar, lines, json or none")
+]
+_Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="no progress, and of warnings only errors")
+]
 
 
 def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
@@ -34,11 +60,38 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (
-    *sweeps.COMMANDS,
-    *stores.COMMANDS,
-    *lists.COMMANDS,
-)
+def _shown(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command on a sweep take how much it shows."""
 
-for command in COMMANDS:
-    app.command()(_stoppable(command))
+    @functools.wraps(command)
+    def run(*arguments: Any, progress: str, quiet: bool, **options: Any) -> None:
+        from dynamics import progress as shown
+
+        shown.choose("none" if quiet else progress)
+        if quiet:
+            logging.getLogger().setLevel(logging.ERROR)
+        command(*arguments, **options)
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    more = [
+        inspect.Parameter("progress", kind, annotation=_Progress, default="auto"),
+        inspect.Parameter("quiet", kind, annotation=_Quiet, default=False),
+    ]
+    taken = inspect.signature(command, eval_str=True)
+    whole = taken.replace(parameters=[*taken.parameters.values(), *more])
+    # From here typer reads what a command takes.
+    vars(run)["__signature__"] = whole
+    run.__annotations__ = {name: each.annotation for name, each in whole.parameters.items()}
+    return run
+
+
+# Where the list of commands shows them.
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "A sweep": tuple(_shown(command) for command in sweeps.COMMANDS),
+    "A store": stores.COMMANDS,
+    "What a sweep can name, or the arguments of one": lists.COMMANDS,
+}
+
+for panel, commands in _PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(_stoppable(command))

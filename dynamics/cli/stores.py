@@ -8,16 +8,36 @@ from typing import Annotated
 import typer
 
 from dynamics.cli import readable
-from dynamics.cli.console import FAILED_CHECKPOINTS, Plugins, Store, load_plugins, out, place_of
+from dynamics.cli.console import (
+    FAILED_CHECKPOINTS,
+    Json,
+    Plugins,
+    Store,
+    load_plugins,
+    out,
+    place_of,
+    told,
+)
 from dynamics.progress import size_of, time_of
 
 
-def status(store: Store) -> None:
-    """Say how far a store is."""
+def status(store: Store, as_json: Json = False) -> None:
+    """Say how far a store is.
+
+    Example: dynamics status store/demo.zarr
+    """
     import dynamics.store
 
     place = place_of(store)
     found = dynamics.store.summarise(place)
+    if as_json:
+        more = {
+            "controls": len(dynamics.store.controls(place)),
+            "notes": dynamics.store.notes(place),
+            "failures": dynamics.store.failures(place),
+        }
+        told(vars(found) | more)
+        return
     total = found.done + found.failed + found.pending
     out.print(f"{found.done} of {total} steps done, {found.failed} failed, {found.pending} missing")
     out.print(f"{found.layers} layers, {size_of(found.bytes)} in {found.files} files")
@@ -40,7 +60,10 @@ def status(store: Store) -> None:
 
 
 def verify(store: Store) -> None:
-    """Compare every done step with the hash taken when it was written."""
+    """Compare every step with the hash taken when it was written.
+
+    Example: dynamics verify store/demo.zarr
+    """
     import dynamics.store
 
     place = place_of(store)
@@ -65,7 +88,10 @@ def redo(
         list[int] | None, typer.Option(help="number of an untrained network; may be given again")
     ] = None,
 ) -> None:
-    """Mark steps to be done again by the next crawl."""
+    """Mark steps to be done again by the next crawl.
+
+    Example: dynamics redo store/demo.zarr --step 100 --step 200
+    """
     import dynamics.store
 
     if not step and not control:
@@ -85,7 +111,10 @@ def report(
     ] = "score",
     plugin: Plugins = None,
 ) -> None:
-    """Write one HTML file: what was run, what was found, figures and tables."""
+    """Write one HTML file: what was run, and what was found.
+
+    Example: dynamics report store/demo.zarr --value r2
+    """
     from dynamics.report import write
 
     load_plugins(plugin)
@@ -96,7 +125,10 @@ def report(
 
 
 def unlock(store: Store) -> None:
-    """Take away the lock of a store in an object store whose writer is gone."""
+    """Take away the lock of a writer that is gone (object stores).
+
+    Example: dynamics unlock s3://bucket/run.zarr
+    """
     import dynamics.store
 
     holder = dynamics.store.unlock(place_of(store))

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dynamics.cli import readable
-from dynamics.cli.console import FAILED_CHECKPOINTS, Config, Scheduler, out
+from dynamics.cli.console import FAILED_CHECKPOINTS, Config, Json, Scheduler, out, told
 from dynamics.progress import size_of
 
 if TYPE_CHECKING:
@@ -28,14 +28,20 @@ Formats = Annotated[
 
 
 def pretrain(config: Config) -> None:
-    """Train a small reference network and save its successive checkpoints."""
+    """Train a small reference network, saving checkpoints.
+
+    Example: dynamics pretrain configs/natsound165.yaml
+    """
     from dynamics.config import load_config
 
     _pretrain(load_config(config))
 
 
 def crawl(config: Config, scheduler: Scheduler = None) -> None:
-    """Extract every layer's activations at every checkpoint into the store."""
+    """Extract every layer's activations at every checkpoint.
+
+    Example: dynamics crawl sweep.yaml --scheduler tcp://head:8786
+    """
     from dynamics.config import load_config
     from dynamics.extraction.crawl import crawl
     from dynamics.sweep import check_names
@@ -46,7 +52,10 @@ def crawl(config: Config, scheduler: Scheduler = None) -> None:
 
 
 def analyze(config: Config, scheduler: Scheduler = None) -> None:
-    """Compare every layer at every step with the brain targets."""
+    """Compare every layer at every step with the brain targets.
+
+    Example: dynamics analyze sweep.yaml
+    """
     from dynamics.analysis.analyze import analyze
     from dynamics.config import load_config
 
@@ -55,7 +64,10 @@ def analyze(config: Config, scheduler: Scheduler = None) -> None:
 
 
 def probe(config: Config, scheduler: Scheduler = None) -> None:
-    """Probe every layer and step for the sweep's downstream tasks."""
+    """Probe every layer and step for the sweep's downstream tasks.
+
+    Example: dynamics probe sweep.yaml
+    """
     from dynamics.config import load_config
     from dynamics.probes import probe
 
@@ -64,7 +76,10 @@ def probe(config: Config, scheduler: Scheduler = None) -> None:
 
 
 def plot(config: Config, formats: Formats = None) -> None:
-    """Draw the figures: curves, heat maps, order of emergence, probes, steps and layers."""
+    """Draw the figures of a sweep.
+
+    Example: dynamics plot sweep.yaml --format svg
+    """
     from dynamics.config import load_config
     from dynamics.sweep import plot
 
@@ -73,7 +88,10 @@ def plot(config: Config, formats: Formats = None) -> None:
 
 
 def run(config: Config, scheduler: Scheduler = None) -> None:
-    """Crawl, analyze, probe, plot and report; only what is missing is computed."""
+    """Crawl, analyze, probe, plot, report: all that is missing.
+
+    Example: dynamics run sweep.yaml
+    """
     from dynamics.config import load_config
     from dynamics.sweep import check
 
@@ -85,7 +103,10 @@ def watch(
     config: Config,
     every: Annotated[float, typer.Option(help="seconds between two looks", min=0.1)] = 30.0,
 ) -> None:
-    """Follow a run that is still training: crawl what appears until stopped."""
+    """Follow a run that is still training, until stopped.
+
+    Example: dynamics watch sweep.yaml --every 600
+    """
     from dynamics.config import load_config
     from dynamics.extraction.crawl import watch as follow
     from dynamics.sweep import check_names
@@ -98,11 +119,21 @@ def watch(
             out.print(f"{counts['new']} new, {counts['done']} done, {counts['failed']} failed")
 
 
-def checkpoints(config: Config) -> None:
-    """List the checkpoints of a sweep, without loading them."""
+def checkpoints(config: Config, as_json: Json = False) -> None:
+    """List the checkpoints of a sweep, without loading them.
+
+    Example: dynamics checkpoints sweep.yaml --json
+    """
     from dynamics.config import load_config
     from dynamics.extraction.crawl import discover
 
+    if as_json:
+        told([
+            {"step": each.step, "uri": each.uri, "bytes": each.bytes, "format": each.format,
+             "verdict": each.note or "ok"}
+            for each in discover(load_config(config))
+        ])  # fmt: skip
+        return
     table = Table()
     for name in ("step", "where", "size", "format", "verdict"):
         numbers = name in ("step", "size")
@@ -115,7 +146,10 @@ def checkpoints(config: Config) -> None:
 
 
 def demo() -> None:
-    """Do everything on an embedded default: no download, no data, a simulated listener."""
+    """Do everything on an embedded default; no data needed.
+
+    Example: dynamics demo
+    """
     from dynamics.sweep import demo as embedded
 
     sweep = embedded()

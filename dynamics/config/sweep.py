@@ -54,7 +54,13 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, (str, Mapping)) else value
+
+
 NamedChoice = Annotated[Choice, BeforeValidator(_named)]
+# One alone needs no list.
+NamedChoices = Annotated[tuple[NamedChoice, ...], BeforeValidator(_several)]
 
 
 def _path_or_url(value: Any) -> Path | str:
@@ -77,12 +83,10 @@ class Sweep(_Section):
     checkpoints: str | dict[int, str] | tuple[str, ...]
     model: NamedChoice
     stimuli: NamedChoice
-    targets: tuple[NamedChoice, ...] = ()
-    metrics: tuple[NamedChoice, ...] = Field(
-        default=(Choice(name="ridge"), Choice(name="rsa")), min_length=1
-    )
-    probes: tuple[NamedChoice, ...] = ()
-    self_similarity: tuple[NamedChoice, ...] = ()
+    targets: NamedChoices = ()
+    metrics: NamedChoices = Field(default=(Choice(name="ridge"), Choice(name="rsa")), min_length=1)
+    probes: NamedChoices = ()
+    self_similarity: NamedChoices = ()
     baseline: NamedChoice | None = Choice(name="spectrotemporal")
     store: StorePlace = Path()
     store_options: dict[str, Any] | None = None

@@ -1,0 +1,5 @@
+"""``python -m dynamics`` is the command."""
+
+from dynamics.cli import main
+
+main()
