@@ -98,10 +98,10 @@ def pretrain(sweep: Sweep, *, advance: progress.Advance | None = None) -> Path:
     settings = sweep.pretrain
     if settings is None:
         raise ValueError(f"run {sweep.run!r} has no section `pretrain`: add it to train a network")
-    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    heard = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments).heard
     rate = 16000
     evaluation = [
-        (name, waveform, rate) for name, waveform in zip(stimuli.names, stimuli.waveforms(rate))
+        (name, waveform, rate) for name, waveform in zip(heard.names, heard.waveforms(rate))
     ]
     with contextlib.ExitStack() as stack:
         if advance is None:

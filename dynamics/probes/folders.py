@@ -129,7 +129,7 @@ def folder(
     kept = limited(labels, splits, limit, seed=seed)
     return make_task(
         name,
-        subset(stimuli, kept),
+        stimuli.subset(kept),
         [each[row] if multilabel else labels[row] for row in kept],
         [splits[row] for row in kept],
         metric=metric or ("mAP" if multilabel else "accuracy"),
@@ -169,32 +169,6 @@ def stimuli_category(*, stimuli: StimulusSet, seed: int = 0) -> Task:
     )
 
 
-def subset(stimuli: StimulusSet, rows: Sequence[int]) -> StimulusSet:
-    """Return some sounds of a stimulus set.
-
-    Parameters
-    ----------
-    stimuli : StimulusSet
-        The set.
-    rows : sequence of int
-        Places of the sounds.
-
-    Returns
-    -------
-    StimulusSet
-        The set itself where `rows` are all of it.
-    """
-    if len(rows) == len(stimuli):
-        return stimuli
-    return StimulusSet(
-        name=stimuli.name,
-        names=tuple(stimuli.names[row] for row in rows),
-        categories=tuple(stimuli.categories[row] for row in rows),
-        durations=stimuli.durations[list(rows)],
-        sources=tuple(stimuli.sources[row] for row in rows),
-    )
-
-
 def _fsdd(what: str, part: int, limit: int | None, seed: int) -> Task:
     stimuli = sounds.fsdd()
     # <digit>_<speaker>_<take>
@@ -204,7 +178,7 @@ def _fsdd(what: str, part: int, limit: int | None, seed: int) -> Task:
     kept = limited([own[part] for own in parts], splits, limit, seed=seed)
     return make_task(
         f"fsdd-{what}",
-        subset(stimuli, kept),
+        stimuli.subset(kept),
         [parts[row][part] for row in kept],
         [splits[row] for row in kept],
         description=f"{what} of spoken digits; takes 0 to 4 test, 5 to 9 choose, the others train",

@@ -112,10 +112,13 @@ def names_of_copies(stimuli: StimulusSet) -> list[list[str]]:
     Returns
     -------
     list of list of str
-        As from `noted_copies`.
+        As from `noted_copies`; of parts of recordings, all parts of recordings that are copies.
     """
-    groups, names = near_copies(stimuli.waveforms(RATE)), np.array(stimuli.names)
-    return [names[groups == k].tolist() for k in np.flatnonzero(np.bincount(groups) > 1)]
+    groups, names = near_copies(stimuli.heard.waveforms(RATE)), np.array(stimuli.names)
+    copied = np.flatnonzero(np.bincount(groups) > 1)
+    if stimuli.within is not None:
+        groups = groups[stimuli.within.recording]
+    return [names[groups == k].tolist() for k in copied]
 
 
 def kept_together(data: xr.Dataset, copies: Sequence[Sequence[str]]) -> xr.Dataset:

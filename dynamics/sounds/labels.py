@@ -37,7 +37,7 @@ def read_labels(path: str | Path) -> dict[str, Label]:
         For a line without a name and a label, a name that has a row already, or no text.
     """
     labels: dict[str, Label] = {}
-    for number, row in enumerate(_rows(path), start=1):
+    for number, row in enumerate(rows(path), start=1):
         if not any(row) or (number == 1 and row[0].lower() in _HEADERS):
             continue
         if len(row) < 2 or not row[0] or not row[1]:
@@ -67,19 +67,40 @@ def read_vocabulary(path: str | Path) -> list[str]:
     ValueError
         Without these columns, for an index that is no number, or no text.
     """
-    heading, *rows = [row for row in _rows(path) if any(row)] or [[]]
-    if not rows or not {"idx", "label"} <= set(heading):
+    heading, *body = [row for row in rows(path) if any(row)] or [[]]
+    if not body or not {"idx", "label"} <= set(heading):
         raise ValueError(f"{path} must have the columns idx and label")
-    classes = [dict(zip(heading, row)) for row in rows]
+    classes = [dict(zip(heading, row)) for row in body]
     for each in classes:
         if not each["idx"].isdecimal() or not each.get("label"):
             raise ValueError(f"{path}: {','.join(each.values())!r} is no number and its label")
     return [each["label"] for each in sorted(classes, key=lambda each: int(each["idx"]))]
 
 
-def _rows(path: str | Path) -> list[list[str]]:
+def rows(path: str | Path, *, delimiter: str = ",") -> list[list[str]]:
+    """Read a table of text.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV file, in UTF-8.
+    delimiter : str
+        What stands between cells.
+
+    Returns
+    -------
+    list of list of str
+        The cells of every line, without the blanks around them.
+
+    Raises
+    ------
+    ValueError
+        If it is no text in UTF-8.
+    """
     try:
         with open(path, newline="", encoding="utf-8-sig") as lines:
-            return [[cell.strip() for cell in row] for row in csv.reader(lines)]
+            return [
+                [cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)
+            ]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is no table of text ({error}): save it as CSV in UTF-8") from None

@@ -22,7 +22,9 @@ from dynamics.sounds.audio import (
     sounds_in,
     warn_once,
 )
+from dynamics.sounds.events import read_events
 from dynamics.sounds.labels import read_labels
+from dynamics.sounds.within import Within, parts
 from dynamics.tables import Later, Table, check_arguments
 
 UNLABELLED = "unlabelled"
@@ -51,6 +53,8 @@ class StimulusSet:
     sources : tuple of callables
         For each stimulus, a function that returns its samples and their rate; nothing is decoded
         before `waveforms` or `digest` asks for it.
+    within : Within or None
+        Where the stimuli are, if they are parts of longer recordings.
     """
 
     name: str
@@ -58,6 +62,7 @@ class StimulusSet:
     categories: tuple[str, ...]
     durations: np.ndarray = field(repr=False)
     sources: tuple[Source, ...] = field(repr=False)
+    within: Within | None = field(default=None, repr=False)
     _resampled: dict[int, list[np.ndarray]] = field(default_factory=dict, init=False, repr=False)
     _decoded: list[tuple[np.ndarray, int]] = field(default_factory=list, init=False, repr=False)
 
@@ -78,12 +83,43 @@ class StimulusSet:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over names, rates and decoded samples, in hexadecimal."""
+        """SHA-256 over names, rates and decoded samples, or places in recordings; hexadecimal."""
+        if self.within is not None:
+            return self.within.digest(self.names)
         total = hashlib.sha256()
         for name, (samples, rate) in zip(self.names, self._samples()):
             total.update(f"{name}\0{rate}\0{samples.size}\0".encode())
             total.update(np.ascontiguousarray(samples, dtype="<f4").tobytes())
         return total.hexdigest()
+
+    @property
+    def heard(self) -> StimulusSet:
+        """What a network hears: the recordings of which the stimuli are parts, or the stimuli."""
+        return self if self.within is None else self.within.recordings
+
+    def subset(self, rows: Sequence[int]) -> StimulusSet:
+        """Return some of the sounds; the set itself where `rows` are all of it.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Places of the sounds.
+
+        Returns
+        -------
+        StimulusSet
+            Of the same name.
+        """
+        if len(rows) == len(self):
+            return self
+        return StimulusSet(
+            name=self.name,
+            names=tuple(self.names[row] for row in rows),
+            categories=tuple(self.categories[row] for row in rows),
+            durations=self.durations[list(rows)],
+            sources=tuple(self.sources[row] for row in rows),
+            within=None if self.within is None else self.within.subset(rows),
+        )
 
     def waveforms(self, sample_rate: int) -> list[np.ndarray]:
         """Return all sounds at one sampling rate.
@@ -154,7 +190,7 @@ def load(name: str | Path, **arguments) -> StimulusSet:
         return SOUNDS[str(name)](**arguments)
     path = Path(name).expanduser()
     if path.is_dir():
-        check_arguments(f"stimuli {str(name)!r}", arguments, ["name"])
+        check_arguments(f"stimuli {str(name)!r}", arguments, ["name", "events", "tier", "category"])
         return from_folder(path, **arguments)
     if path.is_file():
         raise ValueError(f"stimuli '{name}' is a file: give the folder that holds the sounds")
@@ -163,8 +199,15 @@ def load(name: str | Path, **arguments) -> StimulusSet:
     return SOUNDS.find(str(name))()  # raises: there is none
 
 
-def from_folder(root: str | Path, *, name: str | None = None) -> StimulusSet:
-    """Load all audio files of a folder and its subfolders.
+def from_folder(
+    root: str | Path,
+    *,
+    name: str | None = None,
+    events: str | Path | bool = False,
+    tier: str | None = None,
+    category: str | None = None,
+) -> StimulusSet:
+    """Load all audio files of a folder and its subfolders, or the parts of them that events name.
 
     Stimuli are named after their files without suffix; where two files of different subfolders
     share a name, all are named by their path within the folder. Categories come from a file
@@ -178,11 +221,20 @@ def from_folder(root: str | Path, *, name: str | None = None) -> StimulusSet:
         The folder.
     name : str, optional
         Name of the set; by default that of the folder.
+    events : str, Path or True, optional
+        Tables of events or TextGrids: then their events are the stimuli, and the sounds are heard
+        whole. See `dynamics.sounds.events.read_events`.
+    tier : str, optional
+        Tier of the TextGrids.
+    category : str, optional
+        Column or tier of the events that is their category; by default that of the recording.
 
     Returns
     -------
     StimulusSet
-        Sounds in natural order of their names (2 before 10).
+        Sounds in natural order of their names (2 before 10); events in the order of recordings and
+        onsets, called after their column ``name`` where it tells them apart, else their word (or
+        the like) and a running number.
 
     Raises
     ------
@@ -190,7 +242,7 @@ def from_folder(root: str | Path, *, name: str | None = None) -> StimulusSet:
         Where the folder is missing or holds no audio file.
     ValueError
         For a file that is empty or not audio, a stimulus without a row in ``labels.csv``, or what
-        `dynamics.sounds.labels.read_labels` raises.
+        `dynamics.sounds.labels.read_labels` and `dynamics.sounds.events.read_events` raise.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
@@ -218,7 +270,13 @@ def from_folder(root: str | Path, *, name: str | None = None) -> StimulusSet:
     else:
         places = [path.relative_to(root).parts for path in paths]
         categories = [parts[0] if len(parts) > 1 else UNLABELLED for parts in places]
-    return _from_files(name or root.resolve().name, names, categories, paths)
+    found = _from_files(name or root.resolve().name, names, categories, paths)
+    if events is False or events is None:
+        if given := "tier" if tier else "category" if category else "":
+            raise ValueError(f"`{given}` is of events: give the stimuli `events`, or leave it out")
+        return found
+    listed = read_events(events, root, found.names, found.durations.tolist(), tier=tier)
+    return StimulusSet(name=found.name, **parts(found, listed, category=category))
 
 
 def natsound165() -> StimulusSet:
