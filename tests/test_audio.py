@@ -15,7 +15,7 @@ import xarray as xr
 from dynamics import brains, models, sounds
 from dynamics.brains import targets
 from dynamics.extraction import extract, poolings
-from dynamics.sounds import audio
+from dynamics.sounds import audio, streams
 
 RATE = 16000
 NOISE = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE)
@@ -125,7 +125,7 @@ def test_the_mp3_decoder_prints_nothing_and_what_others_print_is_kept(tmp_path):
         "import sys, os, warnings\n"
         "from dynamics.sounds import audio\n"
         f"audio.duration({str(tmp_path / 'cut.mp3')!r})\n"
-        f"with audio._opened({str(tmp_path / 'cut.mp3')!r}): os.write(2, b'somebody else\\n')\n"
+        f"with audio.opened({str(tmp_path / 'cut.mp3')!r}): os.write(2, b'somebody else\\n')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "somebody else\n"
@@ -209,7 +209,7 @@ def test_a_stream_gives_what_decoding_at_once_gives(tmp_path, suffix, subtype, c
     path = tmp_path / f"long{suffix}"
     soundfile.write(path, samples, rate, subtype=subtype)
     whole = audio.resample(*audio.read_audio(path), wanted)
-    blocks = list(audio.stream(path, wanted))
+    blocks = list(streams.stream(path, wanted))
     assert max(map(len, blocks)) < 2**17 + 2**12
     found = np.concatenate(blocks)
     assert len(found) == len(whole)
@@ -222,8 +222,8 @@ def test_a_stream_of_channels_that_cancel_is_the_first_of_them(tmp_path, caplog)
     wave = 0.1 * np.random.default_rng(0).standard_normal(70_000)
     path = tmp_path / "upside-down.wav"
     soundfile.write(path, np.column_stack([wave, -wave]), 16000, subtype="FLOAT")
-    np.testing.assert_allclose(np.concatenate(list(audio.stream(path, 16000))), wave, atol=1e-7)
+    np.testing.assert_allclose(np.concatenate(list(streams.stream(path, 16000))), wave, atol=1e-7)
     assert "the first is used alone" in caplog.text
     soundfile.write(path, np.full(100, np.nan), 16000, subtype="FLOAT")
     with pytest.raises(ValueError, match="no finite samples"):
-        list(audio.stream(path, 8000))
+        list(streams.stream(path, 8000))

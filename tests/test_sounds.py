@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -230,3 +231,27 @@ def test_a_walk_that_broke_off_leaves_nothing_in_the_wrong_place(decoded):
     next(walks[0]), next(walks[1]), next(walks[0])
     list(walks[1])
     assert stimuli.digest == sounds.load(folder).digest
+
+
+def test_long_sounds_are_streamed_and_their_digest_is_that_of_the_whole(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for name, seconds, channels in (("a", 3, 1), ("b", 11.003, 2), ("c", 9, 1)):
+        wave = 0.1 * rng.standard_normal((int(seconds * 8000), channels))
+        soundfile.write(tmp_path / f"{name}.flac", wave, 8000)
+    whole, names = sounds.load(tmp_path), sounds.load(tmp_path).names
+    expected, waves = whole.digest, whole.waveforms(6000)
+    monkeypatch.setattr(sounds.sets, "LONG", 5.0)
+    # Blocks of what was decoded, and nothing of a long sound is held.
+    streamed = sounds.load(tmp_path)
+    assert [streamed.is_streamed(row) for row in range(3)] == [False, True, True]
+    assert streamed.digest == expected and set(streamed._decoded) == {0}
+    for row in range(3):
+        blocks = list(streamed.stream(row, 6000))
+        assert len(blocks) > 1 or row == 0
+        np.testing.assert_allclose(np.concatenate(blocks), waves[row], atol=2e-6)
+    # A stated duration that is not that of the decoded sound.
+    off = dataclasses.replace(streamed, durations=streamed.durations + 0.01)
+    assert off.digest == expected
+    some = streamed.subset([2, 0])
+    assert some.names == (names[2], names[0]) and some.durations.tolist() == [9, 3]
+    np.testing.assert_array_equal(some.waveforms(8000)[1], whole.waveforms(8000)[0])

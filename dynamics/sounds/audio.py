@@ -40,7 +40,7 @@ _PLAIN = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 # A header that knows nothing of the length holds this much, in bytes, or more.
 _UNKNOWN = 2**32 - 2**10
 _CHATTER = (b"libmpg123", b"Xing stream size", b"Frankenstein", b"mpg123")
-_CANCELLED = "its channels cancel each other when averaged, so the first is used alone"
+CANCELLED = "its channels cancel each other when averaged, so the first is used alone"
 _stderr = threading.Lock()
 
 
@@ -69,78 +69,17 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     ValueError
         Where the file is empty, is not audio, or holds values that are not finite.
     """
-    with _opened(path) as file:
-        blocks = list(_blocks(file))
+    with opened(path) as file:
+        blocks = list(blocks_of(file))
         rate = int(file.samplerate)
     samples = np.concatenate(blocks) if blocks else np.empty((0, 1), np.float32)
     mono = samples.mean(axis=1)
     if not mono.size or not np.isfinite(mono).all():
         raise ValueError(f"{path} has no finite samples: replace or remove it")
     if samples.shape[1] > 1 and _power(mono) < 1e-6 * _power(samples):
-        warn_once(f"{path}: {_CANCELLED}")
+        warn_once(f"{path}: {CANCELLED}")
         mono = samples[:, 0].copy()
     return mono, rate
-
-
-def stream(path: str | Path, sample_rate: int) -> Iterator[np.ndarray]:
-    """Decode and resample a file block by block, for sounds that memory does not hold.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file that libsndfile reads.
-    sample_rate : int
-        Rate that is wanted (Hz).
-
-    Yields
-    ------
-    ndarray of shape (n_samples,)
-        Mono float32, of the samples of `read_audio` and `resample` one block after the other; of a
-        resampled sound, alike to single precision.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read_audio`.
-    """
-    first_alone = _channels_cancel(path)
-    empty = True
-    with _opened(path) as file:
-        changed = None
-        if file.samplerate != sample_rate:
-            changed = soxr.ResampleStream(
-                file.samplerate, sample_rate, 1, dtype="float32", quality="VHQ"
-            )
-        for block in _blocks(file):
-            mono = block[:, 0].copy() if first_alone else block.mean(axis=1)
-            if not np.isfinite(mono).all():
-                raise ValueError(f"{path} has no finite samples: replace or remove it")
-            empty = empty and not mono.size
-            yield mono if changed is None else changed.resample_chunk(mono)
-        if empty:
-            raise ValueError(f"{path} has no finite samples: replace or remove it")
-        if changed is not None:
-            yield changed.resample_chunk(np.empty(0, np.float32), last=True)
-
-
-def _channels_cancel(path: str | Path) -> bool:
-    """Whether the average of a file's channels is next to nothing beside them; said once."""
-    with _opened(path) as file:
-        if file.channels == 1:
-            return False
-        sums = np.zeros(3)
-        for block in _blocks(file):
-            mono = block.mean(axis=1)
-            sums += (
-                np.square(mono, dtype=float).sum(),
-                np.square(block, dtype=float).sum(),
-                len(mono),
-            )
-        channels = file.channels
-    cancel = bool(sums[2]) and sums[0] < 1e-6 * sums[1] / channels
-    if cancel:
-        warn_once(f"{path}: {_CANCELLED}")
-    return cancel
 
 
 def duration(path: str | Path) -> float:
@@ -199,7 +138,7 @@ def _durations(path: str | Path) -> tuple[float, float | None]:
 
 @lru_cache(maxsize=2**16)
 def _measured(path: str, size: int, written: int) -> tuple[float, float | None]:
-    with _opened(path) as file:
+    with opened(path) as file:
         stated: float | None = file.frames
         if file.format not in _STREAMS and file.subtype.startswith(_PLAIN):
             frames = file.frames
@@ -211,7 +150,7 @@ def _measured(path: str, size: int, written: int) -> tuple[float, float | None]:
                 known = int(chunk) < _UNKNOWN and int(right) > 0
                 stated = frames * int(chunk) / int(right) if known else None
         else:
-            frames = sum(len(block) for block in _blocks(file))
+            frames = sum(len(block) for block in blocks_of(file))
             if file.frames >= 2**62 or file.frames < 1:
                 stated = None
         rate = file.samplerate
@@ -221,23 +160,23 @@ def _measured(path: str, size: int, written: int) -> tuple[float, float | None]:
 
 
 @contextlib.contextmanager
-def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
+def opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
+    """Open a file that libsndfile reads; what is none raises as `read_audio` does."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} does not exist: complete the stimulus folder")
     if Path(path).stat().st_size == 0:
         raise ValueError(f"{path} is an empty file: replace or remove it")
-    chatty = Path(path).suffix.lower() == ".mp3"
-    with _quiet() if chatty else contextlib.nullcontext():
-        try:
+    try:
+        with _quiet() if Path(path).suffix.lower() == ".mp3" else contextlib.nullcontext():
             file = soundfile.SoundFile(str(path))
-            if file.format == "WAV" and file.frames == 0:
-                file = soundfile.SoundFile(_open_ended(Path(path)))
-        except soundfile.SoundFileError as error:
-            raise ValueError(
-                f"{path} is not readable audio, or was cut off: replace or remove it"
-            ) from error
-        with file:
-            yield file
+        if file.format == "WAV" and file.frames == 0:
+            file = soundfile.SoundFile(_open_ended(Path(path)))
+    except soundfile.SoundFileError as error:
+        raise ValueError(
+            f"{path} is not readable audio, or was cut off: replace or remove it"
+        ) from error
+    with file:
+        yield file
 
 
 def _open_ended(path: Path) -> io.BytesIO:
@@ -249,14 +188,16 @@ def _open_ended(path: Path) -> io.BytesIO:
     return io.BytesIO(bytes(content))
 
 
-def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+def blocks_of(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
     """Yield (n, channels) until the end, or until a stream breaks off."""
     if file.seekable():
         file.seek(0)  # after which the decoder of MP3 rounds as `soundfile.read` has it
     while True:
         block = np.full((_BLOCK, file.channels), np.nan, np.float32)
         try:
-            got = len(file.read(_BLOCK, out=block))
+            # A block at a time, as what reads it may have something to say in between.
+            with _quiet() if file.format == "MP3" else contextlib.nullcontext():
+                got = len(file.read(_BLOCK, out=block))
         except soundfile.SoundFileError:
             # A stream that breaks off; what came before is in the block already.
             yield block[: int(np.isfinite(block[:, 0]).sum())]

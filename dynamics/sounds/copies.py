@@ -24,7 +24,7 @@ RATE = 16000
 """Hz, at which a stimulus set is looked through."""
 
 # Of longer sounds the beginning tells.
-_LONGEST = 2**22
+_LONGEST = 2**21
 _BANDS = 512
 _BLOCK = 2048
 _KEY = "near_copies"
@@ -114,11 +114,28 @@ def names_of_copies(stimuli: StimulusSet) -> list[list[str]]:
     list of list of str
         As from `noted_copies`; of parts of recordings, all parts of recordings that are copies.
     """
-    groups, names = near_copies(stimuli.heard.waveforms(RATE)), np.array(stimuli.names)
+    heard = stimuli.heard
+    if len(heard) < 2:
+        return []
+    if any(map(heard.is_streamed, range(len(heard)))):
+        waves = [_beginning(heard, row) for row in range(len(heard))]
+    else:
+        waves = heard.waveforms(RATE)
+    groups, names = near_copies(waves), np.array(stimuli.names)
     copied = np.flatnonzero(np.bincount(groups) > 1)
     if stimuli.within is not None:
         groups = groups[stimuli.within.recording]
     return [names[groups == k].tolist() for k in copied]
+
+
+def _beginning(stimuli: StimulusSet, row: int) -> np.ndarray:
+    """Return the samples of a sound that are looked at, without the others in memory."""
+    parts: list[np.ndarray] = []
+    for block in stimuli.stream(row, RATE):
+        parts.append(block)
+        if sum(map(len, parts)) >= _LONGEST:
+            break
+    return np.concatenate(parts)[:_LONGEST]
 
 
 def kept_together(data: xr.Dataset, copies: Sequence[Sequence[str]]) -> xr.Dataset:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from dynamics.sounds.audio import (
 )
 from dynamics.sounds.events import read_events
 from dynamics.sounds.labels import read_labels
+from dynamics.sounds.streams import Stream, stream_of
 from dynamics.sounds.within import Within, parts
 from dynamics.tables import Later, Table, check_arguments
 
@@ -32,7 +34,11 @@ UNLABELLED = "unlabelled"
 # Decoded sounds of a set are kept up to this size, for the digest, copies and networks alike.
 KEEP_BYTES = 2**28
 
-# A function of nothing that returns samples (mono, float32) and their rate in Hz.
+LONG = 120.0
+"""Seconds from which a sound is not held in memory as a whole, where its source can be streamed."""
+
+# A function of nothing that returns samples (mono, float32) and their rate in Hz; see
+# `dynamics.sounds.streams.stream_of` for those that can give them block by block.
 Source = Callable[[], tuple[np.ndarray, int]]
 
 
@@ -64,7 +70,10 @@ class StimulusSet:
     sources: tuple[Source, ...] = field(repr=False)
     within: Within | None = field(default=None, repr=False)
     _resampled: dict[int, list[np.ndarray]] = field(default_factory=dict, init=False, repr=False)
-    _decoded: list[tuple[np.ndarray, int]] = field(default_factory=list, init=False, repr=False)
+    _decoded: dict[int, tuple[np.ndarray, int]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _kept: list[int] = field(default_factory=lambda: [0], init=False, repr=False)
 
     def __post_init__(self):
         if len(set(self.names)) != len(self.names):
@@ -79,7 +88,7 @@ class StimulusSet:
 
     def __getstate__(self):
         # A worker decodes for itself: waveforms are larger than the paths they come from.
-        return {**self.__dict__, "_resampled": {}, "_decoded": []}
+        return {**self.__dict__, "_resampled": {}, "_decoded": {}, "_kept": [0]}
 
     @cached_property
     def digest(self) -> str:
@@ -87,10 +96,44 @@ class StimulusSet:
         if self.within is not None:
             return self.within.digest(self.names)
         total = hashlib.sha256()
-        for name, (samples, rate) in zip(self.names, self._samples()):
+        for row, name in enumerate(self.names):
+            if long := self._stream(row):
+                total = self._hashed_by_block(total, row, long)
+                continue
+            samples, rate = self._sample(row)
             total.update(f"{name}\0{rate}\0{samples.size}\0".encode())
             total.update(np.ascontiguousarray(samples, dtype="<f4").tobytes())
         return total.hexdigest()
+
+    def is_streamed(self, row: int) -> bool:
+        """Whether a sound is so long that `stream` gives it in several blocks."""
+        return self._stream(row) is not None
+
+    def stream(self, row: int, sample_rate: int) -> Iterator[np.ndarray]:
+        """Decode and resample one sound, block by block where it is long.
+
+        Parameters
+        ----------
+        row : int
+            Its place in the set.
+        sample_rate : int
+            Hz.
+
+        Yields
+        ------
+        ndarray of shape (n_samples,)
+            Mono float32, one after the other. A sound of up to `LONG` seconds, or of a source that
+            cannot be streamed, is one block, the same as of `waveforms`.
+
+        Raises
+        ------
+        ValueError
+            For a file that cannot be decoded.
+        """
+        if long := self._stream(row):
+            yield from long.stream(sample_rate)
+        else:
+            yield resample(*self._sample(row), sample_rate)
 
     @property
     def heard(self) -> StimulusSet:
@@ -150,15 +193,30 @@ class StimulusSet:
 
     def _samples(self) -> Iterator[tuple[np.ndarray, int]]:
         """Go through samples and rates; the first sounds are kept, as many as memory allows."""
-        known = list(self._decoded)
-        yield from known
-        kept = sum(samples.nbytes for samples, _ in known)
-        for place, source in enumerate(self.sources[len(known) :], start=len(known)):
-            samples, rate = source()
-            kept += samples.nbytes
-            if kept <= KEEP_BYTES and len(self._decoded) == place:
-                self._decoded.append((samples, rate))
-            yield samples, rate
+        return map(self._sample, range(len(self)))
+
+    def _sample(self, row: int) -> tuple[np.ndarray, int]:
+        if row in self._decoded:
+            return self._decoded[row]
+        samples, rate = self.sources[row]()
+        if not self.is_streamed(row) and self._kept[0] + samples.nbytes <= KEEP_BYTES:
+            self._decoded[row] = samples, rate
+            self._kept[0] += samples.nbytes
+        return samples, rate
+
+    def _stream(self, row: int) -> Stream | None:
+        return stream_of(self.sources[row]) if self.durations[row] > LONG else None
+
+    def _hashed_by_block(self, before: Any, row: int, source: Stream) -> Any:
+        """Return a hash with a sound added to it, of the same bytes as of one held as a whole."""
+        size, counted = round(float(self.durations[row]) * source.rate), -1
+        while counted != size:  # how many samples there are comes first, and is known by decoding
+            size, counted, total = size if counted < 0 else counted, 0, before.copy()
+            total.update(f"{self.names[row]}\0{source.rate}\0{size}\0".encode())
+            for block in source.stream(source.rate):
+                total.update(np.ascontiguousarray(block, dtype="<f4").tobytes())
+                counted += block.size
+        return total
 
 
 def load(name: str | Path, **arguments) -> StimulusSet:
