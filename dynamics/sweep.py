@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import xarray as xr
@@ -205,41 +205,91 @@ def check(sweep: Sweep) -> Loaded:
     return Loaded(stimuli, loaded)
 
 
+class _Tried(NamedTuple):
+    """A target on which metrics are tried."""
+
+    label: str
+    data: xr.Dataset
+    joined: xr.Dataset
+    heard: xr.Dataset
+    times: bool
+    made: dict[int, Target]
+
+
+def _tried(label: str, data: xr.Dataset, stimuli: sounds.StimulusSet, times: bool) -> _Tried:
+    categories = ("stimulus", list(stimuli.categories))
+    heard = xr.Dataset(coords={"stimulus": list(stimuli.names), "category": categories})
+    return _Tried(label, data, brains.join(data, stimuli.names), heard, times, {})
+
+
 def _check_target(
     sweep: Sweep, choice: Choice, data: xr.Dataset, stimuli: sounds.StimulusSet, times: bool
 ) -> None:
     """Make a target as `analyze` will, and try the metrics that are for it."""
-    joined = brains.join(data, stimuli.names)
-    sizes = {str(dim): size for dim, size in joined["response"].sizes.items()}
-    heard = xr.Dataset(
-        coords={
-            "stimulus": list(stimuli.names),
-            "category": ("stimulus", list(stimuli.categories)),
-        }
-    )
-    made: dict[int, Target] = {}
+    tried = _tried(choice.label, data, stimuli, times)
     for metric in sweep.metrics:
-        if not analysis.applies(metric, choice.label):
+        if analysis.applies(metric, choice.label):
+            _check_metric(sweep, metric, tried)
+
+
+def _check_metric(sweep: Sweep, metric: Choice, tried: _Tried) -> None:
+    sizes = {str(dim): size for dim, size in tried.joined["response"].sizes.items()}
+    folds, made = analysis.folds_of(metric, sweep), tried.made
+    if folds not in made:
+        made[folds] = make_target(tried.data, tried.heard, seed=sweep.seed, n_folds=folds)
+    analysis.check_fit(
+        metric,
+        tried.label,
+        sizes,
+        baseline=sweep.baseline is not None,
+        times=tried.times,
+        gaps=gaps(tried.joined),
+        own_folds="fold" in tried.joined.coords,
+    )
+    _check_repeated(_value(sweep, metric), metric, tried.label, sizes)
+    analysis.rehearse(metric, sizes["stimulus"], sizes, folds=folds, times=made[folds].times)
+    try:
+        analysis.halves_of(made[folds], metric, sweep)
+        analysis.check_shuffles(made[folds], metric, sweep)
+    except ValueError as error:
+        raise ValueError(f"metric {metric.label!r}, target {tried.label!r}: {error}") from None
+
+
+def fits(
+    sweep: Sweep, label: str, data: xr.Dataset, stimuli: sounds.StimulusSet, *, times: bool
+) -> dict[str, str]:
+    """Say of every metric of a sweep whether it can be used on a target.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+    label : str
+        Of the target.
+    data : xarray.Dataset
+        The target.
+    stimuli : StimulusSet
+        Sounds; none is decoded.
+    times : bool
+        Whether activations are kept over time.
+
+    Returns
+    -------
+    dict of str to str
+        By label of the metric what it lacks, and what to do; empty where it works.
+    """
+    tried = _tried(label, data, stimuli, times)
+    said = {}
+    for metric in sweep.metrics:
+        if not analysis.applies(metric, label):
+            said[metric.label] = "is not for this target: see its `targets`"
             continue
-        folds = analysis.folds_of(metric, sweep)
-        if folds not in made:
-            made[folds] = make_target(data, heard, seed=sweep.seed, n_folds=folds)
-        analysis.check_fit(
-            metric,
-            choice.label,
-            sizes,
-            baseline=sweep.baseline is not None,
-            times=times,
-            gaps=gaps(joined),
-            own_folds="fold" in joined.coords,
-        )
-        _check_repeated(_value(sweep, metric), metric, choice.label, sizes)
-        analysis.rehearse(metric, sizes["stimulus"], sizes, folds=folds, times=made[folds].times)
         try:
-            analysis.halves_of(made[folds], metric, sweep)
-            analysis.check_shuffles(made[folds], metric, sweep)
+            _check_metric(sweep, metric, tried)
+            said[metric.label] = ""
         except ValueError as error:
-            raise ValueError(f"metric {metric.label!r}, target {choice.label!r}: {error}") from None
+            said[metric.label] = str(error)
+    return said
 
 
 def _check_repeated(value: str, choice: Choice, label: str, sizes: dict[str, int]) -> None:

@@ -96,6 +96,10 @@ def images(
     step = _tr(seconds) if tr is None else tr
     if step <= 0:
         raise ValueError(f"a TR of {step:g} s makes no times: give `tr` in seconds")
+    others = sorted(value for value in set(seconds.values()) if abs(value - step) > 0.01 * step)
+    if others := [value for value in others if value > 0]:
+        logger.warning("images state a TR of %s s, and `tr` of %g s is taken",
+                       ", ".join(f"{value:g}" for value in others), step)  # fmt: skip
     return stacked(
         first,
         rate=1 / step,
@@ -181,23 +185,22 @@ class _Reader:
 
         if len(image.shape) != 4:
             raise ValueError(f"'{path}' has the shape {image.shape}: give a run of volumes")
-        given = _loaded(self.mask or self.atlas)
-        if given.shape[:3] != image.shape[:3]:
-            raise ValueError(
-                f"'{self.mask or self.atlas}' has the shape {given.shape[:3]} and '{path}' "
-                f"{image.shape[:3]}: bring them to one space"
-            )
+        for each in filter(None, (self.mask, self.atlas)):
+            if (shape := _loaded(each).shape[:3]) != image.shape[:3]:
+                raise ValueError(
+                    f"'{each}' has the shape {shape} and '{path}' {image.shape[:3]}: bring them "
+                    "to one space"
+                )
         regions = None
         if self.atlas is not None:
             regions = np.rint(_loaded(self.atlas).get_fdata()).astype(int)
         tr = float(image.header.get_zooms()[3])
-        if image.header.get_xyzt_units()[1] == "msec":
-            tr /= 1000
+        tr /= {"msec": 1e3, "usec": 1e6}.get(image.header.get_xyzt_units()[1], 1)
         if self.mask is None:
             assert regions is not None
             return self._means(image.get_fdata(dtype=np.float32).reshape(-1, image.shape[3]).T,
                                regions.ravel()), tr  # fmt: skip
-        kept = given.get_fdata().reshape(given.shape[:3]) > 0
+        kept = _loaded(self.mask).get_fdata().reshape(image.shape[:3]) > 0
         if not kept.any():
             raise ValueError(f"mask '{self.mask}' keeps no voxel")
         places = nibabel.affines.apply_affine(image.affine, np.argwhere(kept))

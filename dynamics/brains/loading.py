@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import xarray as xr
@@ -79,6 +79,7 @@ TARGETS: Table[Callable[..., xr.Dataset]] = Table(
         "recording": Later("dynamics.brains.electrophysiology", "recording"),
         "images": Later("dynamics.brains.imaging", "images"),
         "variables": Later("dynamics.brains.matlab", "variables"),
+        "trials": Later("dynamics.brains.trials", "trials"),
         "cnd": Later("dynamics.brains.matlab", "cnd"),
         "nwb": Later("dynamics.brains.nwb", "nwb"),
         # It needs a neural network library, and nothing else here does.
@@ -144,6 +145,7 @@ def from_file(path: str | Path) -> xr.Dataset:
         raise ValueError(
             f"'{path}' has infinite responses, or none: write NaN where one is missing"
         )
+    _check_rate(target, path)
     target = target.assign_coords(stimulus=names)
     if "neuroid" not in target.coords:
         target = target.assign_coords(neuroid=np.arange(target.sizes["neuroid"]))
@@ -159,6 +161,28 @@ def from_file(path: str | Path) -> xr.Dataset:
     if "ceiling" not in target.coords and target.sizes.get("repetition", 1) > 1:
         target = target.assign_coords(ceiling=ceiling(target))
     return target
+
+
+def _check_rate(target: xr.Dataset, path: Path) -> None:
+    """Raise a ValueError where a target states a sampling rate that its times have not."""
+    places = (target.attrs, target["response"].attrs, target.variables)
+    key = next((key for place in places for key in _RATES if key in place), "")
+    if not key or "time" not in target.coords or target.sizes["time"] < 2:
+        return
+    stated = next(place[key] for place in places if key in place)
+    try:
+        rate = float(np.ravel(stated)[0])
+    except (TypeError, ValueError, IndexError):
+        return
+    found = 1 / float(np.diff(target["time"].to_numpy().astype(float)).mean())
+    if not abs(found - rate) <= 0.01 * abs(rate):
+        raise ValueError(
+            f"'{path}' states a {key} of {rate:g} Hz, but its times are {found:g} a second: "
+            f"correct 'time' (in seconds), or take out `{key}`"
+        )
+
+
+_RATES = ("rate", "sampling_rate", "sample_rate", "sfreq", "fs")
 
 
 def join(target: xr.Dataset, names: Sequence[str], *, partial: str = "warn") -> xr.Dataset:
@@ -190,9 +214,12 @@ def join(target: xr.Dataset, names: Sequence[str], *, partial: str = "warn") -> 
     shared = [name for name in wanted if name in set(there)]
     title = target.attrs.get("name", "target")
     if not shared:
+        told = folders_differ(there, wanted) or (
+            "use the stimulus set that the target was recorded with"
+        )
         raise ValueError(
             f"no stimulus of brain target '{title}' ({_some(there)}) is among the sounds "
-            f"({_some(wanted)}): use the stimulus set that the target was recorded with"
+            f"({_some(wanted)}): {told}"
         )
     silent, unheard = sorted(set(there) - set(wanted)), sorted(set(wanted) - set(there))
     if silent or unheard:
@@ -204,6 +231,19 @@ def join(target: xr.Dataset, names: Sequence[str], *, partial: str = "warn") -> 
             raise ValueError(f"{report}: complete the stimulus set")
         logger.warning("%s", report)
     return target.sel(stimulus=shared)
+
+
+def folders_differ(names: Sequence[str], sounds: Sequence[str]) -> str:
+    """Say that names of two sides differ by folders alone, and what to do; else empty."""
+    for one, other, whose in ((names, sounds, "target"), (sounds, names, "sounds")):
+        bare = {PurePath(name.replace("\\", "/")).name: name for name in one}
+        shared = sorted(set(bare) & set(other))
+        if shared and bare[shared[0]] != shared[0]:
+            return (
+                f"names of the {whose} have folders ({bare[shared[0]]!r} for {shared[0]!r}): write "
+                "them without"
+            )
+    return ""
 
 
 def ceiling(target: xr.Dataset) -> xr.DataArray:

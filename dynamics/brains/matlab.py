@@ -156,7 +156,7 @@ def cnd(
     """
     path = existing(path, "file")
     file = _File(path)
-    root = next((name for name in ("eeg", "neural", "meg", "ecog") if file.has(name)), None)
+    root = next((name for name in _ROOTS if file.has(name)), None)
     if root is None:
         raise ValueError(f"'{path}' has no structure 'eeg': it is no file of a CND data set")
     data = file.get(f"{root}.data")
@@ -185,6 +185,15 @@ def cnd(
         labels={"subject": [subject or path.stem] * width},
         about={"name": path.stem, "description": f"CND recording {path.name}"},
     )
+
+
+def is_cnd(path: str | Path) -> bool:
+    """Whether a file has the structure of recordings that the CND format has."""
+    file = _File(existing(path, "file"))
+    return any(file.has(f"{name}.data") for name in _ROOTS)
+
+
+_ROOTS = ("eeg", "neural", "meg", "ecog")
 
 
 class _File:

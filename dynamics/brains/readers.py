@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import zipfile
 from collections.abc import Callable
@@ -49,15 +50,24 @@ def _read_npz(path: Path) -> xr.Dataset:
     known = ("response", "time", *_OF_STIMULI, "neuroid", *NEUROID_LABELS)
     with zipfile.ZipFile(path) as archive:
         members = set(archive.namelist())
-        arrays = {key: _member(archive, f"{key}.npy") for key in known if f"{key}.npy" in members}
-    for key in ("response", "stimulus"):
-        if key not in arrays:
-            raise ValueError(f"the array '{key}' is missing")
+        arrays = {key: member(archive, f"{key}.npy") for key in known if f"{key}.npy" in members}
+    if "response" not in arrays:
+        others = sorted(name.removesuffix(".npy") for name in members)
+        some = ", ".join(others[:3]) + (" ..." if len(others) > 3 else "")
+        raise ValueError(
+            f"the array 'response' is missing, there is {some or 'none'} (one array a sound is "
+            "read by `trials`)"
+        )
+    if "stimulus" not in arrays:
+        raise ValueError("the array 'stimulus' is missing")
     last = ("time", "neuroid") if "time" in arrays else ("neuroid", "repetition")
     dims = ("stimulus", *last)[: arrays["response"].ndim]
     if arrays["response"].ndim != len(dims) or len(dims) < 2 or "neuroid" not in dims:
         raise ValueError(f"'response' has the shape {arrays['response'].shape}")
     places = {"time": "time"} | dict.fromkeys(_OF_STIMULI, "stimulus")
+    _check_order(dims, arrays["response"].shape, {
+        places.get(key, "neuroid"): len(value) for key, value in arrays.items()
+        if key in ("stimulus", "time", "neuroid")})  # fmt: skip
     response = arrays.pop("response")
     if response.dtype.kind != "c":  # about which the caller has a sentence
         response = response.astype(np.float64)
@@ -65,7 +75,25 @@ def _read_npz(path: Path) -> xr.Dataset:
     return xr.Dataset({"response": (dims, response)}, coords=coords)
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+def _check_order(dims: tuple[str, ...], shape: tuple[int, ...], sizes: dict[str, int]) -> None:
+    """Raise a ValueError where axes are not as long as what names their entries."""
+    wrong = [dim for dim, size in zip(dims, shape) if sizes.get(dim, size) != size]
+    if not wrong:
+        return
+    named = ", ".join(f"{size} of '{dim}'" for dim, size in sizes.items())
+    turned = [
+        f"transpose({', '.join(map(str, order))})"
+        for order in itertools.permutations(range(len(dims)))
+        if all(sizes.get(dim, shape[axis]) == shape[axis] for dim, axis in zip(dims, order))
+    ]
+    advice = f": write response.{turned[0]}" if turned else ""
+    raise ValueError(
+        f"'response' has the shape {shape} and there are {named}, but its axes must be "
+        f"({', '.join(dims)}){advice}"
+    )
+
+
+def member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """Read an array of an archive whose header says what is there, and that it is plain."""
     info = archive.getinfo(name)
     _check_size(info.file_size, info.compress_size)
