@@ -83,6 +83,7 @@ def sweep(name: str, **changes) -> Sweep:
         "stimuli": {"name": "synthetic", "arguments": stimuli},
         "resamples": 4,
         "permutations": 2,
+        "shuffle": "overall",
         "untrained": 2,
     }
     if name == "golden":

@@ -17,9 +17,13 @@ from dynamics.analysis.groups import counted
 from dynamics.analysis.metric import Metric, Value
 from dynamics.analysis.noise_ceilings import ceilings, of_known
 from dynamics.analysis.permutations import (
+    AUTO,
     check_shuffles,
+    describe_shuffles,
+    distinct,
     halves_of,
     orders_of,
+    scheme_of,
     shuffling,
     with_p_value,
     without_resamples,
@@ -36,6 +40,7 @@ from dynamics.analysis.variables import ATTRS, RESAMPLED, Variables
 
 __all__ = [
     "ATTRS",
+    "AUTO",
     "MANY",
     "METHODS",
     "RESAMPLED",
@@ -52,6 +57,8 @@ __all__ = [
     "check_fit",
     "check_shuffles",
     "counted",
+    "describe_shuffles",
+    "distinct",
     "find",
     "folds_of",
     "given",
@@ -61,6 +68,7 @@ __all__ = [
     "orders_of",
     "protocol",
     "rehearse",
+    "scheme_of",
     "shuffling",
     "summary",
     "with_p_value",

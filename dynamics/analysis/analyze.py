@@ -231,7 +231,8 @@ def _begin(
         root,
         label,
         metric.label,
-        identity=_identity(sweep, metric, label, target, data),
+        identity=_identity(sweep, metric, label, target, data)
+        | (shuffles := _shuffles(root, sweep, metric, label, target)),
         coordinates={"layer": ("layer", store.layer_names(root))}
         | _coordinates(own, metric, target, data),
     )
@@ -246,6 +247,11 @@ def _begin(
     group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
     if target.gaps:
         group.attrs["gaps"] = describe_gaps(target.gaps)
+    if shuffles:
+        group.attrs["shuffled"] = analysis.describe_shuffles(target, shuffles["shuffle"])
+        there = analysis.distinct(target, shuffles["shuffle"])
+        if there <= shuffles["permutations"]:
+            group.attrs["distinct_shuffles"] = int(there)
     group.attrs["description"] = str(data.attrs.get("description", ""))
     return group
 
@@ -279,8 +285,6 @@ def _identity(
 ) -> dict[str, Any]:
     """Return all that results depend on beside the activations, by which they are known again."""
     own = analysis.find(metric.name, metric.arguments)
-    count, scheme = analysis.shuffling(metric, sweep)
-    shuffles = {"permutations": count, "shuffle": scheme} if count else {}
     # Results of a target without gaps know nothing of them.
     found = {key: each for key, each in target.gaps.items() if key not in ("lacking", "sizes")}
     averaged: dict[str, Any] = {"gaps": found} if found else {}
@@ -294,10 +298,38 @@ def _identity(
         "baseline": sweep.baseline.model_dump() if sweep.baseline else None,
         "seed": sweep.seed,
         "resamples": sweep.resamples,
-        **shuffles,
         **averaged,
         **({"version": own.version} if own.version else {}),
     }
+
+
+def _shuffles(
+    root: zarr.Group, sweep: Sweep, metric: Choice, label: str, target: Target
+) -> dict[str, Any]:
+    """Return what the identity of results says of shuffles; what is there goes on as it is."""
+    count, asked = analysis.shuffling(metric, sweep)
+    if not count:
+        return {}
+    scheme = analysis.scheme_of(target, metric, sweep)
+    if asked == analysis.AUTO:
+        kept = store.made_with(root, f"results/{label}/{metric.label}").get("shuffle", scheme)
+        if kept != scheme:
+            logger.warning(
+                "the null of %r by %r goes on with stimuli shuffled %r, as it was begun; the "
+                "default is %r now: for that give the metric a `label` of its own",
+                label, metric.label, kept, scheme,
+            )  # fmt: skip
+            scheme = kept
+    if (there := analysis.distinct(target, scheme)) <= count:
+        logger.warning(
+            "%r by %r: only %d of the %d shuffles %s can be distinct, so no p value below %.2g is "
+            "to be expected",
+            label, metric.label, there, count, _SCHEMES[scheme], 1 / there,
+        )  # fmt: skip
+    return {"permutations": count, "shuffle": scheme}
+
+
+_SCHEMES = {"category": "within categories", "overall": "over all stimuli"}
 
 
 class _Work:
@@ -315,7 +347,8 @@ class _Work:
             if place not in self._held:
                 self._held[place] = self.client.scatter(self._targets[place], hash=False)
             if key not in self._orders:
-                found = analysis.orders_of(self._targets[place], job.metric, self.sweep)
+                scheme = store.made_with(job.group).get("shuffle")
+                found = analysis.orders_of(self._targets[place], job.metric, self.sweep, scheme)
                 given = None if found is None else self.client.scatter(found, hash=False)
                 self._orders[key] = given
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from dynamics.metrics import subsets
 from dynamics.metrics.null import SCHEMES
 
 logger = logging.getLogger(__name__)
+
+AUTO = "auto"
 
 
 def halves_of(target: Target, choice: Choice | None, sweep: Sweep) -> np.ndarray | None:
@@ -67,7 +70,7 @@ def without_resamples(choice: Choice, sweep: Sweep) -> str:
 
 
 def shuffling(choice: Choice, sweep: Sweep) -> tuple[int, str]:
-    """How many shuffles a metric of a sweep wants, and whether within categories.
+    """How many shuffles a metric of a sweep wants, and how they are asked for.
 
     Parameters
     ----------
@@ -81,7 +84,7 @@ def shuffling(choice: Choice, sweep: Sweep) -> tuple[int, str]:
     count : int
         Number of shuffles, 0 for none.
     scheme : str
-        ``"overall"`` or ``"category"``.
+        ``"overall"``, ``"category"`` or ``"auto"``, which `scheme_of` turns into one of them.
 
     Raises
     ------
@@ -92,15 +95,80 @@ def shuffling(choice: Choice, sweep: Sweep) -> tuple[int, str]:
     scheme = choice.arguments.get("shuffle", sweep.shuffle)
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise ValueError(f"metric {choice.label!r}: permutations must be 0 or more, not {count!r}")
-    if scheme not in SCHEMES:
+    if scheme not in (AUTO, *SCHEMES):
         raise ValueError(
             f"metric {choice.label!r}: there is no shuffle {scheme!r}: use one of "
-            f"{', '.join(SCHEMES)}"
+            f"{', '.join((AUTO, *SCHEMES))}"
         )
     return count, scheme
 
 
-def orders_of(target: Target, choice: Choice, sweep: Sweep) -> np.ndarray | None:
+def scheme_of(target: Target, choice: Choice, sweep: Sweep) -> str:
+    """Return how the stimuli of a target are shuffled.
+
+    Responses to sounds of one category are alike, so that they are not exchangeable with those to
+    others: shuffled over all stimuli, a layer that tells categories apart is above nearly every
+    shuffle, whatever else it knows of the brain. So within categories where there are any.
+
+    Parameters
+    ----------
+    target : Target
+        The brain target.
+    choice : Choice
+        The metric.
+    sweep : Sweep
+        The sweep.
+
+    Returns
+    -------
+    str
+        ``"overall"`` or ``"category"``.
+    """
+    _, asked = shuffling(choice, sweep)
+    if asked != AUTO:
+        return asked
+    return "category" if len(_sizes(target)) > 1 and distinct(target) > 1 else "overall"
+
+
+def distinct(target: Target, scheme: str = "category") -> float:
+    """Count the orders of a target's stimuli that shuffles can lead to; inf beyond all counting."""
+    sizes = _sizes(target) if scheme == "category" else np.array([len(target.rows)])
+    exact = sum(math.lgamma(size + 1) for size in sizes)
+    return float(round(math.exp(exact))) if exact < math.log(2**53) else math.inf
+
+
+def describe_shuffles(target: Target, scheme: str) -> str:
+    """Say what a score is compared with, in words that follow "above those of".
+
+    Parameters
+    ----------
+    target : Target
+        The brain target.
+    scheme : str
+        As `scheme_of` returns it.
+
+    Returns
+    -------
+    str
+        Such as ``"stimuli shuffled within categories"``.
+    """
+    if scheme == "category":
+        return "stimuli shuffled within categories"
+    if len(_sizes(target)) > 1 and distinct(target) > 1:
+        return "stimuli shuffled over all categories, for which telling categories apart is enough"
+    return "shuffled stimuli"
+
+
+def _sizes(target: Target) -> np.ndarray:
+    """Return how many stimuli each category has."""
+    if target.categories is None:
+        return np.array([len(target.rows)])
+    return np.unique(target.categories, return_counts=True)[1]
+
+
+def orders_of(
+    target: Target, choice: Choice, sweep: Sweep, scheme: str | None = None
+) -> np.ndarray | None:
     """Return the shuffles of a target's stimuli that a metric's null is made of.
 
     They follow from the seed of the sweep, the number and the scheme alone, so that every step,
@@ -114,6 +182,8 @@ def orders_of(target: Target, choice: Choice, sweep: Sweep) -> np.ndarray | None
         The metric.
     sweep : Sweep
         The sweep.
+    scheme : str, optional
+        That of results which are there already; by default as `scheme_of`.
 
     Returns
     -------
@@ -125,10 +195,11 @@ def orders_of(target: Target, choice: Choice, sweep: Sweep) -> np.ndarray | None
     ValueError
         As `shuffling`, and if nothing can be shuffled within categories of one stimulus.
     """
-    count, scheme = shuffling(choice, sweep)
+    count, _ = shuffling(choice, sweep)
     check_shuffles(target, choice, sweep)
     if count == 0:
         return None
+    scheme = scheme or scheme_of(target, choice, sweep)
     categories = target.categories if scheme == "category" else None
     return metrics.permutations(len(target.rows), count, seed=sweep.seed, categories=categories)
 
@@ -136,8 +207,7 @@ def orders_of(target: Target, choice: Choice, sweep: Sweep) -> np.ndarray | None
 def check_shuffles(target: Target, choice: Choice, sweep: Sweep) -> None:
     """Raise what `orders_of` raises, without drawing what may be many shuffles of many stimuli."""
     count, scheme = shuffling(choice, sweep)
-    categories = target.categories if count and scheme == "category" else None
-    if categories is not None and len(np.unique(categories)) == len(categories):
+    if count and scheme == "category" and distinct(target) < 2:
         raise ValueError(
             "every stimulus has a category of its own, so nothing can be shuffled within "
             "categories: use `shuffle: overall`"

@@ -101,7 +101,7 @@ class Sweep(_Section):
     resamples: int = Field(default=50, ge=0, multiple_of=2)
     resample_neuroids: int = Field(default=500, ge=0)
     permutations: int = Field(default=0, ge=0)
-    shuffle: Literal["overall", "category"] = "overall"
+    shuffle: Literal["auto", "overall", "category"] = "auto"
     select: Any = "all"
     weights: Annotated[str, PlainValidator(check_wanted)] = TRAINED
     duplicates: Literal["newer", "older", "error"] = "newer"

@@ -172,6 +172,7 @@ def _statistics(data: xr.Dataset) -> xr.Dataset:
     table = emergence.summary_of(data, names=names)
     known = {name: levels.level(data, name) for name in ("baseline", "chance", *_CEILINGS)}
     table.attrs = {name: value for name, value in known.items() if np.isfinite(value)}
+    table.attrs |= {name: data.attrs[name] for name in _OF_SHUFFLES if name in data.attrs}
     kept = levels.with_ceiling(data)
     if kept is not data:
         table.attrs |= {"with_ceiling": kept.sizes["neuroid"], "neuroids": data.sizes["neuroid"]}
@@ -236,4 +237,5 @@ def _groups(data: xr.Dataset) -> Iterator[tuple[str, str, xr.Dataset]]:
             yield str(name), f"region, {len(rows)} {dim}s", data.isel({dim: rows})
 
 
+_OF_SHUFFLES = ("shuffled", "distinct_shuffles")
 _CEILINGS = ("ceiling", "ceiling_lower", "ceiling_upper")

@@ -246,7 +246,11 @@ def _references(found: Mapping, baseline: str) -> str:
     null = found.get("null_p", math.nan)
     if math.isfinite(null):
         verdict = "is" if null <= LEVEL else "is not shown to be"
-        said.append(f"Its last score {verdict} above those of shuffled stimuli ({p_equals(null)}).")
+        few = f"; only {n} of them are distinct" if (n := found.get("distinct_shuffles")) else ""
+        said.append(
+            f"Its last score {verdict} above those of {found.get('shuffled', 'shuffled stimuli')} "
+            f"({p_equals(null)}{few})."
+        )
     if "chance" in found:
         said.append(f"Chance is {level(found['chance'])}.")
     return " ".join(said)

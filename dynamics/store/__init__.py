@@ -45,6 +45,7 @@ from dynamics.store.read import (
 from dynamics.store.results import (
     begin_result,
     committed,
+    made_with,
     unmarked,
     write_constant,
     write_label,
@@ -74,6 +75,7 @@ __all__ = [
     "is_written",
     "layer_names",
     "lock",
+    "made_with",
     "notes",
     "open",
     "open_group",

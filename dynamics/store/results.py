@@ -94,6 +94,27 @@ def begin_result(
     return group
 
 
+def made_with(group: zarr.Group, name: str = "") -> dict[str, Any]:
+    """Return the identity of results, or of a group of this name in it; empty where there is none.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        The group of results, or the store.
+    name : str
+        Path of the group in it.
+
+    Returns
+    -------
+    dict
+        As it was given to `begin_result`.
+    """
+    if name and name not in group:
+        return {}
+    found = nodes.group(group, name) if name else group
+    return dict(nodes.attributes(found).get("identity", {}))
+
+
 def committed(group: zarr.Group) -> dict[int, str]:
     """Return the steps whose results are complete, with the content hash of their checkpoint."""
     sources = nodes.values(group, "checkpoint")  # before the steps: it is what is written last

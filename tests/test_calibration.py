@@ -1,0 +1,97 @@
+"""What is stated holds where the truth is known: short forms of the simulations of calibration.
+
+The long ones are printed by ``python tests/benchmarks/bench_calibration.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import calibration
+import numpy as np
+import pytest
+
+from dynamics import analysis, store
+from dynamics.analysis import analyze
+from dynamics.config import Choice, validate
+from dynamics.progress import silent
+from dynamics.report import findings, narrative
+
+
+def most(number, nominal=0.05, errors=3.0):
+    """Largest rate that so many simulations of a nominal one may have."""
+    return nominal + errors * np.sqrt(nominal * (1 - nominal) / number)
+
+
+@pytest.mark.parametrize("name", ["rsa", "cka", "mutual_knn"])
+def test_sounds_of_categories_are_shuffled_within_them_unless_asked_otherwise(name):
+    number, small = 40, {"permutations": 19, "n": 44, "neuroids": 6}
+    p = calibration.p_of_unrelated(name, number, **small)
+    assert (p <= 0.05).mean() <= most(number)
+    over_all = calibration.p_of_unrelated(name, 10, shuffle="overall", **small)
+    assert (over_all <= 0.05).mean() > 0.5  # all that is there is that categories differ
+
+
+def test_where_there_are_no_categories_all_stimuli_are_shuffled():
+    _, target = calibration.clustered(0, n=20, categories=20)
+    orders = analysis.orders_of(target, Choice(name="rsa"), calibration.plan(permutations=9))
+    assert (np.sort(orders, 1) == np.arange(20)).all() and (orders != np.arange(20)).any(1).all()
+    _, alike = calibration.clustered(0, n=20, categories=1)
+    assert analysis.scheme_of(alike, Choice(name="rsa"), calibration.plan()) == "overall"
+    _, pairs = calibration.clustered(0, n=20, categories=10)
+    assert analysis.scheme_of(pairs, Choice(name="rsa"), calibration.plan()) == "category"
+    assert analysis.distinct(pairs) == 2**10 and analysis.distinct(pairs, "overall") > 1e18
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A sweep of a crawled store of two categories of three sounds each, and its brain."""
+    names, categories = list("abcdef"), ["x"] * 3 + ["y"] * 3
+    rng = np.random.default_rng(0)
+    root = store.begin(tmp_path / "run.zarr", run="test", identity={"adapter": "test"})
+    store.plan(root, [(step, f"file-{step}", 10) for step in (0, 10)])
+    for step in (0, 10):
+        layers = {"first": rng.standard_normal((6, 4)).astype("float32")}
+        store.write_activations(root, step, layers, stimuli=names, categories=categories)
+        store.commit(root, step, sha256=f"hash-{step}", seconds=1.0)
+    np.savez(
+        tmp_path / "brain.npz", response=rng.standard_normal((6, 3)), stimulus=names,
+        neuroid=["p", "q", "r"],
+    )  # fmt: skip
+    folder = tmp_path / "sounds"
+    content = {
+        "run": "test", "store": str(tmp_path / "run.zarr"), "checkpoints": "none", "model": "none",
+        "stimuli": str(folder), "targets": [str(tmp_path / "brain.npz")], "metrics": ["cka"],
+        "resamples": 0, "folds": 2, "permutations": 99, "workers": 1, "baseline": None,
+        "untrained": 0,
+    }  # fmt: skip
+    return lambda **changes: validate(content | changes, origin="test")
+
+
+@pytest.fixture
+def heard(monkeypatch, in_this_process):
+    """Let a sweep have no sounds of its own."""
+    from dynamics import sounds
+
+    monkeypatch.setattr(sounds, "load", lambda *_, **__: None)
+
+
+def test_few_distinct_shuffles_and_what_they_are_within_are_said(small, heard, caplog):
+    with caplog.at_level(logging.WARNING):
+        analyze.analyze(small(), advance=silent)
+    assert "only 36 of the 99 shuffles within categories can be distinct" in caplog.text
+    (result,), _ = findings.results_of(store.open(small().store))
+    said = narrative.about(findings.curves_of(result)[0])
+    assert "stimuli shuffled within categories" in said and "only 36 of them are distinct" in said
+
+
+def test_results_that_were_begun_with_other_shuffles_go_on_and_say_so(small, heard, caplog):
+    analyze.analyze(small(shuffle="overall", select=[0]), advance=silent)
+    with caplog.at_level(logging.WARNING):
+        assert analyze.analyze(small(), advance=silent)["already"] == 2
+    assert "goes on with stimuli shuffled 'overall', as it was begun" in caplog.text
+    (result,), _ = findings.results_of(store.open(small().store))
+    said = narrative.about(findings.curves_of(result)[0])
+    assert "shuffled over all categories, for which telling categories apart is enough" in said
+    with pytest.raises(ValueError, match="shuffle = 'overall', this sweep has 'category'"):
+        analyze.analyze(small(shuffle="category"), advance=silent)
