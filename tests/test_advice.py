@@ -95,7 +95,7 @@ ARGUMENTS = {
     for table in TABLES
     for function in table.values()
     for name in inspect.signature(getattr(function, "function", function)).parameters
-} | set(RESERVED)
+} | {*RESERVED, *inspect.signature(sounds.from_folder).parameters}
 COMMANDS = typer.main.get_command(app).commands
 EXTRAS = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"][
     "optional-dependencies"

@@ -362,6 +362,7 @@ class _Outcome:
                     stimuli=stimuli.names,
                     categories=stimuli.categories,
                     times=self.network.pooling.times(stimuli.durations),
+                    labels=stimuli.within.coordinates() if stimuli.within else {},
                 )
             except store.MisfitError as fault:
                 self.error = faults.sentence(fault)

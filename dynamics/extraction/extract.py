@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dynamics import models
-from dynamics.extraction import poolings
+from dynamics.extraction import poolings, spans
 from dynamics.extraction.poolings import Pooling
 from dynamics.faults import SoundError
 from dynamics.models import Model
@@ -47,17 +47,21 @@ class Batch:
     rows : array of shape (batch,)
         Their places in the stimulus set.
     lengths : tensor of shape (batch,)
-        Their lengths in samples.
+        Lengths of the sounds in samples.
     durations : array of shape (batch,)
         Their lengths in seconds, of the sounds themselves.
     prepared : tuple of tensor
-        What the model's front end made of them.
+        What the model's front end made of the sounds.
+    spans : list of Span or None
+        Where the stimuli are in the sounds, if they are parts of these; then rows and durations
+        are those of the parts.
     """
 
     rows: np.ndarray
     lengths: torch.Tensor
     durations: np.ndarray
     prepared: tuple[torch.Tensor, ...]
+    spans: list[spans.Span] | None = None
 
 
 def batches(
@@ -70,7 +74,7 @@ def batches(
     model : Model
         Any adapter's model.
     stimuli : StimulusSet
-        The sounds.
+        The sounds. Those that are parts of recordings are heard in these, which are run whole.
     batch_size : int
         Stimuli a batch; stimuli of similar length go together, and only those of one length where
         padding would change the model's numbers.
@@ -87,19 +91,24 @@ def batches(
     SoundError
         Where a stimulus is too short for the network to have a frame of it.
     """
-    waveforms = stimuli.waveforms(model.sample_rate)
+    heard, within = stimuli.heard, stimuli.within
+    waveforms = heard.waveforms(model.sample_rate)
     lengths = np.array([len(waveform) for waveform in waveforms])
-    _check_lengths(model, stimuli, lengths)
+    _check_lengths(model, heard, lengths)
     groups = _groups(model, lengths, batch_size)
     if len(groups) > -(-len(lengths) // batch_size):
         why = model.why_not_batchable
         logger.warning("%d stimuli take %d batches: %s", len(lengths), len(groups), why)
 
     def make(rows: np.ndarray) -> Batch:
-        return batch_of(model, waveforms, rows, stimuli.durations)
+        batch = batch_of(model, waveforms, rows, heard.durations)
+        if within is None:
+            return batch
+        own, places = spans.spans_of(within, rows.tolist())
+        return replace(batch, rows=own, durations=within.duration[own], spans=places)
 
     first = make(groups[0])
-    bytes_all = sum(t.nbytes for t in first.prepared) / len(first.rows) * len(lengths)
+    bytes_all = sum(t.nbytes for t in first.prepared) / len(groups[0]) * len(lengths)
     if bytes_all <= keep_bytes:
         return [first, *(make(rows) for rows in groups[1:])]
     return _Remade(make, groups)
@@ -237,14 +246,16 @@ def extract(
     device = device_of(model)
     for batch in stimuli:
         rows.append(batch.rows)
+        own = batch.spans
         counts = pool.counts(batch.durations)
         samples = 0 if counts is None else int(counts.max())
         with torch.inference_mode():
             prepared = (part.to(device) for part in batch.prepared)
             activations = model.forward_prepared(*prepared)
             for layer, frames in model.frames(batch.lengths).items():
-                times = None if counts is None else model.frame_times[layer]
-                pooled = pool(activations[layer], frames, frame_times=times, samples=samples)
+                times = None if counts is None and own is None else model.frame_times[layer]
+                how: dict[str, Any] = {"frame_times": times, "samples": samples}
+                pooled = spans.pooled(pool, activations[layer], frames, own, **how)
                 values = _finite(pooled.cpu().numpy(), layer)
                 parts[layer].append(values if counts is None else _ended(values, counts))
     order = np.argsort(np.concatenate(rows))

@@ -39,11 +39,16 @@ class Pooling:
         returns (batch, feature); None for poolings with time.
     rate : float or None
         Samples a second of a pooling with time, else None.
+    weighs : bool
+        Whether `average` takes as valid what part of each frame counts, between 0 and 1, as well:
+        so it is asked for stimuli that are parts of recordings. Else it is given the frames that
+        are at least half inside.
     """
 
     name: str
     average: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
     rate: float | None = None
+    weighs: bool = False
 
     def counts(self, durations: np.ndarray) -> np.ndarray | None:
         """Count the samples of stimuli, None without time.
@@ -164,12 +169,12 @@ def _final(activation: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
 def _mean() -> Pooling:
     """Mean over the frames of a stimulus."""
-    return Pooling("mean", _average)
+    return Pooling("mean", _average, weighs=True)
 
 
 def _mean_and_deviation() -> Pooling:
     """Mean and standard deviation over the frames, side by side."""
-    return Pooling("mean+deviation", _moments)
+    return Pooling("mean+deviation", _moments, weighs=True)
 
 
 def _last() -> Pooling:

@@ -60,6 +60,7 @@ def blamed(
             return fault
     elif not _takes_noise(model):
         return fault
+    stimuli = stimuli.heard
     waveforms = stimuli.waveforms(judge.sample_rate)
     for row in np.argsort([len(waveform) for waveform in waveforms], kind="stable"):
         try:

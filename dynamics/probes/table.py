@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dynamics.probes import folders, hear
+from dynamics.probes import folders, hear, spans
 from dynamics.probes.task import Task
 from dynamics.sounds import StimulusSet
 from dynamics.tables import ArgumentError, Later, Table
@@ -17,6 +17,7 @@ TASKS: Table[Callable[..., Task]] = Table(
         "pitch-class": Later("dynamics.reference.tasks", "pitch_class"),
         "sound-category": Later("dynamics.reference.tasks", "sound_category"),
         "stimuli-category": folders.stimuli_category,
+        "stimuli-label": spans.stimuli_label,
         "folder": folders.folder,
         "hear": hear.hear,
         **{f"hear-{name}": hear.preset(folder) for name, folder in hear.PRESETS.items()},

@@ -32,7 +32,8 @@ class Task:
     labels : array of shape (n_stimuli, n_classes), bool
         Classes of every sound: one, or any number where `multilabel`.
     splits : tuple of str
-        For every sound ``train``, ``valid`` or ``test``, or the name of its fold.
+        For every sound ``train``, ``valid`` or ``test``, or the name of its fold; empty for one
+        that is left out.
     metric : str
         A name in `dynamics.probes.scoring.METRICS`.
     multilabel : bool
@@ -66,7 +67,7 @@ class Task:
         none of the few sounds.
         """
         splits = np.array(self.splits)
-        names = sorted(set(self.splits))
+        names = sorted(set(self.splits) - {""})
         if set(names) <= set(SPLITS):
             train, valid, test = (np.flatnonzero(splits == name) for name in SPLITS)
             return [Partition(((train, valid),), np.sort(np.concatenate([train, valid])), test)]
@@ -75,12 +76,12 @@ class Task:
             others = names[number + 1 :] + names[:number]
             choices = tuple(
                 (
-                    np.flatnonzero((splits != tested) & (splits != other)),
+                    np.flatnonzero((splits != tested) & (splits != other) & (splits != "")),
                     np.flatnonzero(splits == other),
                 )
                 for other in (others if self.stored else others[:1])
             )
-            rows = np.flatnonzero(splits != tested)
+            rows = np.flatnonzero((splits != tested) & (splits != ""))
             found.append(Partition(choices, rows, np.flatnonzero(splits == tested)))
         return found
 
@@ -138,8 +139,13 @@ def make_task(
         If a label or a split is missing or unknown, a part is empty, there are fewer than two
         classes, or a class to be tested has no sound to learn it from.
     """
-    each = [(label,) if isinstance(label, str) else tuple(label) for label in labels]
-    if bad := [n for n, own in zip(stimuli.names, each) if not multilabel and len(own) != 1]:
+    out = [stored and not split for split in splits]
+    each = [
+        () if gone else (label,) if isinstance(label, str) else tuple(label)
+        for label, gone in zip(labels, out)
+    ]
+    single = zip(stimuli.names, each, out)
+    if bad := [n for n, own, gone in single if not multilabel and not gone and len(own) != 1]:
         raise ValueError(
             f"task '{name}': sound '{bad[0]}' must have one label: complete or correct its row"
         )
@@ -279,7 +285,7 @@ def limited(
 
 
 def _check_splits(task: Task) -> None:
-    names = set(task.splits)
+    names = set(task.splits) - ({""} if task.stored else set())
     if not names & set(SPLITS) and all(one.startswith("fold") for one in names):
         if len(names) < 3:
             raise ValueError(

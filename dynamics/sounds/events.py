@@ -119,7 +119,7 @@ class _Recordings:
         if row is None and len(self.names) > 1:
             raise ValueError(
                 f"{path} does not say which recording it is of: call it like one ("
-                f"'{self.names[0]}'), or give a table a column `file`"
+                f"'{self.names[0]}'), or give a table a column 'file'"
             )
         return row or 0
 
@@ -194,7 +194,7 @@ def _of_table(
         next((own for name in names for own in heading if own.lower() == name), "")
         for names in (_FILE, _BEGIN, _END, _DURATION, _TEXT)
     )
-    if lacking := "`onset`" if not begin else "" if length or end else "`duration` or `offset`":
+    if lacking := "'onset'" if not begin else "" if length or end else "'duration' or 'offset'":
         there = ", ".join(heading) or "none"
         raise ValueError(f"{path} has no column {lacking}: it has {there}")
     lines = []

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dynamics.sounds.events import Event
 
@@ -45,17 +46,17 @@ class Within:
         return total.hexdigest()
 
     def subset(self, rows: Sequence[int]) -> Within:
-        """Return where some of the stimuli are; their recordings stay."""
+        """Return where some of the stimuli are, in the recordings of these."""
         at = np.asarray(rows, int)
+        used, recording = np.unique(self.recording[at], return_inverse=True)
         labels = {key: tuple(column[row] for row in rows) for key, column in self.labels.items()}
-        return Within(
-            self.recordings, self.recording[at], self.onset[at], self.duration[at], labels
-        )
+        recordings = self.recordings.subset(used.tolist())
+        return Within(recordings, recording, self.onset[at], self.duration[at], labels)
 
-    def coordinates(self) -> dict[str, tuple[Sequence[Any] | np.ndarray, str, str]]:
+    def coordinates(self) -> dict[str, tuple[npt.ArrayLike, str, str]]:
         """Return what a store says of each stimulus: values, description and units, by name."""
         names = [self.recordings.names[row] for row in self.recording]
-        found: dict[str, tuple[Sequence[Any] | np.ndarray, str, str]] = {
+        found: dict[str, tuple[npt.ArrayLike, str, str]] = {
             "recording": (names, "recording that the stimulus is a part of", ""),
             "onset": (self.onset, "beginning of the stimulus in its recording", "s"),
         }
@@ -104,18 +105,16 @@ def parts(
     if category is not None and category not in labels:
         there = ", ".join(labels) or "none"
         raise ValueError(f"events have no column or tier '{category}' (`category`), but {there}")
-    used, recording = np.unique([event.recording for event in events], return_inverse=True)
-    recordings = recordings.subset(used.tolist())
     within = Within(
         recordings,
-        recording,
+        np.array([event.recording for event in events]),
         np.array([event.onset for event in events], float),
         np.array([event.duration for event in events], float),
         labels,
-    )
+    ).subset(range(len(events)))
     return {
         "names": own,
-        "categories": tuple(recordings.categories[row] for row in recording)
+        "categories": tuple(within.recordings.categories[row] for row in within.recording)
         if category is None
         else labels[category],
         "durations": within.duration,
@@ -133,7 +132,7 @@ def _plain(key: str) -> str:
     return "".join(sign if sign.isalnum() else "_" for sign in key)
 
 
-def _numbers(column: Sequence[str]) -> Sequence[str] | np.ndarray:
+def _numbers(column: Sequence[str]) -> npt.ArrayLike:
     try:
         return np.array([float(value or "nan") for value in column]) if any(column) else column
     except ValueError:

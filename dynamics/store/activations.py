@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 
 from dynamics.store import nodes, objectlock
@@ -77,6 +78,7 @@ def write_activations(
     stimuli: Sequence[str],
     categories: Sequence[str],
     times: np.ndarray | None = None,
+    labels: Mapping[str, tuple[npt.ArrayLike, str, str]] | None = None,
 ) -> None:
     """Write every layer of one step; the step stays unseen until `commit`.
 
@@ -92,6 +94,8 @@ def write_activations(
         Names and categories of the stimuli, in row order.
     times : array of shape (n_times,), optional
         Seconds, centres of the samples: the same for all layers and steps.
+    labels : mapping of str to (array of shape (n_stimuli,), str, str), optional
+        What else is known of the stimuli: values, description and units, by name.
 
     Raises
     ------
@@ -123,6 +127,11 @@ def write_activations(
             if times is not None:
                 new_coordinate(group, "time", "time", times, "centre of the sample in the stimulus")
                 nodes.array(group, "time").attrs["units"] = "s"
+            for name, (column, text, units) in (labels or {}).items():
+                name = f"label_{name}" if name in map(group_name, layers) else name
+                new_coordinate(group, name, "stimulus", column, text)
+                if units:
+                    nodes.array(group, name).attrs["units"] = units
             new_coordinate(group, "stimulus", "stimulus", stimuli, "name of the stimulus")
 
 
