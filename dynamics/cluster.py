@@ -66,12 +66,13 @@ def threads_of(client: Any) -> int:
 
 
 def _with_plugins(client: Any) -> None:
-    """Have all workers, also those that come later, load the modules that the sweep names."""
+    """Have all workers, also those that come later, find and load the modules of the sweep."""
     from dask.distributed import WorkerPlugin
 
     from dynamics import plugins
 
-    if not (names := plugins.loaded()):
+    names, folders = plugins.loaded(), plugins.folders()
+    if not names and not folders:
         return
 
     class Plugins(WorkerPlugin):
@@ -80,6 +81,7 @@ def _with_plugins(client: Any) -> None:
         def setup(self, worker: Any) -> None:
             from dynamics import plugins
 
+            plugins.look_in(*folders)
             plugins.load(names)
 
     client.register_plugin(Plugins())

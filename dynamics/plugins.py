@@ -40,6 +40,33 @@ RECORDS = {
 """Of which record the entries of a table are, where they are no functions."""
 
 _loaded: dict[str, dict[tuple[str, str], Any]] = {}
+_folders: list[str] = []
+
+
+def look_in(*folders: str | Path) -> None:
+    """Let modules be found in folders, such as the working directory and that of the YAML.
+
+    Parameters
+    ----------
+    *folders : str or Path
+        They are looked through last, so that no file there stands in for an installed package.
+    """
+    for folder in folders:
+        place = str(Path(folder).absolute())
+        if place not in _folders:
+            _folders.append(place)
+        if place not in sys.path:
+            sys.path.append(place)
+
+
+def folders() -> list[str]:
+    """Return the folders that modules are looked for in, for workers to look there too."""
+    return list(_folders)
+
+
+def listed() -> str:
+    """Return those folders in one phrase."""
+    return " or ".join(_folders)
 
 
 def load(names: Iterable[str]) -> None:
@@ -48,7 +75,8 @@ def load(names: Iterable[str]) -> None:
     Parameters
     ----------
     names : iterable of str
-        Modules such as ``my_package.metrics``, installed or in the working directory.
+        Modules such as ``my_package.metrics``, installed, in the working directory or beside the
+        YAML file.
 
     Raises
     ------
@@ -108,15 +136,13 @@ def _table(name: str) -> dict[str, Any]:
 
 
 def _imported(name: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # last, so that no file there stands in for an installed package
+    look_in(Path.cwd())
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(error.name + ".")):
             raise ValueError(
-                f"plugin {name!r}: there is no such module, installed or in {here}"
+                f"plugin {name!r}: there is no such module, installed or in {listed()}"
             ) from None
         raise ValueError(f"plugin {name!r} cannot be imported: {error}") from error
     except Exception as error:  # whatever somebody's module does

@@ -6,6 +6,7 @@ from dynamics.checkpoints.checkpoint import Checkpoint, is_remote, local_path
 from dynamics.checkpoints.choice import TRAINED, Taken, check_wanted
 from dynamics.checkpoints.discovery import find, growing
 from dynamics.checkpoints.identity import LeftForLater, as_listed
+from dynamics.checkpoints.leftovers import left_out
 from dynamics.checkpoints.reading import digest, read, read_file, take
 from dynamics.checkpoints.selection import select
 from dynamics.checkpoints.sets import weights_of
@@ -24,6 +25,7 @@ __all__ = [
     "find",
     "growing",
     "is_remote",
+    "left_out",
     "local_path",
     "read",
     "read_file",

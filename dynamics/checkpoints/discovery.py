@@ -12,6 +12,7 @@ from typing import Any
 from dynamics.checkpoints.checkpoint import Checkpoint, arrange, is_remote, local_path
 from dynamics.checkpoints.choice import TRAINED, check_wanted
 from dynamics.checkpoints.formats import LAYOUTS, WHOLE
+from dynamics.checkpoints.leftovers import left_out
 from dynamics.checkpoints.local import container, describe, extent, from_file, from_folder
 from dynamics.checkpoints.names import SUFFIXES, is_aside
 from dynamics.checkpoints.selection import belongs, beside, best_named
@@ -74,12 +75,19 @@ def find(
     else:
         found = list(_anywhere(source, remote))
     if not found:
-        raise FileNotFoundError(
-            f"there are no checkpoints in {str(source)!r}: looked for files ending in "
-            f"{', '.join(SUFFIXES)} that state a training step, and for checkpoint folders, there "
-            f"and in {', '.join(LAYOUTS)}"
-        )
+        raise FileNotFoundError(_none_in(source))
     return arrange(found, duplicates, weights)
+
+
+def _none_in(source: Any) -> str:
+    """Say that there are no checkpoints, and what there is."""
+    there = "; ".join(kind.told() for kind in left_out(source)[:4])
+    what = f"it holds {there}; " if there else ""
+    return (
+        f"there are no checkpoints in {str(source)!r}: {what}looked for files ending in "
+        f"{', '.join(SUFFIXES)} that state a training step, and for checkpoint folders, there "
+        f"and in {', '.join(LAYOUTS)}"
+    )
 
 
 def growing(checkpoint: Checkpoint, *, quiet: float = 30.0, wait: float = 1.0) -> bool:

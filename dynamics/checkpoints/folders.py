@@ -213,7 +213,7 @@ def recognise_lone(
         except UnknownFormatError:
             return "", None, ""
     kind, step = recognise(contents)
-    note = "; ".join(filter(None, [note_of(contents.classes), files.note]))
+    note = "; ".join(filter(None, [note_of(contents), files.note]))
     return ("folder" if kind else ""), step, note if kind else ""
 
 

@@ -5,6 +5,7 @@ Contents speak first; names are asked only where the contents are silent.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO
@@ -14,6 +15,7 @@ import numpy as np
 from dynamics.checkpoints.inspect import STEP_KEYS, Contents, inspect, tensors
 from dynamics.checkpoints.names import step_from_name as step_from_name
 from dynamics.checkpoints.sidecars import read_json
+from dynamics.checkpoints.unpickling import Inert
 
 # Where training loops put their checkpoints below the folder that people name.
 LAYOUTS = ("checkpoints", "ckpts", "ckpt", "save", "lightning_logs/version_*/checkpoints")
@@ -77,6 +79,8 @@ def recognise(contents: Contents) -> tuple[str, int | None]:
         Number of updates that the file itself states.
     """
     tree = contents.tree
+    if _is_whole_module(contents):
+        return "torch", step_inside(tree) if isinstance(tree, Mapping) else None
     if not isinstance(tree, Mapping) or next(tensors(_weights_only(tree)), None) is None:
         return "", None
     step = step_inside(tree)
@@ -91,9 +95,51 @@ def recognise(contents: Contents) -> tuple[str, int | None]:
     return "torch", step
 
 
-def note_of(classes: Iterable[str]) -> str:
+def note_of(contents: Contents) -> str:
     """Say what of a file needs trust; empty where nothing does."""
-    return f"would construct {min(classes)}: needs trust_checkpoints" if classes else ""
+    whole = _is_whole_module(contents)
+    classes = contents.classes if whole else here(contents.classes)
+    if not classes:
+        return ""
+    what = "a whole pickled network, which " if whole else ""
+    return f"{what}would construct {_own(classes)}: needs trust_checkpoints"
+
+
+def here(classes: Iterable[str]) -> set[str]:
+    """Return the classes of a file whose package is installed here: only these could run.
+
+    What is not plain data and is not here either, such as the configuration of somebody's training
+    script, is read past: a stand-in takes its place, and nothing is imported.
+    """
+    return {name for name in classes if _exists(name.partition(".")[0])}
+
+
+def _exists(package: str) -> bool:
+    if package == "__main__":  # of the script that wrote the file
+        return False
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError, AttributeError):
+        return True
+
+
+def _own(classes: Iterable[str]) -> str:
+    """Return the class that tells most: one that is not torch's own, where there is one."""
+    return min(
+        classes, key=lambda name: (name.startswith(("torch.", "torch_", "collections")), name)
+    )
+
+
+def _is_whole_module(contents: Contents) -> bool:
+    """Whether a file holds a network as an object, and not its weights by name."""
+    if not contents.classes or not contents.storages:
+        return False
+    tree = contents.tree
+    if isinstance(tree, Inert):
+        return True
+    if not isinstance(tree, Mapping) or next(tensors(_weights_only(tree)), None) is not None:
+        return False
+    return any(isinstance(tree.get(name), Inert) for name in WRAPPERS)
 
 
 def step_inside(tree: Mapping) -> int | None:

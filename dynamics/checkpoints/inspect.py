@@ -44,11 +44,14 @@ class Contents:
         What the file holds, tensors replaced by `TensorSpec` and unknown objects by inert ones.
     classes : frozenset of str
         Dotted names of everything that loading would construct and that is not plain data.
+    storages : int
+        How many tensors' numbers there are, those of objects that are not plain data as well.
     """
 
     kind: str
     tree: Any
     classes: frozenset[str] = field(default_factory=frozenset)
+    storages: int = 0
 
 
 class UnknownFormatError(ValueError):
@@ -78,8 +81,9 @@ def inspect(file: BinaryIO) -> Contents:
         kind, opened = opened_archive(file)
         if kind == "safetensors":
             return Contents(kind, opened)
-        tree, foreign = opened.unpickle(Described(opened.size if kind == "torch" else None))
-        return Contents(kind, _fill_scalars(tree, opened), foreign)
+        tensors = Described(opened.size if kind == "torch" else None)
+        tree, foreign = opened.unpickle(tensors)
+        return Contents(kind, _fill_scalars(tree, opened), foreign, len(tensors.storages))
     except (ValueError, OSError, MemoryError):
         raise
     except Exception as error:

@@ -149,7 +149,7 @@ def _look_at_file(path: Path, weights: str) -> Look:
     layout, inside = recognise(contents)
     if not layout:
         return Look("")
-    note = note_of(contents.classes) or note_of_sets(contents.tree, weights, path.name)
+    note = note_of(contents) or note_of_sets(contents.tree, weights, path.name)
     return Look(layout, inside, note)
 
 
@@ -190,7 +190,7 @@ def _look_into(folder: Path, weights: str, *, lone: bool = True) -> Look:
         return Look(kind, inside, str(error), folder, "several")
     except (OSError, ValueError) as error:  # a part may be missing: that is a row
         return Look(kind, inside, str(error), folder, "unreadable")
-    note = note_of({name for each in contents for name in each.classes})
+    note = next(filter(None, map(note_of, contents)), "")
     if not note and len(contents) == 1:
         note = note_of_sets(contents[0].tree, files.inside, folder.name)
     return Look(kind, inside, "; ".join(filter(None, [note, files.note])), folder)

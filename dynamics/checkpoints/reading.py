@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from dynamics.checkpoints.archive import check_records
-from dynamics.checkpoints.choice import TRAINED, Taken, choose, matching, of_name
+from dynamics.checkpoints.choice import TRAINED, Taken, choose, listed, matching, of_name
 from dynamics.checkpoints.folders import Files, SeveralError, files_of, noted_choice
+from dynamics.checkpoints.formats import here
 from dynamics.checkpoints.inspect import Contents, inspect, opened_archive
 from dynamics.checkpoints.sets import Sets, sets_of
 from dynamics.checkpoints.shards import aliases, read_shards
@@ -68,10 +69,19 @@ def take(path: str | Path, *, trust: bool = False, weights: str = TRAINED) -> Ta
             if not called:
                 raise
             return of_name(_read_folder(path, trust, TRAINED), path.name)
-    found = _sets(read_file(path, trust=trust), path)
+    passed: set[str] = set()
+    found = _sets(read_file(path, trust=trust, passed=passed), path)
     if called and not matching(found.others, weights, averages=found.averages):
         weights = TRAINED  # the file as a whole is what is wanted
-    return of_name(choose(found, weights, repr(str(path))), path.stem)
+    return _read_past(passed, of_name(choose(found, weights, repr(str(path))), path.stem))
+
+
+def _read_past(passed: set[str], taken: Taken) -> Taken:
+    """Say of what stand-ins are in the file's tree."""
+    if not passed:
+        return taken
+    note = f"without its objects of {listed(sorted(passed))}, which are not installed here"
+    return replace(taken, note="; ".join(filter(None, [taken.note, note])))
 
 
 def _sets(tree: Any, path: Path) -> Sets:
@@ -82,8 +92,22 @@ def _sets(tree: Any, path: Path) -> Sets:
     return found
 
 
-def read_file(path: str | Path, *, trust: bool = False) -> Any:
-    """Read everything that one file holds (configuration beside weights), as safely as `read`."""
+def read_file(path: str | Path, *, trust: bool = False, passed: set[str] | None = None) -> Any:
+    """Read everything that one file holds (configuration beside weights), as safely as `read`.
+
+    Parameters
+    ----------
+    path, trust
+        As for `read`.
+    passed : set of str, optional
+        Is given the classes of objects that are not plain data and that are not installed here
+        either: stand-ins are in their places.
+
+    Returns
+    -------
+    object
+        What the file holds.
+    """
     path = Path(path)
     with _one_sentence(path):
         if trust:
@@ -102,6 +126,10 @@ def read_file(path: str | Path, *, trust: bool = False) -> Any:
             if kind == "torch":
                 check_records(file)
             tree, foreign = opened.unpickle(Loaded(opened.storage, opened.size))
+    if foreign and not here(foreign) and sets_of(tree).trained:
+        if passed is not None:
+            passed |= foreign
+        return tree
     if foreign:
         first, *others = sorted(foreign)
         raise ValueError(
@@ -213,7 +241,8 @@ def _read_folder(folder: Path, trust: bool, weights: str) -> Taken:
         notes = [files.note, taken.note, chosen.note]
         hint = taken.hint or chosen.hint
         return replace(chosen, note="; ".join(filter(None, notes)), hint=hint)
-    trees = {part: read_file(part, trust=trust) for part in parts}
+    passed: set[str] = set()
+    trees = {part: read_file(part, trust=trust, passed=passed) for part in parts}
     if len(parts) == 1:
         taken = choose(_sets(trees[parts[0]], parts[0]), files.inside, where, beside)
     elif (folder / "CKPT.yaml").is_file():
@@ -223,4 +252,5 @@ def _read_folder(folder: Path, trust: bool, weights: str) -> Taken:
     else:
         whole = {n: v for part, tree in trees.items() for n, v in _sets(tree, part).trained.items()}
         taken = choose(sets_of(whole), files.inside, where, beside)
-    return replace(taken, note="; ".join(filter(None, [files.note, taken.note])))
+    note = "; ".join(filter(None, [files.note, taken.note]))
+    return _read_past(passed, replace(taken, note=note))

@@ -189,7 +189,7 @@ def _remote_file(storage, entry, look_inside: bool, weights: str) -> Checkpoint 
         try:
             with storage.open(entry["name"], "rb", block_size=2**16) as file:
                 contents = inspect(file)
-            (kind, inside), note = recognise(contents), note_of(contents.classes)
+            (kind, inside), note = recognise(contents), note_of(contents)
             if kind and not note:
                 note = note_of_sets(contents.tree, weights, name)
         except ValueError as error:

@@ -17,6 +17,7 @@ from dynamics.progress import size_of
 
 if TYPE_CHECKING:
     from dynamics.brains.targets import Loaded
+    from dynamics.checkpoints import Checkpoint
     from dynamics.config import Sweep
 
 Formats = Annotated[
@@ -124,25 +125,38 @@ def checkpoints(config: Config, as_json: Json = False) -> None:
 
     Example: dynamics checkpoints sweep.yaml --json
     """
+    from dynamics.checkpoints import left_out
     from dynamics.config import load_config
     from dynamics.extraction.crawl import discover
 
+    sweep = load_config(config)
+    found = discover(sweep)
     if as_json:
-        told([
-            {"step": each.step, "uri": each.uri, "bytes": each.bytes, "format": each.format,
-             "verdict": each.note or "ok"}
-            for each in discover(load_config(config))
-        ])  # fmt: skip
+        told([_listed(each) for each in found])
         return
     table = Table()
     for name in ("step", "where", "size", "format", "verdict"):
         numbers = name in ("step", "size")
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
-    for found in discover(load_config(config)):
-        verdict = found.note or "ok"
-        row = (f"{found.step:,}", found.uri, size_of(found.bytes), found.format, verdict)
-        table.add_row(*(escape(readable(text)) for text in row))
+    for each in found:
+        row = {**_listed(each), "step": f"{each.step:,}", "size": size_of(each.bytes)}
+        words = (row[name] for name in ("step", "uri", "size", "format", "verdict"))
+        table.add_row(*(escape(readable(text)) for text in words))
     out.print(table)
+    if sweep.select == "all":
+        for kind in left_out(sweep.checkpoints, [each.uri for each in found]):
+            out.print(readable(f"left out: {kind.told()}"), soft_wrap=True, markup=False)
+
+
+def _listed(found: Checkpoint) -> dict[str, Any]:
+    """Return what is known of a checkpoint before it is loaded."""
+    return {
+        "step": found.step,
+        "uri": found.uri,
+        "bytes": found.bytes,
+        "format": found.format,
+        "verdict": found.note or "ok",
+    }
 
 
 def demo() -> None:

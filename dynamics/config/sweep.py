@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from dynamics import plugins
 from dynamics.checkpoints.choice import TRAINED, check_wanted
 from dynamics.config import yaml_file
 from dynamics.config.pretraining import Pretraining
@@ -117,8 +118,6 @@ class Sweep(_Section):
     @classmethod
     def _load_plugins(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         # Every name below may be of one of them.
-        from dynamics import plugins
-
         plugins.load_installed()
         plugins.load(names)
         return names
@@ -193,6 +192,8 @@ def load_config(path: str | Path) -> Sweep:
         line and the key.
     """
     content, lines = yaml_file.read(path)
+    # Where a sweep's own modules are: plugins, and the factory of a network.
+    plugins.look_in(Path.cwd(), Path(path).parent)
     return validate(content, origin=str(path), lines=lines)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from dynamics import plugins
 from dynamics.models.recording import check_all_ran, chosen, first_tensor, plainly, uncompiled
 from dynamics.models.waveform import WaveformModel, decide_batchable, measure_frame_times
 from dynamics.models.weights import load_strictly, remembered
@@ -43,7 +44,8 @@ def build(
     state : mapping of str to Tensor, optional
         Weights by the network's own names, `prefix` before each; None leaves the initial ones.
     factory : str
-        ``"package.module:function"``, also a class; returns a `torch.nn.Module`.
+        ``"package.module:function"``, also a class; returns a `torch.nn.Module`. The module is
+        installed, in the working directory or beside the YAML file.
     layers : str or sequence of str
         Patterns (``fnmatch``) of the submodules' names, as ``named_modules`` gives them; their
         outputs are the layers, in the order in which they run.
@@ -217,6 +219,7 @@ class HookedModel(WaveformModel):
             ignore=self.ignore,
             what=type(self.network).__name__,
             initial=self.initial,
+            prefixed=not self.prefix,
         )
 
     def _run(self, waveforms, lengths) -> dict[str, torch.Tensor]:
@@ -267,12 +270,23 @@ def _factory(name: str):
     module, _, function = name.partition(":")
     if not function:
         raise ValueError(f"`factory` is {name!r}: write it as package.module:function")
+    plugins.look_in(Path.cwd())
     try:
         thing: Any = importlib.import_module(module)
         for part in function.split("."):
             thing = getattr(thing, part)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise ValueError(f"cannot import the factory {name!r}: {error}") from error
+        raise ValueError(
+            f"cannot import the factory {name!r}: there is no module {module!r}, installed or in "
+            f"{plugins.listed()}: put it beside the YAML file, or correct the name"
+        ) from None
     except (ImportError, AttributeError) as error:
         raise ValueError(f"cannot import the factory {name!r}: {error}") from error
+    except Exception as error:  # whatever somebody's module does
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise ValueError(f"cannot import the factory {name!r}: {why}") from error
     if not callable(thing):
         raise ValueError(f"the factory {name!r} is a {type(thing).__name__}, not a function")
     return thing

@@ -24,6 +24,7 @@ def load_strictly(
     what: str = "the network",
     parts: bool = False,
     initial: Mapping[str, torch.Tensor] | None = None,
+    prefixed: bool = False,
 ) -> list[str]:
     """Copy weights into a module after checking that they are exactly the ones it needs.
 
@@ -47,6 +48,8 @@ def load_strictly(
     initial : mapping of str to Tensor, optional
         What `remembered` returned when the module was built: what `state` lacks, and buffers that
         no checkpoint has, get these values, and not those of the checkpoint before.
+    prefixed : bool
+        Whether an adapter has an argument `prefix`, which an error then suggests where it helps.
 
     Returns
     -------
@@ -75,7 +78,9 @@ def load_strictly(
         if name not in own and id(value) not in known and not _matches(name, ignore)
     ]
     if missing or extra:
-        raise ValueError(_mismatch(what, missing, extra))
+        needed = [name for name in own if not _matches(name, optional)]
+        hint = _prefix_that_fits(needed, everything) if prefixed and missing else ""
+        raise ValueError(_mismatch(what, missing, extra) + hint)
     shared = [name for name in own if name in state]
     state |= {n: state[n][0] for n in shared if not own[n].ndim and state[n].shape == (1,)}
     wrong = [name for name in shared if own[name].shape != state[name].shape]
@@ -234,6 +239,18 @@ def _mismatch(what: str, missing: list[str], extra: list[str]) -> str:
         near = difflib.get_close_matches(missing[0], extra, n=1, cutoff=0.0)
         text += f"; nearest to {missing[0]} is {near[0]}"
     return text
+
+
+def _prefix_that_fits(needed: list[str], given: Iterable[str]) -> str:
+    """Say under which prefix a checkpoint has all that a network needs; empty where none has."""
+    there = set(given)
+    first = min(needed, key=len, default="")
+    prefixes = [n.removesuffix(first) for n in there if n.endswith(f".{first}")]
+    fit = sorted(p for p in prefixes if all(p + name in there for name in needed))
+    if not first or not fit:
+        return ""
+    told = " or ".join(f"`prefix: {prefix!r}`" for prefix in fit[:3])
+    return f"; all of it is there with the argument {told}"
 
 
 def _few(names: list[str], count: int = 3) -> str:
