@@ -134,7 +134,7 @@ def check_fit(
             f"metric {choice.label!r} needs repetitions, and target {label!r} has none: use "
             f"another distance than crossnobis, {elsewhere}"
         )
-    if "time" in own.needs and "time" not in sizes:
+    if {"time", "course"} & set(own.needs) and "time" not in sizes:
         raise ValueError(
             f"metric {choice.label!r} needs responses over time, and target {label!r} has no time "
             f"axis: use a target such as nh2022-ecog-time, {elsewhere}"
@@ -193,7 +193,8 @@ def rehearse(
         times=times,
         baseline=rng.standard_normal((n, 5)),
     )
-    X = rng.standard_normal((n, t, 5) if "time" in find(choice.name).needs else (n, 5))
+    needs = find(choice.name, choice.arguments).needs
+    X = rng.standard_normal((n, t, 5) if "time" in needs else (n, 5))
     try:
         METHODS[choice.name]({"x": X, "y": X + rng.standard_normal(X.shape)}, target,
                              **given(choice))  # fmt: skip
@@ -207,6 +208,7 @@ def _rehearsed(choice: Choice, sizes: dict[str, int], times: np.ndarray | None) 
         return 0.1 * np.arange(min(sizes.get("time", 1), _FEW_TIMES))
     try:
         longest = float(max(end for _, end in choice.arguments.get("windows", WINDOWS)))
+        longest = max(longest, *(float(choice.arguments.get(key, 0)) for key in ("window", "lag")))
     except (TypeError, ValueError):  # about which the metric has its own sentence
         longest = 0.0
     return times[: max(_FEW_TIMES, round(longest / float(np.diff(times).mean())) + 2)]

@@ -73,7 +73,8 @@ class Metric:
         squared correlations), ``"share"`` or ``"dimensions"``. Only errors of correlations shrink
         as they near 1.
     needs : tuple of str
-        ``"time"``: activations and responses over time. ``"baseline"``: the features of the
+        ``"time"``: activations and responses over time. ``"course"``: responses over time, with
+        activations averaged over it. ``"baseline"``: the features of the
         sweep's baseline model, which is then no level to compare with.
     missing : str
         What becomes of missing responses: ``"mask"``, each neuroid is scored on the stimuli that
@@ -107,7 +108,7 @@ class Metric:
     citations: tuple[str, ...] = ()
     per: Literal["neuroid", "group", "layer"] = "group"
     unit: Literal["correlation", "variance", "share", "dimensions"] = "correlation"
-    needs: tuple[Literal["time", "baseline"], ...] = ()
+    needs: tuple[Literal["time", "course", "baseline"], ...] = ()
     missing: Literal["mask", "block", "pairs"] = "block"
     ceiling: Literal["repetitions", "subjects", "rdms", ""] = ""
     without_resamples: str = ""
@@ -129,7 +130,7 @@ class Metric:
             allowed = get_args(hints[name])
             if (found := getattr(self, name)) not in allowed:
                 raise ValueError(f"{name} is {found!r}: use one of {', '.join(map(repr, allowed))}")
-        known = ("time", "baseline")
+        known = ("time", "course", "baseline")
         if isinstance(self.needs, str) or any(each not in known for each in self.needs):
             raise ValueError(f"needs is {self.needs!r}: give a tuple of {', '.join(known)}")
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dynamics.analysis import encoding, over_time, spaces
+from dynamics.analysis import encoding, latencies, over_time, spaces
 from dynamics.analysis.metric import Metric, Value
 from dynamics.analysis.variables import ATTRS, scheme_of
 from dynamics.metrics.pairwise import PAIRWISE
@@ -23,6 +23,23 @@ _MEDIAN = Value(
 _CANONICAL = (
     "how many components hold 99 % of the variance depends on how many stimuli there are, so the "
     "canonical correlations of a part of them are another score; use `cka` or `procrustes`"
+)
+
+# Of metrics that compare spaces latency by latency.
+_LATENCIES: dict[str, Any] = {
+    "needs": ("course",),
+    "coordinates": latencies.coordinates,
+    "variables": {
+        "cross_score": "similarity of a layer in a window of the sound to the responses in another"
+    },
+}
+_AT_TIMES: dict[tuple[str, Any], dict[str, Any]] = {
+    ("activations", "time"): {"needs": ("time",)},
+    ("cross", True): {"needs": ("time",)},
+}
+_WHEN = (
+    "at each latency, with responses averaged over windows of {window} s; the score is the mean "
+    "over the latencies from the onset on"
 )
 
 RESERVED = {
@@ -128,6 +145,30 @@ _METRICS = {
         citations=("kornblith",),
         ceiling="subjects",
         space=PAIRWISE["cka"],
+    ),
+    "rsa_time": Metric(
+        latencies.rsa_time,
+        axis="RSA over time (Spearman ρ)",
+        sentence="“{label}” is representational similarity ({distance} distance, compared by "
+        "{compare} correlation; Kriegeskorte et al. 2008) " + _WHEN,
+        citations=("kriegeskorte",),
+        missing="pairs",
+        variants=_AT_TIMES
+        | {
+            ("compare", name): {"axis": f"RSA over time ({name})"}
+            for name in COMPARISONS
+            if name != "spearman"
+        },
+        **_LATENCIES,
+    ),
+    "cka_time": Metric(
+        latencies.cka_time,
+        axis="Linear CKA over time (debiased)",
+        sentence="“{label}” is linear centred kernel alignment in its debiased form (Kornblith et "
+        "al. 2019) " + _WHEN,
+        citations=("kornblith",),
+        variants=_AT_TIMES,
+        **_LATENCIES,
     ),
     "procrustes": Metric(
         spaces.procrustes,

@@ -163,7 +163,7 @@ def score_layers(
 
 def is_timed(part: Part) -> bool:
     """Whether a metric looks at activations over time."""
-    return "time" in analysis.find(part.metric).needs
+    return "time" in analysis.find(part.metric, part.arguments).needs
 
 
 def _heard(

@@ -70,21 +70,41 @@ def rsa(
     ValueError
         As in `dynamics.metrics.rdm` and `dynamics.metrics.compare_rdms`.
     """
-    stretch = partial(stretched, quantiles=geotopological)
+    return compared_rdms(
+        rdms_of(layers, distance, zscore=zscore), layers, target, distance=distance,
+        compare=compare, zscore=zscore, geotopological=geotopological, choose=choose, by=by,
+        halves=halves, orders=orders,
+    )  # fmt: skip
+
+
+def rdms_of(layers: Layers, distance: str, *, zscore: bool) -> np.ndarray:
+    """RDMs (layers, n, n) of layers, which are without noise."""
     own = "sqeuclidean" if distance == "crossnobis" else distance
-    every = np.stack([metrics.rdm(X, distance=own, zscore=zscore) for X in layers.values()])
+    return np.stack([metrics.rdm(X, distance=own, zscore=zscore) for X in layers.values()])
+
+
+def compared_rdms(
+    every: np.ndarray,
+    layers: Layers,
+    target: Target,
+    *,
+    distance: str,
+    compare: str,
+    zscore: bool,
+    by: str,
+    geotopological: Sequence[float] | None = None,
+    choose: str | None = None,
+    halves: np.ndarray | None = None,
+    orders: np.ndarray | None = None,
+) -> Variables:
+    """Compare RDMs of layers, from `rdms_of`, with those of a target; as `rsa`."""
+    stretch = partial(stretched, quantiles=geotopological)
     n = every.shape[-1]
     check_groups(target, distance, by)
 
     def fit(rows: np.ndarray, rdms: list[np.ndarray]) -> Variables:
-        whole = len(rows) == n
-        D = (
-            every
-            if whole
-            else np.stack(
-                [metrics.rdm(X[rows], distance=own, zscore=zscore) for X in layers.values()]
-            )
-        )
+        part = {name: X[rows] for name, X in layers.items()}
+        D = every if len(rows) == n else rdms_of(part, distance, zscore=zscore)
         E = np.stack(rdms)[:, rows][:, :, rows]
         # Of all groups here, so that both sides are ranked, stretched and scaled on these alone.
         missing = np.isnan(E[0])
@@ -333,8 +353,30 @@ def _from_grams(
     orders: np.ndarray | None,
     **arguments,
 ) -> Variables:
-    """Compare Gram matrices of layers and groups of neuroids; again on halves, and shuffled."""
+    """Compare Gram matrices of layers and groups of neuroids."""
     every = np.stack([gram(X) for X in layers.values()])
+    return compared_spaces(
+        metric, gram, every, target, by=by, halves=halves, orders=orders, **arguments
+    )
+
+
+def compared_grams(every: np.ndarray, target: Target, **options: Any) -> Variables:
+    """Compare Gram matrices (layers, n, n) with those of a target; as `cka`."""
+    return compared_spaces(metrics.cka_gram, metrics.gram, every, target, **options)
+
+
+def compared_spaces(
+    metric: Callable[..., Any],
+    gram: Callable[[np.ndarray], Any],
+    every: np.ndarray,
+    target: Target,
+    *,
+    by: str,
+    halves: np.ndarray | None,
+    orders: np.ndarray | None,
+    **arguments: Any,
+) -> Variables:
+    """Compare the matrices of layers and groups of neuroids; again on halves, and shuffled."""
     n, Y = every.shape[-1], target.mean_response
     least = max(4, arguments.get("k", 0) + 1)
 

@@ -58,6 +58,7 @@ ATTRS: dict[str, dict[str, Any]] = {
     "layer_r2": _about("r2 of the layer alone"),
     "baseline_r2": _about("r2 of the baseline alone"),
     "time_score": _about("correlation over stimuli at each time after the onset"),
+    "best_time": _about("time after the onset at which the score is highest", "s"),
     "latency_score": _about("correlation of the prediction from one delay alone"),
     "best_latency": _about("delay of the activations that predicts best", "s"),
     "best_window": _about("index of the delay window chosen in the training folds"),

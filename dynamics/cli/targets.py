@@ -191,7 +191,11 @@ def _works(sweep: Sweep, label: str, data: xr.Dataset) -> str:
         steps = float(data["time"].diff("time").mean())
         rate = f"{{name: time, arguments: {{rate: {1 / steps:.6g}}}}}"
         return f"works, with `pooling: {rate}`" if supposed else "works"
-    averaged = ", on responses averaged over time" if "time" in data["response"].dims else ""
+    averaged = (
+        ""
+        if "course" in own.needs or "time" not in data["response"].dims
+        else (", on responses averaged over time")
+    )
     more = ", with a `baseline`" if "baseline" in own.needs and supposed else ""
     return f"works{more}{averaged if own.per != 'layer' else ''}"
 

@@ -25,6 +25,7 @@ from dynamics.metrics.encoding import PROTOCOLS, encode
 from dynamics.metrics.folds import merge_small, stratified_folds
 from dynamics.metrics.haemodynamics import convolved, lanczos
 from dynamics.metrics.kernels import centre, gram, grams
+from dynamics.metrics.latencies import cka_time, rsa_time
 from dynamics.metrics.lebel import lebel_ridge
 from dynamics.metrics.null import (
     gram_null,
@@ -59,6 +60,8 @@ METRICS: dict[str, Callable] = {
     "variance_partition": variance_partition,
     "encode_timeresolved": encode_timeresolved,
     "rsa": rsa,
+    "rsa_time": rsa_time,
+    "cka_time": cka_time,
     "cka": cka,
     "procrustes": procrustes,
     "svcca": svcca,
@@ -86,6 +89,7 @@ __all__ = [
     "centre",
     "cka",
     "cka_gram",
+    "cka_time",
     "compare_rdms",
     "convolved",
     "default_alphas",
@@ -122,6 +126,7 @@ __all__ = [
     "ridge_null",
     "rsa",
     "rsa_choose_layer",
+    "rsa_time",
     "shared",
     "signal_power",
     "similarities",
