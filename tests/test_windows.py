@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dynamics.extraction import extract, poolings, windows
-from dynamics.extraction.windows import Block, Piece, Windows
+from dynamics.extraction import extract, hearing, poolings, windows
+from dynamics.extraction.windows import Block, Piece
+from dynamics.models import Hearing, Windows
 from dynamics.sounds import StimulusSet
 
 RATE, HOP = 1000, 20
@@ -61,7 +62,7 @@ def stimuli_of(lengths, seed=0):
 
 def gathered(model, waves, how, pooling, **options):
     """All blocks put together, (n, times, features) by layer, NaN past each end."""
-    plans = [windows.plan(model, how, pooling, row, len(w), len(w) / RATE)
+    plans = [windows.plan(model, how, pooling, row, len(w) / RATE)
              for row, w in enumerate(waves)]  # fmt: skip
     times = max(pieces[-1].last for pieces in plans)
     out = {}
@@ -118,23 +119,23 @@ def test_what_fits_into_a_window_is_heard_as_without_to_the_bit():
 @pytest.mark.parametrize("how", [Windows(1, 0.5, 0.2), Windows(0.7, 0.1), Windows(0, 0.33, 0.1)])
 def test_windows_keep_every_sample_once_and_hold_what_they_keep(length, rate, how):
     model, pooling = Filters(), poolings.make("time", rate=rate)
-    pieces = windows.plan(model, how, pooling, 4, length, length / RATE)
+    pieces = windows.plan(model, how, pooling, 4, length / RATE)
     count = int(pooling.counts(np.array([length / RATE]))[0])
     assert [piece.first for piece in pieces] == [0, *(piece.last for piece in pieces[:-1])]
     assert pieces[-1].last == count and {piece.row for piece in pieces} == {4}
     for piece in pieces:
         assert piece.begin % HOP == 0 and 0 <= piece.begin < piece.end <= length
-        assert piece.end - piece.begin <= round(how.length * RATE) + HOP
-        centres = pooling.centres(piece.last)[piece.first :]
-        assert centres[0] * RATE >= piece.begin
-        if piece is not pieces[-1]:
-            assert centres[-1] * RATE < piece.end
-        seen = piece.begin / RATE
-        assert seen == 0 or centres[0] - seen >= how.context - 1e-9
+        most = max(how.length, how.stride + 1 / rate + how.lookahead)
+        assert piece.end - piece.begin <= round(most * RATE) + HOP
+        # All of every sample, and before the first what is not needed for the end of the last.
+        assert piece.first / rate * RATE >= piece.begin - 0.5
+        assert piece is pieces[-1] or piece.last / rate * RATE <= piece.end + 0.5
+        centre, seen = (piece.first + 0.5) / rate, piece.begin / RATE
+        assert seen == 0 or centre - seen >= how.context - 0.5 / rate - 1e-9
 
 
 def test_a_sound_is_held_a_window_at_a_time():
-    pieces = [Piece(0, begin, begin + 500, 0, 1) for begin in range(0, 99_000, 100)]
+    pieces = [Piece(0, begin, begin + 500, 0, 1, 0, 1) for begin in range(0, 99_000, 100)]
     given, most = 0, []
 
     def blocks():
@@ -179,5 +180,57 @@ def test_windows_of_several_sounds_share_batches_where_padding_changes_nothing()
 def test_windows_that_are_none_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Windows(**arguments)
-    with pytest.raises(ValueError, match="a pooling with time, not 'mean'"):
-        windows.plan(Filters(), Windows(), poolings.make("mean"), 0, 10, 1.0)
+    with pytest.raises(
+        ValueError, match="the pooling 'median' cannot go through windows: use last"
+    ):
+        next(windows.heard(Filters(), [], poolings.Pooling("median", average=torch.mean)))
+    with pytest.raises(ValueError, match="are too long for the network, which takes 2 s at most"):
+        hearing.check(Windows(1, 1, 1), Hearing(limit=2.0), poolings.make("mean"))
+    with pytest.raises(ValueError, match=r"are shorter than a sample of the pooling \(50 s\)"):
+        hearing.check(Windows(), Hearing(), poolings.make("time", rate=0.02))
+
+
+@pytest.mark.parametrize("name", ["mean", "mean+deviation", "last"])
+@pytest.mark.parametrize("stride", [0.5, 0.07, 0.013])
+def test_poolings_without_time_take_every_frame_of_a_long_sound_once(name, stride):
+    model, pooling = Filters(reach=3), poolings.make(name)
+    _, stimuli = stimuli_of((5003, 3217, 420))
+    expected = extract.extract(model, extract.batches(model, stimuli), pooling=pooling)
+    how = Windows(0.2, stride, 0.1)
+    blocks = hearing.blocks(model, stimuli, how, pooling, batch_size=3)
+    found = hearing.gathered(blocks, stimuli, pooling)
+    for layer in model.layers:
+        np.testing.assert_allclose(found[layer], expected[layer], atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", [poolings.make("time", rate=30), poolings.make("mean")])
+def test_short_sounds_among_long_ones_are_heard_as_by_themselves_to_the_bit(pooling):
+    model, how = Filters(), Windows(0.5, 0.4, 0.1)
+    _, stimuli = stimuli_of((900, 3000, 1000, 700))
+    found = hearing.gathered(hearing.blocks(model, stimuli, how, pooling), stimuli, pooling)
+    short = stimuli.subset([0, 2, 3])
+    expected = extract.extract(model, extract.batches(model, short), pooling=pooling)
+    for layer in model.layers:
+        times = expected[layer].shape[1] if pooling.rate else slice(None)
+        mine = found[layer][[0, 2, 3]][:, :times] if pooling.rate else found[layer][[0, 2, 3]]
+        np.testing.assert_array_equal(mine, expected[layer])
+
+
+class Whole(Filters):
+    """One layer has no axis of time."""
+
+    def frames(self, lengths):
+        return super().frames(lengths) | {"second": torch.ones_like(lengths)}
+
+    def forward_prepared(self, waveforms, counts):
+        layers = super().forward_prepared(waveforms, counts)
+        return layers | {"second": layers["first"].sum(1, keepdim=True)}
+
+
+def test_a_layer_without_time_counts_once_a_window():
+    model, (waves, stimuli) = Whole(), stimuli_of((2000,))
+    model.frame_times["second"] = (0.5, 1.0)
+    mean, how = poolings.make("mean"), Windows(0.0, 0.5, 0.0)
+    found = hearing.gathered(hearing.blocks(model, stimuli, how, mean), stimuli, mean)
+    frames = waves[0].reshape(4, -1, HOP) @ model.basis.detach().numpy().T
+    np.testing.assert_allclose(found["second"][0], frames.sum(1).mean(0), atol=1e-4)

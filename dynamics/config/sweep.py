@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -73,6 +74,28 @@ def _path_or_url(value: Any) -> Path | str:
 StorePlace = Annotated[Path | str, PlainValidator(_path_or_url)]
 
 
+def _windows(value: Any) -> str | dict[str, float]:
+    """Return ``auto``, ``none`` or seconds by the names that `dynamics.models.Windows` has."""
+    if value is None or value in ("auto", "none"):
+        return value or "none"
+    if not isinstance(value, Mapping):
+        raise ValueError("expected `auto`, `none` or {context: ..., stride: ..., lookahead: ...}")
+    for key, seconds in value.items():
+        least = _SECONDS.get(key)
+        if least is None:
+            close = nearest(str(key), _SECONDS)
+            hint = f"did you mean `{close}`?" if close else f"they have {', '.join(_SECONDS)}"
+            raise ValueError(f"windows have no `{key}`; {hint}")
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not number or not least <= seconds < math.inf:
+            raise ValueError(f"`{key}` is {seconds!r}: give seconds, at least {least:g}")
+    return {str(key): float(seconds) for key, seconds in value.items()}
+
+
+# What windows have, and the least of each, in seconds.
+_SECONDS = {"context": 0.0, "stride": 1e-3, "lookahead": 0.0}
+
+
 class Sweep(_Section):
     """A checkpoint sweep: which checkpoints, which sounds, which brains, which metrics.
 
@@ -93,6 +116,7 @@ class Sweep(_Section):
     store_options: dict[str, Any] | None = None
     figures: Path = Path()
     pooling: NamedChoice = Choice(name="mean")
+    windows: Annotated[str | dict[str, float], PlainValidator(_windows)] = "auto"
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     batch_size: int = Field(default=16, ge=1)
     device: str = "auto"

@@ -6,9 +6,9 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import zarr
 
 from dynamics import (
@@ -24,17 +24,20 @@ from dynamics.cluster import cluster
 from dynamics.config import Sweep
 from dynamics.extraction import (
     extract,
+    hearing,
     poolings,
     reproducibility,
     workers,
 )
 from dynamics.extraction.runner import (
     Extracted,
+    Layers,
     Network,
     Read,
     extracted,
     of_newest,
 )
+from dynamics.extraction.windows import Block
 from dynamics.sounds import StimulusSet
 from dynamics.sounds.copies import note_copies
 
@@ -89,6 +92,7 @@ def crawl(
     _check(sweep, scheduler)
     found = discover(sweep) if found is None else found
     stimuli = stimuli or sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    sweep = hearing.resolved(sweep, stimuli, found)
     network = Network(sweep, stimuli)
     with store.lock(sweep.place):
         root = store.begin(sweep.place, run=sweep.run, identity=identify(sweep, stimuli))
@@ -178,10 +182,17 @@ def discover(sweep: Sweep) -> list[Checkpoint]:
 
 
 def identify(sweep: Sweep, stimuli: StimulusSet) -> dict[str, object]:
-    """Return everything that shapes the activations of a sweep, of plain JSON types."""
+    """Return everything that shapes the activations of a sweep, of plain JSON types.
+
+    Its `windows` are those that `dynamics.extraction.hearing.resolved` found.
+    """
     pooling = sweep.pooling
     # The default is left out, as stores of before there was a choice have none.
-    chosen = {} if sweep.weights == checkpoints.TRAINED else {"weights": sweep.weights}
+    chosen: dict[str, object] = {}
+    if sweep.weights != checkpoints.TRAINED:
+        chosen["weights"] = sweep.weights
+    if (how := hearing.windows_of(sweep)) is not None:
+        chosen["windows"] = asdict(how)
     return chosen | {
         "adapter": sweep.model.name,
         "arguments": sweep.model.arguments,
@@ -257,9 +268,10 @@ def _add_untrained(
             if seed not in missing:
                 continue  # made from another checkpoint already
             outcome = _Outcome(network)
-            outcome.layers = network.fresh(read, seed)
-            outcome.columns["sha256"] = f"untrained-{seed}"
             for group, row in places:
+                if network.streams or not outcome.layers:  # what was written is not held
+                    outcome.layers = network.fresh(read, seed)
+                outcome.columns["sha256"] = f"untrained-{seed}"
                 outcome.commit(group, row)
             if outcome.error:  # of another architecture than what the store holds
                 raise store.MisfitError(outcome.error)
@@ -336,7 +348,7 @@ class _Outcome:
 
     def __init__(self, network: Network):
         self.network = network
-        self.layers: dict[str, np.ndarray] = {}
+        self.layers: Layers = {}
         self.columns: dict[str, Any] = {}
         self.error = ""
         self._start = time.perf_counter()
@@ -352,23 +364,49 @@ class _Outcome:
 
     def commit(self, root: zarr.Group, step: int, *, before: Mapping[str, Any] = {}) -> None:
         """Write the activations and the row of a step; `before` is what the row holds now."""
-        stimuli = self.network.stimuli
         if not self.error:
             try:
-                store.write_activations(
-                    root,
-                    step,
-                    self.layers,
-                    stimuli=stimuli.names,
-                    categories=stimuli.categories,
-                    times=self.network.pooling.times(stimuli.durations),
-                    labels=stimuli.within.coordinates() if stimuli.within else {},
-                )
+                self._write(root, step)
             except store.MisfitError as fault:
                 self.error = faults.sentence(fault)
+            if self.error and self.network.streams:
+                store.erase(root, step)
         columns = self.columns | {"error": self.error}
         # A column is rewritten as a whole, so one that stays as it is costs for nothing.
         changed = {name: v for name, v in columns.items() if before.get(name) != v}
         status = store.FAILED if self.error else store.DONE
         seconds = time.perf_counter() - self._start
         store.commit(root, step, status=status, seconds=seconds, **changed)
+
+    def _write(self, root: zarr.Group, step: int) -> None:
+        stimuli = self.network.stimuli
+        names, categories = stimuli.names, stimuli.categories
+        times = self.network.pooling.times(stimuli.durations)
+        labels = dict(stimuli.within.coordinates()) if stimuli.within else {}
+        if isinstance(self.layers, Mapping):
+            store.write_activations(
+                root,
+                step,
+                self.layers,
+                stimuli=names,
+                categories=categories,
+                times=times,
+                labels=labels,
+            )
+            return
+        assert times is not None
+        labels["duration"] = (stimuli.durations, "length of the stimulus", "s")
+        store.write_blocks(
+            root,
+            step,
+            self._whole(self.layers),
+            stimuli=names,
+            categories=categories,
+            times=times,
+            labels=labels,
+        )
+
+    def _whole(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """Pass blocks on, up to where a fault of the checkpoint ends them."""
+        with self:
+            yield from blocks

@@ -243,26 +243,50 @@ def extract(
     pool = poolings.make(pooling) if isinstance(pooling, str) else pooling
     parts: dict[str, list[np.ndarray]] = {layer: [] for layer in model.layers}
     rows = []
+    for batch, layers in pooled(model, stimuli, pool):
+        rows.append(batch.rows)
+        for layer, values in layers.items():
+            parts[layer].append(values)
+    order = np.argsort(np.concatenate(rows))
+    return {
+        layer: np.ascontiguousarray(_joined(part)[order], "float32")
+        for layer, part in parts.items()
+    }
+
+
+def pooled(
+    model: Model, stimuli: Iterable[Batch], pool: Pooling
+) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
+    """Return the pooled activations of every layer batch by batch.
+
+    Parameters
+    ----------
+    model, stimuli
+        As for `extract`.
+    pool : Pooling
+        What to keep.
+
+    Yields
+    ------
+    batch, layers : (Batch, dict of str to array)
+        Arrays as from `extract`, of the stimuli of the batch.
+    """
     device = device_of(model)
     for batch in stimuli:
-        rows.append(batch.rows)
         own = batch.spans
         counts = pool.counts(batch.durations)
         samples = 0 if counts is None else int(counts.max())
+        layers = {}
         with torch.inference_mode():
             prepared = (part.to(device) for part in batch.prepared)
             activations = model.forward_prepared(*prepared)
             for layer, frames in model.frames(batch.lengths).items():
                 times = None if counts is None and own is None else model.frame_times[layer]
                 how: dict[str, Any] = {"frame_times": times, "samples": samples}
-                pooled = spans.pooled(pool, activations[layer], frames, own, **how)
-                values = _finite(pooled.cpu().numpy(), layer)
-                parts[layer].append(values if counts is None else _ended(values, counts))
-    order = np.argsort(np.concatenate(rows))
-    return {
-        layer: np.ascontiguousarray(_joined(part)[order], "float32")
-        for layer, part in parts.items()
-    }
+                found = spans.pooled(pool, activations[layer], frames, own, **how)
+                values = _finite(found.cpu().numpy(), layer)
+                layers[layer] = values if counts is None else _ended(values, counts)
+        yield batch, layers
 
 
 def device_of(model: Model) -> torch.device:
@@ -291,18 +315,41 @@ def distance(
         The largest difference as a part of the layer's largest value, beyond `rounding`, and its
         layer; infinite where layers, shapes or missing values differ.
     """
-    worst, where = 0.0, ""
-    for layer in [*found, *stored]:
-        one, other = found.get(layer), stored.get(layer)
+    every = dict.fromkeys([*found, *stored])
+    return largest(((name, found.get(name), stored.get(name)) for name in every), rounding=rounding)
+
+
+def largest(
+    pairs: Iterable[tuple[str, np.ndarray | None, np.ndarray | None]], *, rounding: float = 0.0
+) -> tuple[float, str]:
+    """Say how far apart two extractions are that come part by part.
+
+    Parameters
+    ----------
+    pairs : iterable of (str, array, array)
+        A layer, and a part of it as found and as stored.
+    rounding : float
+        As for `distance`.
+
+    Returns
+    -------
+    (float, str)
+        As from `distance`.
+    """
+    apart: dict[str, float] = {}
+    size: dict[str, float] = {}
+    for layer, one, other in pairs:
         if one is None or other is None or one.shape != other.shape:
             return float("inf"), layer
         if not np.array_equal(np.isnan(one), np.isnan(other)):
             return float("inf"), layer
-        apart = np.abs(one.astype("float64") - other) - rounding * np.abs(one)
-        part = float(np.nanmax(apart) / max(np.nanmax(np.abs(other)), np.finfo("float32").tiny))
-        if part > worst:
-            worst, where = part, layer
-    return worst, where
+        far = np.abs(one.astype("float64") - other) - rounding * np.abs(one)
+        apart[layer] = max(apart.get(layer, -np.inf), float(np.nanmax(far)))
+        size[layer] = max(size.get(layer, 0.0), float(np.nanmax(np.abs(other))))
+    least = float(np.finfo("float32").tiny)
+    found = {layer: apart[layer] / max(size[layer], least) for layer in apart}
+    worst = max(found, key=lambda layer: found[layer], default="")
+    return (found[worst], worst) if worst and found[worst] > 0 else (0.0, "")
 
 
 _FEATURES: dict[tuple[str, str, str, Pooling], dict[str, np.ndarray]] = {}

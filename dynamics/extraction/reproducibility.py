@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from dynamics import faults, models, store
 from dynamics.checkpoints import Checkpoint
 from dynamics.extraction import extract
 from dynamics.extraction.runner import Network, Read, read_ahead
+from dynamics.extraction.windows import Block
 from dynamics.store import nodes
 
 logger = logging.getLogger(__name__)
@@ -134,6 +135,26 @@ def _difference(checkpoint: Checkpoint, read: Read, network: Network) -> str:
 def _distance(checkpoint: Checkpoint, read: Read, network: Network) -> tuple[float, str]:
     """Return how far the activations of a checkpoint are from those in the store, and the layer."""
     sweep = network.sweep
-    stored = store.read_activations(sweep.place, checkpoint.step)
     rounding = store.PRECISIONS[sweep.dtype].bound
-    return extract.distance(network.layers(read), stored, rounding=rounding)
+    found = network.layers(read)
+    if isinstance(found, Mapping):
+        stored = store.read_activations(sweep.place, checkpoint.step)
+        return extract.distance(found, stored, rounding=rounding)
+    return extract.largest(_pairs(sweep.place, checkpoint.step, found), rounding=rounding)
+
+
+def _pairs(
+    place: store.Place, step: int, blocks: Iterable[Block]
+) -> Iterator[tuple[str, np.ndarray | None, np.ndarray | None]]:
+    """Yield every block of each layer beside what a store has in its place."""
+    root = store.open_group(place)
+    row, layers = store.steps(root)[step], store.layer_names(root)
+    arrays = {layer: nodes.array(root, store.activation_of(layer)) for layer in layers}
+    for block in blocks:
+        for layer in dict.fromkeys([*block.values, *layers]):
+            found, array = block.values.get(layer), arrays.get(layer)
+            if found is None or array is None:
+                yield layer, found, None
+                continue
+            end = block.first + len(found)
+            yield layer, found, np.asarray(array[row, block.row, block.first : end])

@@ -16,7 +16,8 @@ import torch
 from dynamics import checkpoints, faults, models
 from dynamics.checkpoints import Checkpoint, LeftForLater
 from dynamics.config import Sweep
-from dynamics.extraction import extract, poolings, soundcheck
+from dynamics.extraction import extract, hearing, poolings, soundcheck
+from dynamics.extraction.windows import Block
 from dynamics.lookahead import one_ahead
 from dynamics.sounds import StimulusSet
 
@@ -32,7 +33,10 @@ class Read(NamedTuple):
     taken: checkpoints.Taken
 
 
-Extracted = tuple[Checkpoint, str, Callable[[], tuple[dict[str, np.ndarray], str]]]
+Layers = dict[str, np.ndarray] | Iterable[Block]
+"""Activations of all layers: as a whole, or block by block where memory is not to hold them."""
+
+Extracted = tuple[Checkpoint, str, Callable[[], tuple[Layers, str]]]
 """A checkpoint, its content hash, and what gives its activations with a note, or raises."""
 
 
@@ -41,6 +45,8 @@ class Network:
 
     Attributes
     ----------
+    windows : Windows or None
+        Through which long sounds are heard; None where each sound is heard at once.
     batches : iterable of Batch or None
         What the front end made of the sounds; None before the first.
     """
@@ -48,6 +54,7 @@ class Network:
     def __init__(self, sweep: Sweep, stimuli: StimulusSet):
         self.sweep, self.stimuli = sweep, stimuli
         self.pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+        self.windows = hearing.windows_of(sweep)
         self.batches: Iterable[extract.Batch] | None = None
         self._model: models.Model | None = None
         self._ran = False
@@ -74,7 +81,12 @@ class Network:
         model = models.untrained(name, read.path, state=read.weights, **settings)
         return model.to(self.device)
 
-    def layers(self, read: Read) -> dict[str, np.ndarray]:
+    @property
+    def streams(self) -> bool:
+        """Whether activations come block by block."""
+        return self.windows is not None and self.pooling.rate is not None
+
+    def layers(self, read: Read) -> Layers:
         """Return every layer's pooled activations with the weights of a checkpoint.
 
         Parameters
@@ -84,8 +96,9 @@ class Network:
 
         Returns
         -------
-        dict of str to array
-            As from `dynamics.extraction.extract.extract`.
+        dict of str to array, or iterator of Block
+            As from `dynamics.extraction.extract.extract`, or from
+            `dynamics.extraction.hearing.blocks`, which is to be gone through before the next call.
 
         Raises
         ------
@@ -94,17 +107,17 @@ class Network:
         ValueError and others
             What is wrong with the checkpoint (see `dynamics.faults`).
         """
-        return self._run(self.model(read), read)
+        return self._layers(self.model(read), read)
 
-    def noted(self, read: Read) -> tuple[dict[str, np.ndarray], str]:
+    def noted(self, read: Read) -> tuple[Layers, str]:
         """Return those, and in words what was resolved to fit the weights to the network."""
         layers = self.layers(read)
         notes = [read.taken.note, *getattr(self._model, "notes", ())]
         return layers, "; ".join(filter(None, notes))
 
-    def fresh(self, read: Read, seed: int) -> dict[str, np.ndarray]:
+    def fresh(self, read: Read, seed: int) -> Layers:
         """Return those of the same architecture with fresh weights."""
-        return self._run(self.fresh_model(read, seed), read)
+        return self._layers(self.fresh_model(read, seed), read)
 
     @functools.cached_property
     def device(self) -> torch.device:
@@ -115,9 +128,41 @@ class Network:
     def _settings(self) -> dict[str, Any]:
         return {"trust": self.sweep.trust_checkpoints} | self.sweep.model.arguments
 
-    def _run(self, model: models.Model, read: Read) -> dict[str, np.ndarray]:
+    def _layers(self, model: models.Model, read: Read) -> Layers:
+        if self.streams:
+            return self._blocks(model, read)
+        with self._blaming(model, read):
+            if self.windows is None:
+                return extract.extract(model, self._short(model), pooling=self.pooling)
+            return hearing.gathered(self._heard(model), self.stimuli, self.pooling)
+
+    def _blocks(self, model: models.Model, read: Read) -> Iterator[Block]:
+        with self._blaming(model, read):
+            yield from self._heard(model)
+
+    def _heard(self, model: models.Model) -> Iterator[Block]:
+        assert self.windows is not None
+        return hearing.blocks(
+            model,
+            self.stimuli,
+            self.windows,
+            self.pooling,
+            batch_size=self.sweep.batch_size,
+            short=self._short,
+        )
+
+    def _short(self, model: models.Model) -> Iterable[extract.Batch]:
+        """Return batches of the sounds that are heard at once."""
+        if self.batches is None:
+            few = hearing.short(self.stimuli, self.windows)
+            self.batches = extract.batches(model, few, batch_size=self.sweep.batch_size)
+        return self.batches
+
+    @contextlib.contextmanager
+    def _blaming(self, model: models.Model, read: Read) -> Iterator[None]:
+        """Find out whether the sounds are to blame where a network fails that has not run yet."""
         try:
-            found = self._pooled(model)
+            yield
         except faults.FAULTS as fault:
             if self._ran:
                 raise  # the sounds have passed before
@@ -128,14 +173,9 @@ class Network:
                 self.stimuli,
                 pooling=self.pooling,
                 fresh=lambda: self.fresh_model(read, self.sweep.seed),
+                windows=self.windows,
             ) from fault
         self._ran = True
-        return found
-
-    def _pooled(self, model: models.Model) -> dict[str, np.ndarray]:
-        if self.batches is None:
-            self.batches = extract.batches(model, self.stimuli, batch_size=self.sweep.batch_size)
-        return extract.extract(model, self.batches, pooling=self.pooling)
 
 
 def extracted(todo: Sequence[Checkpoint], network: Network) -> Iterator[Extracted]:

@@ -13,8 +13,9 @@ import torch
 
 from dynamics.extraction import extract
 from dynamics.extraction.poolings import Pooling
+from dynamics.extraction.windows import fits, heard, plan
 from dynamics.faults import FAULTS, SoundError, of_machine, sentence
-from dynamics.models import Model
+from dynamics.models import Model, Windows
 from dynamics.sounds import StimulusSet
 
 # Seconds of noise, one of which every network of audio takes.
@@ -28,6 +29,7 @@ def blamed(
     *,
     pooling: Pooling,
     fresh: Callable[[], Model],
+    windows: Windows | None = None,
 ) -> Exception:
     """Find out whether the sounds are to blame for what went wrong while a network ran.
 
@@ -43,6 +45,8 @@ def blamed(
         As for `dynamics.extraction.extract.extract`.
     fresh : callable
         Returns the same network with fresh weights.
+    windows : Windows, optional
+        Through which sounds that are longer are heard.
 
     Returns
     -------
@@ -61,14 +65,27 @@ def blamed(
     elif not _takes_noise(model):
         return fault
     stimuli = stimuli.heard
-    waveforms = stimuli.waveforms(judge.sample_rate)
-    for row in np.argsort([len(waveform) for waveform in waveforms], kind="stable"):
+    for row in np.argsort(stimuli.durations, kind="stable").tolist():
         try:
-            one = extract.batch_of(judge, waveforms, np.array([row]), stimuli.durations)
-            extract.extract(judge, [one], pooling=pooling)
+            _hear(judge, stimuli, row, pooling, windows)
         except FAULTS as found:
-            return _about(judge, stimuli, int(row), found)
+            return _about(judge, stimuli, row, found)
     return fault
+
+
+def _hear(
+    model: Model, stimuli: StimulusSet, row: int, pooling: Pooling, windows: Windows | None
+) -> None:
+    """Pass one stimulus through a network, as it is heard in a sweep."""
+    duration, sound = float(stimuli.durations[row]), stimuli.stream(row, model.sample_rate)
+    if windows is None or fits(windows, duration):
+        waveform = np.concatenate(list(sound))
+        one = extract.batch_of(model, [waveform], np.array([0]), stimuli.durations[[row]])
+        extract.extract(model, [one], pooling=pooling)
+        return
+    pieces = plan(model, windows, pooling, row, duration)
+    for _ in heard(model, [(pieces, sound)], pooling, batch_size=1):
+        pass
 
 
 def _pass(model: Model, waveform: np.ndarray) -> None:
@@ -93,7 +110,8 @@ def _takes_noise(model: Model) -> bool:
 
 def _about(model: Model, stimuli: StimulusSet, row: int, fault: Exception) -> SoundError:
     """Say which stimulus it is, how long, and what the network says of it."""
-    rate, count = model.sample_rate, len(stimuli.waveforms(model.sample_rate)[row])
+    rate = model.sample_rate
+    count = sum(map(len, stimuli.stream(row, rate)))
     name = stimuli.names[row]
     what = f"the stimulus {name!r} has {count} samples at {rate} Hz ({1000 * count / rate:.3g} ms)"
     return SoundError(

@@ -10,47 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from dynamics.extraction.extract import NotFiniteError, device_of
 from dynamics.extraction.poolings import Pooling
-from dynamics.models import Model
-
-
-@dataclass(frozen=True)
-class Windows:
-    """How a network hears a sound that is too long for it.
-
-    Attributes
-    ----------
-    context : float
-        Seconds before those that are kept of a window.
-    stride : float
-        Seconds of each window that are kept.
-    lookahead : float
-        Seconds after those; 0 where a layer is to be causal at the resolution of the stride.
-    """
-
-    context: float = 16.0
-    stride: float = 4.0
-    lookahead: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, least in (("context", 0.0), ("stride", 1e-3), ("lookahead", 0.0)):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not least <= value < math.inf:
-                raise ValueError(
-                    f"`{name}` of windows is {value!r}: give seconds, at least {least:g}"
-                )
-
-    @property
-    def length(self) -> float:
-        """Seconds of a whole window."""
-        return self.context + self.stride + self.lookahead
+from dynamics.faults import SoundError
+from dynamics.models import Model, Windows
 
 
 class Piece(NamedTuple):
@@ -62,15 +30,42 @@ class Piece(NamedTuple):
         Place of the sound in its set.
     begin, end : int
         Of the waveform, in samples of the network's rate.
+    start, stop : float
+        Seconds of the sound that are kept of it; the first starts before, and the last stops after
+        all frames.
     first, last : int
-        Samples of the output that are kept of it, `last` not among them.
+        Samples of the output that are kept of it, `last` not among them; none without time.
     """
 
     row: int
     begin: int
     end: int
+    start: float
+    stop: float
     first: int
     last: int
+
+
+class Frames(NamedTuple):
+    """What a layer makes of a window.
+
+    Attributes
+    ----------
+    values : tensor of shape (frames, features)
+        Those of the sound, not of padding.
+    first, spacing : float
+        Centre of the first and distance, in seconds of the sound that the window is of.
+    origin : float
+        Centre of the first frame of the sound.
+    timed : bool
+        False where the layer has one frame, however long the window is.
+    """
+
+    values: torch.Tensor
+    first: float
+    spacing: float
+    origin: float
+    timed: bool
 
 
 class Block(NamedTuple):
@@ -81,8 +76,8 @@ class Block(NamedTuple):
     row : int
         Place of the sound in its set.
     first : int
-        Number of the first sample.
-    values : dict of str to array of shape (samples, features)
+        Number of the first sample; 0 without time.
+    values : dict of str to array of shape (samples, features), or (features,) without time
         float32, by layer.
     """
 
@@ -91,8 +86,13 @@ class Block(NamedTuple):
     values: dict[str, np.ndarray]
 
 
+def fits(windows: Windows, duration: float) -> bool:
+    """Whether a sound of so many seconds is heard at once."""
+    return duration <= windows.length + 1e-9
+
+
 def plan(
-    model: Model, windows: Windows, pooling: Pooling, row: int, length: int, duration: float
+    model: Model, windows: Windows, pooling: Pooling, row: int, duration: float
 ) -> list[Piece]:
     """Cut a sound into windows.
 
@@ -103,46 +103,59 @@ def plan(
     windows : Windows
         How to hear it.
     pooling : Pooling
-        One with time.
+        What to keep.
     row : int
         Place of the sound.
-    length : int
-        Samples at the network's rate.
     duration : float
         Seconds.
 
     Returns
     -------
     list of Piece
-        In order of time; they keep every sample of the output once.
-
-    Raises
-    ------
-    ValueError
-        If the pooling has no time.
+        In order of time; they keep every sample of the output once. Where a sample is longer than
+        a frame, a window reaches to its end, and further back by less.
     """
-    counts = pooling.counts(np.array([duration]))
-    if counts is None or pooling.rate is None:
-        raise ValueError(f"windows need a pooling with time, not {pooling.name!r}")
-    rate, count = model.sample_rate, int(counts[0])
-    if length <= round(windows.length * rate):
-        return [Piece(row, 0, length, 0, count)]
-    # On the grid of the slowest frames, in which those of the faster layers stand too.
-    hop = max(1, round(max(spacing for _, spacing in model.frame_times.values()) * rate))
-    out, first = [], 0
-    for number in range(math.ceil(length / (windows.stride * rate))):
-        start, stop = number * windows.stride, (number + 1) * windows.stride
-        # Samples whose centres, (i + 1/2) / rate, are in [start, stop).
-        last = min(count, math.ceil(stop * pooling.rate - 0.5 - 1e-9))
-        if stop * rate >= length:
-            last = count
-        if last <= first:
-            continue
-        begin = max(0, math.floor((start - windows.context) * rate / hop) * hop)
-        end = min(length, round((stop + windows.lookahead) * rate))
-        out.append(Piece(row, begin, end, first, last))
-        first = last
+    counts, rate = pooling.counts(np.array([duration])), model.sample_rate
+    count = 0 if counts is None else int(counts[0])
+    length = round(duration * rate)
+    if fits(windows, duration):
+        return [Piece(row, 0, length, -math.inf, math.inf, 0, count)]
+    hop = _hop(model)
+    out: list[Piece] = []
+    number = math.ceil(duration / windows.stride - 1e-9)
+    first, kept = 0, -math.inf
+    for start in (windows.stride * each for each in range(number)):
+        stop = start + windows.stride
+        ends = stop >= duration - 1e-9
+        low, high, last = start, stop, 0
+        if pooling.rate is not None:
+            # Samples whose centres, (i + 1/2) / rate, are in [start, stop).
+            last = count if ends else min(count, math.ceil(stop * pooling.rate - 0.5 - 1e-9))
+            if last <= first:
+                continue
+            low, high = min(low, first / pooling.rate), max(high, last / pooling.rate)
+        high += windows.lookahead
+        low = min(low, max(low - windows.context, high - windows.length))
+        begin, end = max(0, math.floor(low * rate / hop + 1e-9) * hop), round(high * rate)
+        if end - begin > getattr(model, "window", math.inf):
+            begin += hop
+        piece = Piece(row, begin, min(length, end), kept, stop, first, last)
+        out.append(piece._replace(stop=math.inf) if ends else piece)
+        first, kept = last, stop
+    out[-1] = out[-1]._replace(stop=math.inf)
     return out
+
+
+def _hop(model: Model) -> int:
+    """Return the samples between the slowest frames, among which those of other layers stand."""
+    spacing = max((model.frame_times[layer][1] for layer in _timed(model)), default=0.0)
+    return max(1, round(spacing * model.sample_rate))
+
+
+def _timed(model: Model) -> set[str]:
+    """Return the layers whose frames are more for a longer sound."""
+    one, two = (model.frames(torch.tensor([model.sample_rate * n])) for n in (1, 2))
+    return {layer for layer in model.layers if int(two[layer][0]) > int(one[layer][0])}
 
 
 def cut(blocks: Iterable[np.ndarray], pieces: Sequence[Piece]) -> Iterator[np.ndarray]:
@@ -163,7 +176,7 @@ def cut(blocks: Iterable[np.ndarray], pieces: Sequence[Piece]) -> Iterator[np.nd
     Raises
     ------
     ValueError
-        If the sound ends before its last window does.
+        If the sound ends before its last window does, by more than rounding.
     """
     source, held, start = iter(blocks), np.zeros(0, np.float32), 0
     for piece in pieces:
@@ -171,7 +184,9 @@ def cut(blocks: Iterable[np.ndarray], pieces: Sequence[Piece]) -> Iterator[np.nd
         while start + size < piece.end:
             block = next(source, None)
             if block is None:
-                raise ValueError(
+                if start + size >= piece.end - _ROUNDING:
+                    break
+                raise SoundError(
                     f"a sound ended after {start + size} samples and {piece.end} were stated: "
                     "decode it anew, or replace it"
                 )
@@ -182,13 +197,16 @@ def cut(blocks: Iterable[np.ndarray], pieces: Sequence[Piece]) -> Iterator[np.nd
         yield held[: piece.end - start]
 
 
-def heard(
+# Samples by which a resampled sound may be shorter than its duration says.
+_ROUNDING = 4
+
+
+def frames_of(
     model: Model,
     sounds: Iterable[tuple[Sequence[Piece], Iterable[np.ndarray]]],
-    pooling: Pooling,
     *,
     batch_size: int = 16,
-) -> Iterator[Block]:
+) -> Iterator[tuple[Piece, dict[str, Frames]]]:
     """Run a network over the windows of all sounds.
 
     Parameters
@@ -197,38 +215,84 @@ def heard(
         Any adapter's model.
     sounds : iterable of (pieces, blocks)
         For each sound its windows from `plan`, and its waveform block by block.
-    pooling : Pooling
-        One with time.
     batch_size : int
         Windows that pass through the network together, of different sounds as well; only those of
         one length where padding would change its numbers.
 
     Yields
     ------
-    Block
+    piece, layers : (Piece, dict of str to Frames)
         Of each window, those of a sound in order of time.
+    """
+    waiting: list[tuple[Piece, np.ndarray]] = []
+    most = batch_size if model.batchable or model.batch_equal_lengths else 1
+    timed = _timed(model)
+    for pieces, blocks in sounds:
+        for piece, waveform in zip(pieces, cut(blocks, pieces)):
+            alike = not waiting or len(waiting[0][1]) == len(waveform) or model.batchable
+            if waiting and (not alike or len(waiting) >= most):
+                yield from _run(model, waiting, timed)
+                waiting = []
+            waiting.append((piece, waveform))
+    if waiting:
+        yield from _run(model, waiting, timed)
+
+
+def heard(
+    model: Model,
+    sounds: Iterable[tuple[Sequence[Piece], Iterable[np.ndarray]]],
+    pooling: Pooling,
+    *,
+    batch_size: int = 16,
+) -> Iterator[Block]:
+    """Run a network over the windows of all sounds, and pool what it makes of them.
+
+    Parameters
+    ----------
+    model, sounds, batch_size
+        As for `frames_of`.
+    pooling : Pooling
+        With time, or one of `GATHERED`.
+
+    Yields
+    ------
+    Block
+        With time, of each window, those of a sound in order of time; else of each sound.
 
     Raises
     ------
     NotFiniteError
         If an activation is not finite.
+    ValueError
+        If a pooling without time is not known to work window by window.
     """
-    waiting: list[tuple[Piece, np.ndarray]] = []
-    for pieces, blocks in sounds:
-        for piece, waveform in zip(pieces, cut(blocks, pieces)):
-            alike = not waiting or len(waiting[0][1]) == len(waveform) or model.batchable
-            whole = 1 if not (model.batchable or model.batch_equal_lengths) else batch_size
-            if waiting and (not alike or len(waiting) >= whole):
-                yield from _run(model, waiting, pooling)
-                waiting = []
-            waiting.append((piece, waveform))
-    if waiting:
-        yield from _run(model, waiting, pooling)
+    check_pooling(pooling)
+    gathered: dict[str, _Moments] = {}
+    for piece, layers in frames_of(model, sounds, batch_size=batch_size):
+        if pooling.rate is not None:
+            values = {name: _sampled(pooling, piece, each) for name, each in layers.items()}
+            yield Block(piece.row, piece.first, _finite(values))
+            continue
+        for name, each in layers.items():
+            gathered.setdefault(name, _Moments()).add(piece, each)
+        if piece.stop == math.inf:
+            found = {name: GATHERED[pooling.name](each) for name, each in gathered.items()}
+            gathered = {}
+            yield Block(piece.row, 0, _finite(found))
+
+
+def check_pooling(pooling: Pooling) -> None:
+    """Raise a ValueError where a pooling without time is not known to work window by window."""
+    if pooling.rate is None and pooling.name not in GATHERED:
+        raise ValueError(
+            f"the pooling {pooling.name!r} cannot go through windows: use {', '.join(GATHERED)} or "
+            "one with time, or leave out the sounds that are longer than a window"
+        )
 
 
 def _run(
-    model: Model, windows: Sequence[tuple[Piece, np.ndarray]], pooling: Pooling
-) -> Iterator[Block]:
+    model: Model, windows: Sequence[tuple[Piece, np.ndarray]], timed: set[str]
+) -> Iterator[tuple[Piece, dict[str, Frames]]]:
     sizes = torch.tensor([len(waveform) for _, waveform in windows])
     padded = torch.zeros(len(windows), int(sizes.max()))
     for place, (_, waveform) in enumerate(windows):
@@ -236,40 +300,77 @@ def _run(
     device = device_of(model)
     with torch.inference_mode():
         prepared = [part.to(device) for part in model.prepare(padded, sizes)]
-        activations: dict[str, Any] = model.forward_prepared(*prepared)
-        found = {
-            layer: _pooled(model, activations[layer], frames, layer, windows, pooling)
-            for layer, frames in model.frames(sizes).items()
-        }
+        activations = model.forward_prepared(*prepared)
+    counts = {layer: frames.tolist() for layer, frames in model.frames(sizes).items()}
     for place, (piece, _) in enumerate(windows):
-        yield Block(piece.row, piece.first, {layer: found[layer][place] for layer in found})
+        begin = piece.begin / model.sample_rate
+        layers = {}
+        for layer, count in counts.items():
+            origin, spacing = model.frame_times[layer]
+            values = activations[layer][place, : count[place]]
+            layers[layer] = Frames(values, origin + begin, spacing, origin, layer in timed)
+        yield piece, layers
 
 
-def _pooled(
-    model: Model,
-    activation: torch.Tensor,
-    frames: torch.Tensor,
-    layer: str,
-    windows: Sequence[tuple[Piece, np.ndarray]],
-    pooling: Pooling,
-) -> list[np.ndarray]:
-    """Return the samples (kept, features) of each window of one layer."""
+def _sampled(pooling: Pooling, piece: Piece, frames: Frames) -> np.ndarray:
+    """Return the samples (kept, features) of a window."""
     assert pooling.rate is not None
-    first, spacing = model.frame_times[layer]
-    out = []
-    for place, (piece, _) in enumerate(windows):
-        # The window's frames on the times of its first sample that is kept.
-        offset = piece.begin / model.sample_rate - piece.first / pooling.rate
+    with torch.inference_mode():
         values = pooling(
-            activation[place : place + 1],
-            frames[place : place + 1],
-            frame_times=(first + offset, spacing),
+            frames.values[None],
+            torch.tensor([len(frames.values)]),
+            frame_times=(frames.first - piece.first / pooling.rate, frames.spacing),
             samples=piece.last - piece.first,
-        )[0]
-        numbers = values.cpu().numpy()
-        if not np.isfinite(numbers).all():
+        )
+    return values[0].cpu().numpy()
+
+
+def _finite(layers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    for layer, values in layers.items():
+        if not np.isfinite(values).all():
             raise NotFiniteError(
                 f"activations of layer {layer} are not finite: the weights are broken or overflow"
             )
-        out.append(np.ascontiguousarray(numbers, "float32"))
-    return out
+    return {layer: np.ascontiguousarray(values, "float32") for layer, values in layers.items()}
+
+
+class _Moments:
+    """Number, mean and squared deviations of the frames of a layer so far, and the last of them.
+
+    Parts are put together as Chan, Golub & LeVeque (1983, doi:10.1080/00031305.1983.10483115) do.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: np.ndarray | float = 0.0
+        self.squares: np.ndarray | float = 0.0
+        self.last = np.zeros(0)
+        self._next = 0  # number of the frame of the sound that is still to come
+
+    def add(self, piece: Piece, frames: Frames) -> None:
+        """Take the frames that are kept of a window, each frame of a sound once."""
+        values = frames.values.double().cpu().numpy()
+        if frames.timed:
+            begin = round((frames.first - frames.origin) / frames.spacing)
+            end = (piece.stop - frames.origin) / frames.spacing
+            end = math.ceil(end - 1e-6) if math.isfinite(end) else begin + len(values)
+            values = values[max(self._next - begin, 0) : max(end - begin, 0)]
+            self._next = max(self._next, min(end, begin + len(frames.values)))
+        if not len(values):
+            return
+        mean, squares = values.mean(0), values.var(0) * len(values)
+        total = self.count + len(values)
+        apart = mean - self.mean
+        self.squares = self.squares + squares + apart**2 * (self.count * len(values) / total)
+        self.mean = self.mean + apart * (len(values) / total)
+        self.count, self.last = total, values[-1]
+
+
+GATHERED = {
+    "last": lambda moments: moments.last,
+    "mean": lambda moments: moments.mean,
+    "mean+deviation": lambda moments: np.concatenate(
+        [moments.mean, np.sqrt(moments.squares / moments.count)]
+    ),
+}
+"""Poolings without time that go through windows: what each keeps of a sound's moments."""

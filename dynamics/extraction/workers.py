@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dynamics import faults, sounds
 from dynamics.checkpoints import Checkpoint
 from dynamics.cluster import threads_of
 from dynamics.config import Sweep
 from dynamics.extraction.runner import (
     Extracted,
+    Layers,
     Network,
     checked,
     read_ahead,
@@ -58,9 +57,7 @@ def result_of(future: Any) -> Any:
         raise type(told)(f"on a worker: {told}") from error
 
 
-def extract_one(
-    content: str, checkpoint: Checkpoint
-) -> tuple[str, tuple[dict[str, np.ndarray], str] | Exception]:
+def extract_one(content: str, checkpoint: Checkpoint) -> tuple[str, tuple[Layers, str] | Exception]:
     """Read and run one checkpoint; what runs on a worker.
 
     Parameters
@@ -74,8 +71,10 @@ def extract_one(
     -------
     sha256 : str
         Its content hash; empty if it could not be read.
-    found : (dict of str to array, str), or Exception
-        Pooled activations by layer and what was resolved, or what is wrong with the checkpoint.
+    found : (dict of str to array or list of Block, str), or Exception
+        Pooled activations by layer and what was resolved, or what is wrong with the checkpoint. Of
+        long sounds all blocks: on a cluster, a worker and whoever writes hold what one checkpoint
+        gives, for each task under way.
     """
     network = _network(content)
     with tempfile.TemporaryDirectory(prefix="dynamics-") as place:
@@ -83,7 +82,8 @@ def extract_one(
             if isinstance(read, Exception):
                 return "", read
             try:
-                return read.sha256, network.noted(read)
+                layers, note = network.noted(read)
+                return read.sha256, (layers if isinstance(layers, dict) else list(layers), note)
             except Exception as fault:
                 return read.sha256, faults.row(fault)
     raise FileNotFoundError(f"{checkpoint.uri} could not be fetched")

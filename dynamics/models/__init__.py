@@ -18,16 +18,20 @@ from typing import Any
 import torch
 
 from dynamics import installation
+from dynamics.models.hearing import Hearing, Windows
 from dynamics.models.model import Model
 from dynamics.models.weights import check_finite, load_strictly
 from dynamics.tables import Later, Table
 
 __all__ = [
     "ADAPTERS",
+    "Hearing",
     "Model",
+    "Windows",
     "arguments",
     "check",
     "check_finite",
+    "hears",
     "load",
     "load_strictly",
     "revision",
@@ -226,6 +230,32 @@ def check(adapter: str, given: Mapping[str, Any], *, trust: bool = False) -> Non
     if "trust" in ADAPTERS.parameters(adapter):
         given = {"trust": trust} | dict(given)
     getattr(module, "check", lambda **_: None)(**given)
+
+
+def hears(
+    adapter: str, arguments: Mapping[str, Any], *, checkpoint: str | Path | None = None
+) -> Hearing:
+    """Return how long a sound the networks of an adapter take, and the windows for longer ones.
+
+    Parameters
+    ----------
+    adapter : str
+        Name in ``ADAPTERS``.
+    arguments : mapping
+        Of the adapter.
+    checkpoint : str or Path, optional
+        A checkpoint of the run, where it is on this machine: a configuration beside it can tell.
+
+    Returns
+    -------
+    Hearing
+        What the adapter's module says in ``HEARING``, or in its function
+        ``hearing(checkpoint=..., **arguments)``.
+    """
+    module = _module(adapter)
+    if hasattr(module, "hearing") and module.__name__ != __name__:
+        return module.hearing(checkpoint=checkpoint, **arguments)
+    return getattr(module, "HEARING", Hearing(causal=None))
 
 
 def revision(adapter: str) -> int:

@@ -13,10 +13,13 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from dynamics.models.hearing import Hearing
 from dynamics.models.mel import SAMPLE_RATE, SHIFT, WINDOW, frame_count, log_mel
 from dynamics.models.names import WRAPPERS
 from dynamics.models.residual import Encoder, Positions
 from dynamics.models.weights import load_strictly
+
+HEARING = Hearing()
 
 # Only pretraining uses these.
 _TRAINING_ONLY = (

@@ -13,9 +13,12 @@ from typing import Any
 import torch
 
 from dynamics import plugins
+from dynamics.models.hearing import Hearing
 from dynamics.models.recording import check_all_ran, chosen, first_tensor, plainly, uncompiled
 from dynamics.models.waveform import WaveformModel, decide_batchable, measure_frame_times
 from dynamics.models.weights import load_strictly, remembered
+
+HEARING = Hearing(causal=None)
 
 INPUTS = {
     "batch samples": lambda waveforms: waveforms,

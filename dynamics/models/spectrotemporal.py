@@ -14,6 +14,7 @@ import scipy.fft
 import torch
 from torch import nn
 
+from dynamics.models.hearing import Hearing, Windows
 from dynamics.models.modulation import (
     ENVELOPE_RATE,
     FRAME_SECONDS,
@@ -22,6 +23,9 @@ from dynamics.models.modulation import (
     power,
     spectral_filters,
 )
+
+# The slowest filters ring for 6 s; those of the cochlea look some 50 ms ahead.
+HEARING = Hearing(Windows(context=8.0, stride=20.0, lookahead=0.5), causal=False)
 
 SAMPLE_RATE = 20000
 COMPRESSION = 0.3

@@ -11,10 +11,12 @@ from typing import Any
 
 import torch
 
+from dynamics.models.hearing import Hearing
 from dynamics.models.waveform import WaveformModel, decide_batchable, normalised
 from dynamics.models.weights import load_strictly, remembered
 
 LIBRARIES = ("torchaudio",)
+HEARING = Hearing()
 
 FACTORIES = (
     "wav2vec2_base", "wav2vec2_large", "wav2vec2_large_lv60k", "wav2vec2_xlsr_300m",

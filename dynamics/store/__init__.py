@@ -7,7 +7,9 @@ Layout of ``<run>.zarr`` (zarr format 3)::
                               (step)
     activations/              step, stimulus, category: coordinates of every layer
     activations/<layer>/      activation (step, stimulus, feature), one chunk a step;
-                              (step, stimulus, time, feature) beside `time` where it is kept
+                              (step, stimulus, time, feature) beside `time` where it is kept;
+                              of sounds that were heard through windows in chunks of one stimulus
+                              and a stretch of time, beside `duration` of the stimuli
     results/<target>/<metric> step, checkpoint, score (step, layer, ...), one chunk a step
 
 Rows of a step axis stand in order of arrival and are never moved. A row counts once its step is
@@ -23,6 +25,7 @@ from dynamics.store.activations import (
     plan,
     write_activations,
 )
+from dynamics.store.blocks import erase, write_blocks
 from dynamics.store.health import Summary, redo, summarise, verify, verify_controls
 from dynamics.store.layout import DONE, FAILED, PENDING, MisfitError, is_written, package_version
 from dynamics.store.locking import lock, unlock
@@ -71,6 +74,7 @@ __all__ = [
     "commit",
     "committed",
     "controls",
+    "erase",
     "failures",
     "is_written",
     "layer_names",
@@ -95,6 +99,7 @@ __all__ = [
     "verify",
     "verify_controls",
     "write_activations",
+    "write_blocks",
     "write_constant",
     "write_label",
     "write_pairs",

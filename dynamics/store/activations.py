@@ -16,11 +16,10 @@ from dynamics.store.layout import (
     COLUMNS,
     DONE,
     MisfitError,
-    is_written,
     new_array,
     new_column,
-    new_coordinate,
     resize,
+    write_coordinates,
 )
 from dynamics.store.nodes import activation_of, group_name, storable
 from dynamics.store.place import name_of, writing
@@ -119,20 +118,7 @@ def write_activations(
             array = nodes.array(root, activation_of(layer))
             array[row] = values
             record_errors(array, layers[layer], values, dtype)
-        if not is_written(group, "stimulus"):
-            new_coordinate(group, "category", "stimulus", categories, "category of the stimulus")
-            new_coordinate(
-                group, "step", "step", nodes.values(root, "checkpoints/step"), "training step"
-            )
-            if times is not None:
-                new_coordinate(group, "time", "time", times, "centre of the sample in the stimulus")
-                nodes.array(group, "time").attrs["units"] = "s"
-            for name, (column, text, units) in (labels or {}).items():
-                name = f"label_{name}" if name in map(group_name, layers) else name
-                new_coordinate(group, name, "stimulus", column, text)
-                if units:
-                    nodes.array(group, name).attrs["units"] = units
-            new_coordinate(group, "stimulus", "stimulus", stimuli, "name of the stimulus")
+        write_coordinates(root, stimuli, categories, times, labels, taken=layers)
 
 
 def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -> None:
@@ -199,8 +185,8 @@ def content_hash(root: zarr.Group, row: int) -> str:
     total = hashlib.sha256()
     for layer in layer_names(root):
         total.update(layer.encode() + b"\0")
-        values = nodes.values(root, activation_of(layer), row)
-        total.update(np.ascontiguousarray(values).tobytes())
+        for _, _, values in nodes.parts_of(nodes.array(root, activation_of(layer)), row):
+            total.update(np.ascontiguousarray(values).tobytes())
     return total.hexdigest()
 
 

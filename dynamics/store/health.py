@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +94,7 @@ def summarise(where: Where) -> Summary:
     bytes_of_chunks = sum(sizes[key] for key in matches)
     written = {match.group(1, 3) for match in matches.values()}
     whole = sum(
-        4 * count * int(np.prod(nodes.array(root, f"activations/{layer}/activation").shape[1:]))
+        4 * count * int(np.prod(nodes.array(root, f"activations/{layer}/activation").chunks))
         for layer, count in Counter(match[2] for match in matches.values()).items()
     )
     pending = found.count(PENDING)
@@ -188,18 +188,27 @@ def _fault(root: zarr.Group, row: int, expected: str) -> str:
     if found != expected:
         return "holds other values than were committed"
     for layer in layer_names(root):
-        if not _whole(nodes.values(root, activation_of(layer), row)):
+        if not _whole(nodes.parts_of(nodes.array(root, activation_of(layer)), row)):
             return f"has values of layer {layer} that are not finite"
     return ""
 
 
-def _whole(values: np.ndarray) -> bool:
+def _whole(parts: Iterable[tuple[int, int, np.ndarray]]) -> bool:
     """Whether values are finite; with time, NaN may stand past the end of a stimulus."""
-    finite = np.isfinite(values)
-    if values.ndim < 3 or finite.all():
-        return bool(finite.all())
-    ended = np.isnan(values).all(axis=2)
-    return bool((finite | ended[..., None]).all() and (np.diff(ended.astype(int)) >= 0).all())
+    over = False
+    for _, first, values in parts:
+        finite = np.isfinite(values)
+        over = over and first > 0  # where a stimulus's parts have ended, no other has values
+        if finite.all() and not over:
+            continue
+        ended = np.isnan(values).all(axis=2) if values.ndim == 3 else np.zeros(len(values), bool)
+        inside = finite | ended[..., None]
+        if values.ndim < 3 or not inside.all() or (np.diff(ended.astype(int)) < 0).any():
+            return False
+        if over and not ended.all():
+            return False
+        over = bool(ended[:, -1].all())
+    return True
 
 
 def _some(values: Sequence[int], most: int = 12) -> str:

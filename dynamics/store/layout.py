@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -145,6 +145,48 @@ def new_coordinate(
         group.attrs["coordinates"] = " ".join(sorted({*known, name}))
     array[...] = values.astype(object) if kind is str else values
     array.attrs["description"] = text
+
+
+def write_coordinates(
+    root: zarr.Group,
+    stimuli: Sequence[str],
+    categories: Sequence[str],
+    times: np.ndarray | None = None,
+    labels: Mapping[str, tuple[npt.ArrayLike, str, str]] | None = None,
+    *,
+    taken: Iterable[str] = (),
+) -> None:
+    """Write the coordinates of activations where there are none, the stimuli last.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store.
+    stimuli, categories : sequence of str
+        Names and categories of the stimuli, in row order.
+    times : array of shape (n_times,), optional
+        Seconds, centres of the samples.
+    labels : mapping of str to (array of shape (n_stimuli,), str, str), optional
+        What else is known of the stimuli: values, description and units, by name.
+    taken : iterable of str
+        Names of the layers, which a label of the same name makes room for.
+    """
+    group = nodes.group(root, "activations")
+    if is_written(group, "stimulus"):
+        return
+    new_coordinate(group, "category", "stimulus", categories, "category of the stimulus")
+    steps = nodes.values(root, "checkpoints/step")
+    new_coordinate(group, "step", "step", steps, "training step")
+    if times is not None:
+        new_coordinate(group, "time", "time", times, "centre of the sample in the stimulus")
+        nodes.array(group, "time").attrs["units"] = "s"
+    layers = {nodes.group_name(layer) for layer in taken}
+    for name, (values, text, units) in (labels or {}).items():
+        name = f"label_{name}" if name in layers else name
+        new_coordinate(group, name, "stimulus", values, text)
+        if units:
+            nodes.array(group, name).attrs["units"] = units
+    new_coordinate(group, "stimulus", "stimulus", stimuli, "name of the stimulus")
 
 
 def resize(array: zarr.Array, total: int) -> None:

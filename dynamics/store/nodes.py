@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -76,6 +77,44 @@ def members(parent: zarr.Group) -> dict[str, Any]:
 def values(parent: zarr.Group, name: str, where: Any = ...) -> np.ndarray:
     """Return what an array holds, or of it a part such as a row; raises as `array` does."""
     return np.asarray(array(parent, name)[where])
+
+
+def parts_of(array: zarr.Array[Any], row: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Read a step of a layer, a chunk at a time.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        Activations (step, stimulus, [time,] feature).
+    row : int
+        Row of the step.
+
+    Yields
+    ------
+    stimulus, first : int
+        Places of the first stimulus and sample of the part.
+    values : array of shape (n_stimuli, [n_times,] n_features)
+        The parts one after the other are the bytes of the whole, in its order.
+    """
+    for where in places_of(array):
+        first = where[1].start if len(where) > 1 else 0
+        at: Any = (row, *where)
+        yield where[0].start, first, np.asarray(array[at])
+
+
+def places_of(array: zarr.Array[Any]) -> Iterator[tuple[slice, ...]]:
+    """Yield the places of the chunks of a row of activations, in order."""
+    _, n_stimuli, *others = array.shape
+    _, stimuli, *sizes = array.chunks
+    for start in range(0, n_stimuli, stimuli):
+        at = slice(start, min(start + stimuli, n_stimuli))
+        if len(others) < 2 or sizes[0] >= others[0]:
+            yield (at,) if len(others) < 2 else (at, slice(0, others[0]))
+            continue
+        if stimuli > 1:  # parts of several stimuli would not be in order
+            raise ValueError(f"{array.path} has chunks of several stimuli and of parts of the time")
+        for first in range(0, others[0], sizes[0]):
+            yield at, slice(first, min(first + sizes[0], others[0]))
 
 
 def attributes(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:

@@ -83,31 +83,75 @@ def round_layers(layers: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.n
 
 
 def record_errors(array: zarr.Array, values: np.ndarray, rounded: np.ndarray, dtype: str) -> None:
-    """Keep the largest rounding errors so far in the attributes of an array.
+    """Keep the largest rounding errors so far in the attributes of an array: see `Errors`.
 
     Parameters
     ----------
     array : zarr.Array
-        Activations of a layer; gets the attributes `rounded_to`, `relative_error_bound` (of values
-        in the type's normal range), `largest_relative_error` (of any value that is not 0) and
-        `rms_relative_error` (RMS of the errors over RMS of the values of a step, the worst step's).
+        Activations of a layer.
     values, rounded : array
         One step's activations before and after, of the same shape.
     dtype : str
         The type rounded to; nothing is recorded for float32.
     """
-    if dtype == "float32":
-        return
-    largest, rms = rounding_errors(values, rounded)
-    known = nodes.attributes(array)
-    found: dict[str, Any] = {
-        "rounded_to": dtype,
-        "relative_error_bound": PRECISIONS[dtype].bound,
-        "largest_relative_error": max(largest, float(known.get("largest_relative_error", 0.0))),
-        "rms_relative_error": max(rms, float(known.get("rms_relative_error", 0.0))),
-    }
-    if any(known.get(key) != value for key, value in found.items()):
-        array.update_attributes(found)
+    if dtype != "float32":
+        errors = Errors()
+        errors.add(values, rounded)
+        errors.record(array, dtype)
+
+
+class Errors:
+    """What rounding changes in a layer of a step, of which the parts come one after the other."""
+
+    def __init__(self) -> None:
+        self.largest = self._errors = self._values = 0.0
+
+    def add(self, values: np.ndarray, rounded: np.ndarray) -> None:
+        """Measure what rounding changed; values that are not finite are left out.
+
+        Parameters
+        ----------
+        values, rounded : array
+            Before and after, of the same shape.
+        """
+        exact = np.asarray(values, float)[np.isfinite(values)]
+        error = np.abs(np.asarray(rounded, float)[np.isfinite(values)] - exact)
+        nonzero = exact != 0
+        if nonzero.any():
+            largest = float((error[nonzero] / np.abs(exact[nonzero])).max())
+            self.largest = max(self.largest, largest)
+            self._errors = float(np.hypot(self._errors, np.linalg.norm(error)))
+            self._values = float(np.hypot(self._values, np.linalg.norm(exact)))
+
+    @property
+    def rms(self) -> float:
+        """RMS of the errors over RMS of the values."""
+        return self._errors / self._values if self._values else 0.0
+
+    def record(self, array: zarr.Array, dtype: str) -> None:
+        """Keep the largest errors so far in the attributes of an array.
+
+        Parameters
+        ----------
+        array : zarr.Array
+            Activations of a layer; gets the attributes `rounded_to`, `relative_error_bound` (of
+            values in the type's normal range), `largest_relative_error` (of any value that is not
+            0) and `rms_relative_error` (the worst step's).
+        dtype : str
+            The type rounded to; nothing is recorded for float32.
+        """
+        if dtype == "float32":
+            return
+        known = nodes.attributes(array)
+        largest = max(self.largest, float(known.get("largest_relative_error", 0.0)))
+        found: dict[str, Any] = {
+            "rounded_to": dtype,
+            "relative_error_bound": PRECISIONS[dtype].bound,
+            "largest_relative_error": largest,
+            "rms_relative_error": max(self.rms, float(known.get("rms_relative_error", 0.0))),
+        }
+        if any(known.get(key) != value for key, value in found.items()):
+            array.update_attributes(found)
 
 
 def rounding_errors(values: np.ndarray, rounded: np.ndarray) -> tuple[float, float]:
@@ -125,13 +169,9 @@ def rounding_errors(values: np.ndarray, rounded: np.ndarray) -> tuple[float, flo
     rms : float
         RMS of the errors over RMS of the values.
     """
-    exact = np.asarray(values, float)[np.isfinite(values)]
-    error = np.abs(np.asarray(rounded, float)[np.isfinite(values)] - exact)
-    nonzero = exact != 0
-    if not nonzero.any():
-        return 0.0, 0.0
-    largest = float((error[nonzero] / np.abs(exact[nonzero])).max())
-    return largest, float(np.linalg.norm(error) / np.linalg.norm(exact))
+    errors = Errors()
+    errors.add(values, rounded)
+    return errors.largest, errors.rms
 
 
 def _round(values: np.ndarray, dtype: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from dynamics.models.hearing import Hearing, Windows
 from dynamics.models.huggingface.frontend import front_end
 from dynamics.models.huggingface.mel import Spectrogram, Whisper
 from dynamics.models.huggingface.model import HuggingFaceModel, silent
@@ -20,7 +21,7 @@ from dynamics.models.huggingface.waves import Waves
 LIBRARIES = ("transformers",)
 
 # Families that need another front end; all others take waveforms.
-FAMILIES: dict[str, Callable[..., HuggingFaceModel]] = {
+FAMILIES: dict[str, Any] = {
     "whisper": Whisper,
     "audio-spectrogram-transformer": Spectrogram,
 }
@@ -97,6 +98,49 @@ def check(
     """Raise a ValueError where a configuration of the sweep, not of a checkpoint, is none."""
     if config is not None:
         _settings(config, None, trust)
+
+
+def hearing(
+    *,
+    config: str | Path | Mapping[str, Any] | None = None,
+    checkpoint: str | None = None,
+    trust: bool = False,
+    **_: Any,
+) -> Hearing:
+    """Say how long a sound a network takes, by its configuration, where that is at hand.
+
+    Parameters
+    ----------
+    config, checkpoint, trust
+        As for `build`.
+
+    Returns
+    -------
+    Hearing
+        Of Whisper and AST as long as the window that they pad every sound to.
+    """
+    if config is None and checkpoint is None:
+        return Hearing()
+    try:
+        settings, _places = _settings(config, checkpoint and str(checkpoint), trust)
+    except (ValueError, OSError, ImportError):
+        return Hearing()  # what is wrong with it is said where the network is built
+    seconds = _LIMITS.get(FAMILIES.get(settings.model_type, Waves))
+    return Hearing() if seconds is None else _within(seconds(settings))
+
+
+# Seconds of the window that a network pads every sound to.
+_LIMITS: dict[Any, Callable[[Any], float]] = {
+    Whisper: lambda settings: settings.max_source_positions * 0.02,
+    Spectrogram: lambda settings: 0.025 + (settings.max_length - 1) * 0.01,
+}
+
+
+def _within(limit: float) -> Hearing:
+    """Divide the seconds that a network takes: of 30, 24 are context and 5 are kept."""
+    stride, lookahead = round(limit / 6, 2), round(limit / 30, 2)
+    context = int((limit - stride - lookahead) * 100 + 1e-6) / 100
+    return Hearing(Windows(context, stride, lookahead), limit)
 
 
 def _settings(config, checkpoint, trust):

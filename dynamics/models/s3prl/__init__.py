@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from dynamics.checkpoints import weights_of
+from dynamics.models.hearing import Hearing
 from dynamics.models.names import resolve
 from dynamics.models.recording import plainly
 from dynamics.models.s3prl.contents import (
@@ -33,6 +34,7 @@ from dynamics.models.weights import check_finite, check_kinds, load_strictly
 __all__ = ["LIBRARIES", "Upstream", "build", "import_hub", "needs", "quiet", "upstreams"]
 
 LIBRARIES = ("s3prl", "torchaudio")
+HEARING = Hearing(causal=None)
 
 # Samples to which s3prl lengthens what is shorter (50 ms).
 PADDED = 800

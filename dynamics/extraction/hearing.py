@@ -1,0 +1,232 @@
+"""How the sounds of a sweep are heard: each at once, or the long ones through windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from dynamics import checkpoints, models, store
+from dynamics.checkpoints import Checkpoint
+from dynamics.config import Sweep
+from dynamics.extraction import extract, poolings, windows
+from dynamics.extraction.poolings import Pooling
+from dynamics.extraction.windows import Block
+from dynamics.faults import SoundError
+from dynamics.models import Hearing, Model, Windows
+from dynamics.sounds import StimulusSet
+from dynamics.store import nodes
+
+# Every network takes sounds of so many seconds; for these its adapter is not asked.
+_SHORT = 5.0
+
+
+def resolved(sweep: Sweep, stimuli: StimulusSet, found: Sequence[Checkpoint] = ()) -> Sweep:
+    """Return a sweep whose `windows` are those that its sounds are heard through.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+    stimuli : StimulusSet
+        Its sounds.
+    found : sequence of Checkpoint
+        Its checkpoints: a configuration beside one can tell how long a sound the network takes.
+
+    Returns
+    -------
+    Sweep
+        With seconds, or with ``none`` where every sound fits into a window. Where nothing else is
+        asked for, a store that was begun is gone on with as it was.
+
+    Raises
+    ------
+    ValueError
+        If windows are longer than what the network takes, or shorter than a sample of the pooling.
+    """
+    how = _chosen(sweep, stimuli, found)
+    return sweep.model_copy(update={"windows": "none" if how is None else asdict(how)})
+
+
+def windows_of(sweep: Sweep) -> Windows | None:
+    """Return the windows of a sweep that `resolved` returned; None where there are none."""
+    return Windows(**sweep.windows) if isinstance(sweep.windows, Mapping) else None
+
+
+def _chosen(sweep: Sweep, stimuli: StimulusSet, found: Sequence[Checkpoint]) -> Windows | None:
+    longest = float(max(stimuli.heard.durations, default=0.0))
+    given = sweep.windows
+    if given == "none" or (given == "auto" and longest <= _SHORT):
+        return None
+    if given == "auto" and (known := _stored(sweep)) is not None:
+        return Windows(**known) if known else None
+    hearing = models.hears(sweep.model.name, sweep.model.arguments, checkpoint=_beside(found))
+    how = hearing.windows
+    if isinstance(given, Mapping):
+        how = replace(how, **given)
+    if windows.fits(how, longest):
+        return None
+    pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
+    check(how, hearing, pooling)
+    return how
+
+
+def check(how: Windows, hearing: Hearing, pooling: Pooling) -> None:
+    """Raise a ValueError that says what to change where windows cannot be used.
+
+    Parameters
+    ----------
+    how : Windows
+        The windows.
+    hearing : Hearing
+        What the adapter says of its networks.
+    pooling : Pooling
+        What is kept of the frames.
+    """
+    sample = 0.0 if pooling.rate is None else 1 / pooling.rate
+    longest = max(how.length, how.stride + how.lookahead + sample)
+    if hearing.limit is not None and longest > hearing.limit + 1e-6:
+        raise ValueError(
+            f"`windows`: {how} are too long for the network, which takes {hearing.limit:g} s at "
+            "most: lower `context`, `stride` or `lookahead`"
+        )
+    windows.check_pooling(pooling)
+    if sample > how.length:
+        raise ValueError(
+            f"`windows`: {how} are shorter than a sample of the pooling "
+            f"({sample:g} s): lengthen `context` or `stride`, or raise the pooling's rate"
+        )
+
+
+def _stored(sweep: Sweep) -> dict[str, float] | None:
+    """Return the windows of a store that holds steps, empty if it has none; None without steps."""
+    try:
+        root = store.open_group(sweep.place)
+    except (FileNotFoundError, ValueError):
+        return None
+    if store.DONE not in store.statuses(root).values():
+        return None
+    return nodes.attributes(root)["identity"].get("windows", {})
+
+
+def _beside(found: Sequence[Checkpoint]) -> str | None:
+    """Return a path of a checkpoint that is on this machine, if there is one."""
+    local = (c.uri for c in found if not checkpoints.is_remote(c.uri))
+    return next((str(checkpoints.local_path(uri)) for uri in local), None)
+
+
+def blocks(
+    model: Model,
+    stimuli: StimulusSet,
+    how: Windows,
+    pooling: Pooling,
+    *,
+    batch_size: int = 16,
+    short: Callable[[Model], Iterable[extract.Batch]] | None = None,
+) -> Iterator[Block]:
+    """Run a network over sounds, the long ones through windows.
+
+    Parameters
+    ----------
+    model : Model
+        Any adapter's model.
+    stimuli : StimulusSet
+        The sounds.
+    how : Windows
+        The windows.
+    pooling : Pooling
+        What to keep.
+    batch_size : int
+        Windows, or short sounds, that pass through the network together.
+    short : callable, optional
+        Takes the model and returns batches of the sounds that `short` returns, where these are
+        kept for the next network.
+
+    Yields
+    ------
+    Block
+        First of the sounds that fit into a window, which are heard as a set of them alone is, to
+        the bit; then of the long ones.
+
+    Raises
+    ------
+    NotFiniteError
+        If an activation is not finite.
+    SoundError
+        If the network does not take windows of this length.
+    """
+    limit = getattr(model, "window", None)
+    if limit is not None and round(how.length * model.sample_rate) > limit:
+        raise SoundError(
+            f"`windows`: {how} are too long for the network, which takes "
+            f"{limit / model.sample_rate:g} s at most: lower `context`, `stride` or `lookahead`"
+        )
+    few, many = _divided(stimuli, how)
+    if len(few):
+        sounds_at_once = stimuli.subset(few.tolist())
+        batches = (
+            extract.batches(model, sounds_at_once, batch_size=batch_size)
+            if short is None
+            else short(model)
+        )
+        for batch, layers in extract.pooled(model, batches, pooling):
+            counts = pooling.counts(batch.durations)
+            for place, row in enumerate(few[batch.rows].tolist()):
+                values = {name: each[place].astype("float32") for name, each in layers.items()}
+                if counts is not None:
+                    values = {name: each[: counts[place]] for name, each in values.items()}
+                yield Block(row, 0, values)
+    sounds = (
+        (
+            windows.plan(model, how, pooling, row, float(stimuli.durations[row])),
+            stimuli.stream(row, model.sample_rate),
+        )
+        for row in many.tolist()
+    )
+    yield from windows.heard(model, sounds, pooling, batch_size=batch_size)
+
+
+def short(stimuli: StimulusSet, how: Windows | None) -> StimulusSet:
+    """Return the sounds that are heard at once: those that fit into a window, or all."""
+    return stimuli if how is None else stimuli.subset(_divided(stimuli, how)[0].tolist())
+
+
+def _divided(stimuli: StimulusSet, how: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of sounds that fit into a window, and of the others."""
+    fits = np.array([windows.fits(how, float(each)) for each in stimuli.durations])
+    return np.flatnonzero(fits), np.flatnonzero(~fits)
+
+
+def gathered(
+    found: Iterable[Block], stimuli: StimulusSet, pooling: Pooling
+) -> dict[str, np.ndarray]:
+    """Put blocks together.
+
+    Parameters
+    ----------
+    found : iterable of Block
+        Of all stimuli.
+    stimuli : StimulusSet
+        The stimuli.
+    pooling : Pooling
+        What was kept.
+
+    Returns
+    -------
+    dict of str to array of shape (n_stimuli, n_features) or (n_stimuli, n_times, n_features)
+        As from `dynamics.extraction.extract.extract`.
+    """
+    times = pooling.times(stimuli.durations)
+    middle = () if times is None else (len(times),)
+    out: dict[str, np.ndarray] = {}
+    for block in found:
+        for layer, values in block.values.items():
+            if layer not in out:
+                shape = (len(stimuli), *middle, values.shape[-1])
+                out[layer] = np.full(shape, np.nan, np.float32)
+            if times is None:
+                out[layer][block.row] = values
+            else:
+                out[layer][block.row, block.first : block.first + len(values)] = values
+    return out
