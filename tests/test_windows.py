@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from dynamics.extraction import extract, hearing, poolings, windows
+from dynamics.extraction import extract, hearing, poolings, spans_in_windows, windows
 from dynamics.extraction.windows import Block, Piece
 from dynamics.models import Hearing, Windows
 from dynamics.sounds import StimulusSet
+from dynamics.sounds.within import Within
 
 RATE, HOP = 1000, 20
 
@@ -234,3 +235,54 @@ def test_a_layer_without_time_counts_once_a_window():
     found = hearing.gathered(hearing.blocks(model, stimuli, how, mean), stimuli, mean)
     frames = waves[0].reshape(4, -1, HOP) @ model.basis.detach().numpy().T
     np.testing.assert_allclose(found["second"][0], frames.sum(1).mean(0), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("mean", {}),
+        ("mean+deviation", {}),
+        ("last", {}),
+        ("time", {"rate": 50}),
+        ("time", {"rate": 7.3}),
+    ],
+)
+def test_parts_of_long_recordings_are_what_they_are_in_the_whole(name, arguments):
+    model, pooling = Filters(reach=3), poolings.make(name, **arguments)
+    _, recordings = stimuli_of((5003, 600, 3217))
+    events = [(0, 0.0, 0.3), (0, 1.23, 0.004), (0, 0.9, 2.2), (0, 4.1, 0.903), (1, 0.1, 0.2),
+              (2, 3.0, 0.217), (2, 0.51, 0.04), (0, 1.23, 0.5)]  # fmt: skip
+    within = Within(recordings, *map(np.array, zip(*events)))
+    stimuli = StimulusSet(
+        name="parts",
+        names=tuple(map(str, range(len(events)))),
+        categories=("x",) * len(events),
+        durations=within.duration,
+        sources=within.sources(),
+        within=within,
+    )
+    expected = extract.extract(model, extract.batches(model, stimuli), pooling=pooling)
+    found = list(hearing.blocks(model, stimuli, Windows(0.3, 0.5, 0.2), pooling, batch_size=3))
+    assert sorted(block.row for block in found) == list(range(len(events)))
+    assert found[0].row == 4  # the short recording is heard at once
+    together = hearing.gathered(found, stimuli, pooling)
+    for layer in model.layers:
+        np.testing.assert_allclose(together[layer], expected[layer], atol=1e-5)
+
+
+def test_frames_are_held_only_while_a_part_needs_them(monkeypatch):
+    model, pooling, most = Filters(), poolings.make("mean"), []
+    _, recordings = stimuli_of((60_000,))
+    onsets = np.arange(0, 59, 0.5)
+    within = Within(recordings, np.zeros(len(onsets), int), onsets, np.full(len(onsets), 0.4))
+    pieces = windows.plan(model, Windows(0.2, 0.5, 0.1), pooling, 0, 60.0)
+    forget = spans_in_windows._Held.forget
+
+    def forget_and_see(held, before):
+        forget(held, before)
+        most.append(sum(map(len, held.parts)))
+
+    monkeypatch.setattr(spans_in_windows._Held, "forget", forget_and_see)
+    heard = windows.frames_of(model, [(pieces, recordings.stream(0, RATE))])
+    assert len(list(spans_in_windows.pooled(heard, within, pooling))) == len(onsets)
+    assert max(most) * HOP / RATE < 2.0

@@ -10,7 +10,7 @@ import numpy as np
 from dynamics import checkpoints, models, store
 from dynamics.checkpoints import Checkpoint
 from dynamics.config import Sweep
-from dynamics.extraction import extract, poolings, windows
+from dynamics.extraction import extract, poolings, spans_in_windows, windows
 from dynamics.extraction.poolings import Pooling
 from dynamics.extraction.windows import Block
 from dynamics.faults import SoundError
@@ -68,11 +68,11 @@ def _chosen(sweep: Sweep, stimuli: StimulusSet, found: Sequence[Checkpoint]) -> 
     if windows.fits(how, longest):
         return None
     pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
-    check(how, hearing, pooling)
+    check(how, hearing, pooling, gathered=stimuli.within is None)
     return how
 
 
-def check(how: Windows, hearing: Hearing, pooling: Pooling) -> None:
+def check(how: Windows, hearing: Hearing, pooling: Pooling, *, gathered: bool = True) -> None:
     """Raise a ValueError that says what to change where windows cannot be used.
 
     Parameters
@@ -83,6 +83,8 @@ def check(how: Windows, hearing: Hearing, pooling: Pooling) -> None:
         What the adapter says of its networks.
     pooling : Pooling
         What is kept of the frames.
+    gathered : bool
+        Whether it is to be put together of windows, not of parts of the sounds.
     """
     sample = 0.0 if pooling.rate is None else 1 / pooling.rate
     longest = max(how.length, how.stride + how.lookahead + sample)
@@ -91,7 +93,8 @@ def check(how: Windows, hearing: Hearing, pooling: Pooling) -> None:
             f"`windows`: {how} are too long for the network, which takes {hearing.limit:g} s at "
             "most: lower `context`, `stride` or `lookahead`"
         )
-    windows.check_pooling(pooling)
+    if gathered:
+        windows.check_pooling(pooling)
     if sample > how.length:
         raise ValueError(
             f"`windows`: {how} are shorter than a sample of the pooling "
@@ -177,14 +180,21 @@ def blocks(
                 if counts is not None:
                     values = {name: each[: counts[place]] for name, each in values.items()}
                 yield Block(row, 0, values)
+    recordings, within = stimuli.heard, stimuli.within
+    # What is pooled over parts needs every window, also where no sample of the whole is in it.
+    whole = pooling if within is None else poolings.make("mean")
     sounds = (
         (
-            windows.plan(model, how, pooling, row, float(stimuli.durations[row])),
-            stimuli.stream(row, model.sample_rate),
+            windows.plan(model, how, whole, row, float(recordings.durations[row])),
+            recordings.stream(row, model.sample_rate),
         )
         for row in many.tolist()
     )
-    yield from windows.heard(model, sounds, pooling, batch_size=batch_size)
+    if within is None:
+        yield from windows.heard(model, sounds, pooling, batch_size=batch_size)
+    else:
+        found = windows.frames_of(model, sounds, batch_size=batch_size)
+        yield from spans_in_windows.pooled(found, within, pooling)
 
 
 def short(stimuli: StimulusSet, how: Windows | None) -> StimulusSet:
@@ -193,9 +203,11 @@ def short(stimuli: StimulusSet, how: Windows | None) -> StimulusSet:
 
 
 def _divided(stimuli: StimulusSet, how: Windows) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of sounds that fit into a window, and of the others."""
-    fits = np.array([windows.fits(how, float(each)) for each in stimuli.durations])
-    return np.flatnonzero(fits), np.flatnonzero(~fits)
+    """Return the rows of stimuli that are heard at once, and of sounds that are too long for it."""
+    heard = stimuli.heard
+    fits = np.array([windows.fits(how, float(each)) for each in heard.durations], bool)
+    few = fits if stimuli.within is None else fits[stimuli.within.recording]
+    return np.flatnonzero(few), np.flatnonzero(~fits)
 
 
 def gathered(

@@ -271,14 +271,14 @@ def heard(
     for piece, layers in frames_of(model, sounds, batch_size=batch_size):
         if pooling.rate is not None:
             values = {name: _sampled(pooling, piece, each) for name, each in layers.items()}
-            yield Block(piece.row, piece.first, _finite(values))
+            yield Block(piece.row, piece.first, finite(values))
             continue
         for name, each in layers.items():
             gathered.setdefault(name, _Moments()).add(piece, each)
         if piece.stop == math.inf:
             found = {name: GATHERED[pooling.name](each) for name, each in gathered.items()}
             gathered = {}
-            yield Block(piece.row, 0, _finite(found))
+            yield Block(piece.row, 0, finite(found))
 
 
 def check_pooling(pooling: Pooling) -> None:
@@ -325,13 +325,37 @@ def _sampled(pooling: Pooling, piece: Piece, frames: Frames) -> np.ndarray:
     return values[0].cpu().numpy()
 
 
-def _finite(layers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def finite(layers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return layers as float32; a NotFiniteError if a value is not finite."""
     for layer, values in layers.items():
         if not np.isfinite(values).all():
             raise NotFiniteError(
                 f"activations of layer {layer} are not finite: the weights are broken or overflow"
             )
     return {layer: np.ascontiguousarray(values, "float32") for layer, values in layers.items()}
+
+
+class Once:
+    """Takes the frames of a layer that are kept of each window: every frame of a sound once."""
+
+    def __init__(self) -> None:
+        self.next = 0  # number of the frame of the sound that is still to come
+
+    def take(self, piece: Piece, frames: Frames) -> torch.Tensor:
+        """Return the frames (kept, features) of the next window of a sound.
+
+        Where a window ends before the last frame that it is to keep, the next one has it. Of a
+        layer without an axis of time, the one frame of each window is kept.
+        """
+        values, begin, end = frames.values, self.next, self.next + len(frames.values)
+        if frames.timed:
+            begin = round((frames.first - frames.origin) / frames.spacing)
+            end = begin + len(values)
+            if math.isfinite(piece.stop):
+                end = min(end, math.ceil((piece.stop - frames.origin) / frames.spacing - 1e-6))
+        kept = values[max(self.next - begin, 0) : max(end - begin, 0)]
+        self.next = max(self.next, end)
+        return kept
 
 
 class _Moments:
@@ -341,21 +365,15 @@ class _Moments:
     """
 
     def __init__(self) -> None:
+        self.once = Once()
         self.count = 0
         self.mean: np.ndarray | float = 0.0
         self.squares: np.ndarray | float = 0.0
         self.last = np.zeros(0)
-        self._next = 0  # number of the frame of the sound that is still to come
 
     def add(self, piece: Piece, frames: Frames) -> None:
-        """Take the frames that are kept of a window, each frame of a sound once."""
-        values = frames.values.double().cpu().numpy()
-        if frames.timed:
-            begin = round((frames.first - frames.origin) / frames.spacing)
-            end = (piece.stop - frames.origin) / frames.spacing
-            end = math.ceil(end - 1e-6) if math.isfinite(end) else begin + len(values)
-            values = values[max(self._next - begin, 0) : max(end - begin, 0)]
-            self._next = max(self._next, min(end, begin + len(frames.values)))
+        """Take the frames that are kept of a window."""
+        values = self.once.take(piece, frames).double().cpu().numpy()
         if not len(values):
             return
         mean, squares = values.mean(0), values.var(0) * len(values)
