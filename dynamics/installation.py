@@ -119,6 +119,27 @@ def _requirements() -> Iterator[tuple[str, str, str]]:
             yield match[1], match[2].strip(" ()"), extra[1] if extra else ""
 
 
+def required() -> list[tuple[str, str]]:
+    """Return what this package cannot do without: names and bounds of versions."""
+    return [(name, bounds) for name, bounds, extra in _requirements() if not extra]
+
+
+def extras() -> dict[str, list[str]]:
+    """Return what each extra brings, by its name; those for developers are left out."""
+    found: dict[str, list[str]] = {}
+    for name, _, extra in _requirements():
+        if extra and extra not in ("test", "benchmark"):
+            found.setdefault(extra, []).append(name)
+    return found
+
+
+def within(found: str, bounds: str) -> bool:
+    """Whether a version is one of those that are wanted, such as ``>=2,<3``."""
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(bounds).contains(found, prereleases=True)
+
+
 def _importing(fault: BaseException) -> str | None:
     """Return the outermost foreign module whose body was running when an exception was raised."""
     frames = [frame for frame, _ in traceback.walk_tb(fault.__traceback__)]

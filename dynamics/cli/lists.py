@@ -1,4 +1,4 @@
-"""Commands that list what a sweep can name, or what one of it takes."""
+"""Commands that list what a sweep can name, what one of it takes, and what there is here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from dynamics.cli import BAD_INPUT
 from dynamics.cli.console import Json, Plugins, load_plugins, out, told
 
 if TYPE_CHECKING:
@@ -84,4 +85,33 @@ def _print(text: str) -> None:
     out.print(text, markup=False, highlight=False)
 
 
-COMMANDS = tuple(_command(*each) for each in _LISTS)
+def doctor(as_json: Json = False) -> None:
+    """Check packages, devices, data and places; say what to do.
+
+    Example: dynamics doctor
+    """
+    from dynamics.doctor import examine
+
+    found = examine()
+    if as_json:
+        told([{**each._asdict(), "verdict": each.verdict} for each in found])
+    else:
+        grid = Grid("", "what", "found", "what to do", box=None)
+        for each in found:
+            grid.add_row(*map(escape, (each.verdict, each.what, each.found, each.cure)))
+        out.print(grid)
+    if any(each.bad for each in found):
+        raise typer.Exit(BAD_INPUT)
+
+
+def schema() -> None:
+    """Print the JSON schema of a sweep's YAML, for editors.
+
+    Example: dynamics schema > sweep.schema.json
+    """
+    from dynamics.config import json_schema
+
+    told(json_schema())
+
+
+COMMANDS = (*(_command(*each) for each in _LISTS), doctor, schema)

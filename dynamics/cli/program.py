@@ -90,7 +90,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "A sweep": tuple(_shown(command) for command in sweeps.COMMANDS),
     "A store": stores.COMMANDS,
     "A recording": targets.COMMANDS,
-    "What a sweep can name, or the arguments of one": lists.COMMANDS,
+    "What a sweep can name, or the arguments of one, and this machine": lists.COMMANDS,
 }
 
 for panel, commands in _PANELS.items():

@@ -159,6 +159,30 @@ def _listed(found: Checkpoint) -> dict[str, Any]:
     }
 
 
+def init(
+    folder: Annotated[str, typer.Argument(help="folder, glob or URL of checkpoints")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="the YAML file (default: RUN.yaml)")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="write over a file that is there")] = False,
+) -> None:
+    """Look at a folder of checkpoints and write a sweep for it.
+
+    Example: dynamics init /data/runs/my-run/checkpoints
+    """
+    from dynamics.proposal import propose
+
+    found = propose(folder)
+    path = output or Path(f"{found.sweep['run']}.yaml")
+    if path.exists() and not force:
+        raise ValueError(f"{path} is there already: give another `--output`, or `--force`")
+    path.write_text(found.text(), encoding="utf-8")
+    for line in found.text().splitlines():
+        out.print(readable(line), soft_wrap=True, markup=False, highlight=False)
+    then = "see its TO DO first, then" if found.notes else "go on with"
+    out.print(f"written: {path}; {then} `dynamics run {path}`", soft_wrap=True, markup=False)
+
+
 def demo() -> None:
     """Do everything on an embedded default; no data needed.
 
@@ -172,7 +196,7 @@ def demo() -> None:
     _all(sweep)
 
 
-COMMANDS = (pretrain, crawl, analyze, probe, plot, run, watch, checkpoints, demo)
+COMMANDS = (pretrain, crawl, analyze, probe, plot, run, watch, checkpoints, init, demo)
 
 
 def _all(sweep: Sweep, scheduler: str | None = None, loaded: Loaded | None = None) -> None:

@@ -54,7 +54,9 @@ def upstreams() -> list[str]:
     import_hub()
     with quiet():
         from s3prl.nn import S3PRLUpstream
-    return sorted(S3PRLUpstream.available_names())
+    names = S3PRLUpstream.available_names()
+    # Its hub lists whatever its modules import as well.
+    return sorted(name for name in names if name.islower() and not name.startswith("load_"))
 
 
 def needs(name: str) -> str:

@@ -1,0 +1,168 @@
+"""What a new user calls first: init, doctor, schema."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from dynamics import cli, doctor, installation
+from dynamics.config import json_schema, load_config
+from dynamics.config.keys import KEYS, table
+from dynamics.proposal import propose
+from dynamics.sweep import check_names
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words, code=0):
+        monkeypatch.setattr(sys, "argv", ["dynamics", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        assert (ended.value.code or 0) == code, said.err
+        return said
+
+    return run
+
+
+def encodecmae_run(folder):
+    from tiny_run import save_checkpoint
+
+    folder.mkdir()
+    for step in (0, 10, 100):
+        save_checkpoint(folder, step, seed=step)
+    return folder
+
+
+def hubert_run(folder):
+    from transformers import HubertConfig, HubertModel
+
+    config = HubertConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        conv_dim=(8, 8), conv_kernel=(10, 8), conv_stride=(5, 4), num_feat_extract_layers=2,
+        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    for step in (100, 200):
+        HubertModel(config).save_pretrained(folder / f"checkpoint-{step}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("save", "name", "layers"), [(encodecmae_run, "encodecmae", 2), (hubert_run, "huggingface", 2)]
+)
+def test_init_finds_the_adapter_that_takes_the_weights(tmp_path, command, save, name, layers):
+    folder = save(tmp_path / "my-run")
+    said = command("init", folder)
+    path = tmp_path / "my-run.yaml"
+    assert "go on with `dynamics run my-run.yaml`" in said.out
+    sweep = load_config(path)
+    check_names(sweep)
+    assert sweep.model.name == name and sweep.run == "my-run"
+    text = path.read_text()
+    assert "TO DO" not in text and "layers)" in text
+    assert yaml.safe_load(text)["checkpoints"] == str(folder)
+    command("checkpoints", path)
+    assert "is there already" in command("init", folder, code=2).err
+    command("init", folder, "--force")
+
+
+def test_init_says_what_is_to_be_done_for_a_network_of_ones_own(tmp_path, command):
+    folder = tmp_path / "runs" / "mine" / "checkpoints"
+    folder.mkdir(parents=True)
+    state = {"front.weight": torch.ones(2, 1, 3), "blocks.0.a.weight": torch.ones(2, 2),
+             "blocks.1.a.weight": torch.ones(2, 2)}  # fmt: skip
+    for epoch in (0, 1):
+        torch.save({"model": state, "ema": dict(state)}, folder / f"epoch_{epoch}.pt")
+    (folder / "log.txt").touch()
+    said = command("init", folder, "--output", "own.yaml")
+    assert "see its TO DO first" in said.out
+    text = (tmp_path / "own.yaml").read_text()
+    content = yaml.safe_load(text)
+    assert content["run"] == "mine"
+    assert content["model"]["arguments"]["layers"] == ["front", "blocks.*"]
+    assert "# TO DO: write your own module" in text
+    assert "2 checkpoints (torch), steps 0 to 1, which stand in their names" in text
+    assert "# by their names these are epochs" in text and "left out: 1 .txt (log.txt)" in text
+    assert "not those of ema" in text
+
+
+def test_init_of_a_folder_without_checkpoints_says_what_there_is(tmp_path, command):
+    (tmp_path / "notes.txt").touch()
+    assert "it holds 1 .txt (notes.txt)" in command("init", tmp_path, code=2).err
+
+
+def test_init_of_what_cannot_be_read_is_still_a_sweep_with_a_note(tmp_path):
+    (tmp_path / "step_1.pt").write_bytes(b"hello")
+    found = propose(tmp_path)
+    assert "no checkpoint could be read" in found.notes[0]
+    assert yaml.safe_load(found.text())["model"]["name"] == "module"
+
+
+def test_the_schema_takes_what_the_configs_hold_and_describes_every_key():
+    jsonschema = pytest.importorskip("jsonschema", reason="of the test extra")
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert all(each["description"] for each in schema["properties"].values())
+    validator = jsonschema.Draft202012Validator(schema)
+    paths = sorted(CONFIGS.glob("*.yaml"))
+    for path in paths:
+        content = yaml.safe_load(path.read_text())
+        if "checkpoints" in content:
+            assert not list(validator.iter_errors(content)), path
+    least = {"run": "a", "checkpoints": "b", "model": "module", "stimuli": "synthetic"}
+    assert validator.is_valid(least | {"metrics": "ridge"})
+    assert not validator.is_valid(least | {"metric": "ridge"})
+    assert not validator.is_valid(least | {"folds": "five"})
+
+
+def test_the_readme_has_the_table_of_keys_as_it_is_made():
+    assert table() in (CONFIGS.parent / "README.md").read_text(encoding="utf-8")
+    assert len({key for key, _, _ in KEYS}) == len(KEYS)
+
+
+def test_the_schema_is_printed(command):
+    assert json.loads(command("schema").out) == json_schema()
+
+
+def test_the_doctor_finds_nothing_bad_here(command):
+    found = json.loads(command("doctor", "--json").out)
+    assert {each["verdict"] for each in found} <= {"ok", "note"}
+    looked = {each["what"]: each for each in found}
+    assert {"Python", "packages", "pair", "cores", "GPU", "store", "data sets here"} <= set(looked)
+    assert "torch" in looked["pair"]["found"]
+
+
+def test_the_doctor_says_what_is_bad_and_what_to_do(command, monkeypatch, tmp_path):
+    monkeypatch.setenv("DYNAMICS_DATA", str(tmp_path / "gone"))
+    versions = installation.version_of
+    others = {"torchaudio": "2.10.0", "zarr": "2.18.0", "icechunk": "unknown"}
+    monkeypatch.setattr(installation, "version_of", lambda name: others.get(name) or versions(name))
+    monkeypatch.setattr(doctor, "_MODULES", ("numpy", "no_such_module"))
+    found = {each.what: each for each in doctor.examine()}
+    bad = {"no_such_module", "pair", "zarr", "torchaudio", "data"}
+    assert {what for what, each in found.items() if each.bad} == bad
+    assert "pip install 'zarr" in found["zarr"].cure
+    assert "unset it" in found["data"].cure
+    assert found["extra icechunk"].verdict == "note"
+    said = command("doctor", code=2)
+    assert "which is no folder" in said.out
+
+
+@pytest.mark.skipif(not hasattr(shutil, "disk_usage"), reason="no such call")
+def test_the_doctor_sees_a_place_that_cannot_be_written(monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
+    found = [each for each in doctor.examine() if each.what == "store"]
+    assert found[0].bad and "Permission denied" in found[0].cure
+    assert np.all([each.found for each in found])
