@@ -90,6 +90,13 @@ KEYS: tuple[tuple[str, str, str], ...] = (
         "what is kept of a layer's frames",
     ),
     (
+        "`windows`",
+        "`auto`",
+        "how sounds are heard that are longer than the network takes, or than a window: seconds of "
+        "`context`, `stride` and `lookahead`; `auto`: what the adapter says (`dynamics models "
+        "NAME`) and `none`: every sound at once",
+    ),
+    (
         "`dtype`",
         "`float32`",
         "of the activations in the store, or `float16`, `bfloat16`",
