@@ -104,6 +104,17 @@ _DATASETS = {
             archive_folder="recordings",
         ),
         Dataset(
+            name="naplib-speech",
+            # Inside a package of PyPI, as one file of MATLAB: no home of these files themselves.
+            repository=None,
+            revision="2.6.0",
+            licence="MIT (of the package naplib)",
+            citation="Mischler, Raghavan, Keshishian, Mesgarani (2023), Naplib-python: Neural "
+            "acoustic data processing and analysis tools in python, Software Impacts 17:100541, "
+            "doi:10.1016/j.simpa.2023.100541; trials stim01 to stim06 of the sample data of its "
+            "package, version 2.6.0",
+        ),
+        Dataset(
             name="pretraining-audio",
             repository=None,
             revision="",

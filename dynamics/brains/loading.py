@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import numpy as np
 import xarray as xr
 
-from dynamics.brains import natsound, readers
+from dynamics.brains import naplib, natsound, readers
 from dynamics.sounds.audio import without_suffix
 from dynamics.tables import Later, Table, check_arguments
 
@@ -75,6 +75,7 @@ TARGETS: Table[Callable[..., xr.Dataset]] = Table(
         "nh2022-ecog-electrodes-time": partial(
             natsound.nh2022_ecog, response="electrodes", over_time="keep"
         ),
+        "naplib-speech": naplib.naplib_speech,
         # Files of other kinds, each read with the library of its field.
         "recording": Later("dynamics.brains.electrophysiology", "recording"),
         "images": Later("dynamics.brains.imaging", "images"),
@@ -84,6 +85,7 @@ TARGETS: Table[Callable[..., xr.Dataset]] = Table(
         "nwb": Later("dynamics.brains.nwb", "nwb"),
         # It needs a neural network library, and nothing else here does.
         "simulated": Later("dynamics.reference.listener", "simulate"),
+        "simulated-stories": Later("dynamics.reference.stories", "simulate"),
     },
     filled=("stimuli",),
     beside=f", and files ending in {', '.join(FILE_SUFFIXES)}",

@@ -387,13 +387,26 @@ def pretraining_audio() -> StimulusSet:
     return from_folder(datasets.folder("pretraining-audio"), name="pretraining-audio")
 
 
+def naplib_speech() -> StimulusSet:
+    """Load six excerpts of an audiobook, about a minute each, from the sample data of naplib.
+
+    Returns
+    -------
+    StimulusSet
+        Named ``stim01`` to ``stim06``.
+    """
+    return from_folder(datasets.folder("naplib-speech") / "sounds", name="naplib-speech")
+
+
 SOUNDS: Table[Callable[..., StimulusSet]] = Table(
     "stimulus set",
     {
         "natsound165": natsound165,
         "synthetic": Later("dynamics.reference.stimuli", "synthetic"),
         "fsdd": fsdd,
+        "naplib-speech": naplib_speech,
         "pretraining-audio": pretraining_audio,
+        "stories": Later("dynamics.reference.stories", "stories"),
     },
     beside=", and any folder of audio files",
 )
