@@ -45,7 +45,7 @@ def open(where: Where, *, group: str = "", options: Mapping[str, Any] | None = N
     ----------
     where : str or Path
         A store, such as ``store/demo.zarr``, ``s3://bucket/run.zarr``, ``run.zip`` or
-        ``icechunk:///data/run``.
+        ``icechunk:///data/run``; or the YAML file of its sweep.
     group : str
         Look only into this one, such as ``results/<target>/<metric>``; by default into all.
     options : mapping, optional
@@ -64,7 +64,9 @@ def open(where: Where, *, group: str = "", options: Mapping[str, Any] | None = N
     from dynamics import store
 
     importlib.import_module("dynamics.accessor")  # registers `dataset.dynamics`
-    place = where if options is None else store.Place(str(where), options)
+    place: Any = where if options is None else store.Place(str(where), options)
+    if str(where).endswith((".yaml", ".yml")):
+        place = importlib.import_module("dynamics.config").load_config(where).place
     return store.open(place, group=group)
 
 

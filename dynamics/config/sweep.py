@@ -20,7 +20,7 @@ from pydantic import (
 
 from dynamics import plugins
 from dynamics.checkpoints.choice import TRAINED, check_wanted
-from dynamics.config import yaml_file
+from dynamics.config import paths, yaml_file
 from dynamics.config.pretraining import Pretraining
 from dynamics.store.place import Place
 from dynamics.tables import nearest
@@ -204,7 +204,7 @@ def load_config(path: str | Path) -> Sweep:
     Returns
     -------
     Sweep
-        The validated sweep; paths in it are relative to the working directory.
+        The validated sweep; its paths are relative to the file, see `dynamics.config.paths`.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def load_config(path: str | Path) -> Sweep:
     content, lines = yaml_file.read(path)
     # Where a sweep's own modules are: plugins, and the factory of a network.
     plugins.look_in(Path.cwd(), Path(path).parent)
-    return validate(content, origin=str(path), lines=lines)
+    return validate(paths.resolved(content, Path(path).parent), origin=str(path), lines=lines)
 
 
 def validate(
