@@ -362,6 +362,7 @@ def plot(
     *,
     formats: Sequence[str] = plots.FORMATS,
     pictures: dict[str, str] | None = None,
+    only: Sequence[str] = (),
 ) -> list[Path]:
     """Draw the figures of a sweep; see `dynamics.plots.figures_of` and `figures_of_steps`.
 
@@ -373,6 +374,9 @@ def plot(
         As in `dynamics.plots.save`.
     pictures : dict, optional
         Is given every figure by name, for `dynamics.report.write`, which need not draw it then.
+    only : sequence of str
+        Which figures, by their names in `dynamics.plots.FIGURES`; by default all but those that
+        are drawn where they are asked for.
 
     Returns
     -------
@@ -386,7 +390,7 @@ def plot(
     """
     tree = _results(sweep)
     written: list[Path] = []
-    for drawing in _drawings(sweep, tree):
+    for drawing in _drawings(sweep, tree, only):
         figure = drawing.draw()
         written += plots.save(figure, sweep.figures / drawing.name, formats=formats)
         if pictures is not None:
@@ -394,8 +398,9 @@ def plot(
     return written
 
 
-def _drawings(sweep: Sweep, tree: xr.DataTree) -> Iterator[plots.Drawing]:
+def _drawings(sweep: Sweep, tree: xr.DataTree, only: Sequence[str]) -> Iterator[plots.Drawing]:
     """Name the figures of what a sweep asks for."""
+    plots.wanted(only)  # a name that is none is said before anything is drawn
     for metric in sweep.metrics if sweep.targets else ():
         targets = [
             t.label for t in sweep.targets if f"/results/{t.label}/{metric.label}" in tree.groups
@@ -404,10 +409,10 @@ def _drawings(sweep: Sweep, tree: xr.DataTree) -> Iterator[plots.Drawing]:
             raise ValueError(
                 f"store {sweep.store} has no results of {metric.label!r}: run `dynamics analyze`"
             )
-        yield from plots.figures_of(tree, metric.label, targets)
+        yield from plots.figures_of(tree, metric.label, targets, only=only)
     if tasks := _probed(sweep, tree):
-        yield from plots.figures_of(tree, probes.METRIC, tasks)
-    yield from plots.figures_of_steps(tree)
+        yield from plots.figures_of(tree, probes.METRIC, tasks, only=only)
+    yield from plots.figures_of_steps(tree, only=only)
 
 
 def _probed(sweep: Sweep, tree: xr.DataTree) -> list[str]:

@@ -27,6 +27,15 @@ Formats = Annotated[
     ),
 ]
 
+Figures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--figure",
+        help="one kind alone, more than once for several: emergence, heatmap, latencies ... "
+        "(default: all but profiles, which are drawn on request)",
+    ),
+]
+
 
 def pretrain(config: Config) -> None:
     """Train a small reference network, saving checkpoints.
@@ -76,16 +85,16 @@ def probe(config: Config, scheduler: Scheduler = None) -> None:
     _end(_probed(sweep, probe(sweep, scheduler=scheduler)))
 
 
-def plot(config: Config, formats: Formats = None) -> None:
+def plot(config: Config, formats: Formats = None, figure: Figures = None) -> None:
     """Draw the figures of a sweep.
 
-    Example: dynamics plot sweep.yaml --format svg
+    Example: dynamics plot sweep.yaml --format svg --figure heatmap
     """
     from dynamics.config import load_config
     from dynamics.sweep import plot
 
     sweep = load_config(config)
-    _plotted(sweep, plot(sweep, formats=formats or ["png", "pdf"]))
+    _plotted(sweep, plot(sweep, formats=formats or ["png", "pdf"], only=figure or ()))
 
 
 def run(config: Config, scheduler: Scheduler = None) -> None:

@@ -188,8 +188,8 @@ def _works(sweep: Sweep, label: str, data: xr.Dataset) -> str:
     own = analysis.find(next(each.name for each in sweep.metrics if each.label == label))
     supposed = sweep.run == _NO_RUN
     if "time" in own.needs:
-        steps = float(data["time"].diff("time").mean())
-        rate = f"{{name: time, arguments: {{rate: {1 / steps:.6g}}}}}"
+        steps = np.diff(data["time"].to_numpy()[:2])
+        rate = f"{{name: time, arguments: {{rate: {1 / float(steps[0]):.6g}}}}}"
         return f"works, with `pooling: {rate}`" if supposed else "works"
     averaged = (
         ""

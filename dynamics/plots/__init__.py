@@ -5,6 +5,12 @@ from __future__ import annotations
 from dynamics.plots.curves import facet_curves, plot_curves
 from dynamics.plots.figures import figure_of_neuroids, figure_of_targets, probes_of, results_of
 from dynamics.plots.heatmaps import plot_heatmap
+from dynamics.plots.latencies import (
+    facet_crossed,
+    facet_latencies,
+    plot_latencies,
+    plot_profiles,
+)
 from dynamics.plots.layers import plot_best_layer
 from dynamics.plots.models import plot_models
 from dynamics.plots.order import plot_intervals, plot_order
@@ -20,7 +26,7 @@ from dynamics.plots.stacks import stack
 from dynamics.plots.steps import log_step_axis, spread_steps
 from dynamics.plots.style import COLUMN, FORMATS, MM, PAGE, STYLE, lay_out, save
 from dynamics.plots.surface import facet_surface, plot_surface
-from dynamics.plots.table import FIGURES, Drawing, Kind, Shown, figures_of, figures_of_steps
+from dynamics.plots.table import FIGURES, Drawing, Kind, Shown, figures_of, figures_of_steps, wanted
 
 __all__ = [
     "COLUMN",
@@ -32,7 +38,9 @@ __all__ = [
     "Drawing",
     "Kind",
     "Shown",
+    "facet_crossed",
     "facet_curves",
+    "facet_latencies",
     "facet_layer_similarity",
     "facet_similarity",
     "facet_surface",
@@ -48,9 +56,11 @@ __all__ = [
     "plot_curves",
     "plot_heatmap",
     "plot_intervals",
+    "plot_latencies",
     "plot_layer_similarity",
     "plot_models",
     "plot_order",
+    "plot_profiles",
     "plot_rdms",
     "plot_similarity",
     "plot_surface",
@@ -59,4 +69,5 @@ __all__ = [
     "save",
     "spread_steps",
     "stack",
+    "wanted",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from dynamics.emergence.latencies import axes_of
 from dynamics.emergence.parts import parts
 from dynamics.plots.curves import facet_curves
 from dynamics.plots.figures import (
@@ -23,10 +24,12 @@ from dynamics.plots.figures import (
     single,
 )
 from dynamics.plots.heatmaps import plot_heatmap
+from dynamics.plots.latencies import facet_crossed, facet_latencies, plot_profiles
 from dynamics.plots.layers import plot_best_layer
 from dynamics.plots.order import plot_order
 from dynamics.plots.scatter import plot_brain_task
 from dynamics.plots.similarity import facet_layer_similarity, facet_similarity
+from dynamics.tables import check_name
 
 # Single neuroids are drawn for targets of few (components), not for voxels.
 _MOST = 15
@@ -96,6 +99,8 @@ class Kind(NamedTuple):
         Heading in the report; by default that of the target and metric.
     wide : bool
         Whether it has several panels beside each other.
+    asked : bool
+        Whether it is drawn only where its name is asked for.
     """
 
     draw: Callable[[Shown], Figure]
@@ -106,6 +111,7 @@ class Kind(NamedTuple):
     takes: Callable[[Shown], Sequence[str]] = lambda shown: ("",)
     group: str = ""
     wide: bool = False
+    asked: bool = False
 
     def check(self) -> None:
         """Raise a ValueError that says what is wrong with a record."""
@@ -146,7 +152,9 @@ class Drawing(NamedTuple):
     other: str = ""
 
 
-def figures_of(tree: xr.DataTree, metric: str, targets: Sequence[str]) -> Iterator[Drawing]:
+def figures_of(
+    tree: xr.DataTree, metric: str, targets: Sequence[str], *, only: Sequence[str] = ()
+) -> Iterator[Drawing]:
     """Name the figures of what a store has by one metric.
 
     Those of all targets together; then for each target what `FIGURES` has for it.
@@ -159,25 +167,29 @@ def figures_of(tree: xr.DataTree, metric: str, targets: Sequence[str]) -> Iterat
         Label of the metric.
     targets : sequence of str
         Labels of the targets that have it.
+    only : sequence of str
+        Names in `FIGURES`; by default all but those that are drawn where they are asked for.
 
     Yields
     ------
     Drawing
         A figure.
     """
-    yield from _drawings(Shown(tree, metric, tuple(targets), xr.Dataset()), "metric")
+    yield from _drawings(Shown(tree, metric, tuple(targets), xr.Dataset()), "metric", only)
     for target in targets:
         results = results_of(tree, target, metric)
-        yield from _drawings(Shown(tree, metric, (target,), results), "target")
+        yield from _drawings(Shown(tree, metric, (target,), results), "target", only)
 
 
-def figures_of_steps(tree: xr.DataTree) -> Iterator[Drawing]:
+def figures_of_steps(tree: xr.DataTree, *, only: Sequence[str] = ()) -> Iterator[Drawing]:
     """Name the figures of steps and of layers compared with each other.
 
     Parameters
     ----------
     tree : xarray.DataTree
         What `dynamics.open` returned.
+    only : sequence of str
+        As in `figures_of`.
 
     Yields
     ------
@@ -185,15 +197,23 @@ def figures_of_steps(tree: xr.DataTree) -> Iterator[Drawing]:
         Such as "steps-cka" and "layers-cka", kind by kind.
     """
     compared = [path for path in tree.groups if path.startswith("/results/self/")]
-    for kind in FIGURES:
+    for kind in wanted(only):
         for path in compared:
             shown = Shown(tree, path.rpartition("/")[2], (), tree[path].to_dataset())
-            yield from _drawings(shown, "self", kind)
+            yield from _drawings(shown, "self", [kind])
 
 
-def _drawings(shown: Shown, of: str, only: str = "") -> Iterator[Drawing]:
-    for name, kind in FIGURES.items():
-        if kind.of != of or only not in ("", name):
+def wanted(only: Sequence[str] = ()) -> list[str]:
+    """Return the names in `FIGURES` that are drawn: these, or all that need not be asked for."""
+    for name in only:
+        check_name("figure", name, FIGURES)
+    return [name for name, kind in FIGURES.items() if (name in only if only else not kind.asked)]
+
+
+def _drawings(shown: Shown, of: str, only: Sequence[str]) -> Iterator[Drawing]:
+    for name in wanted(only):
+        kind = FIGURES[name]
+        if kind.of != of:
             continue
         for other in kind.takes(shown):
             own = shown._replace(other=other)
@@ -269,6 +289,25 @@ def _draw_probe(shown: Shown) -> Figure:
     return single(plot_brain_task, shown.results, probe, height=70, title=title)
 
 
+def _along(shown: Shown) -> Sequence[str]:
+    """Name the axes of delay or time of results over several steps."""
+    several = shown.results.sizes.get("step", 1) > 1
+    return [axis for axis in axes_of(shown.results) if axis in _ALONG] if several else []
+
+
+_ALONG = ("latency", "time")
+
+
+def _draw_latencies(shown: Shown) -> Figure:
+    facet = "region" if _units(shown.results) == "region" else ""
+    draw = partial(facet_latencies, dim=shown.other, facet=facet)
+    return facets(draw, shown.results, title=shown.title)
+
+
+def _draw_profiles(shown: Shown) -> Figure:
+    return single(plot_profiles, shown.results, height=62, title=shown.title, dim=shown.other)
+
+
 def _draw_compared(
     draw: Callable[..., np.ndarray], variable: str, words: str
 ) -> Callable[[Shown], Figure]:
@@ -336,6 +375,30 @@ FIGURES: dict[str, Kind] = {
         "Half-time of every {other}, all in the layer that ends best on average.",
         "Forest plot of the half-times of every {other} in the layer that ends best.",
         takes=_units_along,
+    ),
+    "latencies": Kind(
+        _draw_latencies,
+        "latencies-{metric}-{target}-by-{other}",
+        "Scores by {other} at every step.",
+        "Heat map of scores by {other} and training step. {said}",
+        takes=_along,
+    ),
+    "crossed": Kind(
+        lambda shown: facets(facet_crossed, shown.results, title=shown.title),
+        "crossed-{metric}-{target}",
+        "Every time of the sound against every time of the responses.",
+        "Matrices of the similarity of a layer at each time of the sound to the responses at each "
+        "time.",
+        takes=lambda shown: [""] if "cross" in axes_of(shown.results) else [],
+        wide=True,
+    ),
+    "profiles": Kind(
+        _draw_profiles,
+        "profiles-{metric}-{target}-by-{other}",
+        "Scores against {other}, a line a step.",
+        "Line chart of scores against {other}, one line a training step. {said}",
+        takes=_along,
+        asked=True,
     ),
     "probe": Kind(
         _draw_probe,
