@@ -10,8 +10,9 @@ import logging
 import calibration
 import numpy as np
 import pytest
+from scipy import stats
 
-from dynamics import analysis, store
+from dynamics import analysis, emergence, store
 from dynamics.analysis import analyze
 from dynamics.config import Choice, validate
 from dynamics.progress import silent
@@ -95,3 +96,43 @@ def test_results_that_were_begun_with_other_shuffles_go_on_and_say_so(small, hea
     assert "shuffled over all categories, for which telling categories apart is enough" in said
     with pytest.raises(ValueError, match="shuffle = 'overall', this sweep has 'category'"):
         analyze.analyze(small(shuffle="category"), advance=silent)
+
+
+def test_the_best_of_many_layers_is_not_shown_to_be_what_none_is():
+    number = 25
+    found = calibration.of_best_layer(number, layers=12, steps=3, nulls=39)
+    assert found["optimism"].mean() > 0.8  # standard errors of a gain, of which there is none
+    assert found["held"].sum() >= number - 4
+    for name in ("above", "shown", "declines", "null"):
+        assert found[name].mean() <= most(number), name
+
+
+def test_limits_of_independent_layers_hold_at_once_as_sidak_says_and_of_one_layer_are_its_own():
+    mean, many = np.zeros((2, 10, 1)), {"resamples": 4000, "n": 66}
+    data = calibration.linear_results(0, mean=mean, **many)
+    curve, resampled, _ = emergence.resampled_curve(data)
+    # Of 2,000 pairs Student's t is a normal distribution; errors of its quantile are .02 or so.
+    each = emergence.confidence_of_each(curve, resampled)
+    assert stats.norm.isf((1 - each) / 2) == pytest.approx(
+        stats.norm.isf((1 - 0.95**0.1) / 2), abs=0.1
+    )
+    one = emergence.confidence_of_each(curve.isel(layer=[3]), resampled.isel(layer=[3]))
+    assert one == 0.95
+    alike = calibration.linear_results(0, mean=mean, shared=1.0, **many)
+    curve, resampled, _ = emergence.resampled_curve(alike)
+    assert emergence.confidence_of_each(curve, resampled) == pytest.approx(0.95, abs=0.005)
+
+
+def test_a_test_among_curves_is_that_of_their_largest_contrast():
+    data = calibration.linear_results(3, mean=np.zeros((4, 3, 1)))
+    curve, resampled, _ = emergence.resampled_curve(data)
+    alone = emergence.onset_test(curve, resampled)
+    among = emergence.onset_test(curve, resampled, among="layer")
+    np.testing.assert_allclose(among["statistic"], alone["statistic"])
+    assert (among["p"] >= alone["p"]).all() and (among["p"] > alone["p"]).any()
+    one = {"layer": [1]}
+    same = emergence.onset_test(curve.isel(one), resampled.isel(one), among="layer")
+    np.testing.assert_allclose(same["p"], alone["p"].isel(one))
+    fall = emergence.decline_test(curve, resampled)
+    together = emergence.decline_test(curve, resampled, among="layer")
+    assert (together["p"] >= fall["p"]).all() and (together["lower"] <= fall["lower"]).all()

@@ -87,10 +87,15 @@ def test_the_mean_is_over_neuroids_and_the_best_layer_ends_highest(found):
 def test_a_curve_that_rises_is_quoted_with_its_half_time_and_interval(found):
     speech = curve(found, "speech")
     said = narrative.about(speech)
-    low, high = (float(speech.statistics[f"half_time_{s}"].sel(layer=speech.best))
-                 for s in ("lower", "upper"))  # fmt: skip
+    at = narrative.numbers_of_best(speech)
+    low, high = at["half_time_lower"], at["half_time_upper"]
     when = numbers.step(float(speech.statistics["half_time"].sel(layer=speech.best)))
-    assert said.startswith(f"speech is half-way at step {when} [{low:.0f}, {high:.0f}] in layer3")
+    where = "in layer3 (the highest of 3 at the end): it rises"
+    assert said.startswith(f"speech is half-way at step {when} [{low:.0f}, {high:.0f}] {where}")
+    # Limits of one that was chosen are wider than those of the layer by itself.
+    for side, sign in (("lower", 1), ("upper", -1)):
+        own = float(speech.statistics[f"half_time_{side}"].sel(layer=speech.best))
+        assert sign * at[f"half_time_{side}"] < sign * own
     assert "above the untrained network is 100" in said
     assert "above the spectrotemporal baseline" in narrative.about(
         speech, baseline="spectrotemporal"
@@ -130,7 +135,7 @@ def test_what_a_baselines_limits_leave_open_is_not_claimed(found, limits, said):
     table = speech.statistics.copy()
     for side, value in {"": np.mean(limits), "_lower": limits[0], "_upper": limits[1]}.items():
         table[f"gain_over_baseline{side}"] = table["gain"] * 0 + value
-    assert said in narrative.about(speech._replace(statistics=table))
+    assert said in narrative.about(speech._replace(statistics=table, chosen=None))
 
 
 def test_a_curve_that_falls_again_is_said_to_decline(found):

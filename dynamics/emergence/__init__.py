@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dynamics.emergence.aggregate import over_subjects, with_subjects
 from dynamics.emergence.best_layers import best_layer
+from dynamics.emergence.choice import confidence_of_each, summary_of_chosen
 from dynamics.emergence.comparing import compare, compare_two, order
 from dynamics.emergence.comparing_runs import compare_runs
 from dynamics.emergence.correlations import correlate
@@ -53,6 +54,7 @@ __all__ = [
     "compare",
     "compare_runs",
     "compare_two",
+    "confidence_of_each",
     "correlate",
     "curve_and_band",
     "curves_by",
@@ -81,5 +83,6 @@ __all__ = [
     "steps_by",
     "summarize",
     "summary_of",
+    "summary_of_chosen",
     "with_subjects",
 ]

@@ -11,6 +11,7 @@ from scipy import stats
 from dynamics.emergence import levels
 from dynamics.emergence.aggregate import average, by_subject
 from dynamics.emergence.best_layers import OfLayer, pick_layer
+from dynamics.emergence.choice import confidence_of_chosen
 from dynamics.emergence.curves import counted_steps, in_order, resampled_curve, with_counted
 from dynamics.emergence.intervals import bands, interval
 from dynamics.emergence.remarks import briefly, why_no_intervals
@@ -52,8 +53,10 @@ def bands_by(results: xr.Dataset, *, hue: str = "layer", layer: str | None = Non
         `curve`, `low`, `high` (step, hue), as `curve_and_band` has them; `untrained` (hue), the
         level of the untrained network (NaN: there is none); `apart` (hue): whether that is of
         controls and no step of the curve; attributes `over` (what the limits
-        are over) and `layer`, both empty where there is none.
+        are over) and `layer`, both empty where there is none. Limits of a layer that was chosen
+        hold for all layers at once (`dynamics.emergence.confidence_of_each`).
     """
+    sure = confidence_of_chosen(results, layer if hue != "layer" else "")
     results, chosen = _of_one_layer(results, hue, layer)
     if hue == "layer":
         curve, low, high, over = curve_and_band(results)
@@ -66,7 +69,9 @@ def bands_by(results: xr.Dataset, *, hue: str = "layer", layer: str | None = Non
         heights = [float(levels.untrained(part).mean()) for part in counted]
         untrained = xr.DataArray(heights, dims=hue)
         apart = xr.DataArray([levels.has_controls(part) for part in counted], dims=hue)
-        curves, lows, highs, overs = zip(*map(curve_and_band, each.values()))
+        curves, lows, highs, overs = zip(
+            *(curve_and_band(part, confidence=sure) for part in each.values())
+        )
         curve, low, high = (
             _side_by_side(dict(zip(each, some)), hue) for some in (curves, lows, highs)
         )
@@ -127,15 +132,15 @@ def curves_by(
     return Chosen(curve, _side_by_side(again, by), chosen)
 
 
-def curve_and_band(
-    results: xr.Dataset,
-) -> Band:
+def curve_and_band(results: xr.Dataset, *, confidence: float = 0.95) -> Band:
     """Return the mean curves of results, with pointwise limits of 95 %.
 
     Parameters
     ----------
     results : xarray.Dataset
         Results of one target and metric.
+    confidence : float
+        Coverage of the limits, where it is another one.
 
     Returns
     -------
@@ -149,14 +154,14 @@ def curve_and_band(
     """
     curve, resampled, over = resampled_curve(results)
     if resampled is not None:
-        limits = bands(curve, resampled)
+        limits = bands(curve, resampled, confidence=confidence)
         low, high = limits["lower"], limits["upper"]
     else:
         units, over = _units_of(results)
         freedom = units.sizes["unit"] - 1
         curve = average(results["score"])
         error = units.std("unit", ddof=1) / np.sqrt(freedom + 1) if over else curve * np.nan
-        half = stats.t.ppf(0.975, max(1, freedom)) * error
+        half = stats.t.ppf((1 + confidence) / 2, max(1, freedom)) * error
         low, high = curve - half, curve + half
     return Band(in_order(curve), in_order(low), in_order(high), over)
 
@@ -282,6 +287,8 @@ def _steps(
     **arguments: Any,
 ) -> OfLayer:
     results = results.isel(step=counted_steps(results))
+    if by != "layer":
+        confidence = confidence_of_chosen(results, layer, confidence=confidence)
     apart = levels.has_controls(results) and "baseline" not in arguments
     above = "untrained" if apart else ""
     curve, resampled, chosen = curves_by(results, by=by, layer=layer, above=above)

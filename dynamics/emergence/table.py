@@ -153,18 +153,42 @@ def _null(given: Given) -> dict[str, xr.DataArray]:
     """Return how many of the shuffled scores reach the score at the last step."""
     if given.nulls is None:
         return {}
-    # Torch takes seconds to import, and statistics on curves do without it.
-    from dynamics import metrics
-
     score, null = given.nulls
     dim = next((str(d) for d in null.dims if d not in score.dims), None)
     if dim is None:
         return {}
+    p = _reached(score, null, dim)
+    return {"null_p": p, "null_upper": null.quantile(0.95, dim).drop_vars("quantile")}
+
+
+def highest_null(score: xr.DataArray, null: xr.DataArray, *, among: str = "layer") -> xr.DataArray:
+    """Return the share of shuffles in which the highest layer reaches a score.
+
+    Parameters
+    ----------
+    score, null : xarray.DataArray
+        Last scores, and those of shuffled stimuli with one more dimension.
+    among : str
+        The dimension in which the highest one is taken.
+
+    Returns
+    -------
+    xarray.DataArray
+        P values with the dimensions of `score`.
+    """
+    (dim,) = (str(d) for d in null.dims if d not in score.dims)
+    highest = null.where(score.notnull()).max(among).expand_dims({among: score.sizes[among]})
+    return _reached(score, highest, dim)
+
+
+def _reached(score: xr.DataArray, null: xr.DataArray, dim: str) -> xr.DataArray:
+    # Torch takes seconds to import, and statistics on curves do without it.
+    from dynamics import metrics
+
     known = score.notnull() & null.notnull().all(dim)
     # The store keeps nulls in single precision, within which a shuffle that reaches a score ties.
     shuffled = null.transpose(dim, *score.dims).to_numpy().astype(np.float32)
-    p = score.copy(data=metrics.p_value(score.to_numpy(), shuffled)).where(known)
-    return {"null_p": p, "null_upper": null.quantile(0.95, dim).drop_vars("quantile")}
+    return score.copy(data=metrics.p_value(score.to_numpy(), shuffled)).where(known)
 
 
 STATISTICS: dict[str, Statistic] = {

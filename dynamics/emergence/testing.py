@@ -30,6 +30,7 @@ def onset_test(
     baseline: xr.DataArray | None = None,
     direction: str = "up",
     level: float = 0.05,
+    among: str = "",
     draws: int = 5000,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -45,6 +46,9 @@ def onset_test(
         ``"up"`` or ``"down"``.
     level : float
         Familywise error of one curve.
+    among : str
+        A dimension, such as that of the layers, over which the error is familywise as well: then
+        the best one may be picked.
     draws : int
         Draws of the largest contrast where nothing changes.
     seed : int
@@ -73,7 +77,19 @@ def onset_test(
             return noise.largest(scores - scores[0], cloud - cloud[:, :1])
         return noise.largest(scores - start, cloud)
 
-    statistic, p = _curve_by_curve(test, way * curve, way * resampled, own, each_step=2)
+    def test_all(scores: np.ndarray, cloud: np.ndarray, start: np.ndarray):
+        """Test contrasts (curves, step) at once."""
+        from_first = np.isnan(start)[:, None]
+        contrast = scores - np.where(from_first, scores[:, :1], start[:, None])
+        off = cloud - np.where(from_first, cloud[..., :1], 0.0)
+        found = noise.largest(contrast.ravel(), off.reshape(len(off), -1))
+        return tuple(each.reshape(scores.shape) for each in found)
+
+    if among:
+        own = own.expand_dims({among: curve.sizes[among]}) if among not in own.dims else own
+    statistic, p = _curve_by_curve(
+        test_all if among else test, way * curve, way * resampled, own, each_step=2, among=among
+    )
     none = ends_of(curve, needs=("level",), baseline=baseline)
     return _verdict(statistic, p, curve, level, none)
 
@@ -84,6 +100,7 @@ def decline_test(
     *,
     direction: str = "up",
     level: float = 0.05,
+    among: str = "",
     draws: int = 5000,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -91,7 +108,7 @@ def decline_test(
 
     Parameters
     ----------
-    curve, resampled, direction, level, draws, seed
+    curve, resampled, direction, level, among, draws, seed
         As in `onset_test`.
 
     Returns
@@ -114,7 +131,21 @@ def decline_test(
         critical, errors = noise.critical(cloud - cloud[:, [-1]], 1 - level)
         return np.nanmax(contrast), np.nanmax(contrast - critical * errors), np.nanmin(p)
 
-    decline, lower, p = _curve_by_curve(test, way * curve, way * resampled, single=3)
+    def test_all(scores: np.ndarray, cloud: np.ndarray):
+        """Test contrasts (curves, step) at once."""
+        contrast, off = scores - scores[:, -1:], cloud - cloud[..., -1:]
+        flat = off.reshape(len(off), -1)
+        p = noise.largest(contrast.ravel(), flat)[1].reshape(scores.shape)
+        critical, errors = noise.critical(flat, 1 - level)
+        least = contrast - critical * errors.reshape(scores.shape)
+        known = np.isfinite(p).any(1)
+        worst = (np.where(np.isfinite(each), each, -np.inf).max(1) for each in (contrast, least))
+        best = np.where(np.isfinite(p), p, np.inf).min(1)
+        return tuple(np.where(known, each, np.nan) for each in (*worst, best))
+
+    decline, lower, p = _curve_by_curve(
+        test_all if among else test, way * curve, way * resampled, single=3, among=among
+    )
     none = ends_of(curve, needs=NEEDS["decline"])
     decline, lower, p = (each.where(none == KNOWN) for each in (decline, lower, p))
     found = xr.where(p <= level, "declines", "no decline").where(p.notnull(), MISSING)
@@ -240,16 +271,18 @@ def _curve_by_curve(
     units: str = "resample",
     each_step: int = 0,
     single: int = 0,
+    among: str = "",
 ) -> tuple[xr.DataArray, ...]:
-    """Call a function of single curves (step,) and clouds (units, step).
+    """Call a function of single curves (step,) and clouds (units, step), or of all `among` at once.
 
     It returns so many arrays with a value at each step, or so many single values.
     """
+    own = [among] if among else []
     return xr.apply_ufunc(
         function,
         *arrays,
-        input_core_dims=[[d for d in (units, "step") if d in each.dims] for each in arrays],
-        output_core_dims=[["step"]] * each_step + [[]] * single,
+        input_core_dims=[[d for d in (units, *own, "step") if d in each.dims] for each in arrays],
+        output_core_dims=[[*own, "step"]] * each_step + [own] * single,
         vectorize=True,
         output_dtypes=[float] * (each_step + single),
     )

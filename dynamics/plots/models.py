@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from dynamics.analysis.values import of as value_of
 from dynamics.emergence.best_layers import highest, pick_layer
+from dynamics.emergence.choice import confidence_of_chosen
 from dynamics.emergence.comparing_runs import check_alike
 from dynamics.emergence.curves import scored
 from dynamics.emergence.intake import with_layers
@@ -33,8 +34,9 @@ def plot_models(
     """Draw one bar a model: its score at a step, with limits, baseline, ceiling, untrained level.
 
     A bar is the mean over neuroids, within each subject first; the line on it has limits of
-    95 %, as `curve_and_band`. Points are subjects where there are several, else neuroids
-    (components) where there are at most thirty. A white stroke with a dark rim is the untrained
+    95 %, as `curve_and_band`; of a layer that was chosen they hold for all layers at once. Points
+    are subjects where there are several, else neuroids (components) where there are at most
+    thirty. A white stroke with a dark rim is the untrained
     network, a dashed line the spectrotemporal baseline, a dotted line the noise ceiling.
 
     Parameters
@@ -81,7 +83,8 @@ def plot_models(
     over: set[str] = set()
     for place, name in enumerate(models):
         one = picked[name][0]
-        curve, low, high, what = curve_and_band(one)
+        sure = confidence_of_chosen(models[name], layer)
+        curve, low, high, what = curve_and_band(one, confidence=sure)
         at = _step(name, curve, step)
         heights = [float(each.isel(step=at)) for each in (curve, low, high)]
         points = points_of(one["score"].isel(step=at), most=_MOST)

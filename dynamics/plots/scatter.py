@@ -14,6 +14,7 @@ from matplotlib.colors import ListedColormap, LogNorm
 from dynamics import emergence
 from dynamics.analysis.values import of as value_of
 from dynamics.emergence.best_layers import pick_layer
+from dynamics.emergence.choice import confidence_of_chosen
 from dynamics.emergence.correlations import check_over_models
 from dynamics.emergence.intake import with_layers
 from dynamics.emergence.levels import level
@@ -81,9 +82,10 @@ def plot_brain_task(
     """
     brain, task = value_of(with_layers(brain), value), with_layers(task)
     every = brain
+    sure = confidence_of_chosen(brain, layer)
     brain, chosen = pick_layer(brain, layer)
     task, _ = pick_layer(task, chosen or None)
-    curve, low, high, over = curve_and_band(brain)
+    curve, low, high, over = curve_and_band(brain, confidence=sure)
     scores, left, right, of_task = curve_and_band(task)
     curve, low, high, scores, left, right = xr.align(
         curve, low, high, scores, left, right, join="inner"

@@ -67,6 +67,8 @@ class Curve(NamedTuple):
     above : tuple
         Curves and resamples from which gains count: less the controls' score where there are
         any, else as they are.
+    chosen : xarray.Dataset or None
+        As `dynamics.emergence.summary_of_chosen`, of the best layer; None with a single one.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Curve(NamedTuple):
     statistics: xr.Dataset
     controls: int = 0
     above: Pair | None = None
+    chosen: xr.Dataset | None = None
 
     @property
     def gains(self) -> Pair:
@@ -93,8 +96,7 @@ class Curve(NamedTuple):
     @property
     def best(self) -> str:
         """Layer with the highest score at the last step; the first one where none is known."""
-        place = int(highest(self.score.isel(step=-1)))
-        return str(self.score["layer"].to_numpy()[place])
+        return _best(self.score)
 
 
 Found = list[tuple[Result, list[Curve]]]
@@ -147,10 +149,17 @@ def curves_of(result: Result) -> list[Curve]:
     return [_curve(*group) for group in _groups(scored(result.data))]
 
 
+def _best(score: xr.DataArray) -> str:
+    return str(score["layer"].to_numpy()[int(highest(score.isel(step=-1)))])
+
+
 def _curve(name: str, what: str, data: xr.Dataset) -> Curve:
     score, resampled, _ = emergence.resampled_curve(data)
     _, low, high, over = emergence.curve_and_band(data)
     controls = int(data.sizes["control"]) if levels.has_controls(data) else 0
+    chosen = None
+    if data.sizes["layer"] > 1:
+        chosen = emergence.summary_of_chosen(data, _best(score), names=_names(data))
     return Curve(
         name,
         what,
@@ -162,14 +171,19 @@ def _curve(name: str, what: str, data: xr.Dataset) -> Curve:
         _statistics(data),
         controls,
         Pair(*emergence.resampled_curve(data, above="untrained")[:2]) if controls else None,
+        chosen,
     )
+
+
+def _names(data: xr.Dataset) -> list[str]:
+    """Return the statistics that results have."""
+    single = data.sizes["step"] < 2
+    return [name for name, record in STATISTICS.items() if record.alone or not single]
 
 
 def _statistics(data: xr.Dataset) -> xr.Dataset:
     """Tabulate `dynamics.emergence.STATISTICS`; levels and counts of neuroids are attributes."""
-    single = data.sizes["step"] < 2
-    names = [name for name, record in STATISTICS.items() if record.alone or not single]
-    table = emergence.summary_of(data, names=names)
+    table = emergence.summary_of(data, names=_names(data))
     known = {name: levels.level(data, name) for name in ("baseline", "chance", *_CEILINGS)}
     table.attrs = {name: value for name, value in known.items() if np.isfinite(value)}
     table.attrs |= {name: data.attrs[name] for name in _OF_SHUFFLES if name in data.attrs}

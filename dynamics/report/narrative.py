@@ -47,7 +47,7 @@ def about(curve: Curve, *, name: str = "", brief: bool = False, baseline: str = 
     str
         Sentences.
     """
-    found = numbers_of(curve, curve.best)
+    found = numbers_of_best(curve)
     steps = curve.score["step"].to_numpy()
     said = [_rise(name or curve.name, curve, found, steps)]
     if len(steps) > 1:
@@ -78,6 +78,26 @@ def numbers_of(curve: Curve, layer: str) -> dict[str, Any]:
     return {**curve.statistics.attrs, **values, "layer": layer}
 
 
+def numbers_of_best(curve: Curve) -> dict[str, Any]:
+    """Return those of the best layer, limits and p values as of one that was chosen among all.
+
+    Parameters
+    ----------
+    curve : Curve
+        One group of neuroids.
+
+    Returns
+    -------
+    dict
+        As `numbers_of`; with several layers also `chosen_among`, how many.
+    """
+    found = numbers_of(curve, curve.best)
+    if curve.chosen is None:
+        return found
+    own = {str(name): one.to_numpy().item() for name, one in curve.chosen.data_vars.items()}
+    return {**found, **own, "chosen_among": curve.chosen.attrs["chosen_among"]}
+
+
 def order_of_parts(curves: Sequence[Curve]) -> list[str]:
     """Say in which order the neuroids or regions emerge, and how sure that is.
 
@@ -94,7 +114,7 @@ def order_of_parts(curves: Sequence[Curve]) -> list[str]:
     parts = [each for each in curves if each.name != MEAN]
     if any(each.resampled is None or each.score.sizes["step"] < 2 for each in parts):
         return []
-    sure = [each for each in parts if _is_shown(each, each.best)]
+    sure = [each for each in parts if _is_shown(numbers_of_best(each))]
     together = at_best_layers(sure)
     if together is None:
         return []
@@ -121,7 +141,7 @@ def order_of_layers(curve: Curve) -> list[str]:
     if curve.resampled is None or shape["step"] < 2 or shape["layer"] < 2:
         return []
     layers = [str(name) for name in curve.score["layer"].to_numpy()]
-    sure = [name for name in layers if _is_shown(curve, name)]
+    sure = [name for name in layers if _is_shown(numbers_of(curve, name))]
     said = []
     if len(sure) > 1:
         score, again = (one.sel(layer=sure) for one in curve.gains if one is not None)
@@ -148,7 +168,7 @@ def start_of(curve: Curve) -> str:
 
 
 def _rise(name: str, curve: Curve, found: Mapping, steps: np.ndarray) -> str:
-    where, last = found["layer"], f"{steps[-1]:,}"
+    where, last = _place(found), f"{steps[-1]:,}"
     final = with_limits(level(found["final"]), _levels(found, "final"))
     if len(steps) < 2:
         return f"{name} scores {final} in {where} at step {last}, the only checkpoint: no curve."
@@ -161,7 +181,7 @@ def _rise(name: str, curve: Curve, found: Mapping, steps: np.ndarray) -> str:
         verdict = "falls" if found.get("gain_upper", math.nan) < 0 else "shows no gain"
         change = with_limits(level(found["gain"]), _levels(found, "gain"))
         return (
-            f"{name} {verdict} in {where}, its best layer at the end: {first} {origin}, "
+            f"{name} {verdict} in {where}: {first} {origin}, "
             f"{level(found['final'])} at step {last}, a change of {change}."
         )
     way = f"rises from {first} ({origin}) to {level(found['final'])} (step {last})"
@@ -180,10 +200,18 @@ def _rise(name: str, curve: Curve, found: Mapping, steps: np.ndarray) -> str:
     return f"{name} is half-way at step {when} in {where}{none}: it {way}, {gain}."
 
 
+def _place(found: Mapping) -> str:
+    """Name a layer, and how many it was chosen among."""
+    if (among := found.get("chosen_among", 1)) < 2:
+        return str(found["layer"])
+    return f"{found['layer']} (the highest of {among} at the end)"
+
+
 def _detection(found: Mapping, start: str) -> str:
     if not math.isfinite(found.get("detected_p", math.nan)):
         return ""
-    p = f"smallest {p_equals(found['detected_p'])}, corrected over steps"
+    over = "steps and layers" if found.get("chosen_among", 1) > 1 else "steps"
+    p = f"smallest {p_equals(found['detected_p'])}, corrected over {over}"
     if math.isfinite(found["detected"]):
         return (
             f"The first step at which it is shown to be above {start} is "
@@ -192,9 +220,8 @@ def _detection(found: Mapping, start: str) -> str:
     return f"At no step is it shown to be above {start} ({p})."
 
 
-def _is_shown(curve: Curve, layer: str) -> bool:
+def _is_shown(one: Mapping) -> bool:
     """Whether a curve has a half-time with an end: else its gain itself is not shown."""
-    one: Mapping = numbers_of(curve, layer)
     return math.isfinite(one["half_time"]) and math.isfinite(_upper(one, "half_time"))
 
 

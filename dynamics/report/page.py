@@ -165,7 +165,8 @@ def _bracket_hint(found: Found) -> str:
     ]
     return (
         f"Square brackets hold 95 % intervals {listed(over)}; one that ends in ∞) is open above: "
-        "that the curve never gets there is not excluded."
+        "that the curve never gets there is not excluded. Those of the layer that ends highest, "
+        "which is chosen on the same stimuli, hold for all layers at once."
     )
 
 
@@ -211,7 +212,9 @@ def _tables(found: Found, run: str) -> dict[str, Any]:
         "tables": made,
         "columns": list(columns.items()),
         "table_hint": "Estimates with limits of 95 % under them; a star marks a decline with p at "
-        "most 0.05. The best layer of a curve is the one that ends highest.",
+        "most 0.05. The best layer of a curve is the one that ends highest: its limits and p "
+        "values are those of one that was chosen among all, so they hold for all layers at once; "
+        "those of other layers are each layer's own.",
         "csv": f"data:text/csv;charset=utf-8;base64,{encoded}",
         "csv_name": f"{run}-emergence.csv",
     }

@@ -196,9 +196,12 @@ def _statistics(found: Found, cited: dict[str, None]) -> str:
         "beginning the step at "
         "which nine tenths of the gain to it are made; between two steps a curve is linear in "
         "log(1 + step). The area is the mean gain over log(1 + step). The best layer of a curve is "
-        "the one that ends highest; it is chosen on the same data, so its final score is a little "
-        "optimistic. “No gain” is a curve that does not end above its first step, “still rising” "
-        "one that makes nine tenths of its gain only within the last factor of ten."
+        "the one that ends highest. It is chosen on the same stimuli, so its last score and gain "
+        "are optimistic, by up to two standard errors where many layers are alike; its limits are "
+        "made so wide that those of all layers hold at once, and its p values are of the largest "
+        "over all layers (Westfall & Young). “No gain” is a curve that does not end above its "
+        "first step, “still rising” one that makes nine tenths of its gain only within the last "
+        "factor of ten."
     )
 
 

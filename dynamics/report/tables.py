@@ -6,12 +6,12 @@ import csv
 import io
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dynamics.emergence import STATISTICS, Statistic
 from dynamics.emergence.crossings import KNOWN, STILL_RISING
 from dynamics.report.findings import MEAN, Curve, Found, Result
-from dynamics.report.narrative import LEVEL, numbers_of
+from dynamics.report.narrative import LEVEL, numbers_of, numbers_of_best
 from dynamics.report.numbers import (
     NONE,
     level,
@@ -73,7 +73,7 @@ def emergence_table(result: Result, curves: list[Curve]) -> Table:
     columns = {name: (record.label, record.about) for name, record in STATISTICS.items()}
     columns["first"] = (origin, told)
     every = [
-        (curve, str(layer), numbers_of(curve, str(layer)))
+        (curve, str(layer), _numbers(curve, str(layer)))
         for curve in curves
         for layer in curve.score["layer"].to_numpy()
     ]
@@ -111,7 +111,7 @@ def glance(found: Found) -> list[dict[str, Cell | str]]:
     """
     rows: list[dict[str, Cell | str]] = []
     for result, curves in found:
-        numbers = numbers_of(curves[0], curves[0].best)
+        numbers = numbers_of_best(curves[0])
         row: dict[str, Cell | str] = {
             "target": result.target,
             "metric": result.shown,
@@ -142,7 +142,7 @@ def as_csv(found: Found) -> str:
             "target": result.target,
             "metric": result.shown,
             "curve": curve.name,
-            **numbers_of(curve, str(layer)),
+            **_numbers(curve, str(layer)),
         }
         for result, curves in found
         for curve in curves
@@ -155,6 +155,10 @@ def as_csv(found: Found) -> str:
     for row in rows:
         writer.writerow({key: _harmless(value) for key, value in row.items()})
     return beside.getvalue()
+
+
+def _numbers(curve: Curve, layer: str) -> dict[str, Any]:
+    return numbers_of_best(curve) if layer == curve.best else numbers_of(curve, layer)
 
 
 def _harmless(value: str | float) -> str | float:
