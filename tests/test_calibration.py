@@ -99,7 +99,7 @@ def test_results_that_were_begun_with_other_shuffles_go_on_and_say_so(small, hea
 
 
 def test_the_best_of_many_layers_is_not_shown_to_be_what_none_is():
-    number = 25
+    number = 20
     found = calibration.of_best_layer(number, layers=12, steps=3, nulls=39)
     assert found["optimism"].mean() > 0.8  # standard errors of a gain, of which there is none
     assert found["held"].sum() >= number - 4
@@ -108,10 +108,10 @@ def test_the_best_of_many_layers_is_not_shown_to_be_what_none_is():
 
 
 def test_limits_of_independent_layers_hold_at_once_as_sidak_says_and_of_one_layer_are_its_own():
-    mean, many = np.zeros((2, 10, 1)), {"resamples": 4000, "n": 66}
+    mean, many = np.zeros((2, 10, 1)), {"resamples": 2000, "n": 66}
     data = calibration.linear_results(0, mean=mean, **many)
     curve, resampled, _ = emergence.resampled_curve(data)
-    # Of 2,000 pairs Student's t is a normal distribution; errors of its quantile are .02 or so.
+    # Of 1,000 pairs Student's t is a normal distribution; errors of its quantile are .02 or so.
     each = emergence.confidence_of_each(curve, resampled)
     assert stats.norm.isf((1 - each) / 2) == pytest.approx(
         stats.norm.isf((1 - 0.95**0.1) / 2), abs=0.1
