@@ -245,9 +245,11 @@ def _check_metric(sweep: Sweep, metric: Choice, tried: _Tried) -> None:
         times=tried.times,
         gaps=gaps(tried.joined),
         own_folds="fold" in tried.joined.coords,
+        target=made[folds],
     )
     _check_repeated(_value(sweep, metric), metric, tried.label, sizes)
-    analysis.rehearse(metric, sizes["stimulus"], sizes, folds=folds, times=made[folds].times)
+    one = made[folds]
+    analysis.rehearse(metric, sizes["stimulus"], sizes, folds=folds, times=one.times, target=one)
     try:
         analysis.halves_of(made[folds], metric, sweep)
         analysis.check_shuffles(made[folds], metric, sweep)

@@ -156,15 +156,16 @@ def _joined(sweep: Sweep, activations: xr.Dataset, loaded: Loaded) -> _Joined:
     }
     times = store.read_times(sweep.place) is not None
     for label, metric in pairs:
-        known = targets[_key(sweep, label, metric)].gaps
+        target = targets[_key(sweep, label, metric)]
         analysis.check_fit(
             metric,
             label,
             {str(dim): size for dim, size in datasets[label]["response"].sizes.items()},
             baseline=sweep.baseline is not None,
             times=times,
-            gaps=gaps(datasets[label]) if known.get("lacking") else "",
+            gaps=gaps(datasets[label]) if target.gaps.get("lacking") else "",
             own_folds="fold" in datasets[label].coords,
+            target=target,
         )
     return _Joined(pairs, datasets, targets)
 
@@ -263,8 +264,10 @@ def _coordinates(
     coordinates: dict[str, tuple[str, npt.ArrayLike]] = {}
     if own.per == "neuroid":
         coordinates["split"] = ("split", np.arange(len(set(target.folds.tolist()))))
+        # That of averages over time is none of responses over time.
+        other = {"ceiling"} if own.ceiling == "signal power" else set()
         for key, values in data.coords.items():
-            if values.dims == ("neuroid",):
+            if values.dims == ("neuroid",) and key not in other:
                 known = values.to_numpy()
                 known = analysis.of_known(metric.name, known) if key == "ceiling" else known
                 coordinates[str(key)] = ("neuroid", known)
@@ -324,7 +327,7 @@ def _shuffles(
         logger.warning(
             "%r by %r: only %d of the %d shuffles %s can be distinct, so no p value below %.2g is "
             "to be expected",
-            label, metric.label, there, count, _SCHEMES[scheme], 1 / there,
+            label, metric.label, there, count, _SCHEMES.get(scheme, ""), 1 / there,
         )  # fmt: skip
     return {"permutations": count, "shuffle": scheme}
 

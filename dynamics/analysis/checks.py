@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,7 @@ def check_fit(
     times: bool,
     gaps: str = "",
     own_folds: bool = False,
+    target: Target | None = None,
 ) -> None:
     """Find out whether a target and a store have what a metric needs.
 
@@ -110,6 +112,8 @@ def check_fit(
         Where responses of the target are missing, from `dynamics.brains.targets.gaps`.
     own_folds : bool
         Whether the target brings the fold of every stimulus.
+    target : Target, optional
+        The target as it is joined with the sounds.
 
     Raises
     ------
@@ -139,6 +143,13 @@ def check_fit(
             f"metric {choice.label!r} needs responses over time, and target {label!r} has no time "
             f"axis: use a target such as nh2022-ecog-time, {elsewhere}"
         )
+    if target is not None and own.units is None and not target.has_folds and own.per != "layer":
+        raise ValueError(
+            f"metric {choice.label!r} needs folds of stimuli, and the {len(target.folds)} stimuli "
+            f"of target {label!r} (of those in one `group` one) make no {target.n_folds} folds: "
+            "use the metric `encode_continuous`, which splits them by blocks of time, set `folds` "
+            f"to fewer, {elsewhere}"
+        )
     if "time" in own.needs and not times:
         raise ValueError(
             f"metric {choice.label!r} needs activations over time: set "
@@ -155,6 +166,7 @@ def rehearse(
     *,
     folds: int = 5,
     times: np.ndarray | None = None,
+    target: Target | None = None,
 ) -> None:
     """Try a metric with its arguments on random numbers, so that bad values show at once.
 
@@ -170,6 +182,8 @@ def rehearse(
         How many.
     times : array of shape (n_times,), optional
         Of the target's samples, in seconds; those that the longest window needs are tried.
+    target : Target, optional
+        The target, of which a metric over time is tried with all its lengths and gaps.
 
     Raises
     ------
@@ -177,12 +191,15 @@ def rehearse(
         What the metric says, after its label.
     """
     rng = np.random.default_rng(0)
+    if target is not None and find(choice.name, choice.arguments).units is not None:
+        _try(choice, *_in_time(target, rng))
+        return
     n = min(stimuli, max(_MOST_REHEARSED, 1 + _whole(choice.arguments.get("k"))))
     times = _rehearsed(choice, sizes, times)
     t, repetitions = len(times), sizes.get("repetition", 1)
     n = n if t <= _FEW_TIMES else min(n, max(40, 4 * folds))
     shape = (n, 4, repetitions) if repetitions > 1 else (n, 4)
-    target = Target(
+    tried = Target(
         np.arange(n),
         rng.standard_normal(shape),
         np.arange(n) % folds,
@@ -195,11 +212,39 @@ def rehearse(
     )
     needs = find(choice.name, choice.arguments).needs
     X = rng.standard_normal((n, t, 5) if "time" in needs else (n, 5))
+    _try(choice, tried, X)
+
+
+def _try(choice: Choice, target: Target, X: np.ndarray) -> None:
+    noise = np.random.default_rng(1).standard_normal(X.shape)
     try:
-        METHODS[choice.name]({"x": X, "y": X + rng.standard_normal(X.shape)}, target,
-                             **given(choice))  # fmt: skip
+        METHODS[choice.name]({"x": X, "y": X + noise}, target, **given(choice))
     except (ValueError, TypeError) as error:
         raise ValueError(f"metric {choice.label!r}: {error}") from None
+
+
+def _in_time(target: Target, rng: np.random.Generator) -> tuple[Target, np.ndarray]:
+    """Return a target of few random neuroids with the lengths and times of another, and a layer."""
+    assert target.course is not None and target.times is not None
+    course = rng.standard_normal((*target.course.shape[:2], 2))
+    course[~np.isfinite(target.course).any(2)] = np.nan
+    repeated = None
+    if target.repeated is not None:
+        some = np.isfinite(target.repeated).any(2)[:, :, None]
+        noise = rng.standard_normal((*course.shape, target.repeated.shape[3]))
+        repeated = np.where(some, course[..., None] + noise, np.nan)
+    frames = (np.arange(round(target.times[-1] * target.rate) + 1) + 0.5) / target.rate
+    tried = replace(
+        target,
+        response=course[:, 0],
+        course=course,
+        repeated=repeated,
+        subjects=np.full(2, "a"),
+        regions=None,
+        frames=frames[: max(len(frames), 2)],
+        baseline=None,
+    )
+    return tried, rng.standard_normal((len(course), len(frames), 3))
 
 
 def _rehearsed(choice: Choice, sizes: dict[str, int], times: np.ndarray | None) -> np.ndarray:

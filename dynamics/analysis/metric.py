@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
+import numpy as np
 import numpy.typing as npt
 
 from dynamics.analysis.variables import Variables
@@ -45,6 +46,31 @@ class Value(NamedTuple):
     levels: bool = False
 
 
+class Units(NamedTuple):
+    """What a metric over time resamples and shuffles, in the place of stimuli.
+
+    Attributes
+    ----------
+    folds : array of shape (units,) or None
+        Fold of every stimulus or stretch that resamples draw; None where they are too few.
+    lengths : list of int
+        Samples of every stimulus.
+    reach : int
+        Samples by which responses are moved around at least.
+    few : str
+        What to say and to do where units are too few.
+    scheme : str
+        How a null is made: ``"shifts"`` of responses within their stimuli, ``"blocks"`` of
+        predictions; empty where responses are too short for it and stimuli are shuffled.
+    """
+
+    folds: np.ndarray | None
+    lengths: list[int]
+    reach: int
+    few: str
+    scheme: str = "shifts"
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric that a sweep can name.
@@ -73,15 +99,17 @@ class Metric:
         squared correlations), ``"share"`` or ``"dimensions"``. Only errors of correlations shrink
         as they near 1.
     needs : tuple of str
-        ``"time"``: activations and responses over time. ``"course"``: responses over time, with
-        activations averaged over it. ``"baseline"``: the features of the
-        sweep's baseline model, which is then no level to compare with.
+        ``"time"``: activations and responses over time. ``"frames"``: activations at their own
+        times, `Target.frames`, and not at those of the responses. ``"course"``: responses over
+        time, with activations averaged over it. ``"baseline"``: the features of the sweep's
+        baseline model, which is then no level to compare with.
     missing : str
         What becomes of missing responses: ``"mask"``, each neuroid is scored on the stimuli that
         it has, if asked to; ``"block"``, each group on the stimuli and neuroids without a gap;
         ``"pairs"``, on every pair of stimuli over the neuroids that have both.
     ceiling : str
-        The highest score that the data allow: from ``"repetitions"``, neuroid by neuroid; from
+        The highest score that the data allow: from ``"repetitions"``, neuroid by neuroid, over
+        time as ``"signal power"``; from
         the agreement of ``"subjects"``; of their ``"rdms"``; or none (empty), where another
         space may well score higher than other subjects do.
     without_resamples : str
@@ -93,6 +121,10 @@ class Metric:
     coordinates : callable
         From all arguments of the metric and a target to coordinates of its own dimensions:
         dimension and values by name.
+    units : callable, optional
+        From its arguments and a target to `Units`, where it is not stimuli that are resampled and
+        shuffled; `orders` are then of shape (shuffles, stimuli, 2): whose response a stimulus takes
+        and by how many samples that is moved around. Such a metric needs no folds of stimuli.
     space : Form, optional
         How it sees one space and compares two, for steps, layers and runs with each other.
     version : str
@@ -108,13 +140,14 @@ class Metric:
     citations: tuple[str, ...] = ()
     per: Literal["neuroid", "group", "layer"] = "group"
     unit: Literal["correlation", "variance", "share", "dimensions"] = "correlation"
-    needs: tuple[Literal["time", "course", "baseline"], ...] = ()
+    needs: tuple[Literal["time", "frames", "course", "baseline"], ...] = ()
     missing: Literal["mask", "block", "pairs"] = "block"
-    ceiling: Literal["repetitions", "subjects", "rdms", ""] = ""
+    ceiling: Literal["repetitions", "signal power", "subjects", "rdms", ""] = ""
     without_resamples: str = ""
     values: Mapping[str, Value] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     coordinates: Callable[[Mapping[str, Any], Target], Coordinates] = _no_coordinates
+    units: Callable[[Mapping[str, Any], Target], Units] | None = None
     space: Form | None = None
     version: str = ""
     variants: Mapping[tuple[str, Any], Mapping[str, Any]] = field(default_factory=dict)
@@ -130,7 +163,7 @@ class Metric:
             allowed = get_args(hints[name])
             if (found := getattr(self, name)) not in allowed:
                 raise ValueError(f"{name} is {found!r}: use one of {', '.join(map(repr, allowed))}")
-        known = ("time", "course", "baseline")
+        known = ("time", "frames", "course", "baseline")
         if isinstance(self.needs, str) or any(each not in known for each in self.needs):
             raise ValueError(f"needs is {self.needs!r}: give a tuple of {', '.join(known)}")
         try:

@@ -10,9 +10,11 @@ import numpy as np
 
 from dynamics import metrics
 from dynamics.analysis.groups import group_rdm, pairs_of, shared_block
+from dynamics.analysis.hearing import courses_of
 from dynamics.analysis.registry import METHODS, find
 from dynamics.analysis.spaces import stretched
 from dynamics.brains.targets import Target
+from dynamics.metrics.repeats import ceiling_over_time
 
 Constants = dict[str, tuple[tuple[str, ...], np.ndarray, str]]
 """Dimensions, values and description by name."""
@@ -37,12 +39,15 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
     Returns
     -------
     Constants
-        Of a metric with a score a neuroid `ceiling` (neuroid), from repetitions: a correlation, or
+        Of a metric with a score a neuroid `ceiling` (neuroid), from repetitions (over time CC_max,
+        see `dynamics.metrics.repeats.ceiling_over_time`): a correlation, or
         its square where scores are parts of variance. Of those whose ceiling is the agreement of
         subjects `ceiling_lower` and `ceiling_upper` over subjects, of each region where regions
         are told apart. Nothing where there are neither.
     """
     own = find(metric, arguments)
+    if own.ceiling == "signal power":
+        return {} if target.repeated is None else _over_time(metric, target)
     if own.ceiling == "repetitions":
         repeated = target.response.ndim == 3 and target.response.shape[2] > 1
         return _of_neuroids(metric, target) if repeated else {}
@@ -82,6 +87,12 @@ def _of_neuroids(metric: str, target: Target) -> Constants:
     kind = "part of variance" if find(metric).unit == "variance" else "correlation"
     text = f"noise ceiling ({kind}) from repetitions"
     return {"ceiling": (("neuroid",), of_known(metric, np.asarray(values)), text)}
+
+
+def _over_time(metric: str, target: Target) -> Constants:
+    values = np.asarray(ceiling_over_time(courses_of(target)))
+    text = "highest correlation that the signal power of repetitions allows (CC_max)"
+    return {"ceiling": (("neuroid",), of_known(metric, values), text)}
 
 
 def _over_subjects(

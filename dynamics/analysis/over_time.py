@@ -98,7 +98,7 @@ def encode_timeresolved(
         "window_score": (("layer", "window", "neuroid"), found["layer_r"]),
         "time_score": (("time", "neuroid"), found["r_time"]),
         "latency_score": (("layer", "latency", "neuroid"), latency_r),
-        "best_latency": (("layer", "neuroid"), _best(latency_r, found["latencies"])),
+        "best_latency": (("layer", "neuroid"), best_latency(latency_r, found["latencies"])),
         "temporal_score": ((), np.asarray(order)),
         "alpha_edge": ((), found["alpha_edge"]),
     }
@@ -151,7 +151,7 @@ def coordinates(
     }
 
 
-def _best(scores: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+def best_latency(scores: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     """Latency (layer, neuroid) of the highest score (layer, latency, neuroid), NaN for none."""
     known = np.isfinite(scores).any(1)
     best = seconds[np.nan_to_num(scores, nan=-np.inf).argmax(1)]

@@ -8,16 +8,28 @@ import math
 import numpy as np
 
 from dynamics import metrics
+from dynamics.analysis.checks import given
+from dynamics.analysis.metric import Units
 from dynamics.analysis.registry import find
 from dynamics.analysis.variables import Variables
 from dynamics.brains.targets import Target
 from dynamics.config import Choice, Sweep
 from dynamics.metrics import subsets
+from dynamics.metrics.blocks import shift_lengths
 from dynamics.metrics.null import SCHEMES
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
+
+OVER_TIME = {
+    "shifts": "responses moved around in time within each stimulus",
+    "blocks": "blocks of the predictions drawn with replacement",
+}
+"""Schemes of metrics over time that have them, in words that follow "above those of"."""
+
+# Stimuli whose responses can be given to each other in ways enough for a null.
+_FEWEST_SHUFFLED = 8
 
 
 def halves_of(target: Target, choice: Choice | None, sweep: Sweep) -> np.ndarray | None:
@@ -37,14 +49,24 @@ def halves_of(target: Target, choice: Choice | None, sweep: Sweep) -> np.ndarray
     Returns
     -------
     array of shape (n_resamples, n_kept) or None
-        None where the sweep wants none, or the metric has none (see `without_resamples`).
+        Stimuli, or what else the metric resamples (its `units`). None where the sweep wants none,
+        or the metric has none (see `without_resamples`).
     """
-    if sweep.resamples == 0 or (choice is not None and without_resamples(choice, sweep)):
+    if sweep.resamples == 0 or (choice is not None and without_resamples(choice, sweep, target)):
         return None
-    return subsets.half_rows(target.folds, sweep.resamples, seed=sweep.seed)
+    units = None if choice is None else units_of(choice, target)
+    folds = target.folds if units is None else units.folds
+    assert folds is not None  # `without_resamples` has looked
+    return subsets.half_rows(folds, sweep.resamples, seed=sweep.seed)
 
 
-def without_resamples(choice: Choice, sweep: Sweep) -> str:
+def units_of(choice: Choice, target: Target) -> Units | None:
+    """Return what a metric resamples and shuffles; None where that is stimuli."""
+    own = find(choice.name, choice.arguments)
+    return None if own.units is None else own.units(given(choice), target)
+
+
+def without_resamples(choice: Choice, sweep: Sweep, target: Target | None = None) -> str:
     """Say why a metric's scores have no resamples, and what to do; empty where they have.
 
     Parameters
@@ -53,6 +75,8 @@ def without_resamples(choice: Choice, sweep: Sweep) -> str:
         The metric.
     sweep : Sweep
         The sweep.
+    target : Target, optional
+        The brain target, of which some metrics can make no resamples.
 
     Returns
     -------
@@ -66,7 +90,8 @@ def without_resamples(choice: Choice, sweep: Sweep) -> str:
         return why
     if choice.arguments.get("resamples", 1) == 0:
         return f"its argument is `resamples: 0`; for intervals leave that out, and {other}"
-    return ""
+    units = None if target is None else units_of(choice, target)
+    return units.few if units is not None and units.folds is None else ""
 
 
 def shuffling(choice: Choice, sweep: Sweep) -> tuple[int, str]:
@@ -122,16 +147,22 @@ def scheme_of(target: Target, choice: Choice, sweep: Sweep) -> str:
     Returns
     -------
     str
-        ``"overall"`` or ``"category"``.
+        ``"overall"`` or ``"category"``; of responses over time ``"shifts"`` or ``"blocks"``, see
+        `dynamics.analysis.metric.Units`.
     """
     _, asked = shuffling(choice, sweep)
     if asked != AUTO:
         return asked
+    units = units_of(choice, target)
+    if units is not None and units.scheme:
+        return units.scheme
     return "category" if len(_sizes(target)) > 1 and distinct(target) > 1 else "overall"
 
 
 def distinct(target: Target, scheme: str = "category") -> float:
     """Count the orders of a target's stimuli that shuffles can lead to; inf beyond all counting."""
+    if scheme in OVER_TIME:
+        return math.inf
     sizes = _sizes(target) if scheme == "category" else np.array([len(target.rows)])
     exact = sum(math.lgamma(size + 1) for size in sizes)
     return float(round(math.exp(exact))) if exact < math.log(2**53) else math.inf
@@ -152,6 +183,8 @@ def describe_shuffles(target: Target, scheme: str) -> str:
     str
         Such as ``"stimuli shuffled within categories"``.
     """
+    if scheme in OVER_TIME:
+        return OVER_TIME[scheme]
     if scheme == "category":
         return "stimuli shuffled within categories"
     if len(_sizes(target)) > 1 and distinct(target) > 1:
@@ -188,7 +221,10 @@ def orders_of(
     Returns
     -------
     array of shape (n_permutations, n_joined) or None
-        None where the sweep wants none.
+        None where the sweep wants none. Where the metric has `units` of its own (n_permutations,
+        n_joined, 2): whose response each stimulus takes, and by how many samples it is moved
+        around. Responses are moved by more than the guard and the longest delay; where most are
+        too short for that, stimuli are shuffled.
 
     Raises
     ------
@@ -199,14 +235,35 @@ def orders_of(
     check_shuffles(target, choice, sweep)
     if count == 0:
         return None
-    scheme = scheme or scheme_of(target, choice, sweep)
+    scheme, n = scheme or scheme_of(target, choice, sweep), len(target.rows)
+    units = units_of(choice, target)
+    if units is not None and scheme == units.scheme:
+        by = shift_lengths(units.lengths, count, reach=units.reach, seed=sweep.seed)
+        return np.stack([np.broadcast_to(np.arange(n), by.shape), by], -1)
     categories = target.categories if scheme == "category" else None
-    return metrics.permutations(len(target.rows), count, seed=sweep.seed, categories=categories)
+    found = metrics.permutations(n, count, seed=sweep.seed, categories=categories)
+    return found if units is None else np.stack([found, np.zeros_like(found)], -1)
 
 
 def check_shuffles(target: Target, choice: Choice, sweep: Sweep) -> None:
     """Raise what `orders_of` raises, without drawing what may be many shuffles of many stimuli."""
     count, scheme = shuffling(choice, sweep)
+    units = units_of(choice, target) if count else None
+    if (
+        units is not None
+        and len(units.lengths) < _FEWEST_SHUFFLED
+        and (scheme != AUTO or not units.scheme)
+    ):
+        raise ValueError(
+            f"no shuffles can be made: {len(units.lengths)} stimuli are too few to be shuffled, and "
+            f"responses of {max(units.lengths)} samples "
+            + (
+                "are moved around by `shuffle: auto` alone"
+                if units.scheme
+                else f"cannot be moved by more than {units.reach} (guard and longest delay)"
+            )
+            + ": set `shuffle: auto`, a shorter `guard` or shorter `windows`, or `permutations: 0`"
+        )
     if count and scheme == "category" and distinct(target) < 2:
         raise ValueError(
             "every stimulus has a category of its own, so nothing can be shuffled within "

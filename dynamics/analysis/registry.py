@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dynamics.analysis import encoding, latencies, over_time, spaces
+from dynamics.analysis import continuous, encoding, latencies, over_time, spaces, stretches
 from dynamics.analysis.metric import Metric, Value
 from dynamics.analysis.variables import ATTRS, scheme_of
 from dynamics.metrics.pairwise import PAIRWISE
@@ -112,6 +112,37 @@ _METRICS = {
         missing="mask",
         values={"r2": _R2},
         coordinates=over_time.coordinates,
+    ),
+    "encode_continuous": Metric(
+        continuous.encode_continuous,
+        axis=_CORRELATION,
+        sentence="“{label}” is ridge regression from a layer's activations over time, at several "
+        "delays, to responses to sounds of unequal length, sample by sample, split by stimulus or "
+        "by blocks of time that are kept apart; responses are centred within each stimulus",
+        per="neuroid",
+        needs=("time", "frames"),
+        missing="mask",
+        ceiling="signal power",
+        values={
+            "r2": _R2,
+            "r2_corrected": _CORRECTED,
+            "shared_score": Value(
+                "r beyond what is shared", "Encoding score beyond the course that stimuli share (r)"
+            ),
+        },
+        coordinates=continuous.coordinates,
+        units=stretches.units_of,
+        variants={
+            ("protocol", "lebel"): {
+                "sentence": "“{label}” is the encoding protocol of LeBel et al. for stories in "
+                "fMRI, to the letter",
+                "citations": ("lebel",),
+                "values": {"r2": _R2},
+                "ceiling": "",
+                "without_resamples": "the lebel protocol scores one story that was never trained "
+                "on; for intervals use the default protocol",
+            },
+        },
     ),
     "rsa": Metric(
         spaces.rsa,

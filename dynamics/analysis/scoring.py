@@ -140,19 +140,20 @@ def score_layers(
     list of dict of str to (dimensions, array)
         As `score_together`.
     """
-    known: dict[tuple[bytes, bytes], dict[str, np.ndarray]] = {}
+    known: dict[tuple[str, bytes, bytes], dict[str, np.ndarray]] = {}
     found = []
     with contextlib.ExitStack() as shared:
         for part in parts:
             target = targets[part.target]
-            timed = is_timed(part)
-            key = (target.rows.tobytes(), np.asarray(target.times).tobytes() if timed else b"")
+            how = how_heard(part)
+            at = np.asarray(target.times).tobytes() if how == "times" else b""
+            key = (how, target.rows.tobytes(), at)
             if key not in known:
-                known[key] = _heard(layers, target, times if timed else None)
+                known[key] = _heard(layers, target, times, how)
                 shared.enter_context(metrics.shared(*known[key].values()))
             one = analysis.METHODS[part.metric](
                 known[key],
-                replace(target, together=part.together),
+                replace(target, together=part.together, frames=times if how == "frames" else None),
                 halves=part.halves,
                 orders=None if part.orders is None else orders[part.orders],
                 **part.arguments,
@@ -166,14 +167,27 @@ def is_timed(part: Part) -> bool:
     return "time" in analysis.find(part.metric, part.arguments).needs
 
 
+def how_heard(part: Part) -> str:
+    """Return how a metric sees activations: at ``"times"`` of responses, ``"frames"``, ``"mean"``.
+
+    ``"frames"`` are those of the store; the ``"mean"`` is over the time of each stimulus.
+    """
+    if "frames" in analysis.find(part.metric).needs:
+        return "frames"
+    return "times" if is_timed(part) else "mean"
+
+
 def _heard(
-    layers: Mapping[str, np.ndarray], target: Target, times: np.ndarray | None
+    layers: Mapping[str, np.ndarray], target: Target, times: np.ndarray | None, how: str
 ) -> dict[str, np.ndarray]:
-    """Take the stimuli of a target, at its times or averaged over time."""
-    some = {name: values[target.rows] for name, values in layers.items()}
-    if times is not None:
+    """Take the stimuli of a target."""
+    every = np.array_equal(target.rows, np.arange(len(next(iter(layers.values())))))
+    some = {name: values if every else values[target.rows] for name, values in layers.items()}
+    if how == "times":
         return {name: at_times(values, times, target) for name, values in some.items()}
-    return {name: without_time(values).astype(float) for name, values in some.items()}
+    if how == "mean":
+        return {name: without_time(values).astype(float) for name, values in some.items()}
+    return some
 
 
 def at_times(values: np.ndarray, times: np.ndarray | None, target: Target) -> np.ndarray:

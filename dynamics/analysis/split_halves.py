@@ -91,7 +91,7 @@ def plan(
         each = True  # it goes on as it was begun
     together = None if rows is None or each else groups_of_neuroids(data, most=analysis.MANY)
     found = Plan(rows, together)
-    _say(group, sweep, metric, found, label, number)
+    _say(group, sweep, metric, found, label, target)
     if together is not None and not store.is_written(group, "group_size"):
         for name, dims, values in (
             ("group_of_neuroid", ("neuroid",), together),
@@ -131,12 +131,13 @@ def is_complete(group: zarr.Group, name: str, plan: Plan) -> bool:
 
 
 def _say(
-    group: zarr.Group, sweep: Sweep, metric: Choice, plan: Plan, label: str, number: int
+    group: zarr.Group, sweep: Sweep, metric: Choice, plan: Plan, label: str, target: Target
 ) -> None:
     """Write down what has no interval, why, and what to do; tell how large single ones are."""
     layers, count = nodes.array(group, "layer").shape[0], 0 if plan.rows is None else len(plan.rows)
+    number = target.response.shape[1]
     size = size_of(8 * layers * count * number)
-    told = {"no_intervals": analysis.without_resamples(metric, sweep)}
+    told = {"no_intervals": analysis.without_resamples(metric, sweep, target)}
     if plan.together is not None:
         told["no_intervals_of_neuroids"] = (
             f"their resamples are kept as means of subjects and regions; to keep those of each set "

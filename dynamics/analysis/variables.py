@@ -59,6 +59,11 @@ ATTRS: dict[str, dict[str, Any]] = {
     "baseline_r2": _about("r2 of the baseline alone"),
     "time_score": _about("correlation over stimuli at each time after the onset"),
     "best_time": _about("time after the onset at which the score is highest", "s"),
+    "stimulus_score": _about("correlation over the times of each stimulus"),
+    "shared_score": _about(
+        "score after the mean over stimuli at each time is removed from responses and predictions"
+    ),
+    "alpha": _about("penalty"),
     "latency_score": _about("correlation of the prediction from one delay alone"),
     "best_latency": _about("delay of the activations that predicts best", "s"),
     "best_window": _about("index of the delay window chosen in the training folds"),

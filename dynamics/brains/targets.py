@@ -14,6 +14,7 @@ import xarray as xr
 from dynamics import brains, metrics
 from dynamics.brains.gaps import describe_gaps, find_gaps, without_dead_repetitions
 from dynamics.config import Choice
+from dynamics.metrics.blocks import time_apart
 from dynamics.metrics.correlation import varying
 from dynamics.metrics.folds import make_folds
 from dynamics.metrics.missing import mean_there, over_repetitions
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 N_FOLDS = 5
 
+# Neuroids that say how long responses are alike.
+_SAID_BY = 1000
 
 GROUPINGS = ("subject", "region", "subject_region")
 
@@ -40,7 +43,8 @@ class Target:
         Brain responses, NaN where there is none; averaged over time where there is a time axis,
         over the samples that there are.
     folds : array of shape (n_joined,)
-        Cross-validation fold of every stimulus.
+        Cross-validation fold of every stimulus; -1 of all where there are fewer stimuli with a time
+        axis (or groups of them) than folds: see `has_folds`.
     subjects : array of shape (n_neuroids,)
         Subject of every neuroid.
     regions : array of shape (n_neuroids,), optional
@@ -51,6 +55,18 @@ class Target:
         Responses over time, averaged over the repetitions that there are.
     times : array of shape (n_times,), optional
         Seconds from the onset of the sound to the centre of each sample of `course`.
+    repeated : array of shape (n_joined, n_times, n_neuroids, n_repetitions), optional
+        Responses over time with their repetitions, where there are any.
+    apart : float
+        Seconds after which samples of `course` are no longer alike, see
+        `dynamics.metrics.blocks.time_apart`.
+    names : array of shape (n_joined,), optional
+        Names of the stimuli.
+    n_folds : int
+        How many folds were asked for.
+    frames : array of shape (n_frames,), optional
+        Seconds of the activations that a metric is handed, where these are at times of their own
+        and not at those of the responses.
     baseline : array of shape (n_joined, n_features), optional
         What the sweep's baseline model makes of the stimuli.
     together : array of shape (n_neuroids,), optional
@@ -68,6 +84,11 @@ class Target:
     categories: np.ndarray | None = None
     course: np.ndarray | None = None
     times: np.ndarray | None = None
+    repeated: np.ndarray | None = None
+    apart: float = 0.0
+    names: np.ndarray | None = None
+    n_folds: int = N_FOLDS
+    frames: np.ndarray | None = None
     baseline: np.ndarray | None = None
     together: np.ndarray | None = None
     gaps: dict[str, Any] = field(default_factory=dict)
@@ -76,6 +97,31 @@ class Target:
     def mean_response(self) -> np.ndarray:
         """Responses (n_joined, n_neuroids) averaged over the repetitions that there are."""
         return over_repetitions(self.response)
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether there are folds of stimuli."""
+        return bool((self.folds >= 0).all())
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Samples of every stimulus: up to the last one with a response of any neuroid."""
+        if self.course is None:
+            return [1] * len(self.folds)
+        there = np.isfinite(self.course).any(2)
+        return (there.shape[1] - there[:, ::-1].argmax(1)).tolist()
+
+    @property
+    def stimulus_names(self) -> list[str]:
+        """Names of the stimuli, or their numbers."""
+        known = np.arange(len(self.folds)) if self.names is None else self.names
+        return known.astype(str).tolist()
+
+    @property
+    def rate(self) -> float:
+        """Samples a second of responses over time."""
+        assert self.times is not None
+        return 1 / float(np.diff(self.times).mean())
 
     @cached_property
     def live(self) -> np.ndarray:
@@ -162,6 +208,8 @@ def make_target(
     seed : int
         For the assignment of folds, where the target brings none: stratified by category, with
         stimuli of one ``group`` together where it has that coordinate.
+    names : array of shape (n_joined,), optional
+        Names of the stimuli.
     n_folds : int
         How many folds, where the target brings none.
 
@@ -175,8 +223,8 @@ def make_target(
     ------
     ValueError
         If no stimulus is in both, dimensions or times are not those of a target, a response is
-        infinite, no neuroid varies, there are fewer stimuli (or groups of them) than folds, a
-        stimulus has no fold or group although others have, or a group is in several folds.
+        infinite, no neuroid varies, there are fewer stimuli (or groups of them) than folds and no
+        time axis, a stimulus has no fold or group although others have, or a group is in several.
     """
     names = activations["stimulus"].to_numpy().tolist()
     data = brains.join(data, names)
@@ -203,10 +251,12 @@ def make_target(
     categories = activations["category"].to_numpy()[rows].astype(str)
     folds = _folds(data, categories, n_folds, seed, title)
     timed = "time" in response.dims
-    course = None
+    course = repeated = None
     if timed:
+        repeated = values if values.ndim == 4 and values.shape[3] > 1 else None
         course = mean_there(values, 3) if values.ndim == 4 else values
         values = mean_there(values, 1)
+    times = _times(data, title) if timed else None
     subjects = _labels(data, "subject")
     target = Target(
         rows,
@@ -216,10 +266,14 @@ def make_target(
         regions=_labels(data, "region"),
         categories=categories,
         course=course,
-        times=_times(data, title) if timed else None,
+        times=times,
+        repeated=repeated,
+        apart=0.0 if course is None or times is None else _apart(course, times),
+        names=data["stimulus"].to_numpy().astype(str),
+        n_folds=n_folds,
         gaps=found,
     )
-    if not target.live.any():
+    if not (target.live if course is None else varying(course.reshape(-1, course.shape[2]))).any():
         raise ValueError(
             f"target {title!r} has no neuroid with responses that differ between the "
             f"{len(rows)} stimuli: give responses, one a stimulus"
@@ -234,6 +288,9 @@ def _folds(
     names = data["stimulus"].to_numpy().astype(str).tolist()
     groups = data["group"].to_numpy() if "group" in data.coords else None
     own = data["fold"].to_numpy() if "fold" in data.coords else None
+    members = len(names) if groups is None else len(np.unique(groups.astype(str)))
+    if own is None and "time" in data["response"].dims and members < n_folds:
+        return np.full(len(names), -1)
     try:
         known = make_folds(
             len(names),
@@ -348,3 +405,11 @@ def _times(data: xr.Dataset, title: str) -> np.ndarray:
     if len(steps) == 0 or not (steps > 0).all() or np.ptp(steps) > 0.01 * steps.mean():
         raise ValueError(f"target {title!r} needs times in even steps, in seconds: resample it")
     return times
+
+
+def _apart(course: np.ndarray, times: np.ndarray) -> float:
+    """Find when samples are no longer alike; of many neuroids some know it well enough."""
+    some = course[:, :, :: -(-course.shape[2] // _SAID_BY)]
+    ends = np.isfinite(some).any(2)
+    whole = [each[: len(row) - int(row[::-1].argmax())] for each, row in zip(some, ends)]
+    return time_apart(whole, 1 / float(np.diff(times).mean()))

@@ -152,7 +152,7 @@ def make_split(
         How many folds (5), or the fold of each stimulus.
     block : float, optional
         Seconds of a block. By default stimuli are whole where there are at least as many (or as
-        many groups) as folds, and blocks have 30 s where there are fewer.
+        many groups) as folds, and blocks have 30 s, at least 20 samples, where there are fewer.
     guard : float
         Seconds beyond the longest delay that training keeps away from a test block.
     seed : int
@@ -183,7 +183,7 @@ def make_split(
     if guard < 0 or (block is not None and block <= 0):
         raise ValueError(f"block is {block} and guard {guard} s: give a positive block and a "
                          "guard of 0 or more")  # fmt: skip
-    samples = max(round((30.0 if block is None else block) * rate), 1)
+    samples = max(round(block * rate), 1) if block is not None else max(round(30 * rate), 20)
     reach = round((longest + guard) * rate)
     return by_block(lengths, samples, folds=count, reach=reach, seed=seed)
 
@@ -253,6 +253,30 @@ def circular_shifts(
     ValueError
         If no response is long enough.
     """
+    return [
+        (np.arange(t)[None] - by[:, None]) % t
+        for t, by in zip(lengths, shift_lengths(lengths, shifts, reach=reach, seed=seed).T)
+    ]
+
+
+def shift_lengths(lengths: Sequence[int], shifts: int, *, reach: int, seed: int = 0) -> np.ndarray:
+    """By how many samples `circular_shifts` moves each response.
+
+    Parameters
+    ----------
+    lengths, shifts, reach, seed
+        As for `circular_shifts`.
+
+    Returns
+    -------
+    array of shape (shifts, stimuli), int64
+        Samples.
+
+    Raises
+    ------
+    ValueError
+        If no response is long enough.
+    """
     if all(t <= 2 * reach + 1 for t in lengths):
         raise ValueError(
             f"no response has more than {2 * reach + 1} samples, so that none can be moved by more "
@@ -262,6 +286,31 @@ def circular_shifts(
     out = []
     for t in lengths:
         least = min(reach + 1, t // 2)
-        by = rng.integers(least, max(t - least, least) + 1, size=shifts)
-        out.append((np.arange(t)[None] - by[:, None]) % t)
-    return out
+        out.append(rng.integers(least, max(t - least, least) + 1, size=shifts))
+    return np.stack(out, 1)
+
+
+def cut_units(split: Split, samples: int) -> Split:
+    """Let resamples draw stretches of so many samples, each within one stimulus and fold.
+
+    Parameters
+    ----------
+    split : Split
+        Folds of samples.
+    samples : int
+        Of a stretch; what is left at the end of a run of one fold joins its last stretch.
+
+    Returns
+    -------
+    Split
+        With other units.
+    """
+    units, first = [], 0
+    for fold in split.folds:
+        run = np.cumsum(np.diff(fold, prepend=fold[0]) != 0)
+        within = np.arange(len(fold)) - np.flatnonzero(np.diff(run, prepend=-1))[run]
+        many = np.maximum(np.bincount(run) // samples, 1)
+        piece = np.minimum(within // samples, many[run] - 1)
+        units.append(first + np.cumsum([0, *many[:-1]])[run] + piece)
+        first += int(many.sum())
+    return split._replace(units=units)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynamics.metrics.blocks import make_split, time_apart
+from dynamics.metrics.blocks import Split, make_split, time_apart
 from dynamics.metrics.correlation import pearson_there
 from dynamics.metrics.delays import samples
 from dynamics.metrics.kernels import Array, activations, as_tensor, like, responses
@@ -42,6 +42,8 @@ def encode_continuous(
     groups: Sequence | None = None,
     rows: Array | Sequence[Array] | None = None,
     missing: str = "error",
+    split: Split | None = None,
+    courses: bool = False,
 ) -> dict[str, Any]:
     """Predict responses over time from activations over time through causal delays.
 
@@ -75,7 +77,7 @@ def encode_continuous(
         Number of folds (5), or the fold of each stimulus.
     block : float, optional
         Seconds of a block, to split by blocks; by default stimuli are whole where there are enough
-        of them, and blocks have 30 s where there are not.
+        of them, and blocks have 30 s (at least 20 samples) where there are not.
     guard : float, optional
         Seconds beyond the longest delay that training keeps away from a test block; by default
         until the responses' autocorrelation is below .1, and at least 2 s.
@@ -95,6 +97,12 @@ def encode_continuous(
         What to do with responses that are not finite: ``"error"`` names the first neuroid that
         has one; ``"mask"`` fits and scores every neuroid on the samples that it has. One with
         fewer than 2 in a fold gets NaN (-1 where the result is an index).
+    split : Split, optional
+        One that is made already (`dynamics.metrics.blocks`), in the place of `folds`, `block`,
+        `guard`, `seed`, `categories` and `groups`.
+    courses : bool
+        Also score the predictions of each layer stimulus by stimulus, and beyond what stimuli
+        share; takes another pass over the samples for each layer and window.
 
     Returns
     -------
@@ -106,7 +114,10 @@ def encode_continuous(
         ``prediction``: arrays (t_s, v); ``split``: a `Split`; ``guard`` in seconds, NaN where
         stimuli are whole; ``layer_names``; ``windows`` (windows, 2) and ``latencies`` (latencies,)
         in seconds. A constant neuroid has NaN, a constant feature adds nothing. With `rows` also
-        ``resample_r`` (layers, resamples, v), ``best_window_r`` on each resample.
+        ``resample_r`` (layers, resamples, v), ``best_window_r`` on each resample. With `courses`
+        also ``layer_r_stimulus`` (layers, stimuli, v) and ``layer_r_shared`` (layers, v): r after
+        the mean over stimuli at each time, of responses and of predictions, is removed; NaN where
+        no time has two stimuli.
 
     Raises
     ------
@@ -125,16 +136,16 @@ def encode_continuous(
     target = torch.cat([as_tensor(y) for y in Y])
     if missing != "mask":
         responses(target[kept])
-    if guard is None:
-        courses = [np.asarray(as_tensor(y).cpu()) for y in Y]
-        guard = max(LEAST_GUARD, time_apart(courses, rate))
-    split = make_split(
+    if split is None and guard is None:
+        whole = [np.asarray(as_tensor(y).cpu()) for y in Y]
+        guard = max(LEAST_GUARD, time_apart(whole, rate))
+    split = split or make_split(
         lengths,
         rate=rate,
         longest=max(span[-1] for span in spans) / rate,
         folds=folds,
         block=block,
-        guard=guard,
+        guard=guard or 0.0,
         seed=seed,
         categories=categories,
         groups=groups,
@@ -148,13 +159,13 @@ def encode_continuous(
         for name, parts in layers.items()
     }
     delays = sorted({d for span in spans for d in span})
-    out = search(reduced, target, plan, again, (spans, delays, alphas), lead, centre)
+    out = search(reduced, target, plan, again, (spans, delays, alphas), lead, centre, courses)
     out["windows"] = torch.as_tensor(np.array(windows, float))
     out["latencies"] = torch.as_tensor(np.array(delays) / rate)
     apart = any(near.any() for near in split.near)
     return _told(out, target, lengths, next(iter(layers.values()))[0], Y[0]) | {
         "split": split,
-        "guard": float(guard) if apart else np.nan,
+        "guard": float(guard) if apart and guard is not None else np.nan,
         "layer_names": np.array(list(layers)),
     }
 

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 
 from dynamics.metrics.kernels import Array, as_tensor, like
 from dynamics.metrics.validation import takes
+
+# Part of a sample that a sound must fill.
+SLIVER = 0.05
 
 
 @takes(X="responses")
@@ -51,7 +55,48 @@ def resample_time(
     covered = torch.einsum("st,ntp->nsp", overlap, there.to(tensor.dtype))
     total = torch.einsum("st,ntp->nsp", overlap, torch.where(there, tensor, 0.0))
     # A sliver of a frame at the end of a sound is no sample of it.
-    return like(torch.where(covered > 0.05, total / covered, torch.nan), X)
+    return like(torch.where(covered > SLIVER, total / covered, torch.nan), X)
+
+
+def binned(X: np.ndarray, time: tuple[float, float], samples: np.ndarray) -> np.ndarray:
+    """Average the activations to one stimulus over samples' intervals, as `resample_time`.
+
+    With weights that are kept only where a frame and a sample overlap, for sounds of hours.
+
+    Parameters
+    ----------
+    X : array of shape (t, p)
+        Activations in frames; NaN where there are none.
+    time : (float, float)
+        Centre of the first frame and spacing of frames, seconds.
+    samples : array of shape (s,)
+        Centres of evenly spaced samples, at least 2.
+
+    Returns
+    -------
+    array of shape (s, p)
+        NaN where there are no activations.
+    """
+    width, t = float(samples[-1] - samples[0]) / (len(samples) - 1), len(X)
+    first, spacing = time[0] - time[1] / 2, time[1]
+    starts, ends = samples - width / 2, samples + width / 2
+    from_, to = (
+        np.clip(np.floor((edge - first) / spacing + sign * 1e-9).astype(int), 0, t - 1)
+        for edge, sign in ((starts, 1), (ends, -1))
+    )
+    count = to - from_ + 1
+    rows = np.repeat(np.arange(len(samples)), count)
+    columns = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    columns += np.repeat(from_, count)
+    begin = first + spacing * columns
+    overlap = np.minimum(begin + spacing, ends[rows]) - np.maximum(begin, starts[rows])
+    weights = csr_array(
+        (np.clip(overlap, 0, None) / width, (rows, columns)), shape=(len(samples), t)
+    )
+    there = np.isfinite(X).all(1)
+    covered = (weights @ there.astype(float))[:, None]
+    total = weights @ np.where(there[:, None], X, 0.0)
+    return np.divide(total, covered, out=np.full_like(total, np.nan), where=covered > SLIVER)
 
 
 def delayed(x: torch.Tensor, samples: Sequence[int], lead: int = 0) -> torch.Tensor:

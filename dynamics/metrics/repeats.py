@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from dynamics.metrics.kernels import Array, as_tensor, like
+from dynamics.metrics.missing import mean_there
 from dynamics.metrics.validation import takes
 
 
@@ -61,3 +63,39 @@ def _variance(values: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
     mean = known.sum(0) / count.clamp(min=1)
     found = torch.where(there, values - mean, 0.0).square().sum(0) / count.clamp(min=1)
     return torch.where(count > 1, found, torch.nan)
+
+
+@takes(Y="courses")
+def ceiling_over_time(Y: Sequence[Array]) -> Array:
+    """CC_max of several stimuli together, each with repetitions of its own number.
+
+    Signal power SP and noise power NP are those of `signal_power` over the stimuli that have all
+    repetitions; each repetition is centred within its stimulus, as scores are. The mean of R
+    repetitions has the variance SP + NP / R, so that CC_max^2 is SP over the mean of that over all
+    samples: what can be reached where some stimuli were heard more often than others.
+
+    Parameters
+    ----------
+    Y : sequence of array of shape (t_s, v, repetitions)
+        Responses to each stimulus, NaN where there is none.
+
+    Returns
+    -------
+    array of shape (v,)
+        NaN where the signal power is not above 0, or nothing is repeated.
+
+    Raises
+    ------
+    ValueError
+        If there are no repetitions.
+    """
+    values = [as_tensor(y) for y in Y]
+    values = [y - mean_there(y, 0) for y in values]
+    found = signal_power(torch.cat(values))
+    power, total = (as_tensor(found[name]) for name in ("signal_power", "total_power"))
+    count = torch.cat([torch.isfinite(y).sum(2) for y in values])
+    share = torch.where(count > 0, 1.0 / count.clamp(min=1), 0.0).double()
+    heard = (count > 0).sum(0).clamp(min=1)
+    mean = power + (total - power) * share.sum(0) / heard
+    known = torch.isfinite(as_tensor(found["ceiling"]))
+    return like(torch.where(known, power / mean, torch.nan).sqrt(), Y[0])

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dynamics.metrics import time_courses
 from dynamics.metrics.blocks import Split
 from dynamics.metrics.correlation import clipped_square, varying
 from dynamics.metrics.delays import delayed
@@ -122,6 +123,7 @@ def search(
     grid: tuple[list[range], list[int], Array | None],
     lead: int = 0,
     centre: str = "stimulus",
+    courses: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Fit neuroids (n, v), those that have the same samples together."""
 
@@ -129,7 +131,7 @@ def search(
         there = torch.zeros(len(target), dtype=torch.bool, device=target.device)
         there[torch.as_tensor(rows, device=target.device)] = True
         part = target if len(who) == target.shape[1] else target[:, who]
-        return _fit(layers, part, there, plan, again, grid, lead, centre)
+        return _fit(layers, part, there, plan, again, grid, lead, centre, courses)
 
     known = plan.part >= 0
     finite = torch.isfinite(target) | ~known[:, None]
@@ -148,6 +150,7 @@ def _fit(
     grid: tuple[list[range], list[int], Array | None],
     lead: int,
     centre: str,
+    courses: bool,
 ) -> dict[str, torch.Tensor]:
     """Fit neuroids Y (n, v) that have the same samples, marked in `there` (n,)."""
     spans, delays, alphas = grid
@@ -158,7 +161,7 @@ def _fit(
     centred = torch.where(varies, Y - mean, 0.0)
     if not there.all():
         centred = torch.where(there[:, None], centred, 0.0)
-    found = _Search(plan, centred, [each & there for each in again], there, lead)
+    found = _Search(plan, centred, [each & there for each in again], there, lead, courses)
     for X in layers.values():
         found.add_layer(X, spans, delays, alphas)
     out = found.result(mean, len(spans))
@@ -187,15 +190,23 @@ class _Search:
         again: list[torch.Tensor],
         there: torch.Tensor,
         lead: int,
+        courses: bool,
     ):
         self.plan, self.y, self.again, self.there, self.lead = plan, y, again, there, lead
-        self.layout = plan.layout
+        self.layout, self.courses = plan.layout, courses
         self.everything = range(len(plan.layout.fold))
         self.resample_r: list[torch.Tensor] = []
         self.windows: list[Nested] = []
         self.latency_r: list[torch.Tensor] = []
-        self.prediction = torch.zeros_like(y)
-        self.best = y.new_full((self.layout.folds, y.shape[1]), -torch.inf)
+        self.by_stimulus: list[torch.Tensor] = []
+        self.beyond_shared: list[torch.Tensor] = []
+        self.prediction, self.best = self._nothing()
+
+    def _nothing(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return predictions of no model yet, and how good the best is in each fold."""
+        return torch.zeros_like(self.y), self.y.new_full(
+            (self.layout.folds, self.y.shape[1]), -torch.inf
+        )
 
     def add_layer(
         self,
@@ -208,11 +219,14 @@ class _Search:
         p, device = X[0].shape[1], self.y.device
         self.moments = self._moments(X, delays, self.there)
         blocks = {d: torch.arange(i * p, (i + 1) * p) for i, d in enumerate(delays)}
+        own = self._nothing() if self.courses else (self.prediction, self.best)
         for span in spans:
             part = self.moments.columns(torch.cat([blocks[d] for d in span]).to(device))
             fitted = nested_moments(part, _grid(part, alphas), self.layout)
-            self._predict(X, span, fitted)
+            self._predict(X, span, fitted, *own)
             self.windows.append(fitted._replace(weights=fitted.weights[:0]))
+        if self.courses:
+            self._keep(*own)
         alone = []
         for d in delays:
             part = self.moments.columns(blocks[d].to(device))
@@ -222,11 +236,30 @@ class _Search:
             indices = [torch.cat([blocks[d] for d in span]).to(device) for span in spans]
             self.resample_r.append(self._refit(X, delays, indices, alphas))
 
-    def _predict(self, X: list[torch.Tensor], span: range, fitted: Nested) -> None:
+    def _keep(self, prediction: torch.Tensor, inner: torch.Tensor) -> None:
+        """Score the predictions of one layer over time, and keep them where it does best so far."""
+        there = self.there & (self.plan.part >= 0)
+        given = (prediction, self.y, there, self.plan.lengths)
+        self.by_stimulus.append(time_courses.by_stimulus(*given))
+        self.beyond_shared.append(time_courses.beyond_shared(*given))
+        for f in range(self.layout.folds):
+            better, rows = inner[f] > self.best[f], (self.plan.fold == f).nonzero()
+            columns = better.nonzero().ravel()
+            self.prediction[rows, columns] = prediction[rows, columns]
+            self.best[f][better] = inner[f][better]
+
+    def _predict(
+        self,
+        X: list[torch.Tensor],
+        span: range,
+        fitted: Nested,
+        prediction: torch.Tensor,
+        best: torch.Tensor,
+    ) -> None:
         """Keep the predictions of the neuroids and folds that this window does best so far."""
         # Delayed features once more, so that they need not be kept.
         for f in range(self.layout.folds):
-            better = fitted.inner[f] > self.best[f]
+            better = fitted.inner[f] > best[f]
             if not better.any():
                 continue
             columns, start = better.nonzero().ravel(), 0
@@ -236,9 +269,9 @@ class _Search:
                     features = delayed(x, span, self.lead)[own]
                     predicted = features @ fitted.weights[f][:, better]
                     at = (start + own.nonzero().ravel())[:, None]
-                    self.prediction[at, columns] = predicted + fitted.intercept[f][better]
+                    prediction[at, columns] = predicted + fitted.intercept[f][better]
                 start += len(own)
-            self.best[f][better] = fitted.inner[f][better]
+            best[f][better] = fitted.inner[f][better]
 
     def _moments(self, X: list[torch.Tensor], delays: list[int], some: torch.Tensor) -> Moments:
         return Moments.of(self.plan.pieces(X, self.y, delays, self.lead, some))
@@ -283,6 +316,9 @@ class _Search:
         ]
         r = self._score(_picked(sums, choice))
         again = {"resample_r": torch.stack(self.resample_r)} if self.again else {}
+        if self.courses:
+            again["layer_r_stimulus"] = torch.stack(self.by_stimulus)
+            again["layer_r_shared"] = torch.stack(self.beyond_shared)
         return again | {
             "r": r,
             "r2": clipped_square(r),
