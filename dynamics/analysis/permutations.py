@@ -255,7 +255,7 @@ def check_shuffles(target: Target, choice: Choice, sweep: Sweep) -> None:
         and (scheme != AUTO or not units.scheme)
     ):
         raise ValueError(
-            f"no shuffles can be made: {len(units.lengths)} stimuli are too few to be shuffled, and "
+            f"no shuffles can be made: {len(units.lengths)} stimuli are too few to be shuffled and "
             f"responses of {max(units.lengths)} samples "
             + (
                 "are moved around by `shuffle: auto` alone"

@@ -83,16 +83,21 @@ def setting(arguments: Mapping[str, Any], target: Target) -> Setting:
         known = np.unique(target.folds, return_inverse=True)[1]
         split = by_stimulus(lengths, known)
     else:
-        split = make_split(
-            lengths,
-            rate=rate,
-            longest=longest / rate,
-            folds=folds,
-            block=block or max(30.0, 20 / rate),
-            guard=guard,
-            seed=int(arguments.get("seed", 0)),
-        )
-    split, enough = _with_units(split, rate, max(target.apart, 2 / rate))
+        try:
+            split = make_split(
+                lengths,
+                rate=rate,
+                longest=longest / rate,
+                folds=folds,
+                block=block or max(30.0, 20 / rate),
+                guard=guard,
+                seed=int(arguments.get("seed", 0)),
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"{error} (the metric's `block` and `guard` in seconds, and `folds`)"
+            ) from None
+    split, enough = _with_units(split, rate, max(LEAST_GUARD, 2 * target.apart, 8 / rate))
     return Setting(windows, split, round(guard * rate) + longest, longest, enough, guard)
 
 

@@ -153,6 +153,7 @@ def encode_continuous(
     plan = Plan.of(split, kept, target.device)
     if plan.layout.folds < 3:
         raise ValueError("nested cross-validation needs at least 3 folds: give more folds")
+    plan.check_training()
     again = plan.resampled([] if rows is None else [np.asarray(each) for each in rows])
     reduced = {
         name: principal(_checked(parts, lengths, lead, name), components, name)

@@ -65,7 +65,6 @@ def _variance(values: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
     return torch.where(count > 1, found, torch.nan)
 
 
-@takes(Y="courses")
 def ceiling_over_time(Y: Sequence[Array]) -> Array:
     """CC_max of several stimuli together, each with repetitions of its own number.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -64,6 +65,21 @@ class Plan(NamedTuple):
         unit = torch.as_tensor(np.concatenate(split.units))
         lengths = [len(each) for each in split.folds]
         return cls(layout, numbers.to(device), torch.as_tensor(fold).to(device), unit, lengths)
+
+    def check_training(self) -> None:
+        """Raise a ValueError where the guard leaves nothing to train on inside a fold."""
+        rows = torch.bincount(self.part[self.part >= 0], minlength=len(self.layout.fold))
+        for f, g in combinations(range(self.layout.folds), 2):
+            for name, parts in (
+                ("train on", self.layout.train(f, g)),
+                ("choose by", self.layout.test(f, g)),
+                ("choose by", self.layout.test(g, f)),
+            ):
+                if int(rows[parts].sum()) < 2:
+                    raise ValueError(
+                        f"nothing is left to {name} when folds {f} and {g} are held out: use "
+                        "longer or more blocks, a shorter guard or fewer folds"
+                    )
 
     def resampled(self, again: Sequence[np.ndarray]) -> list[torch.Tensor]:
         """Which samples belong to each resample of the units, (n,) bool each."""
