@@ -172,7 +172,7 @@ def how_heard(part: Part) -> str:
 
     ``"frames"`` are those of the store; the ``"mean"`` is over the time of each stimulus.
     """
-    if "frames" in analysis.find(part.metric).needs:
+    if "frames" in analysis.find(part.metric, part.arguments).needs:
         return "frames"
     return "times" if is_timed(part) else "mean"
 
