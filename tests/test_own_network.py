@@ -206,3 +206,24 @@ def test_no_checkpoints_says_what_there_was(folder):
         checkpoints.find(folder)
     assert f"a glob, such as `{folder}/*/*.pt`" in str(caught.value)
     assert [each.step for each in checkpoints.find(f"{folder}/*/*.pt")] == [5]
+
+
+@pytest.mark.parametrize("kept", ["best", "model_last", "final"])
+def test_a_further_copy_of_a_listed_checkpoint_is_no_warning(tmp_path, caplog, kept):
+    for step in (1, 2):
+        state = {"a.weight": torch.full((3,), float(step))}
+        content = {"model": state, "optimizer": {"m": torch.zeros(5) + step}, "lr": 0.1}
+        torch.save(content, tmp_path / f"step_{step}.pt")
+    torch.save({"model": state}, tmp_path / f"{kept}.pt")  # of step 2, saved anew and smaller
+    assert [each.step for each in checkpoints.find(tmp_path)] == [1, 2]
+    assert not caplog.text
+    torch.save({"model": {"a.weight": torch.zeros(3)}}, tmp_path / f"{kept}.pt")
+    checkpoints.find(tmp_path)
+    assert f"{kept}.pt is left out: neither it nor its name states a training step" in caplog.text
+    caplog.clear()
+    torch.save({**content, "global_step": 2}, tmp_path / f"{kept}.pt")
+    assert [each.step for each in checkpoints.find(tmp_path)] == [1, 2]
+    assert not caplog.text
+    torch.save({"model": {"a.weight": torch.ones(3)}, "global_step": 2}, tmp_path / f"{kept}.pt")
+    checkpoints.find(tmp_path)
+    assert "step also in" in caplog.text

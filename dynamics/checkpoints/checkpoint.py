@@ -10,8 +10,12 @@ from pathlib import Path
 
 from dynamics.checkpoints.choice import TRAINED, listed, matching
 from dynamics.checkpoints.names import plain_among, read_name, roles, step_from_name
+from dynamics.checkpoints.twins import same_weights
 
 logger = logging.getLogger(__name__)
+
+
+STEPLESS = "%s is left out: neither it nor its name states a training step"
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ def placed(
     given: int | None = None,
     told: bool = False,
     version: str = "",
+    quiet: bool = False,
 ) -> Checkpoint | None:
     """Make a checkpoint of what is known of one.
 
@@ -112,6 +117,8 @@ def placed(
         Step that the user states.
     told : bool
         Whether a number in the name counts only where a word beside it says that it is a step.
+    quiet : bool
+        Whether the caller says what is left out.
 
     Returns
     -------
@@ -145,7 +152,8 @@ def placed(
         )
     step = next(iter(steps)) if len(steps) == 1 else None
     if step is None:
-        logger.warning("%s is left out: neither it nor its name states a training step", uri)
+        if not quiet:
+            logger.warning(STEPLESS, uri)
         return None
     return Checkpoint(step, uri, *extent, kind, note, None, "name", version)
 
@@ -228,7 +236,9 @@ def _one_of(same: list[Checkpoint], duplicates: str) -> Checkpoint:
     )
     *others, best = ranked
     text = "step also in " + ", ".join(repr(_last(c.uri)) for c in others) + f" ({duplicates} used)"
-    logger.warning("step %d: %r is used, %s", best.step, best.uri, text)
+    copies = all(same_weights(each.uri, best.uri) for each in others)
+    level = logging.INFO if copies else logging.WARNING
+    logger.log(level, "step %d: %r is used, %s", best.step, best.uri, text)
     return replace(best, note=_joined(best.note, text))
 
 

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dynamics.checkpoints.checkpoint import Checkpoint, arrange, is_remote, local_path
+from dynamics.checkpoints.checkpoint import STEPLESS, Checkpoint, arrange, is_remote, local_path
 from dynamics.checkpoints.choice import TRAINED, check_wanted
 from dynamics.checkpoints.formats import LAYOUTS, WHOLE
 from dynamics.checkpoints.leftovers import left_out
 from dynamics.checkpoints.local import container, describe, extent, from_file, from_folder
-from dynamics.checkpoints.names import SUFFIXES, is_aside
+from dynamics.checkpoints.names import SUFFIXES, is_aside, words
 from dynamics.checkpoints.selection import belongs, beside, best_named
+from dynamics.checkpoints.twins import COPIES, same_weights
 from dynamics.filesystems import open_regular
 
 logger = logging.getLogger(__name__)
@@ -198,7 +199,7 @@ def _in_folder(folder: Path, weights: str) -> Iterator[Checkpoint]:
         if itself is not None:
             yield itself
         return
-    found = []
+    found, stepless = [], list[Path]()
     with os.scandir(folder) as entries:
         for entry in entries:
             try:
@@ -211,9 +212,17 @@ def _in_folder(folder: Path, weights: str) -> Iterator[Checkpoint]:
             if is_aside(entry.name):
                 logger.info("%s is left out: a copy that was put aside", entry.path)
                 continue
-            look = from_file if is_file else from_folder
-            found.append(look(Path(entry.path), weights=weights))
+            if is_file:
+                found.append(from_file(Path(entry.path), weights=weights, stepless=stepless))
+            else:
+                found.append(from_folder(Path(entry.path), weights=weights))
     inner = list(filter(None, found))
+    for path in stepless:
+        # A further copy of one that is listed, such as of the best, is nothing to think about.
+        copy = bool(words(path.stem) & set(COPIES)) and any(
+            same_weights(path, each.uri) for each in inner
+        )
+        logger.log(logging.INFO if copy else logging.WARNING, STEPLESS, path)
     yield from beside(itself, inner, kind, best=lambda: _best_of(folder))
 
 

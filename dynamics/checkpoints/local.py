@@ -47,15 +47,24 @@ def describe(path: Path, step: int, *, weights: str = TRAINED) -> Checkpoint | N
     return (from_folder if path.is_dir() else from_file)(path, step, weights=weights)
 
 
-def from_file(path: Path, given: int | None = None, *, weights: str = TRAINED) -> Checkpoint | None:
-    """Look into a file; None where it holds no weights or nothing states a step."""
+def from_file(
+    path: Path,
+    given: int | None = None,
+    *,
+    weights: str = TRAINED,
+    stepless: list[Path] | None = None,
+) -> Checkpoint | None:
+    """Look into a file; None where it holds no weights or nothing states a step.
+
+    One of which nothing states a step is put into `stepless`; without that a warning names it.
+    """
     if given is None and NO_WEIGHTS.fullmatch(path.name):
         return None
     try:
         path.stat()
     except OSError:  # removed just now by a training loop that keeps the best, or a link to itself
         return None
-    return _row(path, _look_at_file, given, weights=weights)[1]
+    return _row(path, _look_at_file, given, weights=weights, stepless=stepless)[1]
 
 
 def from_folder(
@@ -113,6 +122,7 @@ def _row(
     *,
     told: bool = False,
     weights: str = TRAINED,
+    stepless: list[Path] | None = None,
 ) -> tuple[str, Checkpoint | None]:
     """Look at one entry; whatever it holds, what that raises is a note in its own row.
 
@@ -139,7 +149,10 @@ def _row(
     uri = uri if where == path else str(where)
     kind = found.kind or found.layout
     note = "; ".join(filter(None, [found.note, found.choice]))
-    made = placed(uri, found.inside, name, size, kind, note, given=given, told=told)
+    quiet = stepless is not None
+    made = placed(uri, found.inside, name, size, kind, note, given=given, told=told, quiet=quiet)
+    if made is None and stepless is not None:
+        stepless.append(path)
     return found.layout, made and replace(made, choice=found.choice)
 
 

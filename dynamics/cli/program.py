@@ -68,9 +68,15 @@ def _shown(command: Callable[..., None]) -> Callable[..., None]:
         from dynamics import progress as shown
 
         shown.choose("none" if quiet else progress)
-        if quiet:
-            logging.getLogger().setLevel(logging.ERROR)
-        command(*arguments, **options)
+        logs = logging.getLogger()
+        before = logs.level
+        try:
+            if quiet:
+                logs.setLevel(logging.ERROR)
+            command(*arguments, **options)
+        finally:
+            logs.setLevel(before)
+            shown.choose("auto")
 
     kind = inspect.Parameter.KEYWORD_ONLY
     more = [
