@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dynamics import brains, metrics, models, sounds
     from dynamics.analysis.self_similarity import similarity_of_runs
+    from dynamics.collection import open_collection
     from dynamics.config import load_config
     from dynamics.store import Where
     from dynamics.sweep import run
@@ -28,6 +29,7 @@ __all__ = [
     "metrics",
     "models",
     "open",
+    "open_collection",
     "run",
     "similarity_of_runs",
     "sounds",
@@ -77,6 +79,9 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("dynamics.config").load_config
     if name == "similarity_of_runs":
         return importlib.import_module("dynamics.analysis.self_similarity").similarity_of_runs
+    if name == "open_collection":
+        importlib.import_module("dynamics.accessor")
+        return importlib.import_module("dynamics.collection.lazy").open_collection
     if name == "run":
         return importlib.import_module("dynamics.sweep").run
     if name in _ROOMS:

@@ -5,10 +5,27 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 # Seconds that a scheduler has to answer.
 PATIENCE = 10.0
+
+# Local clusters by their number of workers, while `shared` keeps them.
+_kept: ContextVar[tuple[contextlib.ExitStack, dict[int, Any]] | None] = ContextVar(
+    "kept", default=None
+)
+
+
+@contextlib.contextmanager
+def shared() -> Iterator[None]:
+    """Keep what `cluster` starts on this machine until the end, for all that ask meanwhile."""
+    with contextlib.ExitStack() as stack:
+        token = _kept.set((stack, {}))
+        try:
+            yield
+        finally:
+            _kept.reset(token)
 
 
 @contextlib.contextmanager
@@ -32,7 +49,7 @@ def cluster(address: str | None, *, workers: int = 0) -> Iterator[Any]:
     OSError
         If no scheduler answers at the address.
     """
-    from dask.distributed import Client, LocalCluster
+    from dask.distributed import Client
 
     # It logs every connection; faults come back as exceptions anyway.
     logging.getLogger("distributed").setLevel(logging.ERROR)
@@ -45,6 +62,21 @@ def cluster(address: str | None, *, workers: int = 0) -> Iterator[Any]:
             _with_plugins(client)
             yield client
         return
+    if (kept := _kept.get()) is not None:
+        stack, clients = kept
+        if workers not in clients:
+            clients[workers] = stack.enter_context(_local(workers))
+        yield clients[workers]
+        return
+    with _local(workers) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def _local(workers: int) -> Iterator[Any]:
+    """Start processes of this machine."""
+    from dask.distributed import Client, LocalCluster
+
     with (
         LocalCluster(
             n_workers=workers or None,

@@ -171,13 +171,15 @@ def _results(sweep: Sweep) -> xr.DataTree:
     return values.of_tree(store.open(sweep.place), getattr(sweep, "value", values.SCORE))
 
 
-def check(sweep: Sweep) -> Loaded:
+def check(sweep: Sweep, *, known: Loaded | None = None) -> Loaded:
     """Find what is wrong with a sweep before anything is written.
 
     Parameters
     ----------
     sweep : Sweep
         The sweep.
+    known : Loaded, optional
+        Its sounds and targets, where another run has them already; by default they are loaded.
 
     Returns
     -------
@@ -195,8 +197,10 @@ def check(sweep: Sweep) -> Loaded:
     check_names(sweep)
     times = poolings.make(sweep.pooling.name, **sweep.pooling.arguments).rate is not None
     crawl.discover(sweep)
-    stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
-    loaded = {choice.label: load_brain(choice, stimuli) for choice in sweep.targets}
+    if known is None:
+        stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+        known = Loaded(stimuli, {each.label: load_brain(each, stimuli) for each in sweep.targets})
+    stimuli, loaded = known
     for choice in sweep.targets:
         _check_target(sweep, choice, loaded[choice.label], stimuli, times)
     _ = stimuli.digest  # decodes every sound

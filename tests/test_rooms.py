@@ -18,6 +18,7 @@ README = HERE.parent / "README.md"
 # From the top of the house to its ground: a room imports from rooms below it alone.
 FLOORS = """
 cli
+collection
 sweep
 reference
 report accessor

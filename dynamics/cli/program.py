@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dynamics.cli import lists, stores, sweeps, targets
+from dynamics.cli import collections, lists, stores, sweeps, targets
 from dynamics.cli.console import STOPPED
 
 app = typer.Typer(
@@ -94,6 +94,7 @@ def _shown(command: Callable[..., None]) -> Callable[..., None]:
 # Where the list of commands shows them.
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "A sweep": tuple(_shown(command) for command in sweeps.COMMANDS),
+    "Many runs": tuple(_shown(command) for command in collections.COMMANDS),
     "A store": stores.COMMANDS,
     "A recording": targets.COMMANDS,
     "What a sweep can name, or the arguments of one, and this machine": lists.COMMANDS,

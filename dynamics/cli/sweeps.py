@@ -42,9 +42,11 @@ def pretrain(config: Config) -> None:
 
     Example: dynamics pretrain configs/natsound165.yaml
     """
-    from dynamics.config import load_config
+    from dynamics.cli import collections
+    from dynamics.config import is_collection, load_config
 
-    _pretrain(load_config(config))
+    for sweep in collections.pretrained(config) if is_collection(config) else [load_config(config)]:
+        _pretrain(sweep)
 
 
 def crawl(config: Config, scheduler: Scheduler = None) -> None:
@@ -102,9 +104,13 @@ def run(config: Config, scheduler: Scheduler = None) -> None:
 
     Example: dynamics run sweep.yaml
     """
-    from dynamics.config import load_config
+    from dynamics.cli import collections
+    from dynamics.config import is_collection, load_config
     from dynamics.sweep import check
 
+    if is_collection(config):
+        _end(collections.run(config, scheduler, SAID))
+        return
     sweep = load_config(config)
     _all(sweep, scheduler, check(sweep))
 
@@ -213,7 +219,7 @@ def _all(sweep: Sweep, scheduler: str | None = None, loaded: Loaded | None = Non
     from dynamics.sweep import stages
 
     done = stages(sweep, scheduler=scheduler, loaded=loaded)
-    _end(sum(_SAID[name](sweep, found) for name, found in done))
+    _end(sum(SAID[name](sweep, found) for name, found in done))
 
 
 def _end(failed: int) -> None:
@@ -283,7 +289,7 @@ def _reported(sweep: Sweep, path: Path) -> int:
 
 
 # What is printed of each stage; it returns how many checkpoints failed in it.
-_SAID: dict[str, Callable[[Sweep, Any], int]] = {
+SAID: dict[str, Callable[[Sweep, Any], int]] = {
     "crawl": _crawled,
     "analyze": _analyzed,
     "probe": _probed,

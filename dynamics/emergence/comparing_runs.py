@@ -116,24 +116,25 @@ def check_alike(results: Sequence[xr.Dataset], keys: Sequence[str] = QUESTION) -
     for key in keys:
         for each in identities[1:]:
             values = [identities[0].get(key), each.get(key)]
-            if not _same(*values):
-                said = " and ".join(f"{key} = {_short(value)}" for value in values)
+            if not same(*values):
+                said = " and ".join(f"{key} = {short(value)}" for value in values)
                 raise ValueError(
                     f"the runs were analyzed with {said}: compare results of one protocol"
                 )
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Whether two parts of an identity agree; checksums to six digits."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, float) and isinstance(other, float):
         return abs(one - other) <= 1e-6 * max(1.0, abs(one), abs(other))
     return bool(one == other)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Write a value in less than sixty letters."""
     text = repr(value)
     return text if len(text) < 60 else f"{text[:57]}..."

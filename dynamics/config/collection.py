@@ -1,0 +1,340 @@
+"""The model of a collection: many sweeps and stores in one YAML file, and what tells them apart."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from dynamics.config import yaml_file
+from dynamics.config.sweep import Sweep, checked, validate
+from dynamics.store.place import Place
+
+Scalar = str | bool | int | float
+MOST = 1000
+_POWER = re.compile(r"[-+]?\d+(\.\d*)?[eE]\d+")
+_PLACE = re.compile(r"\{(\w+)(?:\.(\w+))?\}")
+
+
+class Run(NamedTuple):
+    """One run of a collection.
+
+    Attributes
+    ----------
+    name : str
+        Under which it is filed.
+    place : Place
+        Its store, which may not be there yet.
+    coordinates : dict
+        What tells it apart: parameters, hours, language, family, seed.
+    sweep : Sweep or None
+        What makes the store; None of a store that is given.
+    """
+
+    name: str
+    place: Place
+    coordinates: Mapping[str, Scalar]
+    sweep: Sweep | None = None
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _numbers(value: Any) -> Any:
+    """Read 1.2e6 as a number, which YAML takes for a text without a sign in its exponent."""
+    if isinstance(value, Mapping):
+        return {key: _numbers(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_numbers(one) for one in value]
+    return float(value) if isinstance(value, str) and _POWER.fullmatch(value) else value
+
+
+class Entry(_Section):
+    """Some runs: of a YAML, of many by a glob, of a template with a matrix, or stores."""
+
+    config: str = ""
+    store: str = ""
+    template: str | dict[str, Any] = ""
+    matrix: Annotated[dict[str, list[Any]], BeforeValidator(_numbers)] = {}
+    name: str = ""
+    coordinates: Annotated[dict[str, Scalar], BeforeValidator(_numbers)] = {}
+    store_options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Entry:
+        given = [key for key in ("config", "store", "template") if getattr(self, key)]
+        if len(given) != 1:
+            found = " and ".join(f"`{key}`" for key in given) or "none of them"
+            raise ValueError(f"give a run one of `config`, `store` and `template`, not {found}")
+        if bool(self.matrix) != bool(self.template):
+            raise ValueError(
+                "`template` and `matrix` go together: what is filled in, and with what"
+            )
+        if empty := [key for key, values in self.matrix.items() if not values]:
+            raise ValueError(f"the matrix has no value of {empty[0]!r}")
+        return self
+
+
+def _entry(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return {"config" if value.endswith((".yaml", ".yml")) else "store": value}
+
+
+Entries = Annotated[
+    tuple[Annotated[Entry, BeforeValidator(_entry)], ...],
+    BeforeValidator(lambda value: [value] if isinstance(value, (str, Mapping)) else value),
+]
+
+
+class _File(_Section):
+    """What the YAML file of a collection holds; the README tells every key."""
+
+    collection: str
+    runs: Entries = Field(min_length=1)
+    shared: dict[str, Any] = {}
+    output: Path = Path()
+    value: str | dict[str, str] = "score"
+    trends: tuple[str, ...] = ()
+    contrast: dict[str, tuple[Scalar, Scalar]] = {}
+    replicates: str = ""
+
+    @field_validator("trends", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _named(self) -> _File:
+        if not self.collection or any(c in self.collection for c in "/\\\0"):
+            raise ValueError(f"collection {self.collection!r} must be a plain file name")
+        if len(self.contrast) > 2:
+            raise ValueError("a contrast is of one coordinate, or of two: an interaction")
+        if wrong := [k for k in self.contrast if not k.startswith(("run.", "listener."))]:
+            raise ValueError(
+                f"the contrast names {wrong[0]!r}: write `run.<coordinate of runs>` or "
+                "`listener.<coordinate of the target>`"
+            )
+        if not any(key.startswith("run.") for key in self.contrast) and self.contrast:
+            raise ValueError("a contrast needs a `run.<coordinate>`: runs are what is compared")
+        return self
+
+
+class Collection(NamedTuple):
+    """Many runs, and how they are compared.
+
+    Attributes
+    ----------
+    name : str
+        Of the collection.
+    runs : tuple of Run
+        In the order of the file.
+    output : Path
+        Folder of tables, figures and report.
+    value : str or mapping
+        Which value of the metrics is shown, as in a sweep.
+    trends : tuple of str
+        Coordinates of numbers over which trends are fitted.
+    contrast : mapping
+        Of ``run.<coordinate>`` or ``listener.<coordinate>`` to the two values that are compared.
+    replicates : str
+        Coordinate that tells runs of one kind apart which are replicates: the seed.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    output: Path
+    value: str | Mapping[str, str] = "score"
+    trends: tuple[str, ...] = ()
+    contrast: Mapping[str, tuple[Scalar, Scalar]] = {}
+    replicates: str = ""
+
+
+def is_collection(path: str | Path) -> bool:
+    """Whether a YAML file has the key `runs` of a collection.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; faults in it are left to whoever reads it.
+    """
+    try:
+        return "runs" in yaml_file.read(path)[0]
+    except (ValueError, OSError):
+        return False
+
+
+def load_collection(path: str | Path) -> Collection:
+    """Read the YAML file of a collection, and those of its runs.
+
+    Parameters
+    ----------
+    path : str or Path
+        The YAML file.
+
+    Returns
+    -------
+    Collection
+        Paths are relative to the working directory.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file that it names is missing, or a glob finds none.
+    ValueError
+        If it is not valid, or two of its runs have one name or one store; the message says where.
+    """
+    content, lines = yaml_file.read(path)
+    file = checked(_File, content, origin=str(path), lines=lines)
+    runs: list[Run] = []
+    for number, entry in enumerate(file.runs):
+        origin = f"{path}, line {lines.get(('runs', number), lines.get(('runs',), 0))}"
+        runs += _runs_of(entry, file.shared, origin)
+        if len(runs) > MOST:
+            raise ValueError(f"{origin}: these are more than {MOST} runs: make several collections")
+    return collect(
+        runs,
+        name=file.collection,
+        origin=str(path),
+        output=file.output if file.output != Path() else Path("store") / file.collection,
+        value=file.value,
+        trends=file.trends,
+        contrast=file.contrast,
+        replicates=file.replicates,
+    )
+
+
+def collect(runs: list[Run], *, name: str, origin: str = "", **how: Any) -> Collection:
+    """Make a collection of runs whose names and stores differ.
+
+    Parameters
+    ----------
+    runs : list of Run
+        The runs.
+    name : str
+        Of the collection.
+    origin : str
+        Where they come from, for messages.
+    **how
+        As the attributes of `Collection`.
+
+    Returns
+    -------
+    Collection
+        The collection.
+
+    Raises
+    ------
+    ValueError
+        If two have one name, or one store.
+    """
+    for what, keys in (
+        ("name", [run.name for run in runs]),
+        ("store", [str(run.place) for run in runs]),
+    ):
+        if twice := next((key for key in keys if keys.count(key) > 1), ""):
+            where = f"{origin}: " if origin else ""
+            raise ValueError(
+                f"{where}two runs have the {what} {twice!r}: give each a {what} of its own"
+            )
+    how.setdefault("output", Path("store") / name)
+    return Collection(name=name, runs=tuple(runs), **how)
+
+
+def _runs_of(entry: Entry, shared: Mapping[str, Any], origin: str) -> Iterator[Run]:
+    """Yield the runs of an entry; faults in one of them say where it stands."""
+    if entry.store:
+        for where in _globbed(entry.store, origin, must=False):
+            place = Place(where, entry.store_options)
+            stem = Path(where.rstrip("/")).stem
+            name = entry.name if entry.name and where == entry.store else stem
+            yield Run(name, place, entry.coordinates)
+    elif entry.config:
+        paths = _globbed(entry.config, origin)
+        for path in paths:
+            content, lines = yaml_file.read(path)
+            sweep = validate({**shared, **content}, origin=path, lines=lines)
+            name = entry.name if entry.name and len(paths) == 1 else sweep.run
+            yield Run(name, sweep.place, entry.coordinates, sweep)
+    else:
+        yield from _filled(entry, shared, origin)
+
+
+def _globbed(pattern: str, origin: str, *, must: bool = True) -> list[str]:
+    if "://" in pattern or not glob.has_magic(pattern):
+        return [pattern]
+    if not (found := sorted(glob.glob(pattern, recursive=True))):
+        raise FileNotFoundError(f"{origin}: nothing is called {pattern}")
+    return found
+
+
+def _filled(entry: Entry, shared: Mapping[str, Any], origin: str) -> Iterator[Run]:
+    """Yield a run for every combination of the matrix' values."""
+    template = entry.template
+    if isinstance(template, str):
+        template = dict(yaml_file.read(template)[0])
+    content: dict[str, Any] = {**shared, **template}
+    for values in itertools.product(*entry.matrix.values()):
+        cell = dict(zip(entry.matrix, values))
+        filled = _fill(content, cell, origin)
+        if filled.get("run", "") == content.get("run", ""):  # nothing in it tells runs apart
+            parts = [str(filled.get("run") or "run"), *(str(_name(value)) for value in values)]
+            filled["run"] = "-".join(parts)
+        own = _fill(dict(entry.coordinates), cell, origin)
+        sweep = validate(filled, origin=f"{origin} ({_told(cell)})")
+        yield Run(sweep.run, sweep.place, {**_coordinates(cell), **own}, sweep)
+
+
+def _fill(value: Any, cell: Mapping[str, Any], origin: str) -> Any:
+    """Put the values of a cell in the place of their names; of a name alone with its type."""
+    if isinstance(value, Mapping):
+        return {_fill(key, cell, origin): _fill(one, cell, origin) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_fill(one, cell, origin) for one in value]
+    if not isinstance(value, str):
+        return value
+
+    def found(match: re.Match) -> Any:
+        key, field = match.groups()
+        if key not in cell:
+            raise ValueError(
+                f"{origin}: the template names {match.group()}, and the matrix has "
+                f"{', '.join(cell)}"
+            )
+        if field is None:
+            return _name(cell[key])
+        if not isinstance(cell[key], Mapping) or field not in cell[key]:
+            raise ValueError(
+                f"{origin}: the value {_name(cell[key])!r} of {key!r} has no {field!r}"
+            )
+        return cell[key][field]
+
+    if whole := _PLACE.fullmatch(value):
+        return found(whole)
+    return _PLACE.sub(lambda match: str(found(match)), value)
+
+
+def _name(value: Any) -> Any:
+    """Return a value of the matrix, or the name of one that has several fields."""
+    return value.get("name", "") if isinstance(value, Mapping) else value
+
+
+def _told(cell: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {_name(value)}" for key, value in cell.items())
+
+
+def _coordinates(cell: Mapping[str, Any]) -> dict[str, Scalar]:
+    """Return a cell as coordinates: its values, and the fields of those that have several."""
+    found: dict[str, Scalar] = {}
+    for key, value in cell.items():
+        for field, one in value.items() if isinstance(value, Mapping) else ():
+            if field != "name" and isinstance(one, (str, bool, int, float)):
+                found[str(field)] = one
+        found[key] = _name(value)
+    return found

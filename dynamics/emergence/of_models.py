@@ -1,0 +1,360 @@
+"""What one number stands for a model in a table of many: of its last step, a region, a layer.
+
+Two ways of averaging over a target are published, and both are given: the mean over neuroids of
+each subject and then over subjects, as everywhere in this package, and the median over neuroids
+within each subject, then the mean over subjects with its standard error over them (*tuckute*,
+*pepino*).
+
+Tables of many models are made of one step each. What the labelled functions of this package do for
+whole curves (`dynamics.emergence.curve_and_band`) is done here on arrays of that step, a hundred
+times as quick; a test holds that both give the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from dynamics.emergence.aggregate import COUNT, resampled
+from dynamics.emergence.curves import scored
+from dynamics.emergence.intake import with_layers
+from dynamics.emergence.levels import has_controls
+from dynamics.emergence.parts import parts
+from dynamics.emergence.resampling import Scheme
+from dynamics.emergence.testing import benjamini_hochberg
+
+ALL = "all"
+BESIDE = ("r2", "r2_corrected")
+_LEVEL, _CONFIDENCE = 0.05, 0.95
+
+
+class Units(NamedTuple):
+    """Values of neuroids, subjects or groups of neuroids at one step, and whose they are.
+
+    Attributes
+    ----------
+    values : array of shape (n_layers, ..., n_units)
+        Such as scores, or scores on resamples.
+    subject, region : array of str, shape (n_units,)
+        Labels; one and the same where they are not told apart.
+    number : array of shape (n_units,)
+        Of how many neuroids each is the mean.
+    """
+
+    values: np.ndarray
+    subject: np.ndarray
+    region: np.ndarray
+    number: np.ndarray
+
+    def of(self, region: str) -> Units:
+        """Return those of a region, or all."""
+        if region == ALL:
+            return self
+        has = self.region == region
+        return Units(self.values[..., has], self.subject[has], self.region[has], self.number[has])
+
+    def by_subject(self) -> np.ndarray:
+        """Average within subjects: array of shape (n_layers, ..., n_subjects)."""
+        names = np.unique(self.subject)
+        weight = (self.subject[:, None] == names) * self.number[:, None]
+        known = np.isfinite(self.values)
+        number = known @ weight
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = (np.where(known, self.values, 0.0) @ weight) / number
+        return np.where(number > 0, mean, np.nan)
+
+
+class Last(NamedTuple):
+    """One step of results, as arrays.
+
+    Attributes
+    ----------
+    step : float
+        The last one at which there is a score.
+    layers : tuple of str
+        From input to output.
+    score : Units
+        Scores (layer, unit).
+    again : Units or None
+        On resamples (layer, resample, unit).
+    scheme : Scheme
+        Of the resamples.
+    beside : dict of str to Units
+        What else there is, of those units: `r2`, `untrained`, `baseline`, `ceiling`, `p_value`.
+    """
+
+    step: float
+    layers: tuple[str, ...]
+    score: Units
+    again: Units | None
+    scheme: Scheme
+    beside: Mapping[str, Units]
+
+
+def is_single(results: xr.Dataset) -> bool:
+    """Whether results are of one trained network and of no course of training.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+
+    Returns
+    -------
+    bool
+        True where one step at most is later than step 0, so that no statistic says when.
+    """
+    return "step" not in results.coords or int((np.atleast_1d(results["step"]) > 0).sum()) < 2
+
+
+def regions_of(results: xr.Dataset) -> dict[str, xr.Dataset]:
+    """Return the whole of results, under `ALL`, and each of several regions.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+
+    Returns
+    -------
+    dict of str to xarray.Dataset
+        The regions in the order of the target.
+    """
+    found = {ALL: results}
+    if "region" in results.coords and results["region"].ndim == 1:
+        each = parts(results, "region")
+        if len(each) > 1:
+            found |= each
+    return found
+
+
+def last_of(results: xr.Dataset) -> Last:
+    """Read the last step at which results have a score.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric; of other steps only the first is looked into.
+
+    Returns
+    -------
+    Last
+        That step as arrays.
+    """
+    results = with_layers(results)
+    at = results.isel(step=-1)
+    if not np.isfinite(at["score"].to_numpy()).any():
+        results = scored(results)
+        at = results.isel(step=-1)
+    unit = next((dim for dim in ("neuroid", "subject") if dim in at["score"].dims), None)
+    beside = {}
+    for name in (*BESIDE, "best_score", "baseline", "ceiling", "ceiling_lower", "p_value"):
+        if name in at:
+            beside[name] = _units(at[name], at, unit)
+    if has_controls(results):
+        beside["untrained"] = _units(results["untrained_score"].mean("control"), at, unit)
+    elif float(results["step"][0]) == 0:
+        beside["untrained"] = _units(results["score"].isel(step=0), at, unit)
+    found = resampled(at)
+    again, scheme = None, Scheme()
+    if found is not None:
+        scheme = Scheme.of(found)
+        own = next((dim for dim in ("group", "neuroid", "subject") if dim in found.dims), None)
+        again = _units(found, found, own)
+    layers = tuple(str(name) for name in at["layer"].to_numpy())
+    return Last(float(at["step"]), layers, _units(at["score"], at, unit), again, scheme, beside)
+
+
+def summaries(last: Last) -> dict[str, dict[str, float | str]]:
+    """Summarize one step, whole and region by region, by both ways of averaging.
+
+    Parameters
+    ----------
+    last : Last
+        The step.
+
+    Returns
+    -------
+    dict of str to dict
+        Under `ALL` and, of several, each region: `layer`, the one with the highest mean score
+        (which flatters: the same scores choose and are shown), its `depth` (0 to 1) and `step`;
+        `score`, `low`, `high` and `over` (limits of 95 % as `curve_and_band` has them of this
+        step); `median` within subjects, averaged over `subjects`, and its standard `error` over
+        them; `chosen_elsewhere` (the score with the layer of every neuroid chosen on other
+        stimuli, where the metric has it); `r2`, `r2_corrected`, averaged as the score;
+        `untrained`, `baseline`, `ceiling`; `neuroids`; `significant` (the part of neuroids above
+        chance in the null, at a false discovery rate of 5 %). NaN where there is none.
+    """
+    names = list(dict.fromkeys(last.score.region.tolist()))
+    return {region: _summary(last, region) for region in [ALL, *(names if len(names) > 1 else ())]}
+
+
+def _summary(last: Last, region: str) -> dict[str, float | str]:
+    score = last.score.of(region)
+    again = None if last.again is None else last.again.of(region)
+    mean, low, high, over = limits(score, again, last.scheme)
+    number = len(mean)
+    place = int(np.argmax(np.where(np.isfinite(mean), mean, -np.inf)))
+    beside = {name: units.of(region) for name, units in last.beside.items()}
+    alike = {name: _mean(beside[name], place) for name in (*BESIDE, "untrained") if name in beside}
+    ceiling = beside.get("ceiling", beside.get("ceiling_lower"))
+    return {
+        "layer": last.layers[place],
+        "depth": place / (number - 1) if number > 1 else 1.0,
+        "step": last.step,
+        "score": float(mean[place]),
+        "low": float(low[place]),
+        "high": float(high[place]),
+        "over": over,
+        **median_of_subjects(score.values[place], score.subject),
+        "chosen_elsewhere": _mean(beside.get("best_score"), 0),
+        **{name: alike.get(name, np.nan) for name in (*BESIDE, "untrained")},
+        "baseline": _mean(beside.get("baseline"), 0),
+        "ceiling": _ceiling(ceiling, score.values[place]),
+        "neuroids": float(np.isfinite(score.values[place]).sum()),
+        "significant": _significant(beside.get("p_value"), place),
+    }
+
+
+def limits(
+    score: Units, again: Units | None, scheme: Scheme
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Return mean scores of one step with limits of 95 %.
+
+    Parameters
+    ----------
+    score : Units
+        Scores (layer, unit).
+    again : Units or None
+        On resamples (layer, resample, unit).
+    scheme : Scheme
+        Of the resamples.
+
+    Returns
+    -------
+    mean, low, high : array of shape (n_layers,)
+        As `dynamics.emergence.curve_and_band` has them of results with this step alone.
+    over : str
+        What the limits are over; empty, and they are NaN, where there are none.
+    """
+    each = score.by_subject()
+    there = np.isfinite(each).any(0)
+    each, number = each[:, there], int(there.sum())
+    mean = each.mean(1) if number else np.full(len(each), np.nan)
+    people = each.var(1, ddof=1) / number if number > 1 else np.zeros(len(each))
+    if again is None:
+        if number < 3:
+            return mean, mean * np.nan, mean * np.nan, ""
+        half = stats.t.ppf((1 + _CONFIDENCE) / 2, number - 1) * np.sqrt(people)
+        return mean, mean - half, mean + half, "subjects"
+    within = np.moveaxis(again.by_subject()[..., there], 1, 0)  # resample, layer, subject
+    resamples = len(within)
+    divisor, freedom = scheme.divisor(resamples), scheme.freedom(resamples)
+    if number < 3:
+        together = _stabilised(mean, within.mean(-1), scheme)
+        variance = (scheme.deviations(together) ** 2).sum(0) / divisor
+        over = "stimuli"
+    else:
+        within = _stabilised(each, within, scheme)
+        variance = (scheme.deviations(within.mean(-1)) ** 2).sum(0) / divisor
+        single = ((scheme.deviations(within) ** 2).sum(0) / divisor).mean(-1)
+        # What subjects differ by less what their own noise before these stimuli adds to it.
+        people = np.clip(people - (single - variance) / (number - 1), 0, people)
+        below = variance.sum() ** 2 / freedom + people.sum() ** 2 / (number - 1)
+        total = variance.sum() + people.sum()
+        rows = 2 * (resamples // 2 if scheme.paired else resamples) + number - 1
+        freedom = min(rows, total**2 / below if below > 0 else min(freedom, number - 1))
+        variance, over = variance + people, "stimuli and subjects"
+    half = stats.t.ppf((1 + _CONFIDENCE) / 2, freedom) * np.sqrt(variance)
+    return mean, mean - half, mean + half, over
+
+
+def median_of_subjects(score: np.ndarray, subject: np.ndarray) -> dict[str, float]:
+    """Summarize scores by the median within each subject and the mean over subjects.
+
+    Parameters
+    ----------
+    score : array of shape (n_units,)
+        Scores; NaN ones are left out.
+    subject : array of str, shape (n_units,)
+        Whose each is.
+
+    Returns
+    -------
+    dict
+        `median`, `error` (standard error over subjects; NaN of fewer than two) and `subjects`.
+    """
+    known = np.isfinite(score)
+    values, labels = score[known], subject[known]
+    each = np.array([np.median(values[labels == name]) for name in np.unique(labels)])
+    number = len(each)
+    return {
+        "median": float(each.mean()) if number else np.nan,
+        "error": float(each.std(ddof=1) / np.sqrt(number)) if number > 1 else np.nan,
+        "subjects": float(number),
+    }
+
+
+def _units(values: xr.DataArray, labelled: Any, unit: str | None) -> Units:
+    """Return values with the axis of units last, layers first, and their labels."""
+    number = values.sizes[unit] if unit in values.dims else 1
+    first = [dim for dim in ("layer", "resample") if dim in values.dims]
+    found = values.transpose(*first, *([unit] if unit in values.dims else [])).to_numpy()
+    if unit not in values.dims:
+        found = found[..., None]
+
+    def labels(name: str) -> np.ndarray:
+        has = unit in values.dims and name in labelled.coords
+        if has and labelled[name].dims == (unit,):
+            return labelled[name].to_numpy().astype(str)
+        return np.full(number, ALL)
+
+    counts = values.coords.get(COUNT)
+    count = np.ones(number) if counts is None else counts.to_numpy().astype(float)
+    if count.ndim > 1:  # the same in every layer and resample
+        count = count.reshape(-1, number)[0]
+    return Units(found, labels("subject"), labels("region"), count)
+
+
+def _stabilised(level: np.ndarray, cloud: np.ndarray, scheme: Scheme) -> np.ndarray:
+    """As `dynamics.emergence.stabilised`, of arrays with the resamples first."""
+    if not scheme.correlation:
+        return cloud
+    mean = cloud.mean(0)
+    known = (np.abs(level) < 1) & (np.abs(mean) < 1)
+    factor = np.where(known, (1 - level**2) / np.where(known, 1 - mean**2, 1.0), 1.0)
+    return mean + (cloud - mean) * factor
+
+
+def _mean(units: Units | None, place: int) -> float:
+    """Average over neuroids within subjects, then over subjects; of a layer where there are any."""
+    if units is None or not units.values.size:
+        return np.nan
+    values = units.values[place] if units.values.ndim > 1 else units.values
+    return (
+        float(np.nanmean(units._replace(values=values[None]).by_subject()))
+        if (np.isfinite(values).any())
+        else np.nan
+    )
+
+
+def _ceiling(units: Units | None, score: np.ndarray) -> float:
+    """Average a noise ceiling over the neuroids that have one above 0 and a score."""
+    if units is None:
+        return np.nan
+    has = units.values > 0
+    if has.shape == score.shape:
+        has &= np.isfinite(score)
+    return _mean(units._replace(values=np.where(has, units.values, np.nan)), 0)
+
+
+def _significant(units: Units | None, place: int) -> float:
+    if units is None or units.values.ndim < 2:
+        return np.nan
+    p = units.values[place]
+    p = p[np.isfinite(p)]
+    return float((benjamini_hochberg(p) <= _LEVEL).mean()) if len(p) else np.nan
