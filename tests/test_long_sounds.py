@@ -11,10 +11,11 @@ from tiny_run import SIZES, save_checkpoint, sweep_in, sweep_of
 from zarr.storage import LocalStore
 
 from dynamics import models, sounds, store
+from dynamics.analysis.baselines import baseline_features
 from dynamics.cluster import cluster
-from dynamics.extraction import crawl, extract, hearing, poolings
+from dynamics.extraction import crawl, extract, hearing, poolings, room
 from dynamics.extraction.crawl import identify
-from dynamics.models import encodecmae
+from dynamics.models import encodecmae, spectrotemporal
 from dynamics.progress import silent
 from dynamics.store import blocks
 
@@ -336,3 +337,46 @@ def test_a_sound_that_no_network_takes_is_blamed_also_through_windows(content, m
         ValueError, match=r"the stimulus '.*' has .* cannot pass through the network"
     ):
         crawl.crawl(sweep, advance=silent)
+
+
+@pytest.mark.parametrize("windows", ["none", WINDOWS])
+def test_what_the_disk_has_no_room_for_is_refused_with_numbers(content, monkeypatch, windows):
+    sweep = sweep_of(content, windows=windows)
+    monkeypatch.setattr(room, "_LEAST", 1000)
+    usage = shutil.disk_usage("/")
+    # 146 + 30 + 80 samples of 16 features in 2 layers, 4 bytes each, at 3 steps.
+    needed = (146 + 30 + 80) * 2 * 16 * 4 * 3
+    for free, fits in ((needed + 1, True), (needed - 1, False)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, f=free: usage._replace(free=f))
+        if fits:
+            stimuli = sounds.load(sweep.stimuli.name)
+            pooling = poolings.make("time", rate=20)
+            features = {"layer0": 16, "layer1": 16}
+            given = {"steps": 3, "dtype": "float32"}
+            assert room.check(sweep.place, features, stimuli, pooling, **given) == needed
+            continue
+        with pytest.raises(OSError, match=r"no space left for store .* 3 steps as float32 take"):
+            crawl.crawl(sweep, advance=silent)
+    assert store.DONE not in store.statuses(store.open_group(sweep.store)).values()
+    assert not list(sweep.store.rglob("activation"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert crawl.crawl(sweep, advance=silent)["done"] == 3
+
+
+def test_the_baseline_hears_long_sounds_through_windows(content, monkeypatch):
+    stimuli, pooling = sounds.load(content["stimuli"]), poolings.make("time", rate=10)
+    whole = extract.features("spectrotemporal", stimuli, pooling=pooling)
+    assert hearing.features("spectrotemporal", stimuli, pooling=pooling) is whole
+    monkeypatch.setattr(spectrotemporal, "HEARING", models.Hearing(models.Windows(3.0, 1.0, 0.2)))
+    found = hearing.features("spectrotemporal", stimuli, pooling=pooling)
+    for layer, values in whole.items():
+        apart = np.nanmax(np.abs(found[layer] - values)) / np.nanmax(np.abs(values))
+        # Three seconds of context are too few for filters of 0.5 Hz, and many for the others.
+        assert 0 < apart < (0.03 if layer in ("cochleagram", "spectral") else 0.5), layer
+        np.testing.assert_array_equal(found[layer][2], values[2])  # the short one is heard at once
+    assert hearing.features("spectrotemporal", stimuli, pooling=pooling) is found
+    sweep = sweep_of(content, pooling={"name": "time", "arguments": {"rate": 10}})
+    last = list(whole)[-1]
+    for windows, expected in (("auto", found), ("none", whole)):
+        baseline = baseline_features(sweep.model_copy(update={"windows": windows}), pooling)
+        np.testing.assert_array_equal(baseline, expected[last])

@@ -12,7 +12,7 @@ from dynamics.analysis import ATTRS, RESAMPLED, Variables
 from dynamics.analysis.scoring import Part, is_timed, score_layers
 from dynamics.brains.targets import Target
 from dynamics.config import Choice, Sweep
-from dynamics.extraction import extract, poolings
+from dynamics.extraction import extract, hearing, poolings
 
 # Values of a layer that stand beside its score.
 _BESIDE = ("r2", "r2_corrected")
@@ -29,7 +29,10 @@ def baseline_features(sweep: Sweep, pooling: str | poolings.Pooling = "mean") ->
     assert sweep.baseline is not None  # `has_baseline` has looked
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     arguments = sweep.baseline.arguments
-    layers = extract.features(sweep.baseline.name, stimuli, pooling=pooling, **arguments)
+    # Through windows of its own, whatever those of the network are.
+    features = extract.features if sweep.windows == "none" else hearing.features
+    pool = poolings.make(pooling) if isinstance(pooling, str) else pooling
+    layers = features(sweep.baseline.name, stimuli, pooling=pool, **arguments)
     return layers[list(layers)[-1]]
 
 

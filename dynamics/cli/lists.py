@@ -74,6 +74,11 @@ def _tell(table: Table, name: str) -> None:
         _print(f"{key} ({default}): {one.about}" if one.about else f"{key} ({default})")
     for key, about in table.shared.items():
         _print(f"{key}: {about}")
+    if table.what == "adapter":
+        from dynamics.models import hears
+        from dynamics.models.hearing import about as about_hearing
+
+        _print(f"hears through {about_hearing(hears(name, {}))}")
     if (table.what, name) == ("adapter", "s3prl"):
         from dynamics.models.s3prl import needs, upstreams
 

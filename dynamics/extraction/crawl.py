@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import zarr
 
 from dynamics import (
@@ -27,6 +29,7 @@ from dynamics.extraction import (
     hearing,
     poolings,
     reproducibility,
+    room,
     workers,
 )
 from dynamics.extraction.runner import (
@@ -109,6 +112,7 @@ def crawl(
             reproducibility.check_versions(root, network, done)
         for step in (c.step for c in todo if records[c.step]["status"] == store.DONE):
             store.commit(root, step, status=store.PENDING)  # nobody reads what is being replaced
+        network.steps_to_come = len(todo) + sum(map(len, seeds.values()))
         if seeds:
             _add_untrained(root, seeds, network, complete)
         with contextlib.ExitStack() as stack:
@@ -384,6 +388,7 @@ class _Outcome:
         times = self.network.pooling.times(stimuli.durations)
         labels = dict(stimuli.within.coordinates()) if stimuli.within else {}
         if isinstance(self.layers, Mapping):
+            self._expect(self.layers)
             store.write_activations(
                 root,
                 step,
@@ -396,15 +401,33 @@ class _Outcome:
             return
         assert times is not None
         labels["duration"] = (stimuli.durations, "length of the stimulus", "s")
+        blocks = self._whole(self.layers)
+        if (first := next(blocks, None)) is None:
+            return  # it failed at once
+        self._expect(first.values)
         store.write_blocks(
             root,
             step,
-            self._whole(self.layers),
+            itertools.chain([first], blocks),
             stimuli=names,
             categories=categories,
             times=times,
             labels=labels,
         )
+
+    def _expect(self, layers: Mapping[str, np.ndarray]) -> None:
+        """Say once, when the features of the network are known, what all steps will take."""
+        network, features = self.network, {name: v.shape[-1] for name, v in layers.items()}
+        if steps := network.steps_to_come:
+            network.steps_to_come = 0
+            room.check(
+                network.sweep.place,
+                features,
+                network.stimuli,
+                network.pooling,
+                steps=steps,
+                dtype=network.sweep.dtype,
+            )
 
     def _whole(self, blocks: Iterable[Block]) -> Iterator[Block]:
         """Pass blocks on, up to where a fault of the checkpoint ends them."""

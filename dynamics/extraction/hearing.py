@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
@@ -242,3 +243,33 @@ def gathered(
             else:
                 out[layer][block.row, block.first : block.first + len(values)] = values
     return out
+
+
+def features(
+    adapter: str, stimuli: StimulusSet, *, pooling: Pooling, **arguments: Any
+) -> dict[str, np.ndarray]:
+    """Return the pooled features of a model without weights, which hears long sounds in windows.
+
+    Parameters
+    ----------
+    adapter, stimuli, pooling, **arguments
+        As for `dynamics.extraction.extract.features`.
+
+    Returns
+    -------
+    dict of str to array of shape (n_stimuli, n_features) or (n_stimuli, n_times, n_features)
+        From there, where all sounds fit into the adapter's own window.
+    """
+    how = models.hears(adapter, arguments).windows
+    if len(short(stimuli, how)) == len(stimuli):
+        return extract.features(adapter, stimuli, pooling=pooling, **arguments)
+    key = (adapter, repr(sorted(arguments.items())), stimuli.digest, pooling)
+    if key not in _FEATURES:
+        _FEATURES.clear()
+        model = models.load(adapter, None, **arguments)
+        _FEATURES[key] = gathered(blocks(model, stimuli, how, pooling), stimuli, pooling)
+    return _FEATURES[key]
+
+
+# The last ones: a baseline is asked for them once for every target and metric.
+_FEATURES: dict[Any, dict[str, np.ndarray]] = {}

@@ -45,6 +45,8 @@ class Network:
 
     Attributes
     ----------
+    steps_to_come : int
+        Of which it has not been said yet what they will take of the disk.
     windows : Windows or None
         Through which long sounds are heard; None where each sound is heard at once.
     batches : iterable of Batch or None
@@ -57,6 +59,7 @@ class Network:
         self.windows = hearing.windows_of(sweep)
         self.batches: Iterable[extract.Batch] | None = None
         self._model: models.Model | None = None
+        self.steps_to_come = 0
         self._ran = False
 
     def model(self, read: Read) -> models.Model:

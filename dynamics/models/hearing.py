@@ -58,11 +58,14 @@ class Hearing(NamedTuple):
         Seconds that they take at most; None where there is no limit.
     causal : bool or None
         Whether a frame depends on nothing after it; None where that depends on the network.
+    note : str
+        What else there is to say, such as of networks that take less.
     """
 
     windows: Windows = Windows()
     limit: float | None = None
     causal: bool | None = False
+    note: str = ""
 
 
 def about(hearing: Hearing) -> str:
@@ -82,18 +85,17 @@ def about(hearing: Hearing) -> str:
     limit = "" if hearing.limit is None else f", and take {hearing.limit:g} s at most"
     words = {
         True: "causal: a frame depends on nothing after it",
-        False: "not causal",
-        None: "causal or not, as the network is",
+        False: f"not causal: {ahead(own)}",
+        None: f"causal or not, as the network is: {ahead(own)}",
     }
-    return f"{own} for sounds that are longer{limit}; {words[hearing.causal]}{ahead(own, hearing)}"
+    note = f"; {hearing.note}" if hearing.note else ""
+    return f"{own} for longer sounds{limit}{note}; {words[hearing.causal]}"
 
 
-def ahead(windows: Windows, hearing: Hearing) -> str:
-    """Say how far ahead of a frame those lie that it can depend on; nothing where it is causal."""
-    if hearing.causal:
-        return ""
-    least, most = windows.lookahead, windows.stride + windows.lookahead
+def ahead(windows: Windows) -> str:
+    """Say how much before and after a frame it can depend on, in windows."""
+    before, least = windows.context + windows.stride, windows.lookahead
     return (
-        f": in a window a frame may see all before it, and {least:g} to {most:g} s after it (with "
-        "`lookahead: 0`, the rest of its stride)"
+        f"in a window a frame may see up to {before:g} s before it and {least:g} to "
+        f"{windows.stride + least:g} s after it"
     )

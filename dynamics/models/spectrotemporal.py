@@ -25,7 +25,10 @@ from dynamics.models.modulation import (
 )
 
 # The slowest filters ring for 6 s; those of the cochlea look some 50 ms ahead.
-HEARING = Hearing(Windows(context=8.0, stride=20.0, lookahead=0.5), causal=False)
+HEARING = Hearing(
+    Windows(context=8.0, stride=20.0, lookahead=0.5),
+    note="its filters themselves look some 0.05 s ahead",
+)
 
 SAMPLE_RATE = 20000
 COMPRESSION = 0.3

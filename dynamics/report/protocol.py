@@ -99,8 +99,20 @@ def _activations(tree: xr.DataTree) -> str:
         f"Every checkpoint of run {tree.attrs.get('run', '?')} was read by the adapter "
         f"{own.get('adapter', '?')}{_arguments(own.get('arguments'))} and heard the stimuli "
         f"{_choice(own.get('stimuli', '?'))}; the pooling of every layer's activations over time "
-        f"is {_choice(own.get('pooling', '?'))}. Layers and responses are joined by the names of "
-        "the stimuli."
+        f"is {_choice(own.get('pooling', '?'))}.{_windows(own.get('windows'))} Layers and "
+        "responses are joined by the names of the stimuli."
+    )
+
+
+def _windows(own: Mapping[str, float] | None) -> str:
+    if not own:
+        return ""
+    context, stride, lookahead = (own[key] for key in ("context", "stride", "lookahead"))
+    return (
+        f" Sounds of more than {context + stride + lookahead:g} s were heard through windows: what "
+        f"a layer makes of {stride:g} s comes from these, the {context:g} s before and the "
+        f"{lookahead:g} s after them, so that nothing depends on what is more than "
+        f"{stride + lookahead:g} s later."
     )
 
 

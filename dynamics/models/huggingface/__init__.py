@@ -120,7 +120,7 @@ def hearing(
         Of Whisper and AST as long as the window that they pad every sound to.
     """
     if config is None and checkpoint is None:
-        return Hearing()
+        return Hearing(note="of Whisper (30 s) and AST (10.24 s) as long as what they take")
     try:
         settings, _places = _settings(config, checkpoint and str(checkpoint), trust)
     except (ValueError, OSError, ImportError):
