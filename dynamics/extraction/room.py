@@ -76,7 +76,7 @@ def check(
     if free is not None and bytes_all > free:
         raise OSError(
             f"no space left for store {place}: {told} and {size_of(free)} are free: lower the "
-            "rate of the `pooling`, set `dtype: float16`, `components` or `select`, or make room"
+            "rate of the `pooling`, set `dtype: float16` or `select`, or make room"
         )
     logger.warning("%s%s", told, "" if free is None else f" of {size_of(free)} that are free")
     return bytes_all

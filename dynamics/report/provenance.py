@@ -27,7 +27,6 @@ _WORDS = {
     "stimuli_sha256": "Stimuli, SHA-256",
     "pooling": "Pooling over time",
     "windows": "Windows through which long sounds were heard, s",
-    "components": "Leading components kept of each layer",
     "revision": "Revision of extraction and adapter",
     "dtype": "Activations rounded to",
     "weights": "Weights of each checkpoint",
