@@ -164,7 +164,9 @@ def test_a_table_of_events_makes_stimuli_with_names_labels_and_places(folder):
     np.testing.assert_allclose(stimuli.within.onset, [0.5, 0.25, 1.0])
     assert stimuli.within.labels["duration of what"] == ("y", "", "x")
     known = stimuli.within.coordinates()
-    assert sorted(known) == ["label_duration_of_what", "level", "onset", "recording", "word"]
+    assert sorted(known) == [
+        "duration", "label_duration_of_what", "level", "onset", "recording", "word",
+    ]  # fmt: skip
     np.testing.assert_array_equal(known["level"][0], [2, 1.5, 3])
     wave, whole = stimuli.waveforms(RATE)[1], stimuli.heard.waveforms(RATE)[1]
     np.testing.assert_array_equal(wave, whole[2000:6000])

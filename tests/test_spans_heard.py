@@ -220,6 +220,33 @@ def test_words_are_crawled_with_their_labels_compared_and_probed(words):
         crawl.crawl(sweep, advance=silent)
 
 
+def test_parts_of_recordings_that_need_windows_have_labels_and_resume(words):
+    stimuli = {"name": str(words / "said"), "arguments": {"events": True}}
+    content = sweep_in(words, [0], stimuli=stimuli, targets=[],
+                       windows={"context": 1.5, "stride": 1.0, "lookahead": 0.5})  # fmt: skip
+    sweep = sweep_of(content)
+    assert crawl.crawl(sweep, advance=silent) == {"done": 1, "failed": 0, "new": 1}
+    assert crawl.crawl(sweep, advance=silent)["new"] == 0
+    found = store.open(sweep.store)["activations"].to_dataset()
+    assert found["word"].to_numpy()[:4].tolist() == ["a", "b", "c", "a"]
+    np.testing.assert_allclose(found["duration"], 0.25)
+    through = store.read_activations(sweep.store, 0)
+    model = checkpoint_of(sweep)
+    whole = heard(model, load(words / "said", events=True), "mean")
+    for layer, values in through.items():
+        assert values.shape == whole[layer].shape == (72, 16)
+        # It attends to all that it hears, and counts places from where it begins: alike, not same.
+        alike = [np.corrcoef(a, b)[0, 1] for a, b in zip(values, whole[layer])]
+        assert np.median(alike) > 0.8 and np.abs(values - whole[layer]).max() > 1e-6
+
+
+def checkpoint_of(sweep):
+    from dynamics import models
+
+    (found,) = crawl.discover(sweep)
+    return models.load("encodecmae", found.uri, heads=2)
+
+
 def test_folds_of_labels_keep_a_recording_in_one_and_leave_rare_classes_out(words):
     stimuli = load(words / "said", events=True)
     task = probes.load("stimuli-label", stimuli=stimuli, label="word")

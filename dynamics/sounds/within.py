@@ -59,6 +59,7 @@ class Within:
         found: dict[str, tuple[npt.ArrayLike, str, str]] = {
             "recording": (names, "recording that the stimulus is a part of", ""),
             "onset": (self.onset, "beginning of the stimulus in its recording", "s"),
+            "duration": (self.duration, "length of the stimulus", "s"),
         }
         for key, column in self.labels.items():
             name = key if key.isidentifier() and key not in _TAKEN else f"label_{_plain(key)}"
