@@ -33,7 +33,7 @@ from dynamics.brains.targets import (
 )
 from dynamics.config import Choice, Sweep, load_config, validate
 from dynamics.emergence.levels import untrained
-from dynamics.emergence.remarks import about_edges, why_no_intervals
+from dynamics.emergence.remarks import about_edges, about_shared, why_no_intervals
 from dynamics.extraction import crawl, poolings
 
 DEMO: dict[str, Any] = {
@@ -516,6 +516,26 @@ def at_edges(sweep: Sweep) -> list[str]:
         f"{name}: {said}"
         for name, results in _each(sweep, store.open(sweep.place))
         if (said := about_edges(results))
+    ]
+
+
+def shared_courses(sweep: Sweep) -> list[str]:
+    """Say of which scores a time course that all stimuli share is more than a quarter.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep.
+
+    Returns
+    -------
+    list of str
+        A sentence for each target and metric.
+    """
+    return [
+        f"{name}: {said}"
+        for name, results in _each(sweep, store.open(sweep.place))
+        if (said := about_shared(results, due=True))
     ]
 
 

@@ -245,6 +245,8 @@ def _begin(
             store.write_constant(group, name, dims, values, description=text)
     if plugins.of("METRICS", metric.name):  # results speak for themselves where it is not loaded
         group.attrs.update({"score_name": own.axis, "sentence": own.sentence})
+    every = analysis.arguments(metric.name) | analysis.given(metric)
+    group.attrs.update(own.told(every, target))
     group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
     if target.gaps:
         group.attrs["gaps"] = describe_gaps(target.gaps)

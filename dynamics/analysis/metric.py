@@ -19,6 +19,10 @@ Coordinates = dict[str, tuple[str, npt.ArrayLike]]
 """Dimension and values by name."""
 
 
+def _nothing(arguments: Mapping[str, Any], target: Target) -> dict[str, str]:
+    return {}
+
+
 def _no_coordinates(arguments: Mapping[str, Any], target: Target) -> Coordinates:
     return {}
 
@@ -125,6 +129,10 @@ class Metric:
         From its arguments and a target to `Units`, where it is not stimuli that are resampled and
         shuffled; `orders` are then of shape (shuffles, stimuli, 2): whose response a stimulus takes
         and by how many samples that is moved around. Such a metric needs no folds of stimuli.
+    told : callable
+        From all arguments of the metric and a target to what they come to for it, in words:
+        ``details``, sentences for the report, ``cites``, keys of what they cite, and ``halves``,
+        what halves are made of where that is not stimuli. Kept as attributes of the results.
     space : Form, optional
         How it sees one space and compares two, for steps, layers and runs with each other.
     version : str
@@ -148,6 +156,7 @@ class Metric:
     variables: Mapping[str, str] = field(default_factory=dict)
     coordinates: Callable[[Mapping[str, Any], Target], Coordinates] = _no_coordinates
     units: Callable[[Mapping[str, Any], Target], Units] | None = None
+    told: Callable[[Mapping[str, Any], Target], dict[str, str]] = _nothing
     space: Form | None = None
     version: str = ""
     variants: Mapping[tuple[str, Any], Mapping[str, Any]] = field(default_factory=dict)

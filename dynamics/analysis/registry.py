@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dynamics.analysis import continuous, encoding, latencies, over_time, spaces, stretches
+from dynamics.analysis import (
+    continuous,
+    encoding,
+    latencies,
+    over_time,
+    spaces,
+    stretches,
+    wording,
+)
 from dynamics.analysis.metric import Metric, Value
 from dynamics.analysis.variables import ATTRS, scheme_of
 from dynamics.metrics.pairwise import PAIRWISE
@@ -29,6 +37,7 @@ _CANONICAL = (
 _LATENCIES: dict[str, Any] = {
     "needs": ("course",),
     "coordinates": latencies.coordinates,
+    "told": wording.of_windows,
     "variables": {
         "cross_score": "similarity of a layer in a window of the sound to the responses in another"
     },
@@ -112,6 +121,7 @@ _METRICS = {
         missing="mask",
         values={"r2": _R2},
         coordinates=over_time.coordinates,
+        told=wording.of_delays,
     ),
     "encode_continuous": Metric(
         continuous.encode_continuous,
@@ -132,6 +142,7 @@ _METRICS = {
         },
         coordinates=continuous.coordinates,
         units=stretches.units_of,
+        told=wording.of_continuous,
         variants={
             ("protocol", "lebel"): {
                 "sentence": "“{label}” is the encoding protocol of LeBel et al. for stories in "

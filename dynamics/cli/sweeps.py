@@ -246,10 +246,10 @@ def _crawled(sweep: Sweep, counts: Mapping[str, int]) -> int:
 
 
 def _analyzed(sweep: Sweep, counts: Mapping[str, int]) -> int:
-    from dynamics.sweep import at_edges
+    from dynamics.sweep import at_edges, shared_courses
 
     out.print(f"results: {counts['new']} new, {counts['already']} there already")
-    for sentence in at_edges(sweep):
+    for sentence in (*at_edges(sweep), *shared_courses(sweep)):
         out.print(sentence, soft_wrap=True, markup=False, highlight=False)
     return 0
 

@@ -7,7 +7,8 @@ import re
 import numpy as np
 import xarray as xr
 
-from dynamics.emergence.aggregate import has_resamples
+from dynamics.emergence.aggregate import average, has_resamples
+from dynamics.emergence.best_layers import pick_layer
 
 FEW = 0.01
 """Part of the choices up to which an edge is not worth a word."""
@@ -109,6 +110,46 @@ def about_edges(results: xr.Dataset, *, brief: bool = False) -> str:
     if _percent(float(most)) != told:
         told += f" ({_percent(float(most))} at step {int(most['step']):,})"
     return f"{told} of the penalties chosen are at an edge of those tried: {_TO_DO}"
+
+
+def about_shared(results: xr.Dataset, *, due: bool = False) -> str:
+    """Say how much of the last score a time course that all stimuli share predicts by itself.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric, with `shared_score` (step, layer, neuroid): the score once
+        the mean over stimuli at each time is removed from responses and predictions.
+    due : bool
+        Only where that is more than a quarter of the score.
+
+    Returns
+    -------
+    str
+        A clause without a full stop, of the layer that ends best; empty where there is nothing to
+        say, or where another value than the score is shown.
+    """
+    if "shared_score" not in results or results.attrs.get("value", "score") != "score":
+        return ""
+    one, layer = pick_layer(results)
+    both = one["score"].notnull() & one["shared_score"].notnull()
+    score, beyond = (average(one[name].where(both)) for name in ("score", "shared_score"))
+    score = score.dropna("step")
+    if not score.sizes["step"]:
+        return ""
+    step = int(score["step"][-1])
+    whole, left = float(score[-1]), float(beyond.sel(step=step))
+    part = 1 - left / whole if whole > 0 else 0.0
+    if not np.isfinite(part) or (due and part <= _SHARED):
+        return ""
+    told = f"of the score of {whole:.2f} at the last step ({layer or 'all layers'}) {left:.2f} is "
+    told += "left once the mean over stimuli at each time is removed from responses and predictions"
+    verdict = "so most of it is" if part > 0.5 else "so a part of it is" if part > _SHARED else ""
+    return told + (f", {verdict} a time course that all stimuli share" if verdict else "")
+
+
+# Part of a score from which a time course that stimuli share is worth a warning.
+_SHARED = 0.25
 
 
 def _percent(share: float) -> str:

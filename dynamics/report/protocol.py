@@ -13,7 +13,7 @@ from dynamics.analysis import METHODS
 from dynamics.emergence import Scheme
 from dynamics.emergence.aggregate import resampled
 from dynamics.emergence.curves import scored
-from dynamics.emergence.remarks import about_edges, why_no_intervals, with_gaps
+from dynamics.emergence.remarks import about_edges, about_shared, why_no_intervals, with_gaps
 from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import listed
 from dynamics.store.attributes import mapping
@@ -30,6 +30,17 @@ REFERENCES = {
     "networks with canonical correlation, arXiv:1806.05759",
     "huh": "Huh, Cheung, Wang & Isola (2024), The Platonic Representation Hypothesis, "
     "arXiv:2405.07987",
+    "king": "King & Dehaene (2014), Characterizing the dynamics of mental representations: the "
+    "temporal generalization method, Trends in Cognitive Sciences 18:203, "
+    "doi:10.1016/j.tics.2014.01.002",
+    "lebel": "LeBel, Wagner, Jain et al. (2023), A natural language fMRI dataset for voxelwise "
+    "encoding models, Scientific Data 10:555, doi:10.1038/s41597-023-02437-z",
+    "li": "Li et al. (2023), Dissecting neural computations in the human auditory pathway using "
+    "deep neural networks for speech, Nature Neuroscience 26:2213, doi:10.1038/s41593-023-01468-4",
+    "schoppe": "Schoppe, Harper, Willmore, King & Schnupp (2016), Measuring the performance of "
+    "neural models, Frontiers in Computational Neuroscience 10:10, doi:10.3389/fncom.2016.00010",
+    "hsu": "Hsu, Borst & Theunissen (2004), Quantifying variability in neural responses and its "
+    "application for the validation of model predictions, Network 15:91",
     "pepino": "Pepino et al. (2025), arXiv:2511.16849",
     "tuckute": "Tuckute, Feather et al. (2023), PLoS Biology 21(12):e3002366",
     "chi": "Chi, Ru & Shamma (2005), Multiresolution spectrotemporal analysis of complex sounds, "
@@ -82,7 +93,10 @@ def paragraphs(tree: xr.DataTree, found: Found) -> tuple[list[str], list[str]]:
     cited: dict[str, None] = {}
     written = [_activations(tree)]
     if found:
-        written += [_metrics(found, cited), *filter(None, [_gaps(found), _edges(found)])]
+        written += [
+            _metrics(found, cited),
+            *filter(None, [_gaps(found), _edges(found), _shared(found)]),
+        ]
         written += [_statistics(found, cited)]
         written += [text] if (text := _intervals(found, cited)) else []
         for result, _ in found:
@@ -124,6 +138,9 @@ def _metrics(found: Found, cited: dict[str, None]) -> str:
         text, references = _sentence(name, arguments, result.data)
         sentence = text.format_map(_Words(_defaults(name) | arguments | {"label": result.metric}))
         said[result.metric] = f"{sentence}{_arguments(arguments, ', with ')}."
+        if details := str(result.data.attrs.get("details", "")):
+            said[result.metric] += f" {details}"
+        cited.update(dict.fromkeys(str(result.data.attrs.get("cites", "")).split()))
         if "value_name" in result.data.attrs:
             said[result.metric] += (
                 f" What is shown of “{result.metric}” is {result.data.attrs['value_name']}: its "
@@ -164,6 +181,16 @@ def _edges(found: Found) -> str:
         f"In {result.target} by “{result.metric}”, {edges}.": None
         for result, _ in found
         if (edges := about_edges(result.data))
+    }
+    return " ".join(said)
+
+
+def _shared(found: Found) -> str:
+    """Say how much of scores a time course that all stimuli share predicts by itself."""
+    said = {
+        f"In {result.target} by “{result.metric}”, {shared}.": None
+        for result, _ in found
+        if (shared := about_shared(result.data))
     }
     return " ".join(said)
 
@@ -296,11 +323,12 @@ def _resamples(result: Result, cited: dict[str, None]) -> str:
             f"Every score by {{label}} was computed again on {number} resamples of the "
             f"stimuli (seed {seed}), their variance multiplied by {scheme.variance_factor:.3g}."
         )
+    units = _safe(str(result.data.attrs.get("halves", "stimuli")))
     said = (
         f"Every score by {{label}} was computed again, refitted, on {number} complementary "
-        f"halves of the stimuli (seed {seed}), the same ones for every step, layer and target, so "
+        f"halves of the {units} (seed {seed}), the same ones for every step, layer and target, so "
         "that differences are paired. Half of the squared difference of two halves is the variance "
-        "at half of the stimuli, and half of that the variance at all of them"
+        f"at half of the {units}, and half of that the variance at all of them"
     )
     if scheme.correlation:
         cited["fisher"] = None

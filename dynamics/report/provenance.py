@@ -27,6 +27,7 @@ _WORDS = {
     "stimuli_sha256": "Stimuli, SHA-256",
     "pooling": "Pooling over time",
     "windows": "Windows through which long sounds were heard, s",
+    "components": "Components kept of a layer",
     "revision": "Revision of extraction and adapter",
     "dtype": "Activations rounded to",
     "weights": "Weights of each checkpoint",
