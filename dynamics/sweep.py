@@ -23,7 +23,7 @@ from dynamics import (
     sounds,
     store,
 )
-from dynamics.analysis import analyze, self_similarity, values
+from dynamics.analysis import analyze, controls, self_similarity, values
 from dynamics.brains.targets import (
     Loaded,
     Target,
@@ -201,6 +201,10 @@ def check(sweep: Sweep, *, known: Loaded | None = None) -> Loaded:
         stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
         known = Loaded(stimuli, {each.label: load_brain(each, stimuli) for each in sweep.targets})
     stimuli, loaded = known
+    for metric in sweep.metrics:
+        if sweep.targets and "controls" in analysis.find(metric.name, metric.arguments).needs:
+            for control in controls.entries(metric.arguments.get("controls")):
+                controls.check(control, list(stimuli.names))
     for choice in sweep.targets:
         _check_target(sweep, choice, loaded[choice.label], stimuli, times)
     _ = stimuli.digest  # decodes every sound

@@ -25,7 +25,14 @@ from dynamics import (
     sounds,
     store,
 )
-from dynamics.analysis import Metric, Variables, baselines, self_similarity, split_halves
+from dynamics.analysis import (
+    Metric,
+    Variables,
+    baselines,
+    controls,
+    self_similarity,
+    split_halves,
+)
 from dynamics.analysis.scoring import Part, score_together
 from dynamics.brains.gaps import describe_gaps
 from dynamics.brains.targets import (
@@ -107,7 +114,7 @@ def analyze(
                 if advance is None and new:
                     advance = stack.enter_context(progress.bar("analyzing", new))
                 jobs = [*todo.baseline, *todo.untrained, *todo.steps]
-                work = _Work(client, sweep, _with_baseline(every.targets, jobs, sweep, client))
+                work = _Work(client, sweep, _with_levels(every.targets, jobs, sweep, client))
                 work.hand_out(jobs)
                 _levels(todo.baseline, todo.untrained, work)
                 _run(todo.steps, work, hashes, advance or progress.silent)
@@ -378,20 +385,33 @@ class _Work:
         return self.client.submit(function, *given, parts, held, orders, pure=False)
 
 
-def _with_baseline(
+def _with_levels(
     targets: Mapping[tuple[str, int], Target],
     jobs: Sequence[Job],
     sweep: Sweep,
     client: Any,
 ) -> Mapping[tuple[str, int], Target]:
-    """Give the features of the baseline model to the targets, where a metric needs them."""
-    if not any("baseline" in analysis.find(job.metric.name).needs for job in jobs):
-        return targets
-    features = client.submit(baselines.baseline_features, sweep, pure=False).result()
-    return {
-        key: replace(target, baseline=features[target.rows].astype(float))
-        for key, target in targets.items()
+    """Give what metrics of the jobs are compared with to the targets: baseline, controls."""
+    every = [analysis.find(job.metric.name, job.metric.arguments) for job in jobs]
+    if any("baseline" in own.needs for own in every):
+        features = client.submit(baselines.baseline_features, sweep, pure=False).result()
+        targets = {
+            key: replace(target, baseline=features[target.rows].astype(float))
+            for key, target in targets.items()
+        }
+    wanted = {
+        control.label: control
+        for own, job in zip(every, jobs)
+        if "controls" in own.needs
+        for control in controls.entries(job.metric.arguments.get("controls"))
     }
+    if not wanted:
+        return targets
+    found = {
+        label: client.submit(controls.course, control, sweep, pure=False).result()
+        for label, control in wanted.items()
+    }
+    return {key: replace(target, controls=found) for key, target in targets.items()}
 
 
 def _levels(baseline: Sequence[Job], untrained: Sequence[Job], work: _Work) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dynamics.analysis.controls import entries
 from dynamics.analysis.registry import METHODS, RESERVED, find
 from dynamics.brains.targets import Target
 from dynamics.config import Choice, Sweep
@@ -192,7 +193,7 @@ def rehearse(
     """
     rng = np.random.default_rng(0)
     if target is not None and find(choice.name, choice.arguments).units is not None:
-        _try(choice, *_in_time(target, rng))
+        _try(choice, *_in_time(target, rng, choice.arguments.get("controls")))
         return
     n = min(stimuli, max(_MOST_REHEARSED, 1 + _whole(choice.arguments.get("k"))))
     times = _rehearsed(choice, sizes, times)
@@ -223,7 +224,7 @@ def _try(choice: Choice, target: Target, X: np.ndarray) -> None:
         raise ValueError(f"metric {choice.label!r}: {error}") from None
 
 
-def _in_time(target: Target, rng: np.random.Generator) -> tuple[Target, np.ndarray]:
+def _in_time(target: Target, rng: np.random.Generator, controls: Any) -> tuple[Target, np.ndarray]:
     """Return a target of few random neuroids with the lengths and times of another, and a layer."""
     assert target.course is not None and target.times is not None
     course = rng.standard_normal((*target.course.shape[:2], 2))
@@ -233,18 +234,24 @@ def _in_time(target: Target, rng: np.random.Generator) -> tuple[Target, np.ndarr
         some = np.isfinite(target.repeated).any(2)[:, :, None]
         noise = rng.standard_normal((*course.shape, target.repeated.shape[3]))
         repeated = np.where(some, course[..., None] + noise, np.nan)
-    frames = (np.arange(round(target.times[-1] * target.rate) + 1) + 0.5) / target.rate
+    count = max(round(target.times[-1] * target.rate) + 1, 2)
+    frames = (np.arange(count) + 0.5) / target.rate
+    X = rng.standard_normal((len(course), len(frames), 3))
+    labels = [] if controls is None else [each.label for each in entries(controls)]
+    wide = np.zeros((int(target.rows.max()) + 1, *X.shape[1:]))
+    wide[target.rows] = X + rng.standard_normal(X.shape)
     tried = replace(
         target,
+        controls={label: (wide, frames) for label in labels},
         response=course[:, 0],
         course=course,
         repeated=repeated,
         subjects=np.full(2, "a"),
         regions=None,
-        frames=frames[: max(len(frames), 2)],
+        frames=frames,
         baseline=None,
     )
-    return tried, rng.standard_normal((len(course), len(frames), 3))
+    return tried, X
 
 
 def _rehearsed(choice: Choice, sizes: dict[str, int], times: np.ndarray | None) -> np.ndarray:

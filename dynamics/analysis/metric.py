@@ -105,7 +105,8 @@ class Metric:
     needs : tuple of str
         ``"time"``: activations and responses over time. ``"frames"``: activations at their own
         times, `Target.frames`, and not at those of the responses. ``"course"``: responses over
-        time, with activations averaged over it. ``"baseline"``: the features of the sweep's
+        time, with activations averaged over it. ``"controls"``: features over time that its
+        argument `controls` names, in `Target.controls`. ``"baseline"``: the features of the sweep's
         baseline model, which is then no level to compare with.
     missing : str
         What becomes of missing responses: ``"mask"``, each neuroid is scored on the stimuli that
@@ -148,7 +149,7 @@ class Metric:
     citations: tuple[str, ...] = ()
     per: Literal["neuroid", "group", "layer"] = "group"
     unit: Literal["correlation", "variance", "share", "dimensions"] = "correlation"
-    needs: tuple[Literal["time", "frames", "course", "baseline"], ...] = ()
+    needs: tuple[Literal["time", "frames", "course", "controls", "baseline"], ...] = ()
     missing: Literal["mask", "block", "pairs"] = "block"
     ceiling: Literal["repetitions", "signal power", "subjects", "rdms", ""] = ""
     without_resamples: str = ""
@@ -172,7 +173,7 @@ class Metric:
             allowed = get_args(hints[name])
             if (found := getattr(self, name)) not in allowed:
                 raise ValueError(f"{name} is {found!r}: use one of {', '.join(map(repr, allowed))}")
-        known = ("time", "frames", "course", "baseline")
+        known = ("time", "frames", "course", "controls", "baseline")
         if isinstance(self.needs, str) or any(each not in known for each in self.needs):
             raise ValueError(f"needs is {self.needs!r}: give a tuple of {', '.join(known)}")
         try:

@@ -12,6 +12,7 @@ from dynamics.analysis import (
     over_time,
     spaces,
     stretches,
+    unique,
     wording,
 )
 from dynamics.analysis.metric import Metric, Value
@@ -154,6 +155,24 @@ _METRICS = {
                 "on; for intervals use the default protocol",
             },
         },
+    ),
+    "unique_continuous": Metric(
+        unique.unique_continuous,
+        axis="Unique variance explained",
+        sentence="“{label}” is what a layer adds, in variance explained of responses over time, to "
+        "control features, in ridge regression with a penalty for each of them",
+        per="neuroid",
+        unit="variance",
+        needs=("time", "frames", "controls"),
+        missing="mask",
+        ceiling="signal power",
+        values={
+            "layer_r2": Value("r² of the layer", "Variance explained by the layer"),
+            "shared_r2": Value("shared r²", "Variance shared with the controls"),
+            "total_r2": Value("total r²", "Variance explained together"),
+        },
+        coordinates=unique.coordinates,
+        units=unique.units,
     ),
     "rsa": Metric(
         spaces.rsa,

@@ -67,6 +67,8 @@ class Target:
     frames : array of shape (n_frames,), optional
         Seconds of the activations that a metric is handed, where these are at times of their own
         and not at those of the responses.
+    controls : mapping of str to (array of shape (n, t, q), array of shape (t,))
+        Control features of all stimuli of the store by label, and their times.
     baseline : array of shape (n_joined, n_features), optional
         What the sweep's baseline model makes of the stimuli.
     together : array of shape (n_neuroids,), optional
@@ -89,6 +91,7 @@ class Target:
     names: np.ndarray | None = None
     n_folds: int = N_FOLDS
     frames: np.ndarray | None = None
+    controls: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     baseline: np.ndarray | None = None
     together: np.ndarray | None = None
     gaps: dict[str, Any] = field(default_factory=dict)

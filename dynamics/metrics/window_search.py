@@ -173,7 +173,7 @@ def _fit(
     known = Y if bool(there.all()) else Y[there]
     mean = known.mean(0)
     varies = varying(known)
-    mean = mean.expand_as(Y) if centre == "all" else _means_within(Y, there, plan.lengths)
+    mean = mean.expand_as(Y) if centre == "all" else means_within(Y, there, plan.lengths)
     centred = torch.where(varies, Y - mean, 0.0)
     if not there.all():
         centred = torch.where(there[:, None], centred, 0.0)
@@ -186,7 +186,7 @@ def _fit(
     return out
 
 
-def _means_within(Y: torch.Tensor, there: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+def means_within(Y: torch.Tensor, there: torch.Tensor, lengths: list[int]) -> torch.Tensor:
     """Mean (n, v) of each neuroid over the samples of the stimulus that a sample belongs to."""
     return torch.cat(
         [
@@ -238,7 +238,7 @@ class _Search:
         own = self._nothing() if self.courses else (self.prediction, self.best)
         for span in spans:
             part = self.moments.columns(torch.cat([blocks[d] for d in span]).to(device))
-            fitted = nested_moments(part, _grid(part, alphas), self.layout)
+            fitted = nested_moments(part, grid_of(part, alphas), self.layout)
             self._predict(X, span, fitted, *own)
             self.windows.append(fitted._replace(weights=fitted.weights[:0]))
         if self.courses:
@@ -246,7 +246,7 @@ class _Search:
         alone = []
         for d in delays:
             part = self.moments.columns(blocks[d].to(device))
-            alone.append(self._score(nested_moments(part, _grid(part, alphas), self.layout).sums))
+            alone.append(self._score(nested_moments(part, grid_of(part, alphas), self.layout).sums))
         self.latency_r.append(torch.stack(alone))
         if self.again:
             indices = [torch.cat([blocks[d] for d in span]).to(device) for span in spans]
@@ -300,7 +300,7 @@ class _Search:
         alphas: Array | None,
     ) -> torch.Tensor:
         """Scores (resamples, v) of one layer, its windows chosen, on each resample."""
-        grids = [_grid(self.moments.columns(index), alphas) for index in indices]
+        grids = [grid_of(self.moments.columns(index), alphas) for index in indices]
         scores, last = [], self.moments
         every = self.there & (self.plan.part >= 0)
         for number, some in enumerate(self.again):
@@ -314,7 +314,7 @@ class _Search:
                 nested_moments(m.columns(i), grid, self.layout) for i, grid in zip(indices, grids)
             ]
             choice = torch.stack([each.inner for each in fitted]).argmax(0)
-            sums = _picked(torch.stack([each.sums for each in fitted]), choice)
+            sums = picked(torch.stack([each.sums for each in fitted]), choice)
             scores.append(correlation(m, sums.sum(1), self.everything))
         return torch.stack(scores)
 
@@ -327,10 +327,10 @@ class _Search:
         by_layer = inner.unflatten(0, (layers, windows)).argmax(1)
         choice = inner.argmax(0)
         best = [
-            self._score(_picked(sums[layer * windows : (layer + 1) * windows], by_layer[layer]))
+            self._score(picked(sums[layer * windows : (layer + 1) * windows], by_layer[layer]))
             for layer in range(layers)
         ]
-        r = self._score(_picked(sums, choice))
+        r = self._score(picked(sums, choice))
         again = {"resample_r": torch.stack(self.resample_r)} if self.again else {}
         if self.courses:
             again["layer_r_stimulus"] = torch.stack(self.by_stimulus)
@@ -355,13 +355,14 @@ class _Search:
         return correlation(self.moments, sums.sum(1), self.everything)
 
 
-def _picked(sums: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
+def picked(sums: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
     """From sums (sources, 3, folds, v) those of the source chosen (folds, v)."""
     index = choice[None, None].expand(1, 3, -1, -1)
     return sums.gather(0, index)[0]
 
 
-def _grid(m: Moments, alphas: Array | None) -> torch.Tensor:
+def grid_of(m: Moments, alphas: Array | None) -> torch.Tensor:
+    """Return ascending penalties: those given, or ones relative to the features' variance."""
     variance = m.variance
     if alphas is not None:
         return check_alphas(alphas, variance.reshape(1, 1, 1))[0]
