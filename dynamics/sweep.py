@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from dynamics import (
     store,
 )
 from dynamics.analysis import analyze, controls, self_similarity, values
+from dynamics.brains.gaps import extents
 from dynamics.brains.targets import (
     Loaded,
     Target,
@@ -35,6 +37,8 @@ from dynamics.config import Choice, Sweep, load_config, validate
 from dynamics.emergence.levels import untrained
 from dynamics.emergence.remarks import about_edges, about_shared, why_no_intervals
 from dynamics.extraction import crawl, poolings
+
+logger = logging.getLogger(__name__)
 
 DEMO: dict[str, Any] = {
     "run": "demo",
@@ -235,6 +239,10 @@ def _check_target(
 ) -> None:
     """Make a target as `analyze` will, and try the metrics that are for it."""
     tried = _tried(choice.label, data, stimuli, times)
+    wanted = [metric for metric in sweep.metrics if analysis.applies(metric, choice.label)]
+    timed = any("frames" in analysis.find(each.name, each.arguments).needs for each in wanted)
+    if timed and (said := extents(tried.joined, stimuli.names, stimuli.durations)):
+        logger.warning("brain target '%s': %s", choice.label, said)
     for metric in sweep.metrics:
         if analysis.applies(metric, choice.label):
             _check_metric(sweep, metric, tried)

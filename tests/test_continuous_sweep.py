@@ -15,6 +15,7 @@ from dynamics.analysis import METHODS, stretches
 from dynamics.analysis.continuous import shuffled
 from dynamics.analysis.hearing import heard, lead_of
 from dynamics.brains import courses, targets
+from dynamics.brains.gaps import extents
 from dynamics.config import Choice
 from dynamics.metrics import subsets
 from dynamics.metrics.repeats import ceiling_over_time
@@ -322,6 +323,15 @@ def test_responses_too_short_to_be_moved_are_shuffled_or_refused(tmp_path):
     assert (orders[..., 0] == np.arange(6)).all() and orders[..., 1].min() > 10
     with pytest.raises(ValueError, match="a shorter `guard` or shorter `windows`"):
         analysis.check_shuffles(joined(recorded((15,) * 6)[0]), choice, one)
+
+
+def test_how_much_of_sounds_and_responses_is_used_is_said():
+    data, _ = recorded((50, 40, 60))
+    names = data["stimulus"].to_numpy().tolist()
+    assert extents(data, names, np.array([10.0, 8.0, 12.0])) == ""
+    said = extents(data, names, np.array([20.0, 8.0, 9.0]))
+    assert "1 of 3 sounds go on after their responses, whose ends, 10 of 37 s, are not" in said
+    assert "1 of 3 responses go on after their sounds, by 3 s at most" in said
 
 
 def test_pooling_without_time_is_said_before_the_crawl(tmp_path):

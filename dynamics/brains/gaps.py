@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from dynamics.metrics.correlation import varying
+from dynamics.sounds.audio import without_suffix
 
 _NAMED = 5
 
@@ -98,6 +99,51 @@ def describe_gaps(found: Mapping[str, Any]) -> str:
             said.append(f"{count} of {whole} responses are means of fewer than {sizes[dim]} {kind}")
     if count := found.get("lacking"):
         said.append(f"{count} of {sizes['neuroid']} neuroids lack stimuli that others have")
+    return "; ".join(said)
+
+
+def extents(data: xr.Dataset, names: Sequence[str], durations: np.ndarray) -> str:
+    """Say how much of sounds and responses over time is used, where one outlasts the other.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        A target as `dynamics.brains.load` returns it, joined with the sounds.
+    names : sequence of str
+        Names of the sounds.
+    durations : array of shape (n_stimuli,)
+        Their seconds.
+
+    Returns
+    -------
+    str
+        A clause; empty where no end differs by more than a second and two samples.
+    """
+    response = data["response"]
+    if "time" not in response.dims or "time" not in data.coords or data.sizes["time"] < 2:
+        return ""
+    times = data["time"].to_numpy().astype(float)
+    spacing = float(np.diff(times).mean())
+    others: list[Hashable] = [dim for dim in response.dims if dim not in ("stimulus", "time")]
+    there = response.notnull().any(others).transpose("stimulus", "time").to_numpy()
+    last = there.shape[1] - 1 - there[:, ::-1].argmax(1)
+    ends = times[last] + spacing / 2
+    seconds = dict(zip(map(without_suffix, map(str, names)), durations))
+    sounds = np.array([seconds[str(name)] for name in data["stimulus"].to_numpy()])
+    heard, said = there.any(1), []
+    late, early = ends - sounds, sounds - ends
+    least = 1 + 2 * spacing
+    if (some := heard & (early > least)).any():
+        said.append(
+            f"{some.sum()} of {len(ends)} sounds go on after their responses, whose ends, "
+            f"{early[some].sum():.0f} of {sounds[heard].sum():.0f} s, are not used"
+        )
+    if (some := heard & (late > least)).any():
+        said.append(
+            f"{some.sum()} of {len(ends)} responses go on after their sounds, by "
+            f"{late[some].max():.0f} s at most, where a layer's mean stands in; the metric's "
+            "`trim` leaves out an end"
+        )
     return "; ".join(said)
 
 
