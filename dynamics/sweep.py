@@ -33,6 +33,7 @@ from dynamics.brains.targets import (
     load_brain,
     make_target,
 )
+from dynamics.cluster import PATIENCE
 from dynamics.config import Choice, Sweep, load_config, validate
 from dynamics.emergence.levels import untrained
 from dynamics.emergence.remarks import about_edges, about_shared, why_no_intervals
@@ -319,7 +320,9 @@ def _check_repeated(value: str, choice: Choice, label: str, sizes: dict[str, int
         )
 
 
-def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTree:
+def run(
+    sweep: Sweep | str | Path, *, scheduler: str | None = None, patience: float = PATIENCE
+) -> xr.DataTree:
     """Crawl, analyze, probe, plot and report a sweep; only what is missing is computed.
 
     Parameters
@@ -328,6 +331,8 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
         A sweep, or the YAML file of one.
     scheduler : str, optional
         Address of a running dask scheduler.
+    patience : float
+        Seconds without a worker of the cluster that can work, after which it is given up.
 
     Returns
     -------
@@ -336,13 +341,17 @@ def run(sweep: Sweep | str | Path, *, scheduler: str | None = None) -> xr.DataTr
     """
     if not isinstance(sweep, Sweep):
         sweep = load_config(sweep)
-    for _ in stages(sweep, scheduler=scheduler, loaded=check(sweep)):
+    for _ in stages(sweep, scheduler=scheduler, loaded=check(sweep), patience=patience):
         pass
     return store.open(sweep.place)
 
 
 def stages(
-    sweep: Sweep, *, scheduler: str | None = None, loaded: Loaded | None = None
+    sweep: Sweep,
+    *,
+    scheduler: str | None = None,
+    loaded: Loaded | None = None,
+    patience: float = PATIENCE,
 ) -> Iterator[tuple[str, Any]]:
     """Do what a sweep asks for, one stage after the other; only what is missing is computed.
 
@@ -354,6 +363,8 @@ def stages(
         Address of a running dask scheduler.
     loaded : Loaded, optional
         The sweep's sounds and targets, as `check` returns them; by default they are loaded.
+    patience : float
+        Seconds without a worker of the cluster that can work, after which it is given up.
 
     Yields
     ------
@@ -363,11 +374,12 @@ def stages(
         What the function of this name returned; the next stage begins when it is asked for.
     """
     stimuli = None if loaded is None else loaded.stimuli
-    yield "crawl", crawl.crawl(sweep, scheduler=scheduler, stimuli=stimuli)
+    where: dict[str, Any] = {"scheduler": scheduler, "patience": patience}
+    yield "crawl", crawl.crawl(sweep, stimuli=stimuli, **where)
     if sweep.targets or sweep.self_similarity:
-        yield "analyze", analyze.analyze(sweep, scheduler=scheduler, loaded=loaded)
+        yield "analyze", analyze.analyze(sweep, loaded=loaded, **where)
     if sweep.probes:
-        yield "probe", probes.probe(sweep, scheduler=scheduler)
+        yield "probe", probes.probe(sweep, **where)
     # The report takes the figures that are drawn for the files.
     pictures: dict[str, str] | None = {} if sweep.report else None
     yield "plot", plot(sweep, pictures=pictures)

@@ -340,7 +340,5 @@ def test_a_store_that_does_not_even_list_is_to_blame_itself(tmp_path, monkeypatc
 
 
 def test_workers_that_die_are_one_sentence():
-    from dask.distributed import KilledWorker
-
-    with pytest.raises(OSError, match="lower `workers`"), cluster._told("here"):
-        raise KilledWorker("score-step-1", None, 3)
+    with pytest.raises(OSError, match="lower `workers`"), cluster.cluster(None, workers=1):
+        raise cluster.KilledError("died")

@@ -91,7 +91,7 @@ def test_workers_of_a_cluster_probe_a_step_each_to_the_same_numbers(
     for task in expected:
         shutil.rmtree(made.store / "results" / task)
     here = Here()
-    monkeypatch.setattr(room, "cluster", lambda address: contextlib.nullcontext(here))
+    monkeypatch.setattr(room, "cluster", lambda *a, **k: contextlib.nullcontext(here))
     caplog.clear()
     done = probes.probe(made, scheduler="tcp://somewhere", advance=silent)
     assert done == {"new": 5, "already": 0, "failed": 1}

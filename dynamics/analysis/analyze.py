@@ -43,7 +43,7 @@ from dynamics.brains.targets import (
     load_brain,
     make_target,
 )
-from dynamics.cluster import cluster, threads_of
+from dynamics.cluster import PATIENCE, cluster, threads_of
 from dynamics.config import Choice, Sweep
 from dynamics.lookahead import in_window
 from dynamics.sounds.copies import kept_together, noted_copies
@@ -57,6 +57,7 @@ def analyze(
     scheduler: str | None = None,
     advance: progress.Advance | None = None,
     loaded: Loaded | None = None,
+    patience: float = PATIENCE,
 ) -> dict[str, int]:
     """Compare every layer at every step of a store with the targets; only what is missing.
 
@@ -71,6 +72,8 @@ def analyze(
         Called after each step; by default a progress bar is drawn.
     loaded : Loaded, optional
         Sounds and targets of the sweep; by default they are loaded.
+    patience : float
+        Seconds without a worker of the cluster that can work, after which it is given up.
 
     Returns
     -------
@@ -110,7 +113,9 @@ def analyze(
         new = len(todo.steps) + len(alone)
         if new or todo.baseline or todo.untrained:
             with contextlib.ExitStack() as stack:
-                client = stack.enter_context(cluster(scheduler, workers=sweep.workers))
+                client = stack.enter_context(
+                    cluster(scheduler, workers=sweep.workers, patience=patience)
+                )
                 if advance is None and new:
                     advance = stack.enter_context(progress.bar("analyzing", new))
                 jobs = [*todo.baseline, *todo.untrained, *todo.steps]

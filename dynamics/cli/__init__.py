@@ -8,17 +8,21 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 __all__ = ["app", "main", "out"]
 
 BAD_INPUT = 2
+# What a shell says of a program that a signal ended: 128 and the signal's number.
+_ENDED = 128
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends with one sentence and exit code 2."""
+    _stop_at_signals()
     # Threads that spin while they wait halve the speed of everything else on a shared machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     handler = logging.StreamHandler()
@@ -29,12 +33,36 @@ def main() -> None:
     warnings.filterwarnings("ignore", module=r"(?!dynamics)")
     try:
         importlib.import_module("dynamics.cli.program").app()
+    except KeyboardInterrupt as error:
+        stopped(error)
     except Exception as error:
         told = _told(error)
         if told is None or os.environ.get("DYNAMICS_DEBUG"):
             raise
         print(f"dynamics: {readable(told)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+
+
+def stopped(error: KeyboardInterrupt) -> NoReturn:
+    """Say that a command was interrupted, and end with the code that shells have for the signal."""
+    print("dynamics: stopped; the same command goes on from here", file=sys.stderr)
+    sys.exit(_ENDED + (error.args[0] if error.args else signal.SIGINT))
+
+
+def _stop_at_signals() -> None:
+    """Have a batch system's SIGTERM stop a command as Ctrl-C does; a second signal at once."""
+
+    def stop(number: int, _: object) -> None:
+        if stopping:
+            os.write(2, b"\ndynamics: stopped at once; the same command goes on from here\n")
+            os._exit(_ENDED + number)
+        stopping.append(number)
+        raise KeyboardInterrupt(number)
+
+    stopping: list[int] = []
+    for each in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(each) is not signal.SIG_IGN:
+            signal.signal(each, stop)
 
 
 def readable(text: str) -> str:

@@ -40,6 +40,9 @@ Config = Annotated[Path, typer.Argument(help="YAML file of the sweep", show_defa
 Scheduler = Annotated[
     str | None, typer.Option(help="address of a running dask scheduler (default: this machine)")
 ]
+Patience = Annotated[
+    float, typer.Option(help="seconds to go on without any worker that can work", min=0.1)
+]
 Store = Annotated[
     str, typer.Argument(help="a store, such as store/demo.zarr, or the YAML file of its sweep")
 ]
@@ -50,7 +53,7 @@ Plugins = Annotated[
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON, for other programs")]
 
-FAILED_CHECKPOINTS, STOPPED = 3, 130
+FAILED_CHECKPOINTS = 3
 
 
 def told(found: Any) -> None:

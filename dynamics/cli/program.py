@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from dynamics.cli import collections, lists, stores, sweeps, targets
-from dynamics.cli.console import STOPPED
+from dynamics.cli import collections, lists, stopped, stores, sweeps, targets
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,9 +51,8 @@ def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
     def run(*arguments: Any, **options: Any) -> None:
         try:
             command(*arguments, **options)
-        except KeyboardInterrupt:
-            print("dynamics: stopped; the same command goes on from here", file=sys.stderr)
-            raise typer.Exit(STOPPED) from None
+        except KeyboardInterrupt as error:
+            stopped(error)
 
     return run
 

@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from dynamics.cli import readable
-from dynamics.cli.console import FAILED_CHECKPOINTS, Config, Json, Scheduler, out, told
+from dynamics.cli.console import FAILED_CHECKPOINTS, Config, Json, Patience, Scheduler, out, told
+from dynamics.cluster import PATIENCE
 from dynamics.progress import size_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def pretrain(config: Config) -> None:
         _pretrain(sweep)
 
 
-def crawl(config: Config, scheduler: Scheduler = None) -> None:
+def crawl(config: Config, scheduler: Scheduler = None, patience: Patience = PATIENCE) -> None:
     """Extract every layer's activations at every checkpoint.
 
     Example: dynamics crawl sweep.yaml --scheduler tcp://head:8786
@@ -60,10 +61,10 @@ def crawl(config: Config, scheduler: Scheduler = None) -> None:
 
     sweep = load_config(config)
     check_names(sweep)
-    _end(_crawled(sweep, crawl(sweep, scheduler=scheduler)))
+    _end(_crawled(sweep, crawl(sweep, scheduler=scheduler, patience=patience)))
 
 
-def analyze(config: Config, scheduler: Scheduler = None) -> None:
+def analyze(config: Config, scheduler: Scheduler = None, patience: Patience = PATIENCE) -> None:
     """Compare every layer at every step with the brain targets.
 
     Example: dynamics analyze sweep.yaml
@@ -72,10 +73,10 @@ def analyze(config: Config, scheduler: Scheduler = None) -> None:
     from dynamics.config import load_config
 
     sweep = load_config(config)
-    _analyzed(sweep, analyze(sweep, scheduler=scheduler))
+    _analyzed(sweep, analyze(sweep, scheduler=scheduler, patience=patience))
 
 
-def probe(config: Config, scheduler: Scheduler = None) -> None:
+def probe(config: Config, scheduler: Scheduler = None, patience: Patience = PATIENCE) -> None:
     """Probe every layer and step for the sweep's downstream tasks.
 
     Example: dynamics probe sweep.yaml
@@ -84,7 +85,7 @@ def probe(config: Config, scheduler: Scheduler = None) -> None:
     from dynamics.probes import probe
 
     sweep = load_config(config)
-    _end(_probed(sweep, probe(sweep, scheduler=scheduler)))
+    _end(_probed(sweep, probe(sweep, scheduler=scheduler, patience=patience)))
 
 
 def plot(config: Config, formats: Formats = None, figure: Figures = None) -> None:
@@ -99,7 +100,7 @@ def plot(config: Config, formats: Formats = None, figure: Figures = None) -> Non
     _plotted(sweep, plot(sweep, formats=formats or ["png", "pdf"], only=figure or ()))
 
 
-def run(config: Config, scheduler: Scheduler = None) -> None:
+def run(config: Config, scheduler: Scheduler = None, patience: Patience = PATIENCE) -> None:
     """Crawl, analyze, probe, plot, report: all that is missing.
 
     Example: dynamics run sweep.yaml
@@ -112,7 +113,7 @@ def run(config: Config, scheduler: Scheduler = None) -> None:
         _end(collections.run(config, scheduler, SAID))
         return
     sweep = load_config(config)
-    _all(sweep, scheduler, check(sweep))
+    _all(sweep, scheduler, check(sweep), patience)
 
 
 def watch(
@@ -214,11 +215,16 @@ def demo() -> None:
 COMMANDS = (pretrain, crawl, analyze, probe, plot, run, watch, checkpoints, init, demo)
 
 
-def _all(sweep: Sweep, scheduler: str | None = None, loaded: Loaded | None = None) -> None:
+def _all(
+    sweep: Sweep,
+    scheduler: str | None = None,
+    loaded: Loaded | None = None,
+    patience: float = PATIENCE,
+) -> None:
     """Do all stages, and say of each what it did; its failures are those of the command."""
     from dynamics.sweep import stages
 
-    done = stages(sweep, scheduler=scheduler, loaded=loaded)
+    done = stages(sweep, scheduler=scheduler, loaded=loaded, patience=patience)
     _end(sum(SAID[name](sweep, found) for name, found in done))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,7 +23,7 @@ from dynamics import (
     store,
 )
 from dynamics.checkpoints import Checkpoint, LeftForLater
-from dynamics.cluster import cluster
+from dynamics.cluster import PATIENCE, cluster
 from dynamics.config import Sweep
 from dynamics.extraction import (
     extract,
@@ -56,6 +57,7 @@ def crawl(
     advance: progress.Advance | None = None,
     stimuli: StimulusSet | None = None,
     found: Sequence[Checkpoint] | None = None,
+    patience: float = PATIENCE,
 ) -> dict[str, int]:
     """Extract every layer's activations at every checkpoint that the store lacks.
 
@@ -78,6 +80,8 @@ def crawl(
         The sweep's sounds, where they have been loaded already.
     found : sequence of Checkpoint, optional
         Its checkpoints, where `discover` has been called already.
+    patience : float
+        Seconds without a worker of the cluster that can work, after which it is given up.
 
     Returns
     -------
@@ -113,18 +117,21 @@ def crawl(
         for step in (c.step for c in todo if records[c.step]["status"] == store.DONE):
             store.commit(root, step, status=store.PENDING)  # nobody reads what is being replaced
         network.steps_to_come = len(todo) + sum(map(len, seeds.values()))
-        if seeds:
-            _add_untrained(root, seeds, network, complete)
         with contextlib.ExitStack() as stack:
-            if scheduler is None or not todo:
+            client: Any = None
+            if scheduler is not None and (todo or seeds):
+                client = stack.enter_context(cluster(scheduler, patience=patience))
+            if seeds:
+                _add_untrained(root, seeds, network, complete, client)
+            if client is None:
                 coming = extracted(todo, network)
             else:
-                coming = workers.extracted(todo, sweep, stack.enter_context(cluster(scheduler)))
+                coming = workers.extracted(todo, sweep, client)
             if advance is None and todo:
                 advance = stack.enter_context(progress.bar("crawling", len(todo)))
             _commit_all(root, network, coming, records, advance or progress.silent)
-        if found[0].step == 0:
-            _stand_in(root, network, [c for c in complete if c.step != 0])
+            if found[0].step == 0:
+                _stand_in(root, network, [c for c in complete if c.step != 0], client)
         statuses = list(store.statuses(root).values())
     return {
         "done": statuses.count(store.DONE),
@@ -263,25 +270,37 @@ def _add_untrained(
     seeds: Mapping[int, Sequence[tuple[zarr.Group, int]]],
     network: Network,
     found: Sequence[Checkpoint],
+    client: Any = None,
 ) -> None:
     """Put networks of the architecture of a checkpoint with fresh weights into their places."""
     missing = dict(seeds)
 
-    def fill(read: Read) -> None:
-        for seed, places in seeds.items():
-            if seed not in missing:
-                continue  # made from another checkpoint already
-            outcome = _Outcome(network)
-            for group, row in places:
-                if network.streams or not outcome.layers:  # what was written is not held
-                    outcome.layers = network.fresh(read, seed)
-                outcome.columns["sha256"] = f"untrained-{seed}"
-                outcome.commit(group, row)
-            if outcome.error:  # of another architecture than what the store holds
-                raise store.MisfitError(outcome.error)
-            del missing[seed]
+    def put(seed: int, layers: Callable[[], Layers]) -> None:
+        if seed not in missing:
+            return  # made from another checkpoint already
+        outcome = _Outcome(network)
+        for group, row in missing[seed]:
+            if network.streams or not outcome.layers:  # what was written is not held
+                outcome.layers = layers()
+            outcome.columns["sha256"] = f"untrained-{seed}"
+            outcome.commit(group, row)
+        if outcome.error:  # of another architecture than what the store holds
+            raise store.MisfitError(outcome.error)
+        del missing[seed]
 
-    fault = of_newest(found, network.sweep, fill)
+    def fill(read: Read) -> None:
+        for seed in seeds:
+            put(seed, functools.partial(network.fresh, read, seed))
+
+    fault: Exception | None = None
+    if client is None:
+        fault = of_newest(found, network.sweep, fill)
+    else:
+        for seed, made in workers.untrained(list(seeds), found, network.sweep, client):
+            if isinstance(made, Exception):
+                fault = made
+            else:
+                put(seed, lambda made=made: made)  # type: ignore[misc]
     for seed, places in missing.items():
         reason = faults.sentence(fault) if fault else ""
         logger.warning("no untrained network of seed %d: %s", seed, reason)
@@ -293,7 +312,9 @@ def _add_untrained(
         network.batches = None  # they would hold on to a control's front end
 
 
-def _stand_in(root: zarr.Group, network: Network, found: Sequence[Checkpoint]) -> None:
+def _stand_in(
+    root: zarr.Group, network: Network, found: Sequence[Checkpoint], client: Any = None
+) -> None:
     """Where the run's own step 0 failed, give the store untrained networks as controls."""
     now = store.statuses(root)
     # Where no checkpoint fits the network, the next sweep may still set the store right.
@@ -301,7 +322,7 @@ def _stand_in(root: zarr.Group, network: Network, found: Sequence[Checkpoint]) -
         return
     if seeds := _missing_controls(root, network.sweep, on_curve=False):
         logger.warning("step 0 failed: untrained networks stand in for it, as controls")
-        _add_untrained(root, seeds, network, found)
+        _add_untrained(root, seeds, network, found, client)
 
 
 def _commit_all(

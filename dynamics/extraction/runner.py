@@ -225,7 +225,13 @@ def read_ahead(
         yield from one_ahead(coming)
 
 
-def of_newest(found: Sequence[Checkpoint], sweep: Sweep, use: Callable[[Read], T]) -> T | Exception:
+def of_newest(
+    found: Sequence[Checkpoint],
+    sweep: Sweep,
+    use: Callable[[Read], T],
+    *,
+    place: Path | None = None,
+) -> T | Exception:
     """Use the newest checkpoint of a run that can be used, where any one would do.
 
     Parameters
@@ -237,6 +243,8 @@ def of_newest(found: Sequence[Checkpoint], sweep: Sweep, use: Callable[[Read], T
         The sweep.
     use : callable
         Takes what was read, while its file is there.
+    place : Path, optional
+        Folder for what is fetched; by default beside the store.
 
     Returns
     -------
@@ -252,7 +260,7 @@ def of_newest(found: Sequence[Checkpoint], sweep: Sweep, use: Callable[[Read], T
     faulty: list[Exception] = []
     misfits = 0
     for checkpoint in reversed(found):
-        for _, read in read_ahead([checkpoint], sweep):
+        for _, read in read_ahead([checkpoint], sweep, place=place):
             try:
                 return use(checked(read))
             except Exception as fault:

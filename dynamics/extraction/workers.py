@@ -10,19 +10,22 @@ from typing import Any
 
 from dynamics import faults, sounds
 from dynamics.checkpoints import Checkpoint
-from dynamics.cluster import threads_of
+from dynamics.cluster import KilledError, threads_of
 from dynamics.config import Sweep
 from dynamics.extraction.runner import (
     Extracted,
     Layers,
     Network,
     checked,
+    of_newest,
     read_ahead,
 )
 from dynamics.lookahead import in_window
 
 # Tasks under way for each thread of the cluster: one runs, one waits.
 _AHEAD = 2
+# Where so many take their workers with them and none passes, it is the workers that are too small.
+_DEADLY = 3
 
 
 def extracted(todo: Sequence[Checkpoint], sweep: Sweep, client: Any) -> Iterator[Extracted]:
@@ -41,15 +44,39 @@ def extracted(todo: Sequence[Checkpoint], sweep: Sweep, client: Any) -> Iterator
     ------
     checkpoint, sha256, noted : Extracted
         In the order of `todo`, so that a store does not depend on which worker was quicker.
+
+    Raises
+    ------
+    OSError
+        If the workers die of the first few checkpoints, which are not to blame for it then.
     """
     submit = functools.partial(client.submit, extract_one, sweep.model_dump_json(), pure=False)
+    deadly: list[Extracted] = []
+    passed = False
     for checkpoint, future in in_window(submit, todo, lambda: _AHEAD * threads_of(client)):
-        sha256, found = result_of(future)
-        yield checkpoint, sha256, functools.partial(checked, found)
+        try:
+            sha256, found = result_of(future)
+        except KilledError as fault:
+            found = ValueError(f"{fault}: give workers more memory and `dynamics redo` the step")
+            deadly.append((checkpoint, "", functools.partial(checked, found)))
+            if len(deadly) == _DEADLY and not passed:
+                raise OSError(
+                    f"{fault}, as of all of the first {_DEADLY} checkpoints: lower `batch_size` "
+                    "or give workers more memory; the same command goes on from there"
+                ) from fault
+        else:
+            passed = True
+            yield from deadly
+            deadly.clear()
+            yield checkpoint, sha256, functools.partial(checked, found)
+    yield from deadly
 
 
 def result_of(future: Any) -> Any:
-    """Wait for a task; what is wrong with a worker's installation or memory says so."""
+    """Wait for a task; what is wrong with a worker's installation or memory says so.
+
+    A task that took its workers with it raises a `KilledError`.
+    """
     try:
         return future.result()
     except (ImportError, MemoryError) as error:
@@ -83,10 +110,65 @@ def extract_one(content: str, checkpoint: Checkpoint) -> tuple[str, tuple[Layers
                 return "", read
             try:
                 layers, note = network.noted(read)
-                return read.sha256, (layers if isinstance(layers, dict) else list(layers), note)
+                return read.sha256, (_sent(layers), note)
             except Exception as fault:
                 return read.sha256, faults.row(fault)
     raise FileNotFoundError(f"{checkpoint.uri} could not be fetched")
+
+
+def untrained(
+    seeds: Sequence[int], found: Sequence[Checkpoint], sweep: Sweep, client: Any
+) -> Iterator[tuple[int, Layers | Exception]]:
+    """Extract from networks with fresh weights on the workers of a cluster, a seed a task.
+
+    Parameters
+    ----------
+    seeds : sequence of int
+        Of the weights.
+    found : sequence of Checkpoint
+        The run's, of one of which the architecture is taken.
+    sweep : Sweep
+        The sweep.
+    client : Workers
+        Of a cluster.
+
+    Yields
+    ------
+    seed, layers : (int, dict of str to array, list of Block, or Exception)
+        Pooled activations by layer, of long sounds all blocks; or why no checkpoint could be used.
+    """
+    submit = functools.partial(client.submit, untrained_one, sweep.model_dump_json(), tuple(found))
+    for seed, future in in_window(submit, seeds, lambda: _AHEAD * threads_of(client)):
+        yield seed, result_of(future)
+
+
+def untrained_one(content: str, found: Sequence[Checkpoint], seed: int) -> Layers | Exception:
+    """Run a network with fresh weights; what runs on a worker.
+
+    Parameters
+    ----------
+    content : str
+        The sweep as JSON.
+    found : sequence of Checkpoint
+        The run's.
+    seed : int
+        Of the weights.
+
+    Returns
+    -------
+    dict of str to array, list of Block, or Exception
+        Pooled activations by layer, of long sounds all blocks, or why no checkpoint could be used.
+    """
+    network = _network(content)
+    with tempfile.TemporaryDirectory(prefix="dynamics-") as place:
+        return of_newest(
+            found, network.sweep, lambda read: _sent(network.fresh(read, seed)), place=Path(place)
+        )
+
+
+def _sent(layers: Layers) -> Layers:
+    """Return activations as they can be sent: blocks all at once."""
+    return layers if isinstance(layers, dict) else list(layers)
 
 
 @functools.lru_cache(maxsize=1)

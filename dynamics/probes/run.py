@@ -17,7 +17,7 @@ import zarr
 from dynamics import progress, sounds, store
 from dynamics.analysis.scoring import without_time
 from dynamics.checkpoints import Checkpoint
-from dynamics.cluster import cluster, threads_of
+from dynamics.cluster import PATIENCE, KilledError, cluster, threads_of
 from dynamics.config import Choice, Sweep
 from dynamics.extraction import crawl, extract
 from dynamics.extraction.runner import Network
@@ -55,7 +55,11 @@ _Made = tuple[_Job, int, Variables | Exception]
 
 
 def probe(
-    sweep: Sweep, *, scheduler: str | None = None, advance: progress.Advance | None = None
+    sweep: Sweep,
+    *,
+    scheduler: str | None = None,
+    advance: progress.Advance | None = None,
+    patience: float = PATIENCE,
 ) -> dict[str, int]:
     """Probe every layer at every step of a store for the sweep's tasks; only what is missing.
 
@@ -73,6 +77,8 @@ def probe(
         paths, and probe a step each at a time; by default it is done in this process.
     advance : callable, optional
         Called after each step of each task; by default a progress bar is drawn.
+    patience : float
+        Seconds without a worker of the cluster that can work, after which it is given up.
 
     Returns
     -------
@@ -103,7 +109,7 @@ def probe(
             with contextlib.ExitStack() as stack:
                 client = None
                 if scheduler is not None:
-                    client = stack.enter_context(cluster(scheduler))
+                    client = stack.enter_context(cluster(scheduler, patience=patience))
                 if advance is None and total:
                     advance = stack.enter_context(progress.bar("probing", total))
                 failed = _run(sweep, jobs, records, advance or progress.silent, client)
@@ -325,7 +331,11 @@ def _there(
 
     by_label = {job.label: job for job in jobs}
     for step, future in in_window(submit, due, lambda: 2 * threads_of(client)):
-        for label, values in result_of(future):
+        try:
+            found_of = result_of(future)
+        except KilledError as fault:
+            found_of = [(job.label, fault) for job in jobs if step in job.missing]
+        for label, values in found_of:
             yield by_label[label], step, values
 
 

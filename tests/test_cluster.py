@@ -1,0 +1,81 @@
+"""A cluster of processes in which workers and scheduler come, go, freeze and die."""
+
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from processes import deadly, processes, slowly, total
+
+from dynamics import cluster
+from dynamics.cluster import GoneError, KilledError
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(cluster, "ANSWER", 2.0)
+    monkeypatch.setattr(cluster, "_LOOK", 0.2)
+    monkeypatch.setattr(cluster, "_SAY", 0.5)
+
+
+def later(seconds, function):
+    thread = threading.Timer(seconds, function)
+    thread.start()
+    return thread
+
+
+@pytest.mark.timeout(120)
+def test_without_workers_or_scheduler_the_wait_ends_with_a_sentence(tmp_path, caplog):
+    with processes(tmp_path, workers=0) as made, cluster.cluster(made.address) as here:
+        here.patience = 1.5
+        started = time.monotonic()
+        with pytest.raises(GoneError, match=r"no dask worker at tcp.* for 2 s: start workers"):
+            here.submit(slowly, 1).result()
+        assert time.monotonic() - started < 6
+        assert "waiting (" in caplog.text
+        made.kill(made.scheduler)
+        here.patience = 30
+        with pytest.raises(GoneError, match=r"scheduler of tcp.* has gone: start it again"):
+            here.submit(slowly, 4).result()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_workers_held_and_did_is_done_by_those_that_come_after_them(tmp_path):
+    with (
+        processes(tmp_path, workers=0) as made,
+        cluster.cluster(made.address, patience=1.5) as here,
+    ):
+        # They come while one waits.
+        task = here.submit(slowly, 2)
+        made.start_worker()
+        assert task.result() == 2
+        # All are replaced, and with them what they held.
+        held = here.scatter(np.arange(5.0))
+        assert here.submit(total, [held]).result() == 10
+        made.kill_workers()
+        made.start_worker()
+        assert here.submit(total, [held]).result() == 10
+        task = here.submit(total, [held], 2)
+        timer = later(0.5, lambda: (made.kill_workers(), made.start_worker()))
+        assert task.result() == 10
+        timer.join(60)
+        # One that is frozen has not gone.
+        made.workers[0].send_signal(signal.SIGSTOP)
+        task = here.submit(slowly, 3)
+        later(2, lambda: made.workers[0].send_signal(signal.SIGCONT))
+        assert task.result() == 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_task_that_kills_its_workers_is_named_and_an_innocent_one_is_not(tmp_path, monkeypatch):
+    monkeypatch.setitem(cluster._SETTINGS, "distributed.scheduler.allowed-failures", 0)
+    with cluster.cluster(None, workers=1, patience=60) as here:
+        beside = [here.submit(slowly, n) for n in range(3)]
+        assert here.submit(deadly, tmp_path / "once", 1).result() == 1
+        with pytest.raises(KilledError, match=r"needed more than the [\d.]+ GB of a worker"):
+            here.submit(deadly, tmp_path / "often", 99).result()
+        assert (tmp_path / "often").read_text() == "2"
+        assert here.gather(beside) == [0, 1, 2]

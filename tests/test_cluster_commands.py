@@ -1,0 +1,124 @@
+"""Commands on a cluster of processes to which everything happens: a sentence, and a second run."""
+
+import signal
+import time
+
+import numpy as np
+import pytest
+import yaml
+from processes import command, processes
+from tiny_run import sweep_in, sweep_of
+
+from dynamics import store
+from dynamics.analysis import analyze
+from dynamics.extraction import crawl
+from dynamics.progress import silent
+from dynamics.store import nodes
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+STEPS = list(range(0, 24, 2))
+
+
+def arrays_of(path):
+    """Return every number of a store by its place."""
+    root = store.open_group(path)
+    found = {}
+
+    def walk(group):
+        for name, node in nodes.members(group).items():
+            if hasattr(node, "shape"):
+                if node.dtype.kind in "fiu" and name not in ("seconds", "modified"):
+                    found[node.path] = np.asarray(node[...])
+            else:
+                walk(node)
+
+    walk(root)
+    return found
+
+
+def assert_same(path, other):
+    first, second = arrays_of(path), arrays_of(other)
+    assert first.keys() == second.keys() and len(first) > 10
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name], err_msg=name)
+
+
+@pytest.fixture
+def content(tmp_path):
+    made = sweep_in(tmp_path, STEPS, resamples=10, metrics=["rsa"], report=False)
+    made["probes"] = [{"name": "stimuli-category", "arguments": {"probe": "ridge"}}]
+    made["self_similarity"] = ["cka"]
+    return made | {"untrained": 2}
+
+
+def written(folder, content):
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(content))
+    return folder / "sweep.yaml"
+
+
+def ended(process, code):
+    said, errors = process.communicate(timeout=300)
+    assert process.returncode == code, (process.returncode, said, errors)
+    assert "Traceback" not in errors and "distributed" not in errors, errors
+    return said + errors
+
+
+def reference(folder, content):
+    """Do the same in this process."""
+    from dynamics import probes
+
+    alone = sweep_of(content, store=str(folder / "alone.zarr"))
+    crawl.crawl(alone, advance=silent)
+    analyze.analyze(alone, advance=silent)
+    probes.probe(alone, advance=silent)
+    return alone.store
+
+
+def test_every_fault_of_a_cluster_is_one_sentence_and_the_next_run_finishes(content, tmp_path):
+    file = written(tmp_path, content)
+    with processes(tmp_path, workers=0) as made:
+
+        def begun(name, *, patience=60, wait=True):
+            options = ("--scheduler", made.address, "--patience", patience)
+            process = command(file, name, *options, cwd=tmp_path)
+            if wait:
+                made.wait_for_tasks(process)
+            return process
+
+        for name in ("crawl", "analyze", "probe"):
+            # None to begin with.
+            said = ended(begun(name, patience=2, wait=False), 2)
+            assert "no dask worker at tcp://" in said and "--patience" in said
+            # All die: after the patience the command ends.
+            made.start_worker(frozen=True)
+            process = begun(name, patience=2)
+            made.kill_workers()
+            assert "no dask worker at tcp://" in ended(process, 2)
+            # All are replaced while it runs; then it is stopped as a batch system does.
+            made.start_worker(frozen=True)
+            process = begun(name)
+            made.kill_workers()
+            made.start_worker(frozen=True)
+            made.wait_for_tasks(process)
+            process.send_signal(signal.SIGTERM)
+            assert "the same command goes on from here" in ended(process, 143)
+            # Interrupted, and again at once.
+            process = begun(name)
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            assert "the same command goes on from here" in ended(process, 130)
+            # The scheduler dies.
+            process = begun(name)
+            made.kill(made.scheduler)
+            assert "the same command goes on from there" in ended(process, 2)
+            made.kill_workers()
+            made.start_scheduler()
+            # All are replaced, and it ends well.
+            made.start_worker(frozen=True)
+            process = begun(name)
+            made.kill_workers()
+            made.start_worker()
+            ended(process, 0)
+            made.kill_workers()
+    assert_same(content["store"], reference(tmp_path, content))
