@@ -65,7 +65,7 @@ class Processes:
         from dask.distributed import Client
 
         with Client(self.address, timeout=20, set_as_default=False) as client:
-            for _ in range(600):
+            for _ in range(2400):
                 found = client.run_on_scheduler(
                     lambda what, dask_scheduler: len(getattr(dask_scheduler, what)), what
                 )

@@ -45,7 +45,7 @@ def test_without_workers_or_scheduler_the_wait_ends_with_a_sentence(tmp_path, ca
 def test_what_workers_held_and_did_is_done_by_those_that_come_after_them(tmp_path):
     with (
         processes(tmp_path, workers=0) as made,
-        cluster.cluster(made.address, patience=1.5) as here,
+        cluster.cluster(made.address, patience=60) as here,
     ):
         # They come while one waits.
         task = here.submit(slowly, 2)

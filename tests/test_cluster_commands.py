@@ -16,7 +16,7 @@ from dynamics.progress import silent
 from dynamics.store import nodes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-STEPS = list(range(0, 24, 2))
+STEPS = list(range(0, 12, 2))
 
 
 def arrays_of(path):
@@ -45,8 +45,9 @@ def assert_same(path, other):
 
 @pytest.fixture
 def content(tmp_path):
-    made = sweep_in(tmp_path, STEPS, resamples=10, metrics=["rsa"], report=False)
-    made["probes"] = [{"name": "stimuli-category", "arguments": {"probe": "ridge"}}]
+    made = sweep_in(tmp_path, STEPS, resamples=4, metrics=["rsa"], report=False)
+    made["stimuli"] = {"name": "synthetic", "arguments": {"per_kind": 3, "seconds": 0.4}}
+    made["probes"] = [{"name": "stimuli-category", "arguments": {"mix": False}}]
     made["self_similarity"] = ["cka"]
     return made | {"untrained": 2}
 
@@ -78,22 +79,18 @@ def test_every_fault_of_a_cluster_is_one_sentence_and_the_next_run_finishes(cont
     file = written(tmp_path, content)
     with processes(tmp_path, workers=0) as made:
 
-        def begun(name, *, patience=60, wait=True):
+        def begun(name, *, patience=120):
             options = ("--scheduler", made.address, "--patience", patience)
             process = command(file, name, *options, cwd=tmp_path)
-            if wait:
-                made.wait_for_tasks(process)
+            made.wait_for_tasks(process)
             return process
 
         for name in ("crawl", "analyze", "probe"):
-            # None to begin with.
-            said = ended(begun(name, patience=2, wait=False), 2)
-            assert "no dask worker at tcp://" in said and "--patience" in said
             # All die: after the patience the command ends.
             made.start_worker(frozen=True)
             process = begun(name, patience=2)
             made.kill_workers()
-            assert "no dask worker at tcp://" in ended(process, 2)
+            assert "the same command goes on from there" in ended(process, 2)
             # All are replaced while it runs; then it is stopped as a batch system does.
             made.start_worker(frozen=True)
             process = begun(name)
@@ -102,20 +99,21 @@ def test_every_fault_of_a_cluster_is_one_sentence_and_the_next_run_finishes(cont
             made.wait_for_tasks(process)
             process.send_signal(signal.SIGTERM)
             assert "the same command goes on from here" in ended(process, 143)
-            # Interrupted, and again at once.
-            process = begun(name)
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.02)
-            process.send_signal(signal.SIGINT)
-            assert "the same command goes on from here" in ended(process, 130)
-            # The scheduler dies.
-            process = begun(name)
-            made.kill(made.scheduler)
-            assert "the same command goes on from there" in ended(process, 2)
-            made.kill_workers()
-            made.start_scheduler()
+            if name == "analyze":
+                # Interrupted, and again at once.
+                process = begun(name)
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.02)
+                process.send_signal(signal.SIGINT)
+                assert "the same command goes on from here" in ended(process, 130)
+                # The scheduler dies.
+                process = begun(name)
+                made.kill(made.scheduler)
+                assert "the same command goes on from there" in ended(process, 2)
+                made.kill_workers()
+                made.start_scheduler()
+                made.start_worker(frozen=True)
             # All are replaced, and it ends well.
-            made.start_worker(frozen=True)
             process = begun(name)
             made.kill_workers()
             made.start_worker()

@@ -188,8 +188,7 @@ def compare_layers(
     dict of str to array of shape (n_layers, n_layers)
         Similarities by label; under "effective_dimensionality" an array (n_layers,).
     """
-    root = store.open_group(path)
-    spaces = [_read(root, layer, step) for layer in store.layer_names(root)]
+    spaces = [without_time(X).astype(float) for X in store.read_activations(path, step).values()]
     with metrics.shared(most=_BLOCK_BYTES):
         out = {label: _table(spaces, metric, arguments) for label, metric, arguments in specs}
     out[DIMENSIONALITY] = np.array([metrics.effective_dimensionality(X) for X in spaces])

@@ -57,6 +57,7 @@ def status(store: Store, as_json: Json = False) -> None:
         out.print(f"note: {note} ({number} steps)", soft_wrap=True, markup=False)
     for step, error in dynamics.store.failures(place).items():
         out.print(readable(f"failed: step {step}: {error}"), soft_wrap=True, markup=False)
+    dynamics.store.open(place)  # warns of what is missing
 
 
 def verify(store: Store) -> None:
@@ -72,11 +73,28 @@ def verify(store: Store) -> None:
         for number, fault in faults.items():
             out.print(f"{kind} {number} {fault}: mend it with", soft_wrap=True, markup=False)
             out.print(f"  dynamics redo {store} --{kind} {number}", soft_wrap=True, markup=False)
-    if any(found.values()):
+    rest = dynamics.store.verify_results(place)
+    for (path, at), fault in rest.items():
+        where = path if at is None else f"{path} of step {at}"
+        out.print(f"{where}: {fault}: mend it with", soft_wrap=True, markup=False)
+        out.print(f"  {_mend(store, path, at)}", soft_wrap=True, markup=False)
+    if any(found.values()) or rest:
         raise typer.Exit(FAILED_CHECKPOINTS)
     controls = dynamics.store.controls(place)
     more = f" and {len(controls)} controls" if controls else ""
     out.print(f"{dynamics.store.summarise(place).done} steps{more} verified: all sound")
+
+
+def _mend(store: str, path: str, step: int | None) -> str:
+    """Return the command that has what is damaged done again."""
+    room, _, name = path.removeprefix("controls/").partition("/")
+    if room == "results":
+        at = f" --step {step}" if step is not None else ""
+        return f"dynamics redo {store} --results {name}{at}"
+    if room == "activations":
+        kind = "control" if path.startswith("controls/") else "step"
+        return f"dynamics redo {store} --{kind} N (any), then `dynamics crawl`"
+    return "`dynamics crawl` of its sweep, and `dynamics verify` again"
 
 
 def redo(
@@ -87,15 +105,23 @@ def redo(
     control: Annotated[
         list[int] | None, typer.Option(help="number of an untrained network; may be given again")
     ] = None,
+    results: Annotated[
+        str | None, typer.Option(help="TARGET/METRIC, whose results at `--step`, or all, go")
+    ] = None,
 ) -> None:
-    """Mark steps to be done again by the next crawl.
+    """Mark steps or results to be done again.
 
     Example: dynamics redo store/demo.zarr --step 100 --step 200
     """
     import dynamics.store
 
+    if results:
+        target, _, metric = results.partition("/")
+        dynamics.store.redo_results(place_of(store), target, metric, step or [])
+        out.print(f"marked: {results}; `dynamics analyze` or `probe` does it again")
+        return
     if not step and not control:
-        raise ValueError("nothing to do again: give `--step` or `--control`")
+        raise ValueError("nothing to do again: give `--step`, `--control` or `--results`")
     dynamics.store.redo(place_of(store), step or [], untrained=control or [])
     marked = ", ".join([*map(str, step or []), *(f"control {number}" for number in control or [])])
     out.print(f"marked: {marked}; `dynamics crawl CONFIG` does them again")

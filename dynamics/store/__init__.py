@@ -26,7 +26,15 @@ from dynamics.store.activations import (
     write_activations,
 )
 from dynamics.store.blocks import erase, write_blocks
-from dynamics.store.health import Summary, redo, summarise, verify, verify_controls
+from dynamics.store.health import (
+    Summary,
+    redo,
+    redo_results,
+    summarise,
+    verify,
+    verify_controls,
+    verify_results,
+)
 from dynamics.store.layout import DONE, FAILED, PENDING, MisfitError, is_written, package_version
 from dynamics.store.locking import lock, unlock
 from dynamics.store.making import begin, begin_controls
@@ -90,6 +98,7 @@ __all__ = [
     "read_times",
     "records",
     "redo",
+    "redo_results",
     "statuses",
     "steps",
     "storable",
@@ -98,6 +107,7 @@ __all__ = [
     "unmarked",
     "verify",
     "verify_controls",
+    "verify_results",
     "write_activations",
     "write_blocks",
     "write_constant",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from dynamics.store import nodes, objectlock
+from dynamics.store import hashes, nodes, objectlock
 from dynamics.store.layout import (
     ADDED,
     COLUMNS,
@@ -51,6 +51,8 @@ def plan(
         for layer in layer_names(root):
             if activation_of(layer) in root:
                 resize(nodes.array(root, activation_of(layer)), total)
+        if "activations/stimulus" in root and not is_written(root, "activations/step"):
+            new_coordinate(nodes.group(root, "activations"), "step", "step", [], "training step")
         if "activations/step" in root:
             every = np.array([*known, *(item[0] for item in new)], dtype="int64")
             axis = nodes.array(root, "activations/step")
@@ -140,6 +142,7 @@ def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -
         row = steps(root)[step]
         if status == DONE:
             columns["content"] = content_hash(root, row)
+            hashes.note_new(nodes.group(root, "activations"), layers=layer_names(root))
         for name, value in (*columns.items(), ("status", status)):
             nodes.array(root, f"checkpoints/{name}")[row] = storable(value)
         save(root, f"step {step}" if status == DONE else f"step {step}: {status}")

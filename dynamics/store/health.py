@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import zarr
 
-from dynamics.store import nodes
+from dynamics.store import hashes, nodes
 from dynamics.store.activations import content_hash
-from dynamics.store.layout import DONE, FAILED, PENDING
+from dynamics.store.layout import ADDED, COLUMNS, DONE, FAILED, PENDING
 from dynamics.store.locking import lock
 from dynamics.store.nodes import activation_of
 from dynamics.store.place import Where, place_of, reading, sizes_of, writing
@@ -25,6 +25,7 @@ from dynamics.store.read import (
     steps,
 )
 from dynamics.store.repository import save
+from dynamics.store.results import uncommit
 
 # Table (of steps, or of untrained networks), layer and row of a chunk of activations.
 _CHUNK = re.compile(r"((?:.*/)?)activations/([^/]+)/activation/c/(\d+)")
@@ -136,6 +137,80 @@ def verify(where: Where) -> dict[int, str]:
     return faults
 
 
+def verify_results(where: Where) -> dict[tuple[str, int | None], str]:
+    """Compare results, coordinates and the table with their hashes; see `verify` for activations.
+
+    Parameters
+    ----------
+    where : str, Path or Place
+        A store.
+
+    Returns
+    -------
+    dict of (str, int or None) to str
+        What is wrong by the path of a group and the step, None where it is of no step; empty for
+        a sound store.
+    """
+    root = open_group(where)
+    faults: dict[tuple[str, int | None], str] = {}
+    for start in ("", "controls/") if controls_group(root) is not None else ("",):
+        if fault := _fault_of_table(nodes.group(root, start) if start else root):
+            faults[f"{start}checkpoints", None] = fault
+        activations = nodes.group(root, f"{start}activations")
+        for name, fault in hashes.faults_of_constants(activations).items():
+            faults[f"{start}activations", None] = f"{name} {fault}"
+    for name, fault in hashes.faults_of_constants(root).items():
+        faults[name, None] = fault
+    for name, fault in hashes.faults_of_constants(nodes.group(root, "results")).items():
+        faults[f"results/{name}", None] = fault
+    for target, below in nodes.members(nodes.group(root, "results")).items():
+        for metric, group in nodes.members(below).items() if _is_group(below) else ():
+            if _is_group(group):
+                for step, fault in _faults_of_results(group).items():
+                    faults[f"results/{target}/{metric}", step] = fault
+    return faults
+
+
+def _is_group(node: object) -> bool:
+    return isinstance(node, zarr.Group)
+
+
+def _faults_of_results(group: zarr.Group) -> dict[int | None, str]:
+    found: dict[int | None, str] = {}
+    for name, fault in hashes.faults_of_constants(group).items():
+        found[None] = f"{name} {fault}"
+    rows = hashes.faults_of_steps(group)
+    steps = nodes.values(group, "step").tolist() if -1 not in rows else []
+    for row, fault in rows.items():
+        found[steps[row] if row >= 0 and steps[row] >= 0 else None] = fault
+    return found
+
+
+def _fault_of_table(root: zarr.Group) -> str:
+    """Say what is wrong with the table of checkpoints, and with the steps of activations."""
+    table = nodes.group(root, "checkpoints")
+    if lost := [name for name in COLUMNS if name not in ADDED and name not in table]:
+        return f"`{lost[0]}` is lost"
+    rows = records(root)
+    done = {step: row for step, row in rows.items() if row["status"] == DONE}
+    for step, row in done.items():
+        if lost := [name for name in ("uri", "sha256", "content") if not row[name]]:
+            return f"`{lost[0]}` of step {step} is lost"
+    odd = [step for step, row in rows.items() if row["status"] not in (DONE, FAILED, PENDING)]
+    if odd:
+        return f"`status` of step {odd[0]} holds {rows[odd[0]]['status']!r:.40}"
+    waiting = [step for step, row in rows.items() if row["status"] == PENDING and row["content"]]
+    if len(waiting) > 1:  # one may have been stopped just before
+        return f"`status` of step {waiting[0]} and {len(waiting) - 1} more is lost"
+    if done and "activations/step" not in root:
+        return "`activations/step` is lost"
+    if done:
+        own, where = nodes.values(root, "activations/step"), steps(root)
+        if wrong := [s for s in done if where[s] >= len(own) or own[where[s]] != s]:
+            return f"`activations/step` holds another step in the place of {wrong[0]}"
+    return ""
+
+
 def verify_controls(where: Where) -> dict[int, str]:
     """Return what `verify` finds in the several untrained networks of a store, by their number."""
     return verify(place_of(where) / "controls") if controls(where) else {}
@@ -177,7 +252,59 @@ def redo(where: Where, chosen: Sequence[int], *, untrained: Sequence[int] = ()) 
                 rows = steps(group)
                 for number in numbers:
                     nodes.array(group, "checkpoints/status")[rows[number]] = PENDING
+                    nodes.array(group, "checkpoints/content")[rows[number]] = ""
+                if numbers:
+                    _forget_lost_coordinates(nodes.group(group, "activations"))
             save(root, f"redo {', '.join(map(str, [*chosen, *untrained]))}")
+
+
+def redo_results(where: Where, target: str, metric: str, chosen: Sequence[int] = ()) -> None:
+    """Have results computed again by the next `analyze` or `probe`.
+
+    Parameters
+    ----------
+    where : str, Path or Place
+        A store.
+    target, metric : str
+        Their labels.
+    chosen : sequence of int
+        Steps; by default all, with coordinates and levels: the group is removed.
+
+    Raises
+    ------
+    ValueError
+        If there are no such results, or no such step.
+    """
+    name = f"results/{target}/{metric}"
+    with lock(where):
+        root = open_group(where, mode="r+")
+        known_groups = nodes.attributes(nodes.group(root, "results")).get(hashes.HASHES, {})
+        if name not in root and (chosen or f"{target}/{metric}/" not in known_groups):
+            raise ValueError(f"store {where} has no {name}: `dynamics verify` names what there is")
+        with writing(root):
+            if not chosen:
+                if name in root:
+                    del root[name]
+                hashes.note_group(nodes.group(root, "results"), f"{target}/{metric}", there=False)
+            group = nodes.group(root, name if chosen else "results")
+            known = nodes.values(group, "step").tolist() if chosen else []
+            if unknown := [step for step in chosen if step not in known]:
+                raise ValueError(f"{name} has no step {unknown[0]}: it has {_some(sorted(known))}")
+            for step in chosen:
+                uncommit(group, known.index(step))
+            save(root, f"redo {name}")
+
+
+def _forget_lost_coordinates(group: zarr.Group) -> None:
+    """Have coordinates of activations written again with the next step, if one is damaged."""
+    if not hashes.faults_of_constants(group):
+        return
+    for name in {*nodes.members(group), *nodes.attributes(group)[hashes.HASHES]} - {"step"}:
+        if name in group and isinstance(group[name], zarr.Group):
+            continue
+        if name in group:
+            del group[name]
+        hashes.note(group, name, None)
 
 
 def _fault(root: zarr.Group, row: int, expected: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import zarr
 
-from dynamics.store import nodes
+from dynamics.store import hashes, nodes
 from dynamics.store.layout import (
     COLUMNS,
     DONE,
@@ -19,6 +19,7 @@ from dynamics.store.layout import (
     new_column,
     package_version,
     prepare_to_write,
+    resize,
 )
 from dynamics.store.place import Where, open_zarr, place_of, writing
 from dynamics.store.read import controls_group, statuses
@@ -65,6 +66,8 @@ def begin(where: Where, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
         store, path = open_zarr(place, write=True)
         root = zarr.open_group(store, path=path, mode="a", use_consolidated=False)
         prepare_to_write(root)
+        if "schema" in root.attrs and EMPTIED not in root.attrs:
+            _mend_table(root)
         known = nodes.attributes(root)
         if known.get("schema") == SCHEMA and _differs(known, identity) and _holds_nothing(root):
             root.attrs.put({EMPTIED: True})  # so that a stop in between leaves nothing of it
@@ -99,6 +102,7 @@ def begin_controls(root: zarr.Group) -> zarr.Group:
             known = nodes.attributes(root)
             step = "number of the untrained network, whose seed is the sweep's plus this number"
             _make(group, run=known["run"], identity=known["identity"], step=step)
+            hashes.note_group(root, "controls")
     return group
 
 
@@ -118,6 +122,16 @@ def _make(root: zarr.Group, *, run: str, identity: Mapping[str, Any], step: str 
         }
     )
     save(root, f"begin {run}")
+
+
+def _mend_table(root: zarr.Group) -> None:
+    """Make columns anew that were lost: what they held is done again, or found again."""
+    table = root.require_group("checkpoints")
+    lost = [name for name in COLUMNS if name not in table]
+    rows = max((node.shape[0] for _, node in table.arrays()), default=0)
+    for name in lost:
+        new_column(table, name)
+        resize(nodes.array(table, name), rows)
 
 
 def _differs(

@@ -18,6 +18,14 @@ from zarr.core.sync import sync
 from dynamics.faults import written_out
 
 
+class LostError(KeyError):
+    """An array that a store must have is not there."""
+
+    def __str__(self) -> str:
+        """Return the sentence, without the quotes of a key."""
+        return str(self.args[0])
+
+
 def array(parent: zarr.Group, name: str) -> zarr.Array[Any]:
     """Return the array of a name.
 
@@ -40,7 +48,7 @@ def array(parent: zarr.Group, name: str) -> zarr.Array[Any]:
     TypeError
         If it is a group.
     """
-    found = parent[name]
+    found = _there(parent, name)
     if not isinstance(found, zarr.Array):
         raise TypeError(f"{found.path} is a group where an array was expected")
     return found
@@ -48,10 +56,21 @@ def array(parent: zarr.Group, name: str) -> zarr.Array[Any]:
 
 def group(parent: zarr.Group, name: str) -> zarr.Group:
     """Return the group of a name; a KeyError if there is none, a TypeError if it is an array."""
-    found = parent[name]
+    found = _there(parent, name)
     if not isinstance(found, zarr.Group):
         raise TypeError(f"{found.path} is an array where a group was expected")
     return found
+
+
+def _there(parent: zarr.Group, name: str) -> Any:
+    try:
+        return parent[name]
+    except KeyError:
+        path = f"{parent.path}/{name}".strip("/")
+        raise LostError(
+            f"`{path}` is not in the store {parent.store}: `dynamics verify` says what else is "
+            "lost and how to mend it"
+        ) from None
 
 
 def members(parent: zarr.Group) -> dict[str, Any]:

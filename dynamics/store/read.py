@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -130,10 +132,42 @@ def read_activations(where: Where, step: int) -> dict[str, np.ndarray]:
     -------
     dict of str to array of shape (n_stimuli, n_features) or (n_stimuli, n_times, n_features)
         Activations by layer, from input to output; with time, NaN past a stimulus's end.
+
+    Raises
+    ------
+    ValueError
+        If they are not what was committed.
     """
     root = open_group(where)
     row = steps(root)[step]
-    return {name: nodes.values(root, activation_of(name), row) for name in layer_names(root)}
+    found = {name: nodes.values(root, activation_of(name), row) for name in layer_names(root)}
+    expected = str(nodes.values(root, "checkpoints/content", row))
+    if expected and content_of(found.items()) != expected:
+        raise ValueError(
+            f"step {step} of store {place_of(where)} holds other values than were committed: "
+            f"`dynamics redo` it (`--step {step}`) and crawl"
+        )
+    return found
+
+
+def content_of(layers: Iterable[tuple[str, np.ndarray]]) -> str:
+    """Hash a step's activations.
+
+    Parameters
+    ----------
+    layers : iterable of (str, array)
+        From input to output.
+
+    Returns
+    -------
+    str
+        SHA-256 over every layer's name and values, in hexadecimal digits.
+    """
+    total = hashlib.sha256()
+    for layer, values in layers:
+        total.update(layer.encode() + b"\0")
+        total.update(np.ascontiguousarray(values).tobytes())
+    return total.hexdigest()
 
 
 def read_times(where: Where) -> np.ndarray | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 
-from dynamics.store import nodes, objectlock
+from dynamics.store import hashes, nodes, objectlock
 from dynamics.store.layout import (
     TABLE_CHUNK,
     difference,
@@ -79,6 +80,7 @@ def begin_result(
             del group[old]
         for key, (dim, values) in coordinates.items():
             new_coordinate(group, key, dim, values, key)
+            hashes.note(group, key, nodes.values(group, key))
         new_array(group, "step", (0,), "int64", fill=-1, dims=("step",), chunks=(TABLE_CHUNK,))
         new_array(
             group,
@@ -90,7 +92,19 @@ def begin_result(
             chunks=(TABLE_CHUNK,),
             attrs={"description": "content hash of the checkpoint, set last"},
         )
+        new_array(
+            group,
+            hashes.HASH,
+            (0,),
+            str,
+            fill="",
+            dims=("step",),
+            chunks=(TABLE_CHUNK,),
+            attrs={"description": "hashes of the variables at a step, by which they are verified"},
+        )
+        hashes.note_variables(group)
         group.update_attributes({"package_version": package_version(), "identity": identity})
+        hashes.note_group(nodes.group(root, "results"), f"{target}/{metric}")
     return group
 
 
@@ -117,9 +131,15 @@ def made_with(group: zarr.Group, name: str = "") -> dict[str, Any]:
 
 def committed(group: zarr.Group) -> dict[int, str]:
     """Return the steps whose results are complete, with the content hash of their checkpoint."""
+    whole: Iterable[str] = itertools.repeat("there")
+    if hashes.is_hashed(group):
+        # What was stopped between its checkpoint and its hash is done again.
+        whole = nodes.values(group, hashes.HASH).tolist()
     sources = nodes.values(group, "checkpoint")  # before the steps: it is what is written last
     steps = nodes.values(group, "step").tolist()
-    return {step: str(source) for step, source in zip(steps, sources) if source}
+    return {
+        step: str(source) for step, source, each in zip(steps, sources, whole) if source and each
+    }
 
 
 def unmarked(group: zarr.Group, name: str) -> list[int]:
@@ -168,10 +188,12 @@ def write_result(
         row, count = row_of(group, step)
         total = max(count, row + 1)
         if row < count:
-            nodes.array(group, "checkpoint")[row] = ""
+            uncommit(group, row)
         for name, (dims, array) in values.items():
             array = np.asarray(array)
             if name not in group:
+                if hashes.is_hashed(group):
+                    hashes.note_variables(group, name)
                 new_array(
                     group,
                     name,
@@ -185,10 +207,14 @@ def write_result(
             resize(nodes.array(group, name), total)
             nodes.array(group, name)[row] = array
         resize(nodes.array(group, "checkpoint"), total)
+        if hashes.is_hashed(group):
+            resize(nodes.array(group, hashes.HASH), total)
         if row == count:
             resize(nodes.array(group, "step"), total)
             nodes.array(group, "step")[row] = step
         nodes.array(group, "checkpoint")[row] = checkpoint
+        if hashes.is_hashed(group):
+            nodes.array(group, hashes.HASH)[row] = hashes.of_row(group, row)
         save(group, f"{group.path} step {step}")
 
 
@@ -203,6 +229,7 @@ def write_constant(
     objectlock.check(name_of(group))
     with writing(group):
         if name in group:
+            hashes.note(group, name, None)
             del group[name]
         array = new_array(
             group,
@@ -214,6 +241,7 @@ def write_constant(
             chunks=values.shape,
         )
         array[...] = values
+        hashes.note(group, name, array[...])
         array.update_attributes({"description": description, "units": "1"})
         save(group, f"{group.path} {name}")
 
@@ -229,6 +257,7 @@ def write_label(group: zarr.Group, name: str, text: str, description: str) -> No
         array[...] = text
         known = str(group.attrs.get("coordinates", "")).split()
         group.attrs["coordinates"] = " ".join(sorted({*known, name}))
+        hashes.note(group, name, text)
         array.attrs["description"] = description
 
 
@@ -278,11 +307,14 @@ def write_pairs(
         Description and units.
     """
     row, count = row_of(group, step)
+    later = _later(group, row)
     rows = {int(s): place for place, s in enumerate(nodes.values(group, "step"))} | {step: row}
     if row < nodes.array(group, "checkpoint").shape[0]:
-        nodes.array(group, "checkpoint")[row] = ""
+        uncommit(group, row)
     size, values = max(count, row + 1), np.asarray(values, float)
     if name not in group:
+        if hashes.is_hashed(group):
+            hashes.note_variables(group, name)
         array = new_array(
             group,
             name,
@@ -300,3 +332,21 @@ def write_pairs(
     line[[rows[other] for other in others]] = values
     array[row] = line
     array[:, row] = line
+    for each in later:
+        nodes.array(group, hashes.HASH)[each] = hashes.of_row(group, each)
+
+
+def _later(group: zarr.Group, row: int) -> list[int]:
+    """Return rows whose hashes a row that is written again changes; of damaged ones they stay."""
+    if not hashes.is_hashed(group) or row + 1 >= nodes.array(group, "checkpoint").shape[0]:
+        return []
+    known = nodes.values(group, hashes.HASH).tolist()
+    damaged = hashes.faults_of_steps(group)
+    return [each for each in range(row + 1, len(known)) if known[each] and each not in damaged]
+
+
+def uncommit(group: zarr.Group, row: int) -> None:
+    """Have a step of a group of results not count any more."""
+    nodes.array(group, "checkpoint")[row] = ""
+    if hashes.is_hashed(group):
+        nodes.array(group, hashes.HASH)[row] = ""

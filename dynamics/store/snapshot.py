@@ -50,6 +50,7 @@ class Snapshot:
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     values: dict[str, np.ndarray] = field(default_factory=dict)
     _arrays: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
+    _columns: dict[str, list[list[Any]]] = field(default_factory=dict, repr=False)
 
     @property
     def folder(self) -> Path | None:
@@ -85,6 +86,18 @@ class Snapshot:
     def array(self, path: str) -> zarr.Array:
         """Return an array as it was seen."""
         return zarr.Array(self._array(path))
+
+    def columns(self, group: str) -> list[list[Any]]:
+        """Return steps, checkpoints and hashes of a group of results."""
+        if group not in self._columns:
+            names = ("step", "checkpoint", "hash")
+            read = [np.asarray(self.array(f"{group}/{name}")[...]).tolist() for name in names]
+            self._columns[group] = read
+        return self._columns[group]
+
+    def forget_columns(self, group: str) -> None:
+        """Have `columns` of a group read again."""
+        self._columns.pop(group, None)
 
     def shortest(self, arrays: list[str]) -> int:
         """Return how many rows all of some arrays have along their axes of steps."""

@@ -6,6 +6,7 @@ array is opened when it is first looked into. A store of many layers and results
 
 from __future__ import annotations
 
+import logging
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,10 +17,17 @@ from xarray.core import indexing
 from zarr.core.sync import sync
 
 from dynamics.store.attributes import portable
+from dynamics.store.hashes import HASH, HASHES, fault_of_rows, hash_of
 from dynamics.store.layout import DONE, EMPTIED
+from dynamics.store.losses import losses
 from dynamics.store.nodes import strings
 from dynamics.store.place import Where, open_zarr, place_of, reading
 from dynamics.store.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+# Losses that one warning names.
+_SHOWN = 5
 
 
 def open(where: Where, *, group: str = "") -> xr.DataTree:
@@ -56,6 +64,12 @@ def open(where: Where, *, group: str = "") -> xr.DataTree:
         check_root(place, seen.nodes[""]["attributes"] if "" in seen.nodes else None)
         if group not in seen.groups():
             raise KeyError(f"store {place} has no group {group!r}: open the whole to see which")
+        if lost := losses(seen, group):
+            logger.warning(
+                "store %s: %s%s; `dynamics verify` says how to mend it",
+                place, "; ".join(lost[:_SHOWN]),
+                f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else "",
+            )  # fmt: skip
         return _tree(seen, PurePosixPath(place.where).stem)
 
 
@@ -92,6 +106,7 @@ class _Stored(BackendArray):
         )
 
     def _read(self, key: tuple) -> Any:
+        self._check(key)
         key = tuple(
             _as_slice(self.rows[part]) if chosen and self.rows is not None else part
             for part, chosen in zip(key, self.chosen)
@@ -100,6 +115,30 @@ class _Stored(BackendArray):
         simple = all(isinstance(part, (int, np.integer, slice)) for part in key)
         found = array[key] if simple else array.oindex[key]
         return strings(found).astype(object) if self.dtype == object else found
+
+    def _check(self, key: tuple) -> None:
+        """Raise a ValueError if what is read of results is not what was committed."""
+        group, _, name = self.path.rpartition("/")
+        known = self.seen.nodes[group]["attributes"].get(HASHES, {}) if group else {}
+        if not group.startswith("results/") or HASH not in known:
+            return
+        whole = self.seen.array(self.path)
+        if name in known:
+            fault = "" if hash_of(name, np.asarray(whole[...])) == known[name] else "values"
+        elif self.chosen and self.chosen[0] and self.rows is not None:
+            rows = np.atleast_1d(self.rows[key[0]])
+            for _ in range(2):  # a writer may have done a step again since the columns were read
+                fault = fault_of_rows(whole, name, rows, self.seen.columns(group))
+                if not fault:
+                    break
+                self.seen.forget_columns(group)
+        else:
+            return
+        if fault:
+            raise ValueError(
+                f"{self.path} of store {self.seen.store} holds other {fault} than were committed: "
+                "`dynamics verify` says how to mend it"
+            )
 
 
 def _tree(seen: Snapshot, name: str) -> xr.DataTree:
@@ -121,13 +160,16 @@ def _tree(seen: Snapshot, name: str) -> xr.DataTree:
 
 
 def _dataset(seen: Snapshot, path: str) -> xr.Dataset:
-    attrs = portable(seen.nodes[path]["attributes"])
+    attrs = {k: v for k, v in seen.nodes[path]["attributes"].items() if k != HASHES}
+    attrs = portable(attrs)
     known = set(str(attrs.pop("coordinates", "")).split())
     arrays = seen.arrays(path)
     rows = _visible_rows(seen, path, list(arrays.values()))
     data: dict[str, xr.Variable] = {}
     coordinates: dict[str, xr.Variable] = {}
     for name, full in arrays.items():
+        if name == HASH:
+            continue
         variable = _variable(seen, full, rows)
         (coordinates if name in known or variable.dims == (name,) else data)[name] = variable
     dataset = xr.Dataset(data, coordinates, attrs)
@@ -164,7 +206,8 @@ def _visible_rows(seen: Snapshot, path: str, arrays: list[str]) -> np.ndarray | 
     steps = seen.values[f"{at}/step"]
     counts = steps >= 0  # a row whose step is not written yet holds -1
     if room == "activations" or (start and room != "checkpoints"):
-        counts &= _filled(seen.values[f"{start}checkpoints/status"] == DONE, len(steps))
+        statuses = seen.values.get(f"{start}checkpoints/status", np.array([""]))
+        counts &= _filled(statuses == DONE, len(steps))
     elif f"{path}/checkpoint" in seen.values:
         counts &= _filled(seen.values[f"{path}/checkpoint"] != "", len(steps))
     # While a writer lengthens the arrays one after the other, some are longer than others.

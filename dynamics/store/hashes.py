@@ -1,0 +1,267 @@
+"""Hashes of what is committed, by which a loss shows itself.
+
+A group of results has one for every variable of every step, in a column of texts that is written
+last, and for every array without steps in an attribute; so have the coordinates of activations.
+What stores of before have not is not looked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from dynamics.store import nodes
+
+# The column of a group of results, and the attribute of any group: readers do not see them.
+HASH, HASHES = "hash", "hashes"
+# Among the hashes of activations, that of the names of all layers.
+LAYERS = "layers"
+_DIGITS = 16
+_AXES = ("step", "checkpoint", HASH)
+
+
+def hash_of(name: str, values: npt.ArrayLike, *more: object) -> str:
+    """Hash values with the name that they go by.
+
+    Parameters
+    ----------
+    name : str
+        Name of the array: values under the name of another are others.
+    values : array
+        Numbers or texts. All zeros are the same, and all NaN: a store need not keep which.
+    *more : object
+        What they belong to, such as the step and its checkpoint.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits of SHA-256.
+    """
+    given = np.asarray(values)
+    total = hashlib.sha256(repr((name, given.shape, *map(str, more))).encode())
+    if given.dtype.kind in "UOT":
+        total.update("\0".join(map(str, given.ravel().tolist())).encode(errors="backslashreplace"))
+    else:
+        if given.dtype.kind == "f":
+            given = np.where(np.isnan(given), np.nan, given + 0.0).astype(given.dtype)
+        total.update(np.ascontiguousarray(given).tobytes())
+    return total.hexdigest()[:_DIGITS]
+
+
+def note(group: zarr.Group, name: str, values: npt.ArrayLike | None) -> None:
+    """Write the hash of an array without steps beside it; None where it is taken away."""
+    known = _known(group)
+    known.pop(name, None)
+    if values is not None:
+        known[name] = hash_of(name, values)
+    group.update_attributes({HASHES: known})
+
+
+def note_group(group: zarr.Group, name: str, *, there: bool = True) -> None:
+    """Have a group know that there is another below it, or that it was taken away."""
+    known = _known(group)
+    if (f"{name}/" in known) != there:
+        known.pop(f"{name}/", None)
+        group.update_attributes({HASHES: known | ({f"{name}/": ""} if there else {})})
+
+
+def note_new(group: zarr.Group, *, layers: Sequence[str]) -> None:
+    """Write the hashes of coordinates of activations, and of the layers, that have none yet."""
+    known = nodes.attributes(group).get(HASHES, {})
+    new = {
+        name: hash_of(name, node[...])
+        for name, node in nodes.members(group).items()
+        if isinstance(node, zarr.Array) and name != "step" and name not in known
+    }
+    if (of_layers := hash_of(LAYERS, layers)) != known.get(LAYERS):
+        new[LAYERS] = of_layers
+    if new:
+        group.update_attributes({HASHES: {**_known(group), **new}})
+
+
+def note_variables(group: zarr.Group, *names: str) -> None:
+    """Have a group of results know that its steps have hashes, and of which variables."""
+    known = _known(group)
+    every = " ".join(sorted({*known.get(HASH, "").split(), *names}))
+    if known.get(HASH) != every:
+        group.update_attributes({HASHES: known | {HASH: every}})
+
+
+def _known(group: zarr.Group) -> dict[str, str]:
+    """Return the hashes that a group has on disk, where another handle may have written some."""
+    now = zarr.open_group(group.store, path=group.path, mode="r+", use_consolidated=False)
+    attributes = group.metadata.attributes
+    attributes.clear()
+    attributes.update(now.attrs.asdict())
+    return dict(nodes.attributes(group).get(HASHES, {}))
+
+
+def is_hashed(group: zarr.Group) -> bool:
+    """Whether the steps of a group of results have hashes."""
+    return HASH in nodes.attributes(group).get(HASHES, {})
+
+
+def names_of_steps(group: zarr.Group) -> list[str]:
+    """Return the variables of a group of results that have a value a step."""
+    return [
+        name
+        for name, node in nodes.members(group).items()
+        if isinstance(node, zarr.Array)
+        and name not in _AXES
+        and (node.metadata.dimension_names or ("",))[0] == "step"  # type: ignore[union-attr]
+    ]
+
+
+def of_row(group: zarr.Group, row: int, names: Sequence[str] = ()) -> str:
+    """Hash a step of a group of results as it is on disk.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        Group of a target and a metric.
+    row : int
+        Row of the step, which is committed.
+    names : sequence of str
+        The variables; by default all.
+
+    Returns
+    -------
+    str
+        Names and hashes, as ``score:0123456789abcdef r2:...``.
+    """
+    owner = tuple(nodes.values(group, name, row).item() for name in _AXES[:2])
+    found = []
+    for name in names or names_of_steps(group):
+        array = nodes.array(group, name)
+        found.append(f"{name}:{_of_values(name, array, row, np.asarray(array[row]), owner)}")
+    return " ".join(found)
+
+
+def faults_of_steps(group: zarr.Group) -> dict[int, str]:
+    """Say what is wrong with the steps of a group of results.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        Group of a target and a metric.
+
+    Returns
+    -------
+    dict of int to str
+        By row; empty for one that is whole, or has no hashes as it was made before.
+    """
+    if not is_hashed(group):
+        return {}
+    promised = nodes.attributes(group)[HASHES][HASH].split()
+    if lost := [name for name in (*_AXES, *promised) if name not in group]:
+        return {-1: f"`{lost[0]}` is lost"}
+    columns = {name: nodes.values(group, name).tolist() for name in _AXES}
+    faults: dict[int, str] = {}
+    wanted: dict[str, dict[int, tuple[str, Any]]] = {}
+    for row, (step, source, text) in enumerate(zip(*columns.values())):
+        if (text and not source) or (source and (step < 0 or not text)):
+            faults[row] = "has lost its step, its checkpoint or its hash"
+        for each in text.split() if source else ():
+            name, _, expected = each.rpartition(":")
+            wanted.setdefault(name, {})[row] = (expected, (step, source))
+    for name, rows in wanted.items():
+        for row, fault in _faults_of(group, name, rows):
+            faults.setdefault(row, fault)
+    return faults
+
+
+def fault_of_rows(
+    array: zarr.Array[Any], name: str, rows: npt.ArrayLike, columns: Sequence[Sequence[Any]]
+) -> str:
+    """Say which step of a variable of results holds other values than were committed.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        The variable.
+    name : str
+        Its name.
+    rows : array of int
+        Rows that are looked at.
+    columns : sequence of (steps, checkpoints, hashes)
+        Of the group.
+
+    Returns
+    -------
+    str
+        As ``values at step 20``; empty where all is well or there are no hashes.
+    """
+    wanted: dict[int, tuple[str, tuple[int, str]]] = {}
+    for row in np.asarray(rows).tolist():
+        if row >= min(map(len, columns)):
+            continue
+        step, source, text = (column[row] for column in columns)
+        known = dict(each.rpartition(":")[::2] for each in text.split())
+        if name in known:
+            wanted[row] = (known[name], (step, source))
+    for row, fault in _faults_of_array(array, name, wanted):
+        return f"values at step {columns[0][row]}" if fault else ""
+    return ""
+
+
+def faults_of_constants(group: zarr.Group) -> dict[str, str]:
+    """Say what is wrong with the arrays of a group that have no steps, by name."""
+    faults = {}
+    for name, expected in nodes.attributes(group).get(HASHES, {}).items():
+        if name in (HASH, LAYERS):
+            continue
+        if name.endswith("/"):
+            if name.rstrip("/") not in group:
+                faults[name.rstrip("/")] = "is lost"
+            continue
+        try:
+            found = hash_of(name, nodes.values(group, name)) if name in group else ""
+        except Exception as error:  # whatever the decompressor makes of a damaged chunk
+            faults[name] = f"cannot be read ({' '.join(str(error).split())[:120]})"
+            continue
+        if found != expected:
+            faults[name] = "holds other values than were written" if found else "is lost"
+    return faults
+
+
+def _faults_of(
+    group: zarr.Group, name: str, rows: Mapping[int, tuple[str, Any]]
+) -> Iterator[tuple[int, str]]:
+    if name not in group:
+        yield from ((row, f"has lost `{name}`") for row in rows)
+        return
+    yield from _faults_of_array(nodes.array(group, name), name, rows)
+
+
+def _faults_of_array(
+    array: zarr.Array[Any], name: str, rows: Mapping[int, tuple[str, Any]]
+) -> Iterator[tuple[int, str]]:
+    size = max(1, array.chunks[0])
+    for start in range(0, array.shape[0], size):
+        some = [row for row in rows if start <= row < start + size]
+        try:
+            block = np.asarray(array[start : start + size]) if some else None
+        except Exception as error:
+            told = " ".join(str(error).split())[:120]
+            yield from ((row, f"cannot be read in `{name}` ({told})") for row in some)
+            continue
+        for row in some:
+            expected, owner = rows[row]
+            if block is None or expected != _of_values(name, array, row, block[row - start], owner):
+                yield row, f"holds other values of `{name}` than were committed"
+    yield from ((row, f"has lost `{name}`") for row in rows if row >= array.shape[0])
+
+
+def _of_values(
+    name: str, array: zarr.Array[Any], row: int, values: np.ndarray, owner: tuple[int, str]
+) -> str:
+    """Hash a row of a variable with the step and checkpoint that it belongs to."""
+    dims = array.metadata.dimension_names or ()  # type: ignore[union-attr]
+    if "step_other" in dims:  # what came later is in the rows of those
+        values = values[: row + 1]
+    return hash_of(name, values, *owner)

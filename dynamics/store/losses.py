@@ -1,0 +1,105 @@
+"""What a look at a store finds missing: arrays that were deleted, swapped or only half copied.
+
+Little is read for it: names, the coordinates that are read anyway, and which chunks there are.
+`dynamics.store.health` reads all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from dynamics.store.hashes import HASH, HASHES, LAYERS, hash_of
+from dynamics.store.layout import ADDED, COLUMNS, DONE
+from dynamics.store.snapshot import Snapshot
+
+_SHOWN = 3
+
+
+def losses(seen: Snapshot, only: str = "") -> list[str]:
+    """Name what is missing in what was seen of a store, and put steps right that are there twice.
+
+    Parameters
+    ----------
+    seen : Snapshot
+        After a look; the steps of activations are taken from the table where theirs are lost.
+    only : str
+        Path of the group that was looked into; of those above little was read.
+
+    Returns
+    -------
+    list of str
+        What is wrong, such as ``results/brain/ridge/baseline is lost``.
+    """
+    found = []
+    for start in ("", "controls/"):
+        table = f"{start}checkpoints"
+        if table in seen.nodes and table.startswith(only):
+            wanted = (f"{table}/{name}" for name in COLUMNS if name not in ADDED)
+            found += [f"{path} is lost" for path in wanted if path not in seen.nodes]
+        found += _of_activations(seen, start)
+    for path in seen.groups():
+        if not only or f"{path}/".startswith(f"{only}/"):
+            found += _of_hashes(seen, path)
+    return found
+
+
+def _of_hashes(seen: Snapshot, path: str) -> Iterator[str]:
+    for name, expected in seen.nodes[path]["attributes"].get(HASHES, {}).items():
+        own = f"{path}/{name}"
+        if name == HASH:
+            rows = seen.values.get(f"{path}/checkpoint", ())
+            wanted = ["step", "checkpoint", HASH, *(expected.split() if any(rows) else ())]
+            each = (f"{path}/{variable}" for variable in wanted)
+            yield from (f"{variable} is lost" for variable in each if variable not in seen.nodes)
+            continue
+        if name.endswith("/"):
+            if own.strip("/") not in seen.nodes:
+                yield f"{own.strip('/')} is lost"
+            continue
+        values: Any = _layers(seen, path) if name == LAYERS else seen.values.get(own)
+        if name != LAYERS and own not in seen.nodes:
+            yield f"{own} is lost"
+        elif values is not None and hash_of(name, values) != expected:
+            yield f"{own} holds other values than were written"
+
+
+def _layers(seen: Snapshot, path: str) -> list[str]:
+    below = [each for each in seen.groups() if each.rpartition("/")[0] == path]
+    below = sorted(below, key=seen.rank)
+    return [str(seen.nodes[each]["attributes"].get("layer")) for each in below]
+
+
+def _of_activations(seen: Snapshot, start: str) -> list[str]:
+    table, axis = f"{start}checkpoints/step", f"{start}activations/step"
+    statuses = seen.values.get(f"{start}checkpoints/status")
+    if statuses is None or table not in seen.values or f"{start}activations" not in seen.nodes:
+        return []
+    done = np.flatnonzero(statuses == DONE)
+    steps = seen.values[table]
+    found = []
+    if len(done) and done[-1] < len(steps):
+        own = seen.values.get(axis)
+        if own is None or len(own) <= done[-1] or (own[done] != steps[done]).any():
+            found.append(f"{axis} is lost" if own is None else f"{axis} holds other steps")
+            seen.values[axis], seen.nodes[axis] = steps, seen.nodes[table]
+    if seen.folder is None:
+        return found
+    for path in seen.nodes:
+        if path.endswith("/activation") and path.startswith(f"{start}activations/"):
+            chunks = _chunks(seen.folder / seen.top / path / "c")
+            lost = [int(steps[row]) for row in done if row < len(steps) and str(row) not in chunks]
+            if lost:
+                more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+                found.append(f"{path} of step {', '.join(map(str, lost[:_SHOWN]))}{more} is lost")
+    return found
+
+
+def _chunks(folder: os.PathLike) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
