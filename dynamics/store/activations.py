@@ -16,8 +16,10 @@ from dynamics.store.layout import (
     COLUMNS,
     DONE,
     MisfitError,
+    is_written,
     new_array,
     new_column,
+    new_coordinate,
     resize,
     write_coordinates,
 )
