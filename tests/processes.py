@@ -56,26 +56,28 @@ class Processes:
         worker = self._start("dask_worker", self.address, "--nthreads", 1, *options)
         self.workers.append(worker)
         if frozen:
-            self.wait_for("workers")
+            self.wait_for("workers", 1)
             worker.send_signal(signal.SIGSTOP)
         return worker
 
-    def wait_for(self, what, process=None):
-        """Wait until the scheduler has workers, or tasks of a command that has not ended."""
+    def wait_for(self, what, least, process=None):
+        """Wait until the scheduler has so many workers or clients, or a command has ended."""
         from dask.distributed import Client
 
         with Client(self.address, timeout=20, set_as_default=False) as client:
-            for _ in range(2400):
+            for _ in range(1200):
                 found = client.run_on_scheduler(
                     lambda what, dask_scheduler: len(getattr(dask_scheduler, what)), what
                 )
-                if found or (process is not None and process.poll() is not None):
+                if found >= least or (process is not None and process.poll() is not None):
                     return
                 time.sleep(0.1)
-        raise AssertionError(f"the scheduler has no {what}")
+        raise AssertionError(f"the scheduler has {found} {what}")
 
-    def wait_for_tasks(self, process):
-        self.wait_for("tasks", process)
+    def wait_for_command(self, process):
+        """Wait until a command is connected and has had time to hand something in."""
+        self.wait_for("clients", 3, process)  # that of this function, and dask's own for all
+        time.sleep(1)
 
     def kill(self, process, number=signal.SIGKILL):
         process.send_signal(number)

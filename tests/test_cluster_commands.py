@@ -82,7 +82,7 @@ def test_every_fault_of_a_cluster_is_one_sentence_and_the_next_run_finishes(cont
         def begun(name, *, patience=120):
             options = ("--scheduler", made.address, "--patience", patience)
             process = command(file, name, *options, cwd=tmp_path)
-            made.wait_for_tasks(process)
+            made.wait_for_command(process)
             return process
 
         for name in ("crawl", "analyze", "probe"):
@@ -96,7 +96,7 @@ def test_every_fault_of_a_cluster_is_one_sentence_and_the_next_run_finishes(cont
             process = begun(name)
             made.kill_workers()
             made.start_worker(frozen=True)
-            made.wait_for_tasks(process)
+            made.wait_for_command(process)
             process.send_signal(signal.SIGTERM)
             assert "the same command goes on from here" in ended(process, 143)
             if name == "analyze":
