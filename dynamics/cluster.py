@@ -39,6 +39,11 @@ _SETTINGS = {
 }
 
 
+_GONE = (
+    "the dask scheduler of {} has gone: start it again; what is done stays, and the same command "
+    "goes on from there"
+)
+
 # Local clusters by their number of workers, while `shared` keeps them.
 _kept: ContextVar[tuple[contextlib.ExitStack, dict[int, Any]] | None] = ContextVar(
     "kept", default=None
@@ -90,6 +95,8 @@ def cluster(
         If no scheduler answers at the address.
     """
     from dask.distributed import Client
+    from distributed.client import ClosedClientError
+    from distributed.comm import CommClosedError
 
     # It logs every connection; faults come back as exceptions anyway.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -100,14 +107,18 @@ def cluster(
             except (OSError, ValueError) as error:
                 raise OSError(f"no dask scheduler answers at {address}: {error}") from None
             stack.callback(_quietly, client.close, timeout=ANSWER)
-            _with_plugins(client)
         else:
             kept, clients = _kept.get() or (stack, {})
             if workers not in clients:
                 clients[workers] = _local(workers, kept)
             client = clients[workers]
+        where = address or "this machine"
         try:
-            yield Workers(client, address or "this machine", patience)
+            if address is not None:
+                _with_plugins(client)
+            yield Workers(client, where, patience)
+        except (CommClosedError, ClosedClientError, CancelledError) as error:
+            raise GoneError(_GONE.format(where)) from error
         except KilledError as error:
             raise OSError(
                 f"{error}: lower `workers` or `batch_size`, or give them more; what is done stays, "
@@ -190,10 +201,7 @@ class Workers:
     def check(self) -> None:
         """Raise a GoneError if the scheduler has gone for good."""
         if self.client.status not in ("running", "connecting", "newly-created"):
-            raise GoneError(
-                f"the dask scheduler of {self.where} has gone: start it again; what is done stays, "
-                "and the same command goes on from there"
-            )
+            raise GoneError(_GONE.format(self.where))
 
     def look(self) -> bool:
         """Look whether anyone works, and say so where nobody does; raises as `ready` does."""
