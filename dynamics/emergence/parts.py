@@ -261,7 +261,8 @@ def steps_by(
     -------
     results : xarray.Dataset
         As `dynamics.emergence.interval`, along `by`, with the attribute `over`; without limits
-        the attribute `no_intervals`, why there are none.
+        the attribute `no_intervals`, why there are none. Limits of a layer that was chosen hold for
+        all layers at once: each by itself at `confidence_of_each`.
     layer : str
         The layer that was chosen.
     """
@@ -287,8 +288,9 @@ def _steps(
     **arguments: Any,
 ) -> OfLayer:
     results = results.isel(step=counted_steps(results))
+    sure = confidence
     if by != "layer":
-        confidence = confidence_of_chosen(results, layer, confidence=confidence)
+        sure = confidence_of_chosen(results, layer, confidence=confidence)
     apart = levels.has_controls(results) and "baseline" not in arguments
     above = "untrained" if apart else ""
     curve, resampled, chosen = curves_by(results, by=by, layer=layer, above=above)
@@ -299,8 +301,9 @@ def _steps(
         why = briefly(why_no_intervals(results)) if resampled is None else "one step is no curve"
         attrs = {"statistic": statistic, "no_intervals": why}
         return OfLayer(xr.Dataset({"estimate": when}, attrs=attrs), chosen)
-    found = interval(curve, resampled, statistic=statistic, confidence=confidence, **arguments)
-    return OfLayer(found.assign_attrs(over=resampled.attrs["over"]), chosen)
+    found = interval(curve, resampled, statistic=statistic, confidence=sure, **arguments)
+    attrs = {"over": resampled.attrs["over"], "confidence": confidence, "confidence_of_each": sure}
+    return OfLayer(found.assign_attrs(attrs), chosen)
 
 
 def _units_of(results: xr.Dataset) -> tuple[xr.DataArray, str]:
