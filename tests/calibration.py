@@ -134,3 +134,43 @@ def of_best_layer(simulations, *, layers=24, steps=6, truth=0.0, nulls=0, **made
         found["declines"].append(at["decline_p"] <= 0.05)
         found["null"].append(at.get("null_p", xr.DataArray(1.0)) <= 0.05)
     return {name: np.array(each, float) for name, each in found.items()}
+
+
+def drifts_at_rest(simulations, *, profile, grows=None, layers=8, steps=8, **made):
+    """P values of a drift of the layer profile where it rests; nothing is said where they are NaN.
+
+    The profile is flat, or a parabola of this height in standard errors; its height may grow.
+    """
+    place = np.arange(layers)
+    parabola = profile * (1 - ((place - 3.0) / layers) ** 2 * 6)
+    height = np.ones(steps) if grows is None else np.linspace(*grows, steps)
+    mean = (height[:, None] * parabola)[..., None]
+    found = []
+    for seed in range(simulations):
+        curve, resampled, _ = emergence.resampled_curve(linear_results(seed, mean=mean, **made))
+        found.append(float(emergence.best_layer(curve, resampled, draws=10)["p"]))
+    return np.array(found)
+
+
+def p_of_growth(simulations, *, checkpoints, width=0.35, noise=0.02, form="partial", common=0.0):
+    """P values of two scores whose only common ground is that both rise at the same steps.
+
+    `common` is how much of the noise they share.
+    """
+    steps = np.r_[0, np.round(np.logspace(1, 5, checkpoints - 1))]
+    decades = np.log10(1 + steps)
+    rise = 1 / (1 + np.exp(-(decades - 2.7) / width))
+    found = []
+    for seed in range(simulations):
+        rng = np.random.default_rng([seed, checkpoints])
+        both = common * rng.standard_normal(checkpoints)
+        brain, task = (
+            xr.DataArray(
+                rise + noise * (both + np.sqrt(1 - common**2) * rng.standard_normal(checkpoints)),
+                dims="step",
+                coords={"step": steps},
+            )
+            for _ in range(2)
+        )
+        found.append(float(emergence.correlate(brain, task)["p"].sel(form=form)))
+    return np.array(found)

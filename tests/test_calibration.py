@@ -136,3 +136,28 @@ def test_a_test_among_curves_is_that_of_their_largest_contrast():
     fall = emergence.decline_test(curve, resampled)
     together = emergence.decline_test(curve, resampled, among="layer")
     assert (together["p"] >= fall["p"]).all() and (together["lower"] <= fall["lower"]).all()
+
+
+@pytest.mark.parametrize("given", [{"profile": 0.0}, {"profile": 3.0, "grows": (0.1, 3.0)}])
+def test_the_centre_of_a_profile_that_rests_is_not_said_to_move(given):
+    number = 40
+    p = calibration.drifts_at_rest(number, n=42, **given)
+    assert (p <= 0.05).mean() <= most(number)
+    if "grows" in given:
+        assert np.isfinite(p).mean() > 0.9  # it is looked at, not left out
+
+
+@pytest.mark.parametrize("checkpoints", [10, 20, 40])
+def test_two_scores_that_grow_for_their_own_reasons_are_not_said_to_go_together(checkpoints):
+    number = 100
+    p = calibration.p_of_growth(number, checkpoints=checkpoints)
+    assert (p <= 0.05).mean() <= most(number)
+    assert np.isfinite(p).mean() == (0 if checkpoints < 20 else 1)
+    assert np.isnan(calibration.p_of_growth(5, checkpoints=checkpoints, form="raw")).all()
+    if checkpoints == 40:
+        together = calibration.p_of_growth(20, checkpoints=checkpoints, common=0.9)
+        assert (together <= 0.05).mean() > 0.8
+
+
+def test_scores_that_jump_together_have_no_p_value_as_no_trend_follows():
+    assert np.isnan(calibration.p_of_growth(10, checkpoints=20, width=0.05)).all()

@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from scipy import stats
+from scipy.interpolate import BSpline
 
 from dynamics.emergence.resampling import Scheme
 
 # What `dynamics.probes.overall` says of a score of one run, and no score over models may be.
 WITHIN_ONE_RUN = "the steps and layers of one run"
+BOTH_GROW = (
+    "two scores that both grow with training correlate over checkpoints, whatever they have to do "
+    "with each other"
+)
+_LEAST, _JUMP = 20, 0.25
 KINDS = {"pearson": lambda x: x, "spearman": stats.rankdata}
 
 
@@ -23,12 +29,16 @@ def correlate(
     resampled: xr.DataArray | None = None,
     confidence: float = 0.95,
 ) -> xr.Dataset:
-    """Correlate two curves over checkpoints, raw and with training step partialled out.
+    """Correlate two curves over checkpoints, raw and with the trend of training taken off.
 
-    Everything that grows with training correlates with everything else that does. The partial
-    correlation is of what is left after a line in log(1 + step). Neighbouring checkpoints are no
-    independent observations either: p values are for the effective number of them,
-    n (1 - ab) / (1 + ab), a and b the lag-one autocorrelations of the two (Bartlett 1935).
+    Everything that grows with training correlates with everything else that does, so the raw
+    correlation over checkpoints has no p value: two curves that rise for reasons of their own have
+    p <= .05 in 35 to 100 % by any test of it. The partial correlation is of what is left after a
+    smooth trend in log(1 + step), a cubic spline of two thirds as many parameters as there are
+    checkpoints: fluctuations from checkpoint to checkpoint that both have. Its p value is there
+    from 20 checkpoints on, and where the two do not jump together, by a quarter of their range
+    between two checkpoints, which no trend follows; then two equal sigmoids with noise of their own
+    have p <= .05 in 3 to 8 % (20 to 60 checkpoints, 300 simulations each).
 
     Parameters
     ----------
@@ -52,7 +62,9 @@ def correlate(
     -------
     xarray.Dataset
         `r`, `p`, `effective_n`, and `lower`, `upper` with resamples, along `form`: "raw" and
-        "partial".
+        "partial". Over checkpoints `effective_n` of "raw" is n (1 - ab) / (1 + ab), a and b the
+        lag-one autocorrelations of the two (Bartlett 1935). Attribute `caution`: what a reader has
+        to be told.
 
     Raises
     ------
@@ -84,7 +96,8 @@ def correlate(
             one = one.merge(_limits(one["r"], cloud, task, dim, kind, covariate, confidence))
         found.append(one)
     form = xr.DataArray(list(parts), dims="form", name="form")
-    return xr.concat(found, form, coords="minimal", compat="override").assign_attrs(kind=kind)
+    told = {"kind": kind} | ({"caution": BOTH_GROW} if dim == "step" else {})
+    return xr.concat(found, form, coords="minimal", compat="override").assign_attrs(told)
 
 
 def check_over_models(*scores: xr.DataArray) -> None:
@@ -135,22 +148,45 @@ def _correlation(x, y, kind, covariate, ordered) -> tuple[float, float, float]:
     use = np.isfinite(x) & np.isfinite(y)
     if use.sum() < 4:
         return np.nan, np.nan, np.nan
+    jump = _jump(x[use], y[use])
     x, y = KINDS[kind](x[use]), KINDS[kind](y[use])
-    lost = 2
+    lost, number = 2, len(x)
     if covariate is not None:
-        z = KINDS[kind](covariate[use])
-        design = np.column_stack([np.ones(len(z)), z])
+        design = _trend(covariate[use]) if ordered else _line(KINDS[kind](covariate[use]))
         x, y = (v - design @ np.linalg.lstsq(design, v, rcond=None)[0] for v in (x, y))
-        lost = 3
+        lost = 1 + design.shape[1]
     x, y = x - x.mean(), y - y.mean()
     scale = np.sqrt((x @ x) * (y @ y))
     if not scale > 1e-14 * max(1.0, float(np.abs(x).max() * np.abs(y).max())):
         return np.nan, np.nan, np.nan
     r = float(np.clip(x @ y / scale, -1, 1))
-    effective = float(len(x))
-    if ordered:
+    effective = float(number)
+    if ordered and covariate is None:
         product = (x[1:] @ x[:-1] / (x @ x)) * (y[1:] @ y[:-1] / (y @ y))
-        effective = float(np.clip(len(x) * (1 - product) / (1 + product), lost + 1, len(x)))
+        effective = float(np.clip(number * (1 - product) / (1 + product), lost + 1, number))
     freedom = max(effective - lost, 1.0)
     t = r * np.sqrt(freedom / max(1 - r**2, 1e-15))
-    return r, float(2 * stats.t.sf(abs(t), freedom)), effective
+    known = not ordered or (covariate is not None and number >= _LEAST and jump <= _JUMP)
+    return r, float(2 * stats.t.sf(abs(t), freedom)) if known else np.nan, effective
+
+
+def _jump(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the largest part of their ranges that both go between two neighbours."""
+    ranges = np.ptp(x), np.ptp(y)
+    if not min(ranges) > 0:
+        return np.inf
+    return float(np.minimum(*(abs(np.diff(v)) / r for v, r in zip((x, y), ranges))).max())
+
+
+def _line(z: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones(len(z)), z])
+
+
+def _trend(z: np.ndarray) -> np.ndarray:
+    """Return cubic B-splines (n, two thirds of n) of ascending places, knots at their quantiles."""
+    n = len(z)
+    number = min(max(2, round(2 * n / 3)), n - 2)
+    degree = min(3, number - 1)
+    inner = np.quantile(z, np.linspace(0, 1, number - degree + 1)[1:-1])
+    knots = np.r_[[z[0]] * (degree + 1), inner, [z[-1]] * (degree + 1)]
+    return BSpline.design_matrix(z, knots, degree).toarray()

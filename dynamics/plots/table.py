@@ -403,7 +403,9 @@ FIGURES: dict[str, Kind] = {
     "probe": Kind(
         _draw_probe,
         "probe-{other}-{metric}-{target}",
-        "{name} against {other}, one point a checkpoint.",
+        "{name} against {other}, one point a checkpoint. Two scores that both grow with training "
+        "correlate, whatever they have to do with each other: what both have beyond a smooth trend "
+        "is what is left with the step partialled out.",
         "Scatter plot over checkpoints: {name} against {other}, with the training step as colour.",
         takes=_tasks,
         group=PROBES,
