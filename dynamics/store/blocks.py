@@ -177,7 +177,8 @@ class _Sink:
     def __init__(self, layer: str, array: zarr.Array[Any], row: int, dtype: str):
         self.layer, self.array, self.row, self.dtype = layer, array, row, dtype
         self.stimulus, self.start, self.held = -1, 0, 0
-        self.parts: list[np.ndarray] = []
+        # One for all: many small arrays that wait would hold the heap's pages apart.
+        self.chunk = np.empty((array.chunks[2], array.shape[3]), np.float32)
         self.errors = Errors()
 
     def add(self, stimulus: int, first: int, values: np.ndarray) -> None:
@@ -186,29 +187,27 @@ class _Sink:
             self.stimulus, self.start = stimulus, 0
         if first != self.start + self.held:
             raise ValueError(f"samples of stimulus {stimulus} come out of order: {first} is next")
-        self.parts.append(values)
-        self.held += len(values)
-        size = self.array.chunks[2]
-        while self.held >= size:
-            whole = np.concatenate(self.parts)
-            self._write(whole[:size])
-            self.parts, self.start = [whole[size:]], self.start + size
-            self.held = len(whole) - size
+        while len(values):
+            part = values[: len(self.chunk) - self.held]
+            self.chunk[self.held : self.held + len(part)] = part
+            self.held += len(part)
+            values = values[len(part) :]
+            if self.held == len(self.chunk):
+                self._flush()
 
     def close(self) -> None:
         self._flush()
         self.errors.record(self.array, self.dtype)
 
     def _flush(self) -> None:
-        if self.held:
-            self._write(np.concatenate(self.parts))
-        self.parts, self.held = [], 0
-
-    def _write(self, values: np.ndarray) -> None:
+        if not self.held:
+            return
+        values = self.chunk[: self.held]
         rounded = round_layers({self.layer: values}, self.dtype)[self.layer]
         self.errors.add(values, rounded)
         # The whole chunk, as what an earlier try has left of it does not count.
-        end = min(self.start + self.array.chunks[2], self.array.shape[2])
-        chunk = np.full((end - self.start, values.shape[1]), np.nan, np.float32)
-        chunk[: len(values)] = rounded
-        self.array[self.row, self.stimulus, self.start : end] = chunk
+        self.chunk[: self.held] = rounded
+        self.chunk[self.held :] = np.nan
+        end = min(self.start + len(self.chunk), self.array.shape[2])
+        self.array[self.row, self.stimulus, self.start : end] = self.chunk[: end - self.start]
+        self.start, self.held = self.start + self.held, 0
