@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -132,6 +133,7 @@ def _local(workers: int, stack: contextlib.ExitStack) -> Any:
     from dask.distributed import Client, LocalCluster
 
     stack.enter_context(dask.config.set(_SETTINGS))
+    stack.enter_context(_without_script())
     local = LocalCluster(
         n_workers=workers or None,
         threads_per_worker=1,
@@ -144,6 +146,26 @@ def _local(workers: int, stack: contextlib.ExitStack) -> Any:
     stack.callback(_quietly, client.close, timeout=ANSWER)
     _with_plugins(client)
     return client
+
+
+@contextlib.contextmanager
+def _without_script() -> Iterator[None]:
+    """Let processes start without running the calling script again.
+
+    A process that is started so imports the main script, and one without a guard (``if __name__ ==
+    "__main__"``) would then call again what has started it. What is defined in the script reaches
+    the workers by value.
+    """
+    script = sys.modules.get("__main__")
+    place = getattr(script, "__file__", None)
+    if place is None:
+        yield
+        return
+    del script.__file__  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        script.__file__ = place  # type: ignore[union-attr]
 
 
 class Workers:
