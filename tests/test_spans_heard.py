@@ -8,7 +8,8 @@ import torch
 from test_extract import MODEL
 from tiny_run import sweep_in, sweep_of
 
-from dynamics import probes, store
+from dynamics import brains, probes, store
+from dynamics.analysis import analyze
 from dynamics.extraction import crawl, extract, poolings
 from dynamics.extraction.spans import Span, overlaps
 from dynamics.models import encodecmae
@@ -185,7 +186,7 @@ def words(tmp_path):
         wave = 0.01 * rng.standard_normal(rate * 4)
         for place in range(12):
             word, t = place % 3, np.arange(rate // 4) / rate
-            tone = np.sin(2 * np.pi * (300, 900, 2700)[word] * t)
+            tone = np.sin(2 * np.pi * (300, 900, 2700)[word] * t + rng.uniform(0, 6))
             wave[place * rate // 3 :][: rate // 4] += 0.2 * tone
             lines.append(f"{place / 3:.6f}\t0.25\t{'abc'[word]}\t{'xy'[take % 2]}\tt{take}")
         soundfile.write(tmp_path / "said" / f"t{take}.wav", wave, rate)
@@ -279,6 +280,29 @@ def test_labels_that_cannot_be_learned_are_told(words, arguments, told):
     stimuli = load(words / "said", events=True)
     with pytest.raises(ValueError, match=told):
         probes.load("stimuli-label", stimuli=stimuli, **arguments)
+
+
+def test_labels_are_a_target_for_every_metric(words):
+    stimuli = {"name": str(words / "said"), "arguments": {"events": True}}
+    target = {"name": "stimuli-labels", "label": "words", "arguments": {"label": "word"}}
+    content = sweep_in(words, [0], stimuli=stimuli, targets=[target], baseline=None, resamples=0,
+                       workers=1, metrics=["ridge", "rsa", "pwcca"])  # fmt: skip
+    sweep = sweep_of(content)
+    made = brains.load("stimuli-labels", stimuli=load(words / "said", events=True), label="word")
+    assert made["response"].dims == ("stimulus", "neuroid") and made.sizes["neuroid"] == 3
+    np.testing.assert_array_equal(made["response"].sum("neuroid"), 1.0)
+    assert made["response"].sel(stimulus="b-2").to_numpy().tolist() == [0, 1, 0]
+    assert made["group"].to_numpy()[[0, 11, 12]].tolist() == ["t0", "t0", "t1"]
+    crawl.crawl(sweep, advance=silent)
+    analyze.analyze(sweep, advance=silent)
+    for metric in ("ridge", "rsa", "pwcca"):
+        results = store.open(sweep.store)[f"results/words/{metric}"].to_dataset()
+        # Three tones are told apart by any network.
+        assert float(results["score"].mean()) > 0.4, metric
+    with pytest.raises(ValueError, match="no label 'sex': there are category, word, speaker"):
+        brains.load("stimuli-labels", stimuli=load(words / "said", events=True), label="sex")
+    with pytest.raises(ValueError, match="no two classes"):
+        brains.load("stimuli-labels", stimuli=recordings(1.0, 2.0))
 
 
 def test_whole_sounds_have_no_labels_of_parts():

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import numpy as np
 import xarray as xr
 
-from dynamics.brains import naplib, natsound, readers
+from dynamics.brains import labels, naplib, natsound, readers
 from dynamics.sounds.audio import without_suffix
 from dynamics.tables import Later, Table, check_arguments
 
@@ -76,6 +76,7 @@ TARGETS: Table[Callable[..., xr.Dataset]] = Table(
             natsound.nh2022_ecog, response="electrodes", over_time="keep"
         ),
         "naplib-speech": naplib.naplib_speech,
+        "stimuli-labels": labels.stimuli_labels,
         # Files of other kinds, each read with the library of its field.
         "recording": Later("dynamics.brains.electrophysiology", "recording"),
         "images": Later("dynamics.brains.imaging", "images"),

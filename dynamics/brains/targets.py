@@ -177,7 +177,7 @@ class Loaded(NamedTuple):
 
 
 def load_brain(choice: Choice, stimuli: StimulusSet) -> xr.Dataset:
-    """Load a sweep's target; a simulated listener hears the sweep's own stimuli.
+    """Load a sweep's target; one that is made of sounds, or labels, hears the sweep's own stimuli.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def load_brain(choice: Choice, stimuli: StimulusSet) -> xr.Dataset:
         As `dynamics.brains.load` returns it.
     """
     arguments = dict(choice.arguments)
-    if choice.name == "simulated":
+    if choice.name in brains.TARGETS and "stimuli" in brains.TARGETS.parameters(choice.name):
         arguments.setdefault("stimuli", stimuli)
     return brains.load(choice.name, **arguments)
 

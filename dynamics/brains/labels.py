@@ -1,0 +1,72 @@
+"""Labels of the stimuli in the place of a brain: what a layer shares with words and phones."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from dynamics.sounds import StimulusSet
+
+
+def stimuli_labels(*, stimuli: StimulusSet, label: str = "category", least: int = 2) -> xr.Dataset:
+    """Make a target of labels: one neuroid a class, 1 for the stimuli of the class and else 0.
+
+    With the metric ``pwcca`` it is the analysis of words and phones of Pasad et al. 2021
+    (arXiv:2107.04734), cross-validated.
+
+    Parameters
+    ----------
+    stimuli : StimulusSet
+        The sweep's stimuli.
+    label : str
+        A column or tier of the `events` of the stimuli, or ``category``.
+    least : int
+        Stimuli that a class must have; those of others are left out.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``response`` (stimulus, neuroid). Parts of one recording have one ``group``, so that none
+        trains what is tested on another.
+
+    Raises
+    ------
+    ValueError
+        If there is no such label, or no two classes are left.
+    """
+    within = stimuli.within
+    labels = {"category": stimuli.categories} | dict(within.labels if within else {})
+    if label not in labels:
+        raise ValueError(
+            f"stimuli '{stimuli.name}' have no label '{label}': there are {', '.join(labels)}"
+        )
+    own = np.array(labels[label])
+    found, counts = np.unique(own[own != ""], return_counts=True)
+    classes = found[counts >= least]
+    if len(classes) < 2:
+        raise ValueError(
+            f"label '{label}' of stimuli '{stimuli.name}' has no two classes of at least {least} "
+            "stimuli: take another one"
+        )
+    kept = np.flatnonzero(np.isin(own, classes))
+    coords = {
+        "stimulus": [stimuli.names[row] for row in kept],
+        "neuroid": classes.tolist(),
+        "subject": ("neuroid", [label] * len(classes)),
+        "region": ("neuroid", [label] * len(classes)),
+    }
+    if within is not None and len(set(within.recording[kept].tolist())) > 1:
+        places = [within.recordings.names[row] for row in within.recording[kept]]
+        coords["group"] = ("stimulus", places)
+    response = (own[kept, None] == classes).astype(float)
+    return xr.Dataset(
+        {"response": (("stimulus", "neuroid"), response)},
+        coords,
+        {
+            "name": "stimuli-labels",
+            "description": f"{label} of the stimuli, a class a neuroid; no brain",
+            "citation": "",
+            "units": "1",
+            "simulated": 1,
+        },
+    )
