@@ -380,3 +380,14 @@ def test_the_baseline_hears_long_sounds_through_windows(content, monkeypatch):
     for windows, expected in (("auto", found), ("none", whole)):
         baseline = baseline_features(sweep.model_copy(update={"windows": windows}), pooling)
         np.testing.assert_array_equal(baseline, expected[last])
+
+
+def test_windows_of_networks_of_a_fixed_length_are_what_they_take():
+    pytest.importorskip("transformers")
+    whisper = models.hears("huggingface", {"config": {"model_type": "whisper"}})
+    assert whisper.windows == models.Windows(24.0, 5.0, 1.0) and whisper.limit == 30.0
+    ast = models.hears("huggingface", {"config": {"model_type": "audio-spectrogram-transformer"}})
+    assert ast.windows.length <= ast.limit < ast.windows.length + 0.02
+    assert models.hears("huggingface", {}).limit is None
+    with pytest.raises(ValueError, match=r"windows of 36 s .* takes 30 s at most: lower `context`"):
+        hearing.check(models.Windows(30.0, 5.0, 1.0), whisper, poolings.make("mean"))
