@@ -169,7 +169,12 @@ def _metrics(
     else:
         times, label = True, str(data.attrs.get("name", "target"))
         content: dict[str, Any] = dict.fromkeys(("checkpoints", "model", "stimuli"), "none")
-        content |= {"run": _NO_RUN, "targets": [label], "metrics": list(analysis.METHODS)}
+        # What is tried on all samples of a target is tried with as little as will do.
+        tried: list[Any] = [
+            name if own.units is None else {"name": name, "arguments": {"components": 1}}
+            for name, own in analysis.METHODS.items()
+        ]
+        content |= {"run": _NO_RUN, "targets": [label], "metrics": tried}
         sweep = validate(content, origin="a sweep")
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # about gaps and names, of which the overview has told
