@@ -114,10 +114,11 @@ def cluster(
                 clients[workers] = _local(workers, kept)
             client = clients[workers]
         where = address or "this machine"
+        here = Workers(client, where, patience)
         try:
             if address is not None:
-                _with_plugins(client)
-            yield Workers(client, where, patience)
+                here.prepare()
+            yield here
         except (CommClosedError, ClosedClientError, CancelledError) as error:
             raise GoneError(_GONE.format(where)) from error
         except KilledError as error:
@@ -208,6 +209,14 @@ class Workers:
     def scatter(self, value: Any, *, hash: bool = False) -> Held:
         """Give the workers what many tasks need; it is given again to those that come later."""
         return Held(self, value, hash=hash)
+
+    def prepare(self) -> None:
+        """Have all workers load the modules that the sweep names; some may go meanwhile."""
+        for _ in range(_AGAIN):
+            with contextlib.suppress(OSError, TimeoutError):
+                return _with_plugins(self.client)
+            self.ready()
+        return None
 
     def ready(self) -> None:
         """Wait for a worker that can work.
