@@ -5,12 +5,15 @@ Nothing is imported here that may be missing or broken: whatever is, a command s
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
 import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 __all__ = ["app", "main", "out"]
@@ -22,7 +25,6 @@ _ENDED = 128
 
 def main() -> None:
     """Run the command line; a user's mistake ends with one sentence and exit code 2."""
-    _stop_at_signals()
     # Threads that spin while they wait halve the speed of everything else on a shared machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     handler = logging.StreamHandler()
@@ -32,7 +34,8 @@ def main() -> None:
     # Third-party imports print what a user can do nothing about.
     warnings.filterwarnings("ignore", module=r"(?!dynamics)")
     try:
-        importlib.import_module("dynamics.cli.program").app()
+        with _stopped_by_signals():
+            importlib.import_module("dynamics.cli.program").app()
     except KeyboardInterrupt as error:
         stopped(error)
     except Exception as error:
@@ -49,7 +52,8 @@ def stopped(error: KeyboardInterrupt) -> NoReturn:
     sys.exit(_ENDED + (error.args[0] if error.args else signal.SIGINT))
 
 
-def _stop_at_signals() -> None:
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
     """Have a batch system's SIGTERM stop a command as Ctrl-C does; a second signal at once."""
 
     def stop(number: int, _: object) -> None:
@@ -60,9 +64,17 @@ def _stop_at_signals() -> None:
         raise KeyboardInterrupt(number)
 
     stopping: list[int] = []
-    for each in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(each) is not signal.SIG_IGN:
+    known = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread():
+        known = {}  # only there a signal can be heard
+    for each, before in known.items():
+        if before is not signal.SIG_IGN:
             signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each, before in known.items():
+            signal.signal(each, before)
 
 
 def readable(text: str) -> str:
