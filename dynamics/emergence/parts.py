@@ -302,8 +302,8 @@ def _steps(
         attrs = {"statistic": statistic, "no_intervals": why}
         return OfLayer(xr.Dataset({"estimate": when}, attrs=attrs), chosen)
     found = interval(curve, resampled, statistic=statistic, confidence=sure, **arguments)
-    attrs = {"over": resampled.attrs["over"], "confidence": confidence, "confidence_of_each": sure}
-    return OfLayer(found.assign_attrs(attrs), chosen)
+    limits = {"over": resampled.attrs["over"], "confidence": confidence, "confidence_of_each": sure}
+    return OfLayer(found.assign_attrs(limits), chosen)
 
 
 def _units_of(results: xr.Dataset) -> tuple[xr.DataArray, str]:
