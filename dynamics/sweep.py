@@ -36,6 +36,7 @@ from dynamics.brains.targets import (
 from dynamics.cluster import PATIENCE
 from dynamics.config import Choice, Sweep, load_config, validate
 from dynamics.emergence.levels import untrained
+from dynamics.emergence.of_models import is_single
 from dynamics.emergence.remarks import about_edges, about_shared, why_no_intervals
 from dynamics.extraction import crawl, poolings
 
@@ -71,6 +72,9 @@ DEMO: dict[str, Any] = {
         "sources": [{"synthetic": True, "sounds": 800}],
     },
 }
+
+ONE = "one trained network"
+"""Why there is no half-time where no course of training is."""
 
 
 def demo() -> Sweep:
@@ -478,7 +482,8 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
     rows = []
     for target, metric in [*pairs, *((task, probes.METRIC) for task in _probed(sweep, tree))]:
         results = tree[f"results/{target}/{metric}"].to_dataset()
-        table = emergence.summary_of(results, names=("final", "half_time"))
+        alone = is_single(results)
+        table = emergence.summary_of(results, names=("final", *(() if alone else ("half_time",))))
         start = untrained(results)
         protocol = str(results["protocol"].item()) if "protocol" in results else ""
         for layer in table["layer"].to_numpy():
@@ -492,8 +497,8 @@ def half_times(sweep: Sweep) -> pd.DataFrame:
                     "protocol": protocol,
                     "untrained": float(start.sel(layer=layer)),
                     "final": float(one["final"]),
-                    "half_time": float(one["half_time"]),
-                    "status": str(one["half_time_status"].item()),
+                    "half_time": float(one.get("half_time", math.nan)),
+                    "status": ONE if alone else str(one["half_time_status"].item()),
                     "low": float(one.get("half_time_lower", math.nan)),
                     "high": float(one.get("half_time_upper", math.nan)),
                 }

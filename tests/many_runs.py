@@ -79,11 +79,15 @@ def make(
                 "resample_score": (("layer", "resample", "neuroid"), again),
             }
             store.write_result(
-                group, step, values, checkpoint=f"{step:064x}", attrs={"resample_score": HALVES}
+                group, step, values, checkpoint=_hash(step), attrs={"resample_score": HALVES}
             )
     if probe is not None:
         _probe(root, steps, layer_names, probe)
     return path
+
+
+def _hash(step):
+    return f"{step:064x}" if step else "untrained-0"
 
 
 def _probe(root, steps, layers, level):
@@ -95,4 +99,4 @@ def _probe(root, steps, layers, level):
         for step in steps:
             score = np.full(len(layers), scale * level * (1 if step else 0.2))
             values = {"score": (("layer",), score), "layer_mix_score": ((), score[0])}
-            store.write_result(group, step, values, checkpoint=f"{step:064x}")
+            store.write_result(group, step, values, checkpoint=_hash(step))

@@ -386,3 +386,27 @@ def test_groups_of_runs_that_answer_one_question_are_the_larger(here):
     (one, *_) = compared(open_runs(gather(["a.zarr", "b.zarr", "c.zarr"])))
     assert list(one.results) == ["a", "b", "c"], "another seed of the halves is no other question"
     assert not tables.paired(one) and tables.differences(one).empty
+
+
+def test_a_sweep_of_one_checkpoint_has_a_handful_of_figures_and_no_half_times(here):
+    from dynamics import plots, report
+
+    path = many_runs.make(here / "a.zarr", probe=0.5)
+    tree = dynamics.open(path)
+    drawings = [*plots.figures_of(tree, "ridge", many_runs.TARGETS),
+                *plots.figures_of(tree, "probe", ["birds", "digits"])]  # fmt: skip
+    assert [drawing.name for drawing in drawings] == ["layers-ridge-scores", "layers-probe-scores"]
+    figure = drawings[0].draw()
+    names = [ax.get_title() for ax in figure.axes]
+    assert names == ["one", "two"]
+    trained = next(line for line in figure.axes[0].lines if line.get_label() == "trained")
+    score = tree["results/one/ridge"].to_dataset()["score"].isel(step=-1).mean("neuroid")
+    np.testing.assert_allclose(trained.get_ydata(), score)
+    text = report.write(path).read_text()
+    assert "half-way" not in text and "over the 0." in text
+    assert text.count('alt="Line chart') == 2
+    more = many_runs.make(here / "b.zarr", steps=(0, 10, 100))
+    kinds = {
+        each.kind for each in plots.figures_of(dynamics.open(more), "ridge", many_runs.TARGETS)
+    }
+    assert {"emergence", "heatmap", "best-layer"} <= kinds and "layer-scores" not in kinds

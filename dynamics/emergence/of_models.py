@@ -106,9 +106,15 @@ def is_single(results: xr.Dataset) -> bool:
     Returns
     -------
     bool
-        True where one step at most is later than step 0, so that no statistic says when.
+        True where there is one checkpoint at most beside untrained networks of the crawler's own,
+        so that no statistic says when.
     """
-    return "step" not in results.coords or int((np.atleast_1d(results["step"]) > 0).sum()) < 2
+    if "step" not in results.coords:
+        return True
+    if "checkpoint" in results:
+        names = np.atleast_1d(results["checkpoint"].to_numpy()).astype(str)
+        return int((~np.char.startswith(names, "untrained")).sum()) < 2
+    return int((np.atleast_1d(results["step"]) > 0).sum()) < 2
 
 
 def regions_of(results: xr.Dataset) -> dict[str, xr.Dataset]:

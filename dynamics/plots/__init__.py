@@ -22,6 +22,7 @@ from dynamics.plots.similarity import (
     plot_layer_similarity,
     plot_similarity,
 )
+from dynamics.plots.single import figure_of_layers, plot_layer_scores
 from dynamics.plots.stacks import stack
 from dynamics.plots.steps import log_step_axis, spread_steps
 from dynamics.plots.style import COLUMN, FORMATS, MM, PAGE, STYLE, lay_out, save
@@ -44,6 +45,7 @@ __all__ = [
     "facet_layer_similarity",
     "facet_similarity",
     "facet_surface",
+    "figure_of_layers",
     "figure_of_neuroids",
     "figure_of_targets",
     "figures_of",
@@ -57,6 +59,7 @@ __all__ = [
     "plot_heatmap",
     "plot_intervals",
     "plot_latencies",
+    "plot_layer_scores",
     "plot_layer_similarity",
     "plot_models",
     "plot_order",

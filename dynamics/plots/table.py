@@ -11,6 +11,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from dynamics.emergence.latencies import axes_of
+from dynamics.emergence.of_models import is_single
 from dynamics.emergence.parts import parts
 from dynamics.plots.curves import facet_curves
 from dynamics.plots.figures import (
@@ -29,6 +30,7 @@ from dynamics.plots.layers import plot_best_layer
 from dynamics.plots.order import plot_order
 from dynamics.plots.scatter import plot_brain_task
 from dynamics.plots.similarity import facet_layer_similarity, facet_similarity
+from dynamics.plots.single import figure_of_layers
 from dynamics.tables import check_name
 
 # Single neuroids are drawn for targets of few (components), not for voxels.
@@ -232,22 +234,34 @@ def _units(results: xr.Dataset) -> str:
     return ""
 
 
+def _all_single(shown: Shown) -> bool:
+    """Whether all targets of a metric are of one trained network."""
+    own = (shown.tree[f"results/{target}/{shown.metric}"].to_dataset() for target in shown.targets)
+    return all(map(is_single, own))
+
+
 def _has(*names: str) -> Callable[[Shown], Sequence[str]]:
     """Take results that have several of each dimension."""
 
     def takes(shown: Shown) -> Sequence[str]:
+        if "step" in names and is_single(shown.results):
+            return []
         return [""] if all(shown.results.sizes.get(name, 1) > 1 for name in names) else []
 
     return takes
 
 
 def _shows(unit: str) -> Callable[[Shown], Sequence[str]]:
-    return lambda shown: [""] if _units(shown.results) == unit else []
+    def takes(shown: Shown) -> Sequence[str]:
+        return [""] if _units(shown.results) == unit and not is_single(shown.results) else []
+
+    return takes
 
 
 def _units_along(shown: Shown) -> Sequence[str]:
     by = _units(shown.results)
-    return [by] if by and shown.results.sizes.get("step", 1) > 1 else []
+    several = shown.results.sizes.get("step", 1) > 1 and not is_single(shown.results)
+    return [by] if by and several else []
 
 
 def _tasks(shown: Shown) -> Sequence[str]:
@@ -326,6 +340,16 @@ FIGURES: dict[str, Kind] = {
         "Emergence by {metric}: {targets}.",
         "Line chart of the {metric} score of every layer against training step. {said}",
         of="metric",
+        takes=lambda shown: [] if _all_single(shown) else [""],
+        group=CURVES,
+    ),
+    "layer-scores": Kind(
+        lambda shown: figure_of_layers(shown.tree, shown.metric, shown.targets),
+        "layers-{metric}-scores",
+        "Every layer of the trained and the untrained network by {metric}: {targets}.",
+        "Line chart of the {metric} score against the layer, from input to output. {said}",
+        of="metric",
+        takes=lambda shown: [""] if _all_single(shown) else [],
         group=CURVES,
     ),
     "neuroids": Kind(

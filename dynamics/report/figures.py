@@ -174,6 +174,8 @@ def _name(target: str, metric: str) -> str:
 
 
 def _when(curve: Curve) -> str:
+    if "half_time" not in curve.statistics:
+        return ""
     times = curve.statistics["half_time"]
     known = [(str(name), float(times.sel(layer=name))) for name in times["layer"].to_numpy()]
     said = [f"{name} {step(when)}" for name, when in known if np.isfinite(when)]

@@ -13,6 +13,7 @@ from dynamics.analysis.values import named
 from dynamics.emergence import STATISTICS, levels
 from dynamics.emergence.best_layers import highest
 from dynamics.emergence.curves import Pair, scored
+from dynamics.emergence.of_models import is_single
 from dynamics.store.attributes import mapping
 
 MEAN = "mean"
@@ -177,8 +178,12 @@ def _curve(name: str, what: str, data: xr.Dataset) -> Curve:
 
 def _names(data: xr.Dataset) -> list[str]:
     """Return the statistics that results have."""
-    single = data.sizes["step"] < 2
-    return [name for name, record in STATISTICS.items() if record.alone or not single]
+    kept = STATISTICS.items()
+    if data.sizes["step"] < 2:
+        return [name for name, record in kept if record.alone]
+    if is_single(data):  # from the untrained network to it is no course
+        return [name for name, record in kept if record.alone or name == "gain"]
+    return list(STATISTICS)
 
 
 def _statistics(data: xr.Dataset) -> xr.Dataset:

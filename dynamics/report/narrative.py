@@ -50,7 +50,7 @@ def about(curve: Curve, *, name: str = "", brief: bool = False, baseline: str = 
     found = numbers_of_best(curve)
     steps = curve.score["step"].to_numpy()
     said = [_rise(name or curve.name, curve, found, steps)]
-    if len(steps) > 1:
+    if "half_time" in found:
         said += [] if brief else [_detection(found, start_of(curve)), _plateau(found, steps)]
         said.append(_decline(found, only_shown=brief or found["half_time_status"] == "no gain"))
     if not brief:
@@ -112,7 +112,7 @@ def order_of_parts(curves: Sequence[Curve]) -> list[str]:
         Sentences; none where there is nothing to compare.
     """
     parts = [each for each in curves if each.name != MEAN]
-    if any(each.resampled is None or each.score.sizes["step"] < 2 for each in parts):
+    if any(each.resampled is None or "half_time" not in each.statistics for each in parts):
         return []
     sure = [each for each in parts if _is_shown(numbers_of_best(each))]
     together = at_best_layers(sure)
@@ -138,7 +138,7 @@ def order_of_layers(curve: Curve) -> list[str]:
         Sentences; none where there is nothing to compare.
     """
     shape = curve.score.sizes
-    if curve.resampled is None or shape["step"] < 2 or shape["layer"] < 2:
+    if curve.resampled is None or "half_time" not in curve.statistics or shape["layer"] < 2:
         return []
     layers = [str(name) for name in curve.score["layer"].to_numpy()]
     sure = [name for name in layers if _is_shown(numbers_of(curve, name))]
@@ -172,9 +172,12 @@ def _rise(name: str, curve: Curve, found: Mapping, steps: np.ndarray) -> str:
     final = with_limits(level(found["final"]), _levels(found, "final"))
     if len(steps) < 2:
         return f"{name} scores {final} in {where} at step {last}, the only checkpoint: no curve."
-    status, first = found["half_time_status"], level(found["first"])
+    first = level(found["first"])
     origin = "untrained" if steps[0] == 0 or curve.controls else f"at step {steps[0]:,}"
     gain = f"a gain of {with_limits(level(found['gain']), _levels(found, 'gain'))}"
+    if "half_time" not in found:
+        return f"{name} scores {final} in {where}, {gain} over the {first} of the {origin} network."
+    status = found["half_time_status"]
     if status in UNKNOWN:
         return f"{name} {UNKNOWN_WORDS[status]} in {where}."
     if status == "no gain":
@@ -222,7 +225,7 @@ def _detection(found: Mapping, start: str) -> str:
 
 def _is_shown(one: Mapping) -> bool:
     """Whether a curve has a half-time with an end: else its gain itself is not shown."""
-    return math.isfinite(one["half_time"]) and math.isfinite(_upper(one, "half_time"))
+    return math.isfinite(one.get("half_time", math.nan)) and math.isfinite(_upper(one, "half_time"))
 
 
 def _plateau(found: Mapping, steps: np.ndarray) -> str:
