@@ -16,7 +16,7 @@ from dynamics import analysis, emergence, store
 from dynamics.analysis import analyze
 from dynamics.config import Choice, validate
 from dynamics.progress import silent
-from dynamics.report import findings, narrative
+from dynamics.report import findings, narrative, page
 
 
 def most(number, nominal=0.05, errors=3.0):
@@ -161,3 +161,9 @@ def test_two_scores_that_grow_for_their_own_reasons_are_not_said_to_go_together(
 
 def test_scores_that_jump_together_have_no_p_value_as_no_trend_follows():
     assert np.isnan(calibration.p_of_growth(10, checkpoints=20, width=0.05)).all()
+
+
+def test_intervals_say_before_what_population_they_hold():
+    alone, people = (page._population([over]) for over in ("stimuli", "stimuli and subjects"))
+    assert "other sounds of these categories, in these people: what other people" in alone
+    assert "in other people: what sounds of other kinds and another initialisation" in people

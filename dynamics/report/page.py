@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
@@ -166,7 +166,18 @@ def _bracket_hint(found: Found) -> str:
     return (
         f"Square brackets hold 95 % intervals {listed(over)}; one that ends in ∞) is open above: "
         "that the curve never gets there is not excluded. Those of the layer that ends highest, "
-        "which is chosen on the same stimuli, hold for all layers at once."
+        f"which is chosen on the same stimuli, hold for all layers at once. {_population(metrics)}"
+    )
+
+
+def _population(over: Iterable[str]) -> str:
+    """Say of what population intervals over some units speak, and of what they do not."""
+    people = all("subjects" in what for what in over)
+    known = " and in other people" if people else ", in these people"
+    others = "sounds of other kinds and" if people else "other people, sounds of other kinds and"
+    return (
+        f"They are of this network before other sounds of these categories{known}: what {others} "
+        "another initialisation would change is not in them."
     )
 
 
