@@ -37,7 +37,8 @@ def losses(seen: Snapshot, only: str = "") -> list[str]:
     found = []
     for start in ("", "controls/"):
         table = f"{start}checkpoints"
-        if table in seen.nodes and table.startswith(only):
+        made = "schema" in seen.nodes.get(start.rstrip("/"), {}).get("attributes", {})
+        if made and table in seen.nodes and table.startswith(only):
             wanted = (f"{table}/{name}" for name in COLUMNS if name not in ADDED)
             found += [f"{path} is lost" for path in wanted if path not in seen.nodes]
         found += _of_activations(seen, start)
