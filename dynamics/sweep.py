@@ -144,7 +144,7 @@ def check_names(sweep: Sweep) -> None:
         cannot use.
     """
     for choice in (sweep.model, sweep.baseline):
-        if choice is not None:
+        if choice is not None and not (choice is sweep.baseline and choice.is_file):
             models.check_arguments(choice.name, choice.arguments)
     poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
     for target in sweep.targets:
@@ -210,6 +210,8 @@ def check(sweep: Sweep, *, known: Loaded | None = None) -> Loaded:
         stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
         known = Loaded(stimuli, {each.label: load_brain(each, stimuli) for each in sweep.targets})
     stimuli, loaded = known
+    if sweep.baseline is not None and sweep.baseline.is_file:
+        controls.check(sweep.baseline, list(stimuli.names))
     for metric in sweep.metrics:
         if sweep.targets and "controls" in analysis.find(metric.name, metric.arguments).needs:
             for control in controls.entries(metric.arguments.get("controls")):

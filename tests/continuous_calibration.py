@@ -108,10 +108,8 @@ def scores_and_errors(stimuli, seconds, simulations, *, weight=0.4, heard=None, 
 def coverage(scores, errors, freedom):
     """Part of 95 % intervals that hold the mean score, and what errors are beside the true one."""
     known = np.isfinite(errors)
-    reach = student.ppf(0.975, freedom) * errors if known.any() else errors
-    inside = np.abs(scores - scores.mean()) <= reach
-    return (
-        float(inside[known].mean()),
-        float(np.sqrt((errors[known] ** 2).mean()) / scores.std()) if known.any() else np.nan,
-        float(known.mean()),
-    )
+    if not known.any():
+        return np.nan, np.nan, 0.0
+    inside = np.abs(scores - scores.mean()) <= student.ppf(0.975, freedom) * errors
+    ratio = np.sqrt((errors[known] ** 2).mean()) / scores.std()
+    return float(inside[known].mean()), float(ratio), float(known.mean())

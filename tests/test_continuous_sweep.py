@@ -317,6 +317,8 @@ def test_responses_too_short_to_be_moved_are_shuffled_or_refused(tmp_path):
     orders = analysis.orders_of(many, choice, one)
     assert analysis.scheme_of(many, choice, one) == "overall"
     assert orders.shape == (5, 12, 2) and (orders[..., 1] == 0).all()
+    # Longer than twice the reach of 11 samples, but every shift would be one of few.
+    assert analysis.scheme_of(joined(recorded((25,) * 12)[0]), choice, one) == "overall"
     long = joined(recorded()[0])
     orders = analysis.orders_of(long, choice, one)
     assert analysis.scheme_of(long, choice, one) == "shifts"

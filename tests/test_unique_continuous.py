@@ -122,8 +122,11 @@ def test_a_sweep_reads_controls_from_files(tmp_path, in_this_process):
         "window": [0, 0], "components": 3, "candidates": 0, "alphas": [1.0, 100.0],
     }  # fmt: skip
     one = tiny_run.sweep_of(
-        content | {"baseline": None, "resamples": 0, "untrained": 0},
-        metrics=[{"name": "unique_continuous", "arguments": arguments}],
+        content | {"baseline": arguments["controls"][0], "resamples": 0, "untrained": 0},
+        metrics=[
+            {"name": "unique_continuous", "arguments": arguments},
+            {"name": "encode_continuous", "arguments": {"windows": [[0, 0]], "components": 3}},
+        ],
     )
     sweep.check(one)
     from dynamics.extraction.crawl import crawl
@@ -131,10 +134,13 @@ def test_a_sweep_reads_controls_from_files(tmp_path, in_this_process):
     crawl(one)
     from dynamics.analysis.analyze import analyze
 
-    assert analyze(one)["new"] == 2 and analyze(one)["new"] == 0
+    assert analyze(one)["new"] == 4 and analyze(one)["new"] == 0
     results = sweep.store.open(one.place)["results/trials/unique_continuous"].to_dataset()
     parts = results["unique_r2"] + results["baseline_r2"]
     np.testing.assert_allclose(parts, results["total_r2"], atol=1e-12)
+    assert "baseline" not in results
+    encoded = sweep.store.open(one.place)["results/trials/encode_continuous"]
+    assert encoded["baseline"].dims == ("neuroid",) and encoded["baseline"].notnull().all()
 
 
 @pytest.mark.parametrize(

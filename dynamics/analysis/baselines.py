@@ -8,7 +8,7 @@ import numpy as np
 import zarr
 
 from dynamics import analysis, sounds, store
-from dynamics.analysis import ATTRS, RESAMPLED, Variables
+from dynamics.analysis import ATTRS, RESAMPLED, Variables, controls
 from dynamics.analysis.scoring import Part, is_timed, score_layers
 from dynamics.brains.targets import Target
 from dynamics.config import Choice, Sweep
@@ -21,12 +21,21 @@ _BESIDE = ("r2", "r2_corrected")
 def has_baseline(sweep: Sweep, metric: Choice) -> bool:
     """Whether the scores of a metric are compared with those of a baseline model."""
     own = analysis.find(metric.name)
-    return sweep.baseline is not None and "baseline" not in own.needs and own.per != "layer"
+    return (
+        sweep.baseline is not None
+        and not {"baseline", "controls"} & set(own.needs)
+        and (own.per != "layer")
+    )
 
 
 def baseline_features(sweep: Sweep, pooling: str | poolings.Pooling = "mean") -> np.ndarray:
-    """Return what the last layer of the baseline model makes of the stimuli; runs on a worker."""
+    """Return what the last layer of the baseline model makes of the stimuli; runs on a worker.
+
+    Of a file of features over time, their mean.
+    """
     assert sweep.baseline is not None  # `has_baseline` has looked
+    if sweep.baseline.is_file:
+        return np.nanmean(controls.course(sweep.baseline, sweep)[0], axis=1)
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     arguments = sweep.baseline.arguments
     # Through windows of its own, whatever those of the network are.
@@ -63,9 +72,8 @@ def score_baseline(
             continue
         times = None
         if timed:
-            pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
-            features = baseline_features(sweep, pooling)
-            times = pooling.centres(features.shape[1])
+            assert sweep.baseline is not None
+            features, times = controls.course(sweep.baseline, sweep)
         else:
             features = baseline_features(sweep)
         own = [parts[number] for number in some]

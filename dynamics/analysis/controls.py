@@ -10,13 +10,11 @@ import numpy as np
 
 from dynamics import brains, models, sounds
 from dynamics.config import Choice, Sweep
-from dynamics.extraction import extract, poolings
+from dynamics.extraction import extract, hearing, poolings
 from dynamics.sounds.audio import without_suffix
 
 Course = tuple[np.ndarray, np.ndarray]
 """Features (n, t, q) of all stimuli of a sweep, NaN past an end, and their times (t,)."""
-
-SUFFIXES = (".npz", ".nc", ".zarr")
 
 
 def entries(given: Any, what: str = "controls") -> list[Choice]:
@@ -57,11 +55,6 @@ def entries(given: Any, what: str = "controls") -> list[Choice]:
     return found
 
 
-def is_file(choice: Choice) -> bool:
-    """Whether features are in a file, and not of a model."""
-    return Path(choice.name).suffix in SUFFIXES
-
-
 def check(choice: Choice, names: list[str]) -> None:
     """Find out whether there is such a file or model; no sound is heard.
 
@@ -77,7 +70,7 @@ def check(choice: Choice, names: list[str]) -> None:
     ValueError, TypeError, FileNotFoundError
         If there is none, it does not take an argument, or a file lacks a stimulus or a time axis.
     """
-    if is_file(choice):
+    if choice.is_file:
         _of_file(choice, names)
     else:
         models.check_arguments(choice.name, choice.arguments)
@@ -109,10 +102,12 @@ def course(choice: Choice, sweep: Sweep, stimuli: sounds.StimulusSet | None = No
     """
     if stimuli is None:
         stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
-    if is_file(choice):
+    if choice.is_file:
         return _of_file(choice, list(stimuli.names))
     pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
-    layers = extract.features(choice.name, stimuli, pooling=pooling, **choice.arguments)
+    # Through windows of its own, whatever those of the network are.
+    features = extract.features if sweep.windows == "none" else hearing.features
+    layers = features(choice.name, stimuli, pooling=pooling, **choice.arguments)
     last = layers[list(layers)[-1]]
     return last, pooling.centres(last.shape[1])
 

@@ -166,5 +166,8 @@ def units_of(arguments: Mapping[str, Any], target: Target) -> Units:
 
 
 def _are_moved(lengths: list[int], reach: int) -> bool:
-    """Whether responses are long enough, most of them, to be moved around for a null."""
-    return 2 * sum(t for t in lengths if t > 2 * reach + 1) >= sum(lengths)
+    """Whether responses are long enough, most of them, to be moved around for a null.
+
+    With hardly more room than the reach on either side all shifts would be the same one.
+    """
+    return 2 * sum(t for t in lengths if t > 3 * reach + 1) >= sum(lengths)

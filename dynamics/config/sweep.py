@@ -51,6 +51,11 @@ class Choice(_Section):
             raise ValueError(f"label {self.label!r} must not contain a slash")
         return self
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it names a file of arrays."""
+        return PurePath(self.name).suffix in (".npz", ".nc", ".zarr")
+
 
 def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value

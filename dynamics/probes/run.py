@@ -280,7 +280,7 @@ def _run(
 
 def _baseline_of(sweep: Sweep, job: _Job, client: Any) -> Variables:
     """Probe the baseline model like a layer; nothing where the sweep has none."""
-    if sweep.baseline is None:
+    if sweep.baseline is None or sweep.baseline.is_file:  # which is of the sweep's stimuli
         return {}
     if client is None:
         return _probed_baseline(sweep, job)
