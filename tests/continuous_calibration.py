@@ -1,6 +1,6 @@
 """Simulations of responses over time whose noise is alike from sample to sample.
 
-A short form stands in the suite, a long one in ``tests/benchmarks/bench_continuous.py``.
+Each function takes how many simulations to make.
 """
 
 from __future__ import annotations

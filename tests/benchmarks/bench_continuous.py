@@ -1,10 +1,10 @@
-"""Stories in fMRI: time and memory of one step beside himalaya's primal ridge; calibration.
+"""Stories in fMRI: time and memory of one step beside himalaya's primal ridge.
 
     python tests/benchmarks/bench_continuous.py [scale]
 
 The whole has 20 stories of 10 minutes (TR 2 s), 24 layers of 1,024 features, 30,000 voxels and
-delays of 1 to 4 TR. With a scale below 1 there are that many times fewer voxels and layers, of which
-the time of either side is a multiple.
+delays of 1 to 4 TR. With a scale below 1 there are that many times fewer voxels and layers, of
+which the time of either side is a multiple.
 """
 
 import sys
@@ -64,6 +64,8 @@ if __name__ == "__main__":
     ours = seconds(lambda: METHODS["encode_continuous"](X, replace(target), **options))
     memory = peak_memory()
     theirs = seconds(lambda: himalaya(X, target, 32))
-    print(f"{layers} layers, {voxels} voxels: {ours[0]:.1f} s of processor, himalaya {theirs[0]:.1f}")
+    print(
+        f"{layers} layers, {voxels} voxels: {ours[0]:.1f} s, himalaya {theirs[0]:.1f} s of processor"
+    )
     goal("encode_continuous: times as fast as himalaya", theirs[0] / ours[0], least=3)
     goal("encode_continuous: GiB", memory, most=6)
