@@ -27,8 +27,10 @@ from dynamics.analysis.checks import RESERVED, check_choice
 from dynamics.analysis.registry import METHODS
 from dynamics.cli.program import app
 from dynamics.config import Choice, Sweep, validate
+from dynamics.config.collection import _File
 from dynamics.config.sweep import _models_in
 from dynamics.extraction import poolings
+from dynamics.models.hearing import Windows
 
 ROOT = Path(dynamics.__file__).parent
 TABLES = (METHODS, models.ADAPTERS, probes.TASKS, poolings.POOLINGS, sounds.SOUNDS, brains.TARGETS)
@@ -38,8 +40,9 @@ FOREIGN = {"auto_map", "model_type", "weight_map", "cp -r", "zip -0 -r", "teache
 XARRAY = {"rename", "data_vars", "assign_attrs", "isel(step=[2])", "zarr_format=3"}
 # What results and stores hold beside their variables.
 HELD = {"step", "stimulus", "layer", "resample", "identity", "confidence", "category", "path",
-        "spread", "paired", "correlation", "limit", "group_of_neuroid"}  # fmt: skip
-VALUES = {"auto", "cpu", "r2", "r2_corrected", "score", "trained", "ema"}
+        "spread", "paired", "correlation", "limit", "group_of_neuroid", "group", "status",
+        "activations/step"}  # fmt: skip
+VALUES = {"auto", "none", "cpu", "r2", "r2_corrected", "score", "trained", "ema"}
 
 
 def messages():
@@ -49,6 +52,8 @@ def messages():
         alone = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
         parts = {id(p) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for p in n.values}
         module = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+        if module == "dynamics.config.keys":
+            continue  # what each key is, not advice: the schema's test holds it
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
                 text = "".join(
@@ -88,13 +93,13 @@ def parameters(tree):
             yield node.target.id
 
 
-SWEEP = set(keys_of(Sweep))
+SWEEP = set(keys_of(Sweep)) | set(keys_of(_File)) | set(Windows.__dataclass_fields__)
 NAMES = {name for table in TABLES for name in table}
 ARGUMENTS = {
     name
     for table in TABLES
-    for function in table.values()
-    for name in inspect.signature(getattr(function, "function", function)).parameters
+    for entry in table
+    for name in table.parameters(entry)
 } | {*RESERVED, *inspect.signature(sounds.from_folder).parameters}
 COMMANDS = typer.main.get_command(app).commands
 EXTRAS = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"][
@@ -153,7 +158,8 @@ def is_followable(token, tree):
         or (given and given[1] in all_parameters())
         or is_command(token)
         or is_code(token)
-        or token in OPTIONS
+        or token.partition(" ")[0] in OPTIONS
+        or token.startswith(("pip install", "run.<", "listener.<"))
         or is_extra(token)
         or token.startswith(("xr.set_options(", "assign_attrs("))
         or is_setting(token, tree)

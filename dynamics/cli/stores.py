@@ -118,7 +118,7 @@ def redo(
     if results:
         target, _, metric = results.partition("/")
         dynamics.store.redo_results(place_of(store), target, metric, step or [])
-        out.print(f"marked: {results}; `dynamics analyze` or `probe` does it again")
+        out.print(f"marked: {results}; `dynamics analyze` or `dynamics probe` does it again")
         return
     if not step and not control:
         raise ValueError("nothing to do again: give `--step`, `--control` or `--results`")

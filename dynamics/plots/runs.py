@@ -130,7 +130,7 @@ def plot_regions(table: pd.DataFrame, *, label: str = "Score", ax: Axes | None =
     ax.set_yticks(range(len(runs)), [str(name) for name in runs])
     ax.tick_params(length=0)
     if len(regions) <= 2 * _FEW:
-        middle = np.nanmean([np.nanmin(values), np.nanmax(values)]) if values.size else 0.0
+        middle = (np.nanmin(values) + np.nanmax(values)) / 2 if values.size else 0.0
         for row, column in np.argwhere(np.isfinite(values.to_numpy(float))):
             one = float(values.iloc[row, column])
             ink = "white" if one < middle else "black"
