@@ -35,13 +35,21 @@ from dynamics.models.hearing import Windows
 ROOT = Path(dynamics.__file__).parent
 TABLES = (METHODS, models.ADAPTERS, probes.TASKS, poolings.POOLINGS, sounds.SOUNDS, brains.TARGETS)
 # Names in files of others, and commands of the system: not ours to hold.
-FOREIGN = {"auto_map", "model_type", "weight_map", "cp -r", "zip -0 -r", "teacher", "model_ema.pt"}
+FOREIGN = {
+    "auto_map",
+    "model_type",
+    "weight_map",
+    "cp -r",
+    "zip -0 -r",
+    "teacher",
+    "model_ema.pt",
+} | {"activations/step"}
 # Of xarray, of which these are methods and arguments.
 XARRAY = {"rename", "data_vars", "assign_attrs", "isel(step=[2])", "zarr_format=3"}
 # What results and stores hold beside their variables.
 HELD = {"step", "stimulus", "layer", "resample", "identity", "confidence", "category", "path",
-        "spread", "paired", "correlation", "limit", "group_of_neuroid", "group", "status",
-        "activations/step"}  # fmt: skip
+        "spread", "paired", "correlation", "limit", "group_of_neuroid", "group",
+        "status"}  # fmt: skip
 VALUES = {"auto", "none", "cpu", "r2", "r2_corrected", "score", "trained", "ema"}
 
 
@@ -95,12 +103,10 @@ def parameters(tree):
 
 SWEEP = set(keys_of(Sweep)) | set(keys_of(_File)) | set(Windows.__dataclass_fields__)
 NAMES = {name for table in TABLES for name in table}
-ARGUMENTS = {
-    name
-    for table in TABLES
-    for entry in table
-    for name in table.parameters(entry)
-} | {*RESERVED, *inspect.signature(sounds.from_folder).parameters}
+ARGUMENTS = {name for table in TABLES for entry in table for name in table.parameters(entry)} | {
+    *RESERVED,
+    *inspect.signature(sounds.from_folder).parameters,
+}
 COMMANDS = typer.main.get_command(app).commands
 EXTRAS = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"][
     "optional-dependencies"

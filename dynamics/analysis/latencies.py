@@ -60,7 +60,7 @@ def rsa_time(
     cross : bool
         Whether to compare activations in every window with responses in every window as well.
     distance, compare, zscore, by
-        As for `rsa`.
+        As for `dynamics.analysis.spaces.rsa`.
     resamples : int
         How many of the sweep's halves of the stimuli to use, the first ones: an even number.
     halves, orders

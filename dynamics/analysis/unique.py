@@ -65,7 +65,7 @@ def unique_continuous(
     candidates
         As for `dynamics.metrics.unique.unique_continuous`.
     unit, components, alphas, block, guard, trim, hrf, resampling, resamples, missing, seed
-        As for `encode_continuous`.
+        As for `dynamics.analysis.continuous.encode_continuous`.
     halves, orders
         Resamples and shuffles; what is shuffled is what the controls leave of the responses
         (Freedman & Lane 1983).

@@ -361,6 +361,9 @@ def _draw_run(ax: Axes, row: int, run: pd.Series, colour: Any, show: str) -> Non
         ax.plot(start, row, "|", color="0.45", markersize=4.5, markeredgewidth=0.9, zorder=3.5)
 
 
+_ONE_LEVEL = 1e-6
+
+
 def _levels(ax: Axes, table: pd.DataFrame) -> None:
     if "untrained" in table and table["untrained"].notna().any():
         ax.plot([], [], "|", color="0.45", markersize=4.5, markeredgewidth=0.9, label="untrained")
@@ -370,8 +373,9 @@ def _levels(ax: Axes, table: pd.DataFrame) -> None:
     }
     for name, (text, look) in looks.items():
         known = table[name].dropna() if name in table else pd.Series(dtype=float)
-        if len(known):
-            ax.axvline(float(known.median()), label=text, linewidth=0.9, zorder=1, **look)
+        # Runs before the same listeners have one level; where they have several there is no line.
+        if len(known) and known.max() - known.min() < _ONE_LEVEL:
+            ax.axvline(float(known.iloc[0]), label=text, linewidth=0.9, zorder=1, **look)
 
 
 def _looks(
