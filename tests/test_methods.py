@@ -40,7 +40,9 @@ def sweep(**keys):
 @pytest.mark.parametrize(
     "name",
     sorted(
-        name for name, each in METHODS.items() if each.per != "layer" and "time" not in each.needs
+        name
+        for name, each in METHODS.items()
+        if each.per != "layer" and not {"time", "course", "frames"} & set(each.needs)
     ),
 )
 def test_every_null_is_the_metric_on_shuffled_responses(name):

@@ -53,12 +53,15 @@ from dynamics.metrics.spaces import (
     procrustes_gram,
 )
 from dynamics.metrics.timeresolved import encode_timeresolved
+from dynamics.metrics.unique import unique_continuous
 
 METRICS: dict[str, Callable] = {
     "ridge": encode,
     "banded": banded_ridge,
     "variance_partition": variance_partition,
     "encode_timeresolved": encode_timeresolved,
+    "encode_continuous": encode_continuous,
+    "unique_continuous": unique_continuous,
     "rsa": rsa,
     "rsa_time": rsa_time,
     "cka_time": cka_time,
@@ -134,5 +137,6 @@ __all__ = [
     "stratified_folds",
     "svcca",
     "temporal_score",
+    "unique_continuous",
     "variance_partition",
 ]

@@ -138,7 +138,7 @@ def plot_intervals(found: xr.Dataset, *, steps: np.ndarray, ax: Axes | None = No
     kind = (record.figure or record.label) if record is not None else "Step"
     told = ""
     if "lower" in found:
-        told = f" (lines: {100 * _confidence(found):g} %{_over(found)})"
+        told = f" (lines: {100 * _confidence(found):.3g} %{_over(found)})"
     elif found.attrs.get("no_intervals"):
         told = "\n" + textwrap.fill(f"(no limits: {found.attrs['no_intervals']})", _WIDE)
     ax.set_xlabel(f"{kind}{told}\n{ax.get_xlabel()}" if own else ax.get_xlabel())

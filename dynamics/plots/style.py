@@ -337,7 +337,7 @@ def save(figure: Figure, path: Path, *, formats: Sequence[str] = FORMATS) -> lis
     figure : matplotlib.figure.Figure
         The figure; it is closed.
     path : Path
-        Without suffix.
+        Without suffix; one of a format (``curves.png``) asks for that alone.
     formats : sequence of str
         ``"png"``, ``"svg"``, ``"pdf"``. The same figure gives the same file: no date is inside.
 
@@ -355,6 +355,8 @@ def save(figure: Figure, path: Path, *, formats: Sequence[str] = FORMATS) -> lis
     if unknown:
         raise ValueError(f"there is no format {unknown[0]!r}: use {', '.join(_METADATA)}")
     path = Path(path)
+    if path.suffix[1:] in _METADATA:
+        path, formats = path.with_suffix(""), (path.suffix[1:],)
     lay_out(figure)
     written = []
     for kind in formats:

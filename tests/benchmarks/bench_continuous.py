@@ -64,8 +64,6 @@ if __name__ == "__main__":
     ours = seconds(lambda: METHODS["encode_continuous"](X, replace(target), **options))
     memory = peak_memory()
     theirs = seconds(lambda: himalaya(X, target, 32))
-    print(
-        f"{layers} layers, {voxels} voxels: {ours[0]:.1f} s, himalaya {theirs[0]:.1f} s of CPU"
-    )
+    print(f"{layers} layers, {voxels} voxels: {ours[0]:.1f} s, himalaya {theirs[0]:.1f} s of CPU")
     goal("encode_continuous: times as fast as himalaya", theirs[0] / ours[0], least=3)
     goal("encode_continuous: GiB", memory, most=6)
