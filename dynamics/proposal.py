@@ -153,7 +153,8 @@ def _candidates(newest: Checkpoint, taken: Taken) -> Iterable[tuple[str, dict[st
     yield from (("encodecmae", {"heads": h}) for h in heads[:1])
     from dynamics.models.torchaudio import FACTORIES
 
-    yield from (("torchaudio", {"name": name}) for name in FACTORIES)
+    if any("conv_layers" in name for name in taken.weights):  # its networks take long to build
+        yield from (("torchaudio", {"name": name}) for name in FACTORIES)
     if newest.format in ("s3prl", "fairseq"):
         from dynamics.models.s3prl import upstreams
 

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -334,7 +336,9 @@ def sweep(tmp_path, monkeypatch, in_this_process):
         attrs={"name": "test brain"},
     )
     features = layers_at(100)["one"][:, :6]
-    monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: None)
+    heard = SimpleNamespace(durations=np.full(N, 0.5), within=None)
+    heard.heard = heard
+    monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: heard)
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: brain)
     monkeypatch.setattr(baselines.extract, "features", lambda *a, **k: {"filters": features})
     content = {

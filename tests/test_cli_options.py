@@ -15,6 +15,13 @@ from dynamics import cli, progress
 from dynamics.installation import OURS, version_of
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """Neither the caller's terminal nor a test before this one says how wide a pipe is."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(cli.out, "_width", None)
+
+
 def said(*words, env=None, code=0):
     done = CliRunner().invoke(cli.app, list(words), env=env)
     assert done.exit_code == code, done.output

@@ -336,6 +336,7 @@ def test_compare_is_a_command(four, here, monkeypatch, capsys):
     assert best == pytest.approx(0.25, abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_added_is_the_only_one_that_is_computed(here, monkeypatch, capsys):
     """Crawled, analyzed and compared for good; figures of single runs are left out."""
     from dynamics import sweep as main_job

@@ -79,6 +79,7 @@ def test_from_checkpoints_to_a_figure(heading, tmp_path):
         assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) < 10
 
 
+@pytest.mark.slow
 def test_from_recordings_to_a_target(tmp_path):
     blocks = parts()["Recordings of your own"]
     (tmp_path / "saved").mkdir()

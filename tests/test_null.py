@@ -109,7 +109,10 @@ FEW = {
     "rsa": {"choose": None},
     "mutual_knn": {"k": 4},
 }
-KINDS = [(name, FEW.get(name, {})) for name in sorted({*METHODS} - {"effective_dimensionality"})]
+# Nulls of those over time are held in their own files.
+NOT_HERE = {n for n, each in METHODS.items() if each.per == "layer" or "course" in each.needs}
+NOT_HERE |= {name for name, each in METHODS.items() if each.units is not None}
+KINDS = [(name, FEW.get(name, {})) for name in sorted({*METHODS} - NOT_HERE)]
 KINDS += [
     ("ridge", {"protocol": "pepino"}),
     ("ridge", {"protocol": "tuckute", "alphas": [0.1, 1.0, 10.0]}),

@@ -198,7 +198,7 @@ def test_one_step_has_a_level_and_no_gain_but_above_its_controls(monkeypatch):
         found = getattr(one.dynamics, name)()
         assert np.isnan(found["estimate"]).all(), name
         assert set(in_words(found["status"])) == {"one step only"}, name
-    assert set(table_of(one, monkeypatch)["status"]) == {"one step only"}
+    assert set(table_of(one, monkeypatch)["status"]) == {"one trained network"}
     assert not rings_of(plots.plot_curves(one))
     late = with_controls(uneven()).isel(step=[0])
     above = late.dynamics.gain()
@@ -233,7 +233,7 @@ def test_the_report_says_in_words_and_cells_which_end_is_missing(step, said):
     found = without(uneven(), step=step, layer="layer1")
     curve = reported(found)
     # As the layer with the last score alone it is the best one that is spoken of.
-    text = narrative.about(curve._replace(score=curve.score.sel(layer=["layer1"])))
+    text = narrative.about(curve._replace(score=curve.score.sel(layer=["layer1"]), chosen=None))
     assert "and so no gain or half-time, in layer1" in text
     table = tables.emergence_table(findings.Result("brain", "ridge", found), [curve])
     cells = {row.layer: [cell.text for cell in row.cells] for row in table.rows}

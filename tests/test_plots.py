@@ -418,7 +418,7 @@ def test_a_sweep_gets_probes_and_matrices_of_steps_where_they_are(with_halves):
         {path: tree[path].to_dataset().isel(step=[0]) for path in ("/results/t/ridge",)}
     )
     names = [drawing.name for drawing in plots.figures_of(short, "ridge", ["t"])]
-    assert names == ["emergence-ridge", "emergence-ridge-t"]
+    assert names == ["layers-ridge-scores"]  # of one network
 
 
 @pytest.mark.parametrize(

@@ -360,12 +360,13 @@ def test_results_of_another_shape_are_left_out_with_a_sentence(tmp_path, no_figu
 
 
 def test_missing_scores_leave_gaps_and_no_error(tmp_path, no_figures):
-    path = make(tmp_path / "run.zarr")
-    root = store.open_group(path, mode="r+")
-    score = root["results/cortex/ridge/score"]
-    score[:, :, 2] = np.nan  # a neuroid of which nothing is known
-    score[2, 0] = np.nan  # and a step in the middle in one layer
-    page = report.render(store.open(path))
+    tree = store.open(make(tmp_path / "run.zarr")).load()
+    results = tree["results/cortex/ridge"].to_dataset()
+    score = results["score"].copy()
+    score[{"neuroid": 2}] = np.nan  # a neuroid of which nothing is known
+    score[{"step": 2, "layer": 0}] = np.nan  # and a step in the middle in one layer
+    tree["results/cortex/ridge"].dataset = results.assign(score=score)
+    page = report.render(tree)
     assert "hum has too few scores for a curve" in text_of(page)
     assert not re.search(r"\bnan\b|NaN", text_of(page))
 
@@ -446,7 +447,8 @@ def test_probes_are_drawn_against_brains_and_never_called_one(tmp_path, no_figur
     assert results[-1].is_probe
     found = [(result, findings.curves_of(result)) for result in results]
     captions = [plan.caption for plan in figures._plans(tree, found)]
-    assert "cortex by ridge against digits, one point a checkpoint." in captions
+    told = "cortex by ridge against digits, one point a checkpoint"
+    assert any(each.startswith(told) for each in captions)
     said = text_of(report.render(tree))
     assert "compared with cortex." in said
     assert "By probe, the score in digits is half-way at step" in said

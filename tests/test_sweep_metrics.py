@@ -56,7 +56,9 @@ def content(tmp_path, monkeypatch, in_this_process):
     for step in (10, 0):
         store.write_activations(root, step, layers_at(step), stimuli=NAMES, categories=CATEGORIES)
         store.commit(root, step, sha256=f"hash{step}")
-    monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: None)
+    heard = SimpleNamespace(durations=np.full(N, 0.5), within=None)
+    heard.heard = heard
+    monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: heard)
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: brain())
     features = np.random.default_rng(9).standard_normal((N, 5))
     monkeypatch.setattr(baselines.extract, "features", lambda *a, **k: {"filters": features})
