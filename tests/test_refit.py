@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from dynamics.metrics import nested_ridge
+from dynamics.metrics import nested_ridge, refit
 from dynamics.metrics.refit import refit_predictions, refit_ridge, rescore
 from dynamics.metrics.subsets import (
     RESAMPLERS,
@@ -110,3 +110,19 @@ def test_halves_complement_each_other_and_cut_every_fold_in_half():
     assert set(held.sum(1)) == {82, 83}
     with pytest.raises(ValueError, match="even"):
         half_rows(folds, 5)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_a_system_that_cannot_be_factored_is_marked_and_stops_no_other(inverse):
+    """Of a layer that gives the same to all sounds, as one of dead units does."""
+    rng = np.random.default_rng(0)
+    sound = torch.as_tensor(rng.standard_normal((1, 3, 4)))
+    Q = torch.cat([torch.zeros(1, 3, 4, dtype=torch.double), sound])
+    real = torch.ones(2, 3, dtype=torch.bool)
+    flat = (Q[:, None] * torch.tensor([1.0, 2.0])[:, None, None]).flatten(1, 2)
+    solver = refit._Solver.of(flat, Q, real, inverse=inverse)
+    assert solver.bad.tolist() == [[True, True], [False, False]]
+    right = torch.as_tensor(rng.standard_normal((2, 2, 3, 5)))
+    found = solver(right)[1, 0]
+    expected = np.linalg.solve(np.asarray(sound[0] @ sound[0].T), np.asarray(right[1, 0]))
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-8)

@@ -270,6 +270,10 @@ class _Solver(NamedTuple):
         system = (flat @ Q.mT).unflatten(1, (-1, Q.shape[1]))
         torch.diagonal(system, dim1=-2, dim2=-1).add_((~real).to(system.dtype)[:, None])
         factor, info = torch.linalg.cholesky_ex(system)
+        # What could not be factored is said by `bad`; half a factor cannot be inverted.
+        if (info > 0).any():
+            whole = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
+            factor = torch.where((info > 0)[..., None, None], whole, factor)
         # Many right sides: an inverse and one product are several times quicker than a solve.
         return cls(torch.cholesky_inverse(factor) if inverse else factor, inverse, info > 0)
 

@@ -160,7 +160,10 @@ def faults_of_steps(group: zarr.Group) -> dict[int, str]:
     promised = nodes.attributes(group)[HASHES][HASH].split()
     if lost := [name for name in (*_AXES, *promised) if name not in group]:
         return {-1: f"`{lost[0]}` is lost"}
-    columns = {name: nodes.values(group, name).tolist() for name in _AXES}
+    try:
+        columns = {name: nodes.values(group, name).tolist() for name in _AXES}
+    except Exception as error:  # whatever a damaged array or chunk makes of it
+        return {-1: f"its steps or hashes cannot be read ({' '.join(str(error).split())[:120]})"}
     faults: dict[int, str] = {}
     wanted: dict[str, dict[int, tuple[str, Any]]] = {}
     for row, (step, source, text) in enumerate(zip(*columns.values())):
@@ -235,7 +238,13 @@ def _faults_of(
     if name not in group:
         yield from ((row, f"has lost `{name}`") for row in rows)
         return
-    yield from _faults_of_array(nodes.array(group, name), name, rows)
+    try:
+        array = nodes.array(group, name)
+    except Exception as error:  # another file may lie in the place of its description
+        told = " ".join(str(error).split())[:120]
+        yield from ((row, f"cannot be read in `{name}` ({told})") for row in rows)
+        return
+    yield from _faults_of_array(array, name, rows)
 
 
 def _faults_of_array(
