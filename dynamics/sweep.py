@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -349,6 +350,7 @@ def run(
         sweep = load_config(sweep)
     for _ in stages(sweep, scheduler=scheduler, loaded=check(sweep), patience=patience):
         pass
+    importlib.import_module("dynamics.accessor")  # registers `dataset.dynamics`
     return store.open(sweep.place)
 
 

@@ -26,6 +26,10 @@ class LostError(KeyError):
         return str(self.args[0])
 
 
+class KindError(TypeError, ValueError):
+    """A group lies where an array should be, or the other way round."""
+
+
 def array(parent: zarr.Group, name: str) -> zarr.Array[Any]:
     """Return the array of a name.
 
@@ -50,7 +54,7 @@ def array(parent: zarr.Group, name: str) -> zarr.Array[Any]:
     """
     found = _there(parent, name)
     if not isinstance(found, zarr.Array):
-        raise TypeError(f"{found.path} is a group where an array was expected")
+        raise KindError(f"{found.path} is a group where an array was expected")
     return found
 
 
@@ -58,7 +62,7 @@ def group(parent: zarr.Group, name: str) -> zarr.Group:
     """Return the group of a name; a KeyError if there is none, a TypeError if it is an array."""
     found = _there(parent, name)
     if not isinstance(found, zarr.Group):
-        raise TypeError(f"{found.path} is an array where a group was expected")
+        raise KindError(f"{found.path} is an array where a group was expected")
     return found
 
 

@@ -169,10 +169,14 @@ class Snapshot:
 
     async def _read_values(self, path: str) -> None:
         found: Any = None
-        if self.folder:
-            found = read_column(self.folder / self._key(path), self.nodes[path])
-        if found is None:
-            found = np.asarray(await self._array(path).getitem(...))
+        try:
+            if self.folder:
+                found = read_column(self.folder / self._key(path), self.nodes[path])
+            if found is None:
+                found = np.asarray(await self._array(path).getitem(...))
+        except MemoryError as error:
+            # Of a chunk of numbers that lies where texts should be, the first is taken for a count.
+            raise ValueError(f"{path} cannot be read ({error}): it is damaged") from error
         # Few libraries take NumPy's variable-width strings: these have a width.
         self.values[path] = found if found.dtype.kind in "biufcM" else strings(found)
 
@@ -184,7 +188,10 @@ class Snapshot:
         return dims == (name,) or (len(dims) <= 1 and name in known)
 
     def _array(self, path: str) -> AsyncArray:
-        return AsyncArray.from_dict(StorePath(self.store, self._key(path)), self.nodes[path])
+        try:
+            return AsyncArray.from_dict(StorePath(self.store, self._key(path)), self.nodes[path])
+        except (TypeError, KeyError, AttributeError) as error:  # of a description that was damaged
+            raise ValueError(f"the description of {path} is damaged ({error})") from error
 
     def _key(self, path: str) -> str:
         return "/".join(filter(None, (self.top, path)))

@@ -106,6 +106,18 @@ class _Stored(BackendArray):
         )
 
     def _read(self, key: tuple) -> Any:
+        try:
+            return self._checked(key)
+        except MemoryError as error:
+            if self.dtype != object:
+                raise
+            # Of a chunk of numbers that lies where texts should be, the first is taken for a count.
+            raise ValueError(
+                f"{self.path} of store {self.seen.store} holds no texts ({error}): `dynamics "
+                "verify` says how to mend it"
+            ) from error
+
+    def _checked(self, key: tuple) -> Any:
         self._check(key)
         key = tuple(
             _as_slice(self.rows[part]) if chosen and self.rows is not None else part
