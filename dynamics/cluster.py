@@ -95,10 +95,12 @@ def cluster(
     OSError
         If no scheduler answers at the address.
     """
+    import distributed.client
     from dask.distributed import Client
-    from distributed.client import ClosedClientError
     from distributed.comm import CommClosedError
 
+    # Earlier versions have no error of their own for it.
+    closed = getattr(distributed.client, "ClosedClientError", CommClosedError)
     # It logs every connection; faults come back as exceptions anyway.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
@@ -119,7 +121,7 @@ def cluster(
             if address is not None:
                 here.prepare()
             yield here
-        except (CommClosedError, ClosedClientError, CancelledError) as error:
+        except (CommClosedError, closed, CancelledError) as error:
             raise GoneError(_GONE.format(where)) from error
         except KilledError as error:
             raise OSError(
