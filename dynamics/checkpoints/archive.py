@@ -19,7 +19,7 @@ import torch
 
 from dynamics.checkpoints import safe_globals
 from dynamics.checkpoints.tensors import Described
-from dynamics.checkpoints.unpickling import SIZE_LIMIT, Name, Unpickler
+from dynamics.checkpoints.unpickling import SIZE_LIMIT, Foreign, Name, Unpickler
 
 MAGIC = 0x1950A86A20F9469CFC6C
 
@@ -58,7 +58,9 @@ def unpickle(
     names.states.update(states or {})
     reader = Unpickler(file, names, names.states, tensors.persistent)
     tree = reader.load()
-    return tree, frozenset(reader.foreign)
+    foreign = Foreign(reader.foreign)
+    foreign.called = reader.called
+    return tree, foreign
 
 
 class _Names(dict):

@@ -109,8 +109,11 @@ def here(classes: Iterable[str]) -> set[str]:
     """Return the classes of a file whose package is installed here: only these could run.
 
     What is not plain data and is not here either, such as the configuration of somebody's training
-    script, is read past: a stand-in takes its place, and nothing is imported.
+    script, is read past: a stand-in takes its place, and nothing is imported. Where something is
+    called, whatever it is, all of it counts as here.
     """
+    if getattr(classes, "called", True):
+        return set(classes)
     return {name for name in classes if _exists(name.partition(".")[0])}
 
 

@@ -43,6 +43,12 @@ class Name:
     make: Callable[..., Any] | None = None
 
 
+class Foreign(frozenset[str]):
+    """Names that are not plain data; `called` says whether one of them is called."""
+
+    called = False
+
+
 class Inert:
     """Stands for a foreign class or function, and for whatever it would have made."""
 
@@ -71,6 +77,9 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
     ----------
     foreign : set of str
         Dotted names that are not in the table.
+    called : bool
+        Whether one of these is called with arguments, as a function is, and not only made an empty
+        object of that takes up a state, as of a class of plain fields.
     """
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore
@@ -84,6 +93,7 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
     ):
         super().__init__(_Bounded(file), encoding="utf-8")
         self.foreign: set[str] = set()
+        self.called = False
         self._names, self._states, self._persistent = names, states, persistent
         self._made: dict[int, Name] = {}
 
@@ -152,10 +162,12 @@ class Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
         return known.make(*arguments)
 
     def _instantiate(self, klass, args):
+        self.called = self.called or isinstance(klass, Inert)
         self.append(self._call(klass, args))
 
     def _op_reduce(self):
         arguments = self.stack.pop()
+        self.called = self.called or isinstance(self.stack[-1], Inert)
         self.stack[-1] = self._call(self.stack[-1], arguments)
 
     def _op_newobj(self):
