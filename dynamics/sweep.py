@@ -31,7 +31,6 @@ from dynamics.brains.targets import (
     Loaded,
     Target,
     gaps,
-    load_brain,
     make_target,
 )
 from dynamics.cluster import PATIENCE
@@ -207,9 +206,7 @@ def check(sweep: Sweep, *, known: Loaded | None = None) -> Loaded:
     check_names(sweep)
     times = poolings.make(sweep.pooling.name, **sweep.pooling.arguments).rate is not None
     crawl.discover(sweep)
-    if known is None:
-        stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
-        known = Loaded(stimuli, {each.label: load_brain(each, stimuli) for each in sweep.targets})
+    known = analyze.load(sweep) if known is None else known
     stimuli, loaded = known
     if sweep.baseline is not None and sweep.baseline.is_file:
         controls.check(sweep.baseline, list(stimuli.names))
@@ -222,7 +219,7 @@ def check(sweep: Sweep, *, known: Loaded | None = None) -> Loaded:
     _ = stimuli.digest  # decodes every sound
     for task in probes.load_tasks(sweep, stimuli).values():
         _ = task.stimuli.digest
-    return Loaded(stimuli, loaded)
+    return known
 
 
 class _Tried(NamedTuple):

@@ -39,6 +39,23 @@ def in_this_process(monkeypatch):
     monkeypatch.setattr(analyze, "cluster", lambda *a, **k: contextlib.nullcontext(Here()))
 
 
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run a command in this process, as the installed program would, in a folder."""
+    from dynamics import cli
+
+    def run(folder, *words, code=0):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["dynamics", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        assert (ended.value.code or 0) == code, said.err
+        return said
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """Folder with local copies of the public data sets."""

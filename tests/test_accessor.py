@@ -7,7 +7,7 @@ import xarray as xr
 import dynamics
 import dynamics.accessor
 from dynamics import emergence, store
-from dynamics.analysis import analyze, baselines
+from dynamics.analysis import analyze, controls
 from dynamics.brains import targets
 from dynamics.config import validate
 from dynamics.progress import silent
@@ -340,7 +340,7 @@ def sweep(tmp_path, monkeypatch, in_this_process):
     heard.heard = heard
     monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: heard)
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: brain)
-    monkeypatch.setattr(baselines.extract, "features", lambda *a, **k: {"filters": features})
+    monkeypatch.setattr(controls.extract, "features", lambda *a, **k: {"filters": features})
     content = {
         "run": "test",
         "store": str(path),

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from dynamics import cli, doctor, installation
+from dynamics import doctor, installation
 from dynamics.config import json_schema, load_config
 from dynamics.config.keys import KEYS, table
 from dynamics.proposal import propose
@@ -20,18 +20,9 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words, code=0):
-        monkeypatch.setattr(sys, "argv", ["dynamics", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        assert (ended.value.code or 0) == code, said.err
-        return said
-
-    return run
+def here(command, tmp_path):
+    """Run a command in the folder of the test."""
+    return partial(command, tmp_path)
 
 
 def encodecmae_run(folder):
@@ -59,9 +50,9 @@ def hubert_run(folder):
 @pytest.mark.parametrize(
     ("save", "name", "layers"), [(encodecmae_run, "encodecmae", 2), (hubert_run, "huggingface", 2)]
 )
-def test_init_finds_the_adapter_that_takes_the_weights(tmp_path, command, save, name, layers):
+def test_init_finds_the_adapter_that_takes_the_weights(tmp_path, here, save, name, layers):
     folder = save(tmp_path / "my-run")
-    said = command("init", folder)
+    said = here("init", folder)
     path = tmp_path / "my-run.yaml"
     assert "go on with `dynamics run my-run.yaml`" in said.out
     sweep = load_config(path)
@@ -70,12 +61,12 @@ def test_init_finds_the_adapter_that_takes_the_weights(tmp_path, command, save, 
     text = path.read_text()
     assert "TO DO" not in text and "layers)" in text
     assert yaml.safe_load(text)["checkpoints"] == str(folder)
-    command("checkpoints", path)
-    assert "is there already" in command("init", folder, code=2).err
-    command("init", folder, "--force")
+    here("checkpoints", path)
+    assert "is there already" in here("init", folder, code=2).err
+    here("init", folder, "--force")
 
 
-def test_init_says_what_is_to_be_done_for_a_network_of_ones_own(tmp_path, command):
+def test_init_says_what_is_to_be_done_for_a_network_of_ones_own(tmp_path, here):
     folder = tmp_path / "runs" / "mine" / "checkpoints"
     folder.mkdir(parents=True)
     state = {"front.weight": torch.ones(2, 1, 3), "blocks.0.a.weight": torch.ones(2, 2),
@@ -83,7 +74,7 @@ def test_init_says_what_is_to_be_done_for_a_network_of_ones_own(tmp_path, comman
     for epoch in (0, 1):
         torch.save({"model": state, "ema": dict(state)}, folder / f"epoch_{epoch}.pt")
     (folder / "log.txt").touch()
-    said = command("init", folder, "--output", "own.yaml")
+    said = here("init", folder, "--output", "own.yaml")
     assert "see its TO DO first" in said.out
     text = (tmp_path / "own.yaml").read_text()
     content = yaml.safe_load(text)
@@ -95,9 +86,9 @@ def test_init_says_what_is_to_be_done_for_a_network_of_ones_own(tmp_path, comman
     assert "not those of ema" in text
 
 
-def test_init_of_a_folder_without_checkpoints_says_what_there_is(tmp_path, command):
+def test_init_of_a_folder_without_checkpoints_says_what_there_is(tmp_path, here):
     (tmp_path / "notes.txt").touch()
-    assert "it holds 1 .txt (notes.txt)" in command("init", tmp_path, code=2).err
+    assert "it holds 1 .txt (notes.txt)" in here("init", tmp_path, code=2).err
 
 
 def test_init_of_what_cannot_be_read_is_still_a_sweep_with_a_note(tmp_path):
@@ -129,19 +120,19 @@ def test_the_readme_has_the_table_of_keys_as_it_is_made():
     assert len({key for key, _, _ in KEYS}) == len(KEYS)
 
 
-def test_the_schema_is_printed(command):
-    assert json.loads(command("schema").out) == json_schema()
+def test_the_schema_is_printed(here):
+    assert json.loads(here("schema").out) == json_schema()
 
 
-def test_the_doctor_finds_nothing_bad_here(command):
-    found = json.loads(command("doctor", "--json").out)
+def test_the_doctor_finds_nothing_bad_here(here):
+    found = json.loads(here("doctor", "--json").out)
     assert {each["verdict"] for each in found} <= {"ok", "note"}
     looked = {each["what"]: each for each in found}
     assert {"Python", "packages", "pair", "cores", "GPU", "store", "data sets here"} <= set(looked)
     assert "torch" in looked["pair"]["found"]
 
 
-def test_the_doctor_says_what_is_bad_and_what_to_do(command, monkeypatch, tmp_path):
+def test_the_doctor_says_what_is_bad_and_what_to_do(here, monkeypatch, tmp_path):
     monkeypatch.setenv("DYNAMICS_DATA", str(tmp_path / "gone"))
     versions = installation.version_of
     others = {"torchaudio": "2.10.0", "zarr": "2.18.0", "icechunk": "unknown"}
@@ -153,7 +144,7 @@ def test_the_doctor_says_what_is_bad_and_what_to_do(command, monkeypatch, tmp_pa
     assert "pip install 'zarr" in found["zarr"].cure
     assert "unset it" in found["data"].cure
     assert found["extra icechunk"].verdict == "note"
-    said = command("doctor", code=2)
+    said = here("doctor", code=2)
     assert "which is no folder" in said.out
 
 

@@ -59,7 +59,7 @@ def check(folder, monkeypatch, metric="ridge", *, dead=False, **coords):
         },
         attrs={"name": "mine"},
     )
-    monkeypatch.setattr(sweep, "load_brain", lambda choice, stimuli: data)
+    monkeypatch.setattr(sweep.analyze, "load_brain", lambda choice, stimuli: data)
     monkeypatch.setattr(sweep.crawl, "discover", lambda config: [])
     sweep.check(config)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from dynamics import checkpoints, cli, models, plugins
+from dynamics import checkpoints, models, plugins
 from dynamics.checkpoints.leftovers import left_out
 
 NETWORK = """
@@ -48,22 +48,6 @@ def sweep_file(folder, **changes):
     path = folder / "sweep.yaml"
     path.write_text(yaml.safe_dump(content | changes))
     return path
-
-
-@pytest.fixture
-def command(own, monkeypatch, capsys):
-    """Run a command in this process, in a folder."""
-
-    def run(folder, *words, code=0):
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", ["dynamics", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        assert (ended.value.code or 0) == code, said.err
-        return said
-
-    return run
 
 
 def written(folder, code):

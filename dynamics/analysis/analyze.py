@@ -102,7 +102,7 @@ def analyze(
         raise ValueError(
             f"store {sweep.store} has no complete step yet: run `dynamics crawl` first"
         )
-    every = _joined(sweep, activations, loaded or _loaded(sweep))
+    every = _joined(sweep, activations, loaded or load(sweep))
     table = tree["checkpoints"].to_dataset().set_coords("sha256")
     hashes = dict(zip(table["step"].to_numpy().tolist(), table["sha256"].to_numpy().tolist()))
     steps = activations["step"].to_numpy().tolist()
@@ -147,7 +147,8 @@ class _Joined(NamedTuple):
     targets: dict[tuple[str, int], Target]
 
 
-def _loaded(sweep: Sweep) -> Loaded:
+def load(sweep: Sweep) -> Loaded:
+    """Load the sounds and the targets of a sweep; no sound is decoded."""
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     return Loaded(stimuli, {choice.label: load_brain(choice, stimuli) for choice in sweep.targets})
 

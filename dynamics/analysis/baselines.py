@@ -12,7 +12,7 @@ from dynamics.analysis import ATTRS, RESAMPLED, Variables, controls
 from dynamics.analysis.scoring import Part, is_timed, score_layers
 from dynamics.brains.targets import Target
 from dynamics.config import Choice, Sweep
-from dynamics.extraction import extract, hearing, poolings
+from dynamics.extraction import poolings
 
 # Values of a layer that stand beside its score.
 _BESIDE = ("r2", "r2_corrected")
@@ -37,12 +37,8 @@ def baseline_features(sweep: Sweep, pooling: str | poolings.Pooling = "mean") ->
     if sweep.baseline.is_file:
         return np.nanmean(controls.course(sweep.baseline, sweep)[0], axis=1)
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
-    arguments = sweep.baseline.arguments
-    # Through windows of its own, whatever those of the network are.
-    features = extract.features if sweep.windows == "none" else hearing.features
     pool = poolings.make(pooling) if isinstance(pooling, str) else pooling
-    layers = features(sweep.baseline.name, stimuli, pooling=pool, **arguments)
-    return layers[list(layers)[-1]]
+    return controls.last_layer(sweep.baseline, sweep, stimuli, pool)
 
 
 def score_baseline(

@@ -105,11 +105,34 @@ def course(choice: Choice, sweep: Sweep, stimuli: sounds.StimulusSet | None = No
     if choice.is_file:
         return _of_file(choice, list(stimuli.names))
     pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
-    # Through windows of its own, whatever those of the network are.
+    last = last_layer(choice, sweep, stimuli, pooling)
+    return last, pooling.centres(last.shape[1])
+
+
+def last_layer(
+    choice: Choice, sweep: Sweep, stimuli: sounds.StimulusSet, pooling: poolings.Pooling
+) -> np.ndarray:
+    """Return what the last layer of a model without weights makes of stimuli.
+
+    Parameters
+    ----------
+    choice : Choice
+        The model.
+    sweep : Sweep
+        The sweep; long sounds are heard through the model's own windows, unless it wants none.
+    stimuli : StimulusSet
+        Its stimuli.
+    pooling : Pooling
+        What is kept of the frames.
+
+    Returns
+    -------
+    array of shape (n_stimuli, n_features) or (n_stimuli, n_times, n_features)
+        float32.
+    """
     features = extract.features if sweep.windows == "none" else hearing.features
     layers = features(choice.name, stimuli, pooling=pooling, **choice.arguments)
-    last = layers[list(layers)[-1]]
-    return last, pooling.centres(last.shape[1])
+    return layers[list(layers)[-1]]
 
 
 def _read(choice: Choice) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dynamics.cli import readable
-from dynamics.cli.console import out
+from dynamics.cli.console import Formats, out
 
 if TYPE_CHECKING:
     from dynamics.config import Sweep
@@ -22,12 +22,6 @@ Runs = Annotated[
 ]
 Output = Annotated[
     Path | None, typer.Option(help="the folder (default: store/<name of the collection>)")
-]
-Formats = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--format", help="png, svg or pdf, more than once for several (default: png, pdf)"
-    ),
 ]
 Value = Annotated[str, typer.Option(help="which value of the metrics: score, r2, r2_corrected")]
 

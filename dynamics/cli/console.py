@@ -51,6 +51,13 @@ Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", help="module that brings entries of its own")
 ]
 
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format", help="png, svg or pdf, more than once for several (default: png, pdf)"
+    ),
+]
+
 Json = Annotated[bool, typer.Option("--json", help="print JSON, for other programs")]
 
 FAILED_CHECKPOINTS = 3

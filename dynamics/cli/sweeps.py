@@ -12,7 +12,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from dynamics.cli import readable
-from dynamics.cli.console import FAILED_CHECKPOINTS, Config, Json, Patience, Scheduler, out, told
+from dynamics.cli.console import (
+    FAILED_CHECKPOINTS,
+    Config,
+    Formats,
+    Json,
+    Patience,
+    Scheduler,
+    out,
+    told,
+)
 from dynamics.cluster import PATIENCE
 from dynamics.progress import size_of
 
@@ -20,13 +29,6 @@ if TYPE_CHECKING:
     from dynamics.brains.targets import Loaded
     from dynamics.checkpoints import Checkpoint
     from dynamics.config import Sweep
-
-Formats = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--format", help="png, svg or pdf, more than once for several (default: png, pdf)"
-    ),
-]
 
 Figures = Annotated[
     list[str] | None,

@@ -12,6 +12,7 @@ from dynamics.analysis.values import of as value_of
 from dynamics.emergence import STATISTICS, steps_by
 from dynamics.emergence.intake import with_layers
 from dynamics.plots.names import short_layer, short_names
+from dynamics.plots.panels import name_rows
 from dynamics.plots.steps import log_step_axis
 from dynamics.plots.style import panel, styled
 
@@ -129,9 +130,7 @@ def plot_intervals(found: xr.Dataset, *, steps: np.ndarray, ax: Axes | None = No
             float(found[side][place]) if side in found else np.nan for side in ("lower", "upper")
         )
         _draw_row(ax, row, float(estimate[place]), (lower, upper), str(status[place]), limits)
-    ax.set_yticks(np.arange(len(rows)), [str(names[place]) for place in rows])
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(rows) - 0.4, -0.6)
+    name_rows(ax, [names[place] for place in rows])
     ax.set_xlim(limits)
     statistic = str(found.attrs.get("statistic", ""))
     record = STATISTICS.get(statistic)

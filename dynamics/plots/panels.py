@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -82,6 +82,13 @@ def label_outer(axes: np.ndarray) -> None:
         lowest = place + columns >= len(axes)
         ax.tick_params(labelbottom=lowest)
         ax.set_xlabel(ax.get_xlabel() if lowest else "")
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Write the names of what has a row each at the left, the first on top."""
+    ax.set_yticks(range(len(names)), [str(name) for name in names])
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(names) - 0.4, -0.6)
 
 
 def draw_legend(*axes: Axes, what: str = "bands", notes: Iterable[str] = ()) -> None:

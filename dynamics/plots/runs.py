@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from dynamics.emergence.best_layers import pick_layer
 from dynamics.emergence.intake import with_layers
 from dynamics.emergence.parts import curve_and_band
-from dynamics.plots.panels import draw_legend
+from dynamics.plots.panels import draw_legend, name_rows
 from dynamics.plots.steps import log_step_axis, step_label
 from dynamics.plots.style import (
     COLUMN,
@@ -80,9 +80,7 @@ def plot_scores(
         colour = colours[str(run[hue]) if hue else ""]
         _draw_run(ax, row, run, colour, show)
     _levels(ax, table)
-    ax.set_yticks(range(len(table)), [str(name) for name in table["run"]])
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(table) - 0.4, -0.6)
+    name_rows(ax, table["run"])
     ax.set_xlabel(label)
     ax.grid(axis="y", color="0.93", linewidth=0.4)
     ax.set_axisbelow(True)
@@ -237,9 +235,7 @@ def plot_half_times(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 ax.plot(edge[1], row, ">", color="0.4", markersize=3, clip_on=False)
         ax.plot(when, row, "o", color="#0072B2", markersize=3.4, zorder=3,
                 markerfacecolor="white" if np.isinf(high) else "#0072B2")  # fmt: skip
-    ax.set_yticks(range(len(table)), [str(name) for name in table["run"]])
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(table) - 0.4, -0.6)
+    name_rows(ax, table["run"])
     ax.set_xlim(edge)
     over = next((str(x) for x in table.get("over", []) if x), "")
     ax.set_xlabel("Half-time (training step" + (f"; lines: 95 % over {over})" if over else ")"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,16 +16,16 @@ from dynamics.store.layout import (
     DONE,
     MisfitError,
     is_written,
-    new_array,
     new_column,
     new_coordinate,
+    new_layer,
     resize,
     write_coordinates,
 )
 from dynamics.store.nodes import activation_of, group_name, storable
 from dynamics.store.place import name_of, writing
 from dynamics.store.precision import record_errors, round_layers
-from dynamics.store.read import layer_names, steps
+from dynamics.store.read import content_of, layer_names, steps
 from dynamics.store.repository import save
 
 
@@ -118,7 +117,7 @@ def write_activations(
         _check_shapes(group, step, rounded)
         for number, (layer, values) in enumerate(rounded.items()):
             if activation_of(layer) not in root:
-                _new_layer(group, layer, number, (total, *values.shape))
+                new_layer(group, layer, number, (total, *values.shape), (1, *values.shape))
             array = nodes.array(root, activation_of(layer))
             array[row] = values
             record_errors(array, layers[layer], values, dtype)
@@ -187,36 +186,15 @@ def content_hash(root: zarr.Group, row: int) -> str:
     str
         SHA-256 over every layer's name and values, in hexadecimal digits.
     """
-    total = hashlib.sha256()
-    for layer in layer_names(root):
-        total.update(layer.encode() + b"\0")
-        for _, _, values in nodes.parts_of(nodes.array(root, activation_of(layer)), row):
-            total.update(np.ascontiguousarray(values).tobytes())
-    return total.hexdigest()
+    arrays = {layer: nodes.array(root, activation_of(layer)) for layer in layer_names(root)}
+    return content_of(
+        (layer, (values for _, _, values in nodes.parts_of(array, row)))
+        for layer, array in arrays.items()
+    )
 
 
 def _check_shapes(group: zarr.Group, step: int, layers: Mapping[str, np.ndarray]) -> None:
     for layer, values in layers.items():
         name = f"{group_name(layer)}/activation"
         if name in group and (known := nodes.array(group, name).shape[1:]) != values.shape:
-            raise MisfitError(
-                f"layer {layer} of step {step} has shape {values.shape}, the store has "
-                f"{known}: it belongs to another architecture"
-            )
-
-
-def _new_layer(group: zarr.Group, layer: str, number: int, shape: tuple[int, ...]) -> None:
-    name = group_name(layer)
-    if name not in group:
-        group.create_group(name, attributes={"layer": layer, "order": number})
-    dims = ("stimulus", "feature") if len(shape) == 3 else ("stimulus", "time", "feature")
-    new_array(
-        nodes.group(group, name),
-        "activation",
-        shape,
-        "float32",
-        fill=np.nan,
-        dims=("step", *dims),
-        chunks=(1, *shape[1:]),
-        attrs={"description": "pooled activation", "units": "arbitrary"},
-    )
+            raise MisfitError.of(layer, step, values.shape, known)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import zarr
 
 from dynamics.store import nodes
-from dynamics.store.layout import DONE, MisfitError, new_array, write_coordinates
+from dynamics.store.layout import DONE, MisfitError, new_layer, write_coordinates
 from dynamics.store.nodes import activation_of, group_name
 from dynamics.store.place import writing
 from dynamics.store.precision import Errors, round_layers
@@ -128,10 +128,7 @@ def _fit(
         return
     for layer, shape in shapes.items():
         if known.get(layer, shape) != shape:
-            raise MisfitError(
-                f"layer {layer} of step {step} has shape {shape}, the store has {known[layer]}: "
-                "it belongs to another architecture"
-            )
+            raise MisfitError.of(layer, step, shape, known[layer])
 
 
 def _sinks(
@@ -143,7 +140,10 @@ def _sinks(
     sinks = {}
     for number, (layer, values) in enumerate(layers.items()):
         if activation_of(layer) not in root:
-            _new_layer(group, layer, number, (len(rows), *sizes, values.shape[1]))
+            features = values.shape[1]
+            shape = (len(rows), *sizes, features)
+            block = min(sizes[1], max(1, _CHUNK // features))
+            new_layer(group, layer, number, shape, (1, 1, block, features))
         sinks[layer] = _Sink(layer, nodes.array(root, activation_of(layer)), rows[step], dtype)
     return sinks
 
@@ -152,23 +152,6 @@ def _clear(root: zarr.Group) -> None:
     group = nodes.group(root, "activations")
     for layer in layer_names(root):
         del group[group_name(layer)]
-
-
-def _new_layer(group: zarr.Group, layer: str, number: int, shape: tuple[int, ...]) -> None:
-    name = group_name(layer)
-    if name not in group:
-        group.create_group(name, attributes={"layer": layer, "order": number})
-    block = min(shape[2], max(1, _CHUNK // shape[3]))
-    new_array(
-        nodes.group(group, name),
-        "activation",
-        shape,
-        "float32",
-        fill=np.nan,
-        dims=("step", "stimulus", "time", "feature"),
-        chunks=(1, 1, block, shape[3]),
-        attrs={"description": "pooled activation", "units": "arbitrary"},
-    )
 
 
 class _Sink:

@@ -57,6 +57,16 @@ CODECS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec(
 class MisfitError(ValueError):
     """Activations that do not fit the store: a fault of their checkpoint, not of the store."""
 
+    @classmethod
+    def of(
+        cls, layer: str, step: int, found: tuple[int, ...], known: tuple[int, ...]
+    ) -> MisfitError:
+        """Say which layer has another shape than in the steps before."""
+        return cls(
+            f"layer {layer} of step {step} has shape {found}, the store has {known}: it belongs to "
+            "another architecture"
+        )
+
 
 def package_version() -> str:
     """Return the version of the installed distribution, for records."""
@@ -104,6 +114,41 @@ def new_array(
         compressors=CODECS,
         attributes=dict(attrs or {}),
         overwrite=True,
+    )
+
+
+def new_layer(
+    activations: zarr.Group,
+    layer: str,
+    number: int,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+) -> None:
+    """Make the array of a layer's activations, in a group that may have been left without one.
+
+    Parameters
+    ----------
+    activations : zarr.Group
+        Of all layers.
+    layer : str
+        Its name.
+    number : int
+        Its place, from input to output.
+    shape, chunks : tuple of int
+        Of (step, stimulus, feature) or (step, stimulus, time, feature).
+    """
+    name = nodes.group_name(layer)
+    if name not in activations:
+        activations.create_group(name, attributes={"layer": layer, "order": number})
+    new_array(
+        nodes.group(activations, name),
+        "activation",
+        shape,
+        "float32",
+        fill=np.nan,
+        dims=("step", "stimulus", *(["time"] if len(shape) == 4 else []), "feature"),
+        chunks=chunks,
+        attrs={"description": "pooled activation", "units": "arbitrary"},
     )
 
 

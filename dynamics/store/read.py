@@ -142,7 +142,7 @@ def read_activations(where: Where, step: int) -> dict[str, np.ndarray]:
     row = steps(root)[step]
     found = {name: nodes.values(root, activation_of(name), row) for name in layer_names(root)}
     expected = str(nodes.values(root, "checkpoints/content", row))
-    if expected and content_of(found.items()) != expected:
+    if expected and content_of((name, [each]) for name, each in found.items()) != expected:
         raise ValueError(
             f"step {step} of store {place_of(where)} holds other values than were committed: "
             f"`dynamics redo` it (`--step {step}`) and crawl"
@@ -150,13 +150,13 @@ def read_activations(where: Where, step: int) -> dict[str, np.ndarray]:
     return found
 
 
-def content_of(layers: Iterable[tuple[str, np.ndarray]]) -> str:
+def content_of(layers: Iterable[tuple[str, Iterable[np.ndarray]]]) -> str:
     """Hash a step's activations.
 
     Parameters
     ----------
-    layers : iterable of (str, array)
-        From input to output.
+    layers : iterable of (str, iterable of array)
+        From input to output, the values of each in parts or as a whole.
 
     Returns
     -------
@@ -164,9 +164,10 @@ def content_of(layers: Iterable[tuple[str, np.ndarray]]) -> str:
         SHA-256 over every layer's name and values, in hexadecimal digits.
     """
     total = hashlib.sha256()
-    for layer, values in layers:
+    for layer, parts in layers:
         total.update(layer.encode() + b"\0")
-        total.update(np.ascontiguousarray(values).tobytes())
+        for values in parts:
+            total.update(np.ascontiguousarray(values).tobytes())
     return total.hexdigest()
 
 
