@@ -17,7 +17,7 @@ import zarr
 from dynamics import store
 
 # Of a place, a moment or an installation, or words of what was done, not of the numbers.
-PASSING = {"created", "package_version", "versions", "hashes", "shuffled"}
+PASSING = {"created", "package_version", "versions", "hashes", "shuffled", "details", "cites"}
 PASSING_ARRAYS = {"seconds", "modified", "uri"}
 # By which what is written today is verified; nobody sees it in what is opened.
 HASHES = "/hash"

@@ -153,6 +153,22 @@ def test_results_are_sorted_and_a_half_written_one_is_not_seen(tmp_path):
         store.begin_result(root, "brain", "ridge", identity={"a": 2}, coordinates=coordinates)
 
 
+def test_a_result_counts_for_readers_when_it_counts_for_writers(tmp_path, caplog):
+    root = fill(tmp_path / "s.zarr", [0, 1, 2])
+    group = store.begin_result(root, "brain", "ridge", identity={}, coordinates={})
+    for step in (0, 1):
+        store.write_result(
+            group, step, {"score": ((), np.float64(step))}, checkpoint=f"hash-{step}"
+        )
+    group["hash"][1] = ""  # as when a process ends between the last two writes of a step
+    assert list(store.committed(group)) == [0]
+    dataset = store.open(tmp_path / "s.zarr")["results/brain/ridge"].to_dataset()
+    assert dataset["step"].to_numpy().tolist() == [0]
+    group["hash"][0] = ""  # no process that ends leaves two of these
+    store.open(tmp_path / "s.zarr")
+    assert "results/brain/ridge/hash of step 0, 1 is lost" in caplog.text
+
+
 def test_opening_nothing_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="no store at"):
         store.open(tmp_path / "none.zarr")

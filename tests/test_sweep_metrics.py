@@ -15,7 +15,7 @@ from dynamics import (
     store,
     sweep,
 )
-from dynamics.analysis import analyze, baselines
+from dynamics.analysis import analyze, controls
 from dynamics.brains import targets
 from dynamics.config import validate
 from dynamics.progress import silent
@@ -61,7 +61,7 @@ def content(tmp_path, monkeypatch, in_this_process):
     monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: heard)
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: brain())
     features = np.random.default_rng(9).standard_normal((N, 5))
-    monkeypatch.setattr(baselines.extract, "features", lambda *a, **k: {"filters": features})
+    monkeypatch.setattr(controls.extract, "features", lambda *a, **k: {"filters": features})
     return {
         "run": "test",
         "store": str(path),
@@ -214,14 +214,15 @@ def timed(content, tmp_path, monkeypatch):
         )
         store.commit(root, step, sha256=f"hash{step}")
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: timed_brain())
-    heard = SimpleNamespace(durations=np.ones(N))
+    heard = SimpleNamespace(durations=np.ones(N), within=None)
+    heard.heard = heard
     monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: heard)
     features = np.random.default_rng(9).standard_normal((N, 20, 5))
 
     def baseline(*args, pooling, **kwargs):
         return {"filters": features.mean(1) if pooling == "mean" else features}
 
-    monkeypatch.setattr(baselines.extract, "features", baseline)
+    monkeypatch.setattr(controls.extract, "features", baseline)
     return content | {
         "store": str(path),
         "targets": ["brain"],

@@ -7,7 +7,7 @@ Little is read for it: names, the coordinates that are read anyway, and which ch
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ def _of_hashes(seen: Snapshot, path: str) -> Iterator[str]:
             wanted = ["step", "checkpoint", HASH, *(expected.split() if any(rows) else ())]
             each = (f"{path}/{variable}" for variable in wanted)
             yield from (f"{variable} is lost" for variable in each if variable not in seen.nodes)
+            yield from _of_texts(seen, path)
             continue
         if name.endswith("/"):
             if own.strip("/") not in seen.nodes:
@@ -66,6 +67,23 @@ def _of_hashes(seen: Snapshot, path: str) -> Iterator[str]:
             yield f"{own} is lost"
         elif values is not None and hash_of(name, values) != expected:
             yield f"{own} holds other values than were written"
+
+
+def _of_texts(seen: Snapshot, path: str) -> Iterator[str]:
+    """Name steps without hashes, of which a writer that was stopped leaves one at most."""
+    names = ("step", "checkpoint", HASH)
+    columns = [
+        seen.values[own].tolist() for name in names if (own := f"{path}/{name}") in seen.values
+    ]
+    if len(columns) == len(names):
+        lost = [step for step, source, text in zip(*columns) if source and not text]
+        if len(lost) > 1:
+            yield f"{path}/{HASH} of step {_few(lost)} is lost"
+
+
+def _few(steps: Sequence[int]) -> str:
+    more = f" and {len(steps) - _SHOWN} more" if len(steps) > _SHOWN else ""
+    return ", ".join(map(str, steps[:_SHOWN])) + more
 
 
 def _layers(seen: Snapshot, path: str) -> list[str]:
@@ -94,8 +112,7 @@ def _of_activations(seen: Snapshot, start: str) -> list[str]:
             chunks = _chunks(seen.folder / seen.top / path / "c")
             lost = [int(steps[row]) for row in done if row < len(steps) and str(row) not in chunks]
             if lost:
-                more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
-                found.append(f"{path} of step {', '.join(map(str, lost[:_SHOWN]))}{more} is lost")
+                found.append(f"{path} of step {_few(lost)} is lost")
     return found
 
 

@@ -222,6 +222,8 @@ def _visible_rows(seen: Snapshot, path: str, arrays: list[str]) -> np.ndarray | 
         counts &= _filled(statuses == DONE, len(steps))
     elif f"{path}/checkpoint" in seen.values:
         counts &= _filled(seen.values[f"{path}/checkpoint"] != "", len(steps))
+        if (texts := seen.values.get(f"{path}/{HASH}")) is not None:
+            counts &= _filled(texts != "", len(steps))  # what a writer counts as done, and no more
     # While a writer lengthens the arrays one after the other, some are longer than others.
     counts[seen.shortest(arrays) :] = False
     rows = np.flatnonzero(counts)
