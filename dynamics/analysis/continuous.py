@@ -16,6 +16,7 @@ from dynamics.analysis.stories import lebel
 from dynamics.analysis.stretches import setting
 from dynamics.analysis.variables import Variables, first_halves, scheme_of
 from dynamics.brains.targets import Target
+from dynamics.metrics.ceilings import divisor
 from dynamics.metrics.missing import check_handling, mean_there
 from dynamics.metrics.repeats import ceiling_over_time
 
@@ -179,7 +180,8 @@ def _values(fitted: Mapping[str, np.ndarray], target: Target) -> Variables:
     values["r2"] = (("layer", "neuroid"), np.clip(score, 0, None) ** 2)
     reliability = reliability_of(target)
     if reliability is not None:
-        values["r2_corrected"] = (("layer", "neuroid"), values["r2"][1] / reliability)
+        corrected = values["r2"][1] / divisor(reliability)
+        values["r2_corrected"] = (("layer", "neuroid"), corrected)
     latency_r = fitted["latency_r"]
     several = len(latencies) > 1
     mean = mean_there(latency_r, 2)

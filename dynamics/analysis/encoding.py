@@ -130,8 +130,7 @@ def _ridge_again(
     if target.together is not None:
         reliability = None
         if "r2_corrected" in values:
-            found = np.asarray(metrics.noise_ceiling(target.response)["reliability"])
-            reliability = np.where(found > 0, found, np.nan)
+            reliability = np.asarray(metrics.noise_ceiling(target.response)["reliability"])
         scheme = scheme_of(correlation=True)
         refits = resampled.with_squares(refits, values["score"][1], scheme, reliability)
     return resampled.of_layers(refits, len(K), target.together)

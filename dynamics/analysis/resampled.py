@@ -16,6 +16,7 @@ from dynamics import emergence, metrics
 from dynamics.analysis.variables import Variables
 from dynamics.brains.targets import Target
 from dynamics.metrics import refit
+from dynamics.metrics.ceilings import divisor
 from dynamics.metrics.pepino import pepino_layers
 from dynamics.metrics.tuckute import tuckute_ridge
 
@@ -273,7 +274,7 @@ def with_squares(
     scheme : mapping
         Attributes of a `dynamics.emergence.Scheme`.
     reliability : array of shape (neuroids,) or None
-        Of the responses, taken as exact; NaN where it is not above 0.
+        Of the responses, taken as exact.
 
     Returns
     -------
@@ -288,7 +289,7 @@ def with_squares(
             squares = emergence.squared(xr.DataArray(score[layer], dims="neuroid"), again)
             found["r2"] = squares.to_numpy()
             if reliability is not None:
-                found["r2_corrected"] = found["r2"] / reliability
+                found["r2_corrected"] = found["r2"] / divisor(reliability)
         return found
 
     return inner

@@ -14,7 +14,9 @@ import numpy as np
 import xarray as xr
 
 from dynamics.analysis import METHODS, Value
+from dynamics.emergence.aggregate import COUNT
 from dynamics.emergence.resampling import squared
+from dynamics.metrics.ceilings import LEAST_RELIABILITY
 from dynamics.store.attributes import identity_of, mapping, portable
 
 SCORE = "score"
@@ -169,6 +171,11 @@ def _put(results: xr.Dataset, value: str, about: Value) -> xr.Dataset:
     for start in _STARTS:
         new |= _with_resamples(results, value, about, start, reliability)
     score = new[SCORE]
+    if reliability is not None:
+        # Stores of before have quotients of every reliability above 0.
+        new = {name: each.where(reliability.notnull()) if "neuroid" in each.dims else each
+               for name, each in new.items()}  # fmt: skip
+        score = new[SCORE]
     if about.square and "null_score" in results:
         null = results["null_score"].clip(min=0) ** 2
         new["null_score"] = null if reliability is None else null / reliability
@@ -199,7 +206,8 @@ def _put(results: xr.Dataset, value: str, about: Value) -> xr.Dataset:
             if about.square
             else f"only `score` has resamples, and those of `{value}` do not follow from them"
         )
-    return bare.assign_attrs(attrs)
+    found = bare.assign_attrs(attrs)
+    return found if reliability is None else _weighed(found, reliability)
 
 
 def _is_beside(name: str) -> bool:
@@ -249,12 +257,29 @@ def _over(squares: xr.DataArray, reliability: xr.DataArray | None) -> xr.DataArr
 
 
 def _reliability(results: xr.Dataset) -> xr.DataArray:
-    """Return by what r2 was divided, neuroid by neuroid; NaN where nothing says."""
+    """Return by what r2 was divided, neuroid by neuroid; NaN where nothing says, or it is low."""
     r2, corrected = results["r2"], results["r2_corrected"]
     dims = [dim for dim in r2.dims if dim != "neuroid"]
     # Of one number in many quotients the largest r2 has the least rounding.
     known_r2 = r2.where(corrected.notnull())
-    return known_r2.sum(dims) / corrected.sum(dims).where(lambda total: total > 0)
+    found = known_r2.sum(dims) / corrected.sum(dims).where(lambda total: total > 0)
+    return found.where(found >= LEAST_RELIABILITY * (1 - 1e-9))
+
+
+# Means of quotients explode where their divisors are small: those of averages are ratios of means,
+# and there is none where what has no quotient is more than a few (the rest is a choice by noise).
+_LEAST_SHARE = 0.6
+
+
+def _weighed(results: xr.Dataset, reliability: xr.DataArray) -> xr.Dataset:
+    """Have every average of quotients be that of their numerators over that of their divisors."""
+    if reliability.dims != ("neuroid",):
+        return results
+    lost, number = int(reliability.isnull().sum()), reliability.size
+    weights = ("neuroid", reliability.fillna(0.0).to_numpy(), {"least": _LEAST_SHARE})
+    told = f"{lost} of {number} neuroids have a reliability below {LEAST_RELIABILITY} and no value"
+    results = results.assign_coords({COUNT: weights})
+    return results.assign_attrs(left_out=told) if lost else results
 
 
 def _ceiling(results: xr.Dataset, value: str, about: Value) -> Any:

@@ -14,7 +14,10 @@ from dynamics.emergence.resampling import Scheme, aligned
 from dynamics.store.attributes import check_scheme
 
 COUNT = "neuroids_averaged"
-"""Coordinate of means of groups of neuroids: of how many each is the mean."""
+"""Coordinate of what is averaged: how much each counts, a mean of a group as its neuroids do.
+
+Its attribute `least` is the share of neuroids that must count for there to be an average.
+"""
 
 
 def average(score: xr.DataArray, *, by: str | None = None) -> xr.DataArray:
@@ -123,7 +126,7 @@ def mean_by(score: xr.DataArray, by: str | None, unit: str) -> xr.DataArray:
     Parameters
     ----------
     score : xarray.DataArray
-        Scores, with the coordinate `COUNT` where they are means of groups.
+        Scores, with the coordinate `COUNT` where some count more than others.
     by : str or None
         Coordinate within whose values to average.
     unit : str
@@ -136,12 +139,18 @@ def mean_by(score: xr.DataArray, by: str | None, unit: str) -> xr.DataArray:
     """
     if COUNT not in score.coords:
         return score.mean(unit) if by is None else score.groupby(by).mean(unit)
-    count = score[COUNT].drop_vars(COUNT)
-    weighted = score.drop_vars(COUNT).fillna(0.0) * count
+    least = score[COUNT].attrs.get("least", 0.0)
+    count, bare = score[COUNT].drop_vars(COUNT), score.drop_vars(COUNT)
+    weighted = bare.fillna(0.0) * count
+    if least:
+        share = (count > 0) * 1.0
+        share = share.mean(unit) if by is None else share.groupby(by).mean(unit)
+        count = count.where(bare.notnull(), 0.0)
     total, number = (
         part.sum(unit) if by is None else part.groupby(by).sum(unit) for part in (weighted, count)
     )
-    return (total / number.where(number > 0)).assign_attrs(score.attrs)
+    found = total / number.where(number > 0)
+    return (found.where(share >= least) if least else found).assign_attrs(score.attrs)
 
 
 def over_subjects(
@@ -293,7 +302,7 @@ def resampled(results: xr.Dataset, *, of: str = "") -> xr.DataArray | None:
     labels = {
         str(name): ("group", values.to_numpy()[first])
         for name, values in results.coords.items()
-        if values.dims == ("neuroid",) and name != "neuroid"
+        if values.dims == ("neuroid",) and name not in ("neuroid", COUNT)
         if (values.to_numpy() == values.to_numpy()[first][place]).all()
     }
     return mean.assign_coords({COUNT: (number.dims, number.to_numpy()), **labels})

@@ -14,6 +14,30 @@ from dynamics.metrics.pairs import rows_there
 from dynamics.metrics.rdm_comparison import COMPARISONS, POOLINGS
 from dynamics.metrics.validation import takes
 
+LEAST_RELIABILITY = 0.4
+"""Below this a squared score is not divided by the reliability of single neuroids.
+
+The relative error of the quotient is that of the reliability, of 0.2 (60 stimuli, 3 repetitions)
+over a half: means of such quotients are several times the truth.
+"""
+
+
+def divisor(reliability: Array) -> Array:
+    """Return by what squared scores are divided to be noise-corrected.
+
+    Parameters
+    ----------
+    reliability : array of shape (v,)
+        Of the averaged responses, as from `noise_ceiling`.
+
+    Returns
+    -------
+    array of shape (v,)
+        The reliability, NaN where it is below `LEAST_RELIABILITY`.
+    """
+    values = as_tensor(reliability)
+    return like(torch.where(values >= LEAST_RELIABILITY, values, torch.nan), reliability)
+
 
 @takes(Y="responses")
 def noise_ceiling(Y: Array, *, missing: str = "error") -> dict[str, Array]:

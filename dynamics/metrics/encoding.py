@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from dynamics.metrics.ceilings import noise_ceiling
+from dynamics.metrics.ceilings import divisor, noise_ceiling
 from dynamics.metrics.folds import make_folds
 from dynamics.metrics.kernels import (
     Array,
@@ -79,7 +79,7 @@ def encode(
         ``layer_names`` (layers,); ``folds`` (n,); ``alpha_edge``; and what else the protocol has.
         With repetitions the default adds ``ceiling`` (v,), see `noise_ceiling`, and
         ``r2_corrected`` (v,), ``layer_r2_corrected`` (layers, v): r^2 divided by the reliability
-        of the averaged responses, NaN where that is not positive.
+        of the averaged responses, NaN where that is below `LEAST_RELIABILITY`.
 
     Raises
     ------
@@ -139,8 +139,7 @@ def _default(layers, Y, make, alphas, seed) -> dict:
     result = nested_ridge_features(layers, over_repetitions(Y), folds, alphas)
     if Y.ndim == 3 and Y.shape[2] > 1:
         noise = noise_ceiling(Y, missing="mask")
-        reliability = as_tensor(noise["reliability"])
-        usable = torch.where(reliability > 0, reliability, torch.nan)
+        usable = divisor(as_tensor(noise["reliability"]))
         result["ceiling"] = noise["ceiling"]
         result["r2_corrected"] = result["r2"] / usable
         result["layer_r2_corrected"] = result["layer_r2"] / usable

@@ -123,7 +123,7 @@ def plot_curves(
     ax.set_title(", ".join(map(str, title)))
     ax.set_gid(told_limits(bands.attrs["over"], results))
     if own:
-        draw_legend(ax)
+        draw_legend(ax, notes=[results.attrs.get("left_out", "")])
     return ax
 
 
@@ -176,7 +176,7 @@ def facet_curves(
         plot_curves(part, ax=ax, hue=hue, layer=layer, fit=fit)
         ax.set_title(", ".join(word for word in (name, ax.get_title()) if word))
     label_outer(axes)
-    draw_legend(*axes)
+    draw_legend(*axes, notes=[results.attrs.get("left_out", "")])
     return axes
 
 

@@ -147,6 +147,11 @@ def _metrics(found: Found, cited: dict[str, None]) -> str:
                 f"statistics, intervals, baseline and ceiling are those of "
                 f"`{result.data.attrs['value']}`."
             )
+        if left_out := result.data.attrs.get("left_out"):
+            said[result.metric] += (
+                f" {left_out}; averages are those of r² over those of the reliability, where most "
+                "neuroids have both."
+            )
         cited.update(dict.fromkeys(references))
     base = next((r.identity.get("baseline") for r, _ in found if r.identity.get("baseline")), None)
     text = " ".join(said.values())
