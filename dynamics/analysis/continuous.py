@@ -55,6 +55,7 @@ def encode_continuous(
     resampling: str = "box",
     test: Sequence[str] | None = None,
     resamples: int = 10,
+    refits: str = "kept",
     missing: str = "error",
     seed: int = 0,
     halves: np.ndarray | None = None,
@@ -90,6 +91,9 @@ def encode_continuous(
         Stimuli that *lebel* tests; by default those with most repetitions.
     resamples : int
         How many of the halves to use, the first ones: an even number, as halves come in pairs.
+    refits : str
+        ``"kept"``: models of halves have the window and alpha that each fold has on all samples;
+        ``"anew"``: these are chosen in each half, which takes many times as long.
     missing : str
         As for `dynamics.analysis.encoding.ridge`. Samples are left out without being asked.
     seed : int
@@ -138,7 +142,7 @@ def encode_continuous(
     if alphas is not None:
         given["alphas"] = np.asarray(alphas, float)
     rows = first_halves(halves, resamples)
-    fitted = _in_blocks(X, Y, given | {"rows": rows, "courses": True})
+    fitted = _in_blocks(X, Y, given | {"rows": rows, "refits": refits, "courses": True})
     values = _values(fitted, target)
     if rows is not None:
         values |= _again(fitted["resample_r"], values, target)

@@ -144,8 +144,12 @@ _METRICS = {
         coordinates=continuous.coordinates,
         units=stretches.units_of,
         told=wording.of_continuous,
+        version="halves keep choices",
         variants={
+            ("refits", "anew"): {"version": ""},
+            ("resamples", 0): {"version": ""},
             ("protocol", "lebel"): {
+                "version": "",
                 "sentence": "“{label}” is the encoding protocol of LeBel et al. for stories in "
                 "fMRI, to the letter",
                 "citations": ("lebel",),

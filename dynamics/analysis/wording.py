@@ -72,7 +72,7 @@ def of_continuous(arguments: Mapping[str, Any], target: Target) -> dict[str, str
         "details": f"{what}, from {heard} {delays(found.windows, rate)} earlier.{less} {folds}; "
         "layer, delay window and penalty are chosen inside the training folds, on the same kind of "
         "split (after Li et al. 2023). The score is over all samples of the predictions of folds "
-        f"that were held out.{ceiling}",
+        f"that were held out.{_CHOICES.get(arguments['refits'], '')}{ceiling}",
         "cites": "li" if target.repeated is None else "li hsu schoppe",
         "halves": "stimuli"
         if units == len(lengths)
@@ -103,6 +103,11 @@ def of_windows(arguments: Mapping[str, Any], target: Target) -> dict[str, str]:
     }
 
 
+_CHOICES = {
+    "kept": " On halves models are fitted anew with the window and penalty that each fold has on "
+    "all sound.",
+    "anew": " On halves window and penalty are chosen anew as well.",
+}
 _CROSSED = (
     " Every window of the sound is compared with every window of the responses as well (King & "
     "Dehaene 2014)."

@@ -13,8 +13,10 @@ from dynamics.metrics.correlation import pearson_there
 from dynamics.metrics.delays import samples
 from dynamics.metrics.kernels import Array, activations, as_tensor, like, responses
 from dynamics.metrics.missing import check_handling
+from dynamics.metrics.plans import Plan
 from dynamics.metrics.validation import takes
-from dynamics.metrics.window_search import Plan, search
+from dynamics.metrics.window_refits import REFITS
+from dynamics.metrics.window_search import search
 
 WINDOWS = ((0.0, 0.0), (0.0, 0.1), (0.0, 0.2), (0.0, 0.4))
 
@@ -44,6 +46,7 @@ def encode_continuous(
     missing: str = "error",
     split: Split | None = None,
     courses: bool = False,
+    refits: str = "anew",
 ) -> dict[str, Any]:
     """Predict responses over time from activations over time through causal delays.
 
@@ -92,7 +95,7 @@ def encode_continuous(
     rows : array of shape (resamples, kept) or sequence of arrays, optional
         Numbers of the stimuli (of the blocks, where these are split) of each resample; -1 is
         skipped. On each, window and alpha are chosen and the model is fitted anew; components and
-        penalties are those of all.
+        penalties are those of all. See `refits`.
     missing : str
         What to do with responses that are not finite: ``"error"`` names the first neuroid that
         has one; ``"mask"`` fits and scores every neuroid on the samples that it has. One with
@@ -103,6 +106,11 @@ def encode_continuous(
     courses : bool
         Also score the predictions of each layer stimulus by stimulus, and beyond what stimuli
         share; takes another pass over the samples for each layer and window.
+    refits : str
+        ``"anew"``; or ``"kept"``: on each resample models are fitted with the window and alpha that
+        each fold and neuroid has on all samples, which were chosen without that fold. The best
+        alpha, noise over the variance of weights, does not depend on how many samples there are.
+        Where delays are many it takes a fraction of the time.
 
     Returns
     -------
@@ -127,9 +135,11 @@ def encode_continuous(
         If shapes do not fit, the rate is not positive, there are no windows or components, a
         response is not finite, an activation is not although others of its time are, an alpha is
         not positive, a window is not causal or no shorter than the longest responses, folds cannot
-        be made (or fewer than 3), or a resample lacks a fold.
+        be made (or fewer than 3), a resample lacks a fold, or `refits` is none that there is.
     """
     _check(rate, windows, components, centre, missing)
+    if refits not in REFITS:
+        raise ValueError(f"there are no refits {refits!r}: use {' or '.join(REFITS)}")
     lengths = [len(y) for y in Y]
     spans = [samples(window, rate, max(lengths)) for window in windows]
     kept = _trimmed(lengths, trim, rate)
@@ -160,7 +170,9 @@ def encode_continuous(
         for name, parts in layers.items()
     }
     delays = sorted({d for span in spans for d in span})
-    out = search(reduced, target, plan, again, (spans, delays, alphas), lead, centre, courses)
+    out = search(
+        reduced, target, plan, again, (spans, delays, alphas), lead, centre, courses, refits
+    )
     out["windows"] = torch.as_tensor(np.array(windows, float))
     out["latencies"] = torch.as_tensor(np.array(delays) / rate)
     apart = any(near.any() for near in split.near)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from dynamics.metrics.correlation import CANCELLED, FAINT, ratio
-from dynamics.metrics.factorisation import LOST, decompose_covariance
+from dynamics.metrics.factorisation import HELD, LOST, decompose_covariance
 from dynamics.metrics.inner_cv import RISING
 
 
@@ -84,7 +84,7 @@ class Moments(NamedTuple):
     @classmethod
     def of(cls, parts: Iterable[Iterable[tuple[torch.Tensor, torch.Tensor]]]) -> Moments:
         """Sum over the rows of features (rows, k) and responses (rows, v), piece by piece."""
-        found = [reduce(_add, map(_sums_of, pieces)) for pieces in parts]
+        found = [reduce(added, map(_sums_of, pieces)) for pieces in parts]
         return cls(*(torch.stack(each) for each in zip(*found)))
 
     def columns(self, index: torch.Tensor) -> Moments:
@@ -139,7 +139,8 @@ def _sums_of(piece: tuple[torch.Tensor, torch.Tensor]) -> list[torch.Tensor]:
     return [y.new_tensor(len(x)), x.sum(0), y.sum(0), y.square().sum(0), x.T @ x, x.T @ y]
 
 
-def _add(one: list[torch.Tensor], other: list[torch.Tensor]) -> list[torch.Tensor]:
+def added(one: list[torch.Tensor], other: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Add sums over the rows of two pieces."""
     return [a + b for a, b in zip(one, other)]
 
 
@@ -197,6 +198,61 @@ def nested_moments(m: Moments, grid: torch.Tensor, layout: Layout | None = None)
         torch.stack(intercept),
         edge,
     )
+
+
+def sums_at(m: Moments, alpha: torch.Tensor, layout: Layout, who: torch.Tensor) -> torch.Tensor:
+    """Fit without each fold with penalties that are known, a Cholesky factor for each of them.
+
+    Parameters
+    ----------
+    m : Moments
+        Of the parts.
+    alpha : tensor of shape (folds, v)
+        Penalty for each fold and response.
+    layout : Layout
+        Which parts test and train.
+    who : tensor of shape (folds, v), bool
+        Which of them are wanted.
+
+    Returns
+    -------
+    tensor of shape (3, folds, v)
+        As `Nested.sums`, zero where not wanted.
+    """
+    out = m.y.new_zeros(3, *alpha.shape)
+    for f in range(layout.folds):
+        members = who[f].nonzero().ravel()
+        if len(members):
+            whole = len(members) == who.shape[1]
+            part = m if whole else m._replace(y=m.y[:, members], xy=m.xy[..., members])
+            w, b = _weights_at(part, layout.train(f), alpha[f][members])
+            out[:, f, members] = _prediction_sums(part, layout.test(f), w, b)
+    return out
+
+
+def _weights_at(
+    m: Moments, train: list[int], alpha: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights (k, v) and constants (v,) of ridge on some parts with an alpha for each response."""
+    n = m.n[train].sum()
+    x, y = m.x[train].sum(0) / n, m.y[train].sum(0) / n
+    C = m.xx[train].sum(0) - n * torch.outer(x, x)
+    diagonal = C.diagonal().clone()
+    if float(alpha.min()) <= HELD * float(diagonal.sum()):
+        return _Fit.of(m, train, float(alpha.min())).weights(alpha)
+    z = m.xy[train].sum(0) - n * torch.outer(x, y)
+    w = torch.empty_like(z)
+    for each in alpha.unique():
+        C.diagonal().copy_(diagonal + each)
+        same = (alpha == each).nonzero().ravel()
+        w[:, same] = torch.cholesky_solve(z[:, same], torch.linalg.cholesky(C))
+    return w, y - x @ w
+
+
+def picked(sums: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
+    """From sums (sources, 3, folds, v) those of the source chosen (folds, v)."""
+    index = choice[None, None].expand(1, 3, -1, -1)
+    return sums.gather(0, index)[0]
 
 
 def correlation(m: Moments, sums: torch.Tensor, parts: Sequence[int]) -> torch.Tensor:

@@ -15,9 +15,16 @@ from dynamics.metrics.correlation import clipped_square, varying
 from dynamics.metrics.delays import delayed, samples
 from dynamics.metrics.kernels import Array, as_tensor, like
 from dynamics.metrics.missing import by_pattern
-from dynamics.metrics.sufficient_statistics import Moments, Nested, correlation, nested_moments
+from dynamics.metrics.plans import Plan
+from dynamics.metrics.sufficient_statistics import (
+    Moments,
+    Nested,
+    correlation,
+    nested_moments,
+    picked,
+)
 from dynamics.metrics.validation import takes
-from dynamics.metrics.window_search import Plan, grid_of, means_within, picked
+from dynamics.metrics.window_search import grid_of, means_within
 
 
 @takes(X="courses", controls="layers of courses", Y="courses")

@@ -2,133 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from dynamics.metrics import time_courses
-from dynamics.metrics.blocks import Split
 from dynamics.metrics.correlation import clipped_square, varying
 from dynamics.metrics.delays import delayed
 from dynamics.metrics.factorisation import faint_below
 from dynamics.metrics.kernels import Array
 from dynamics.metrics.missing import by_pattern
+from dynamics.metrics.plans import Plan
 from dynamics.metrics.ridge import RELATIVE_ALPHAS, check_alphas
 from dynamics.metrics.sufficient_statistics import (
-    Layout,
     Moments,
     Nested,
     correlation,
     nested_moments,
+    picked,
 )
-
-# Numbers of delayed features that are held at a time, where rows need not be summed at once.
-_ENTRIES = 2**26
-
-
-class Plan(NamedTuple):
-    """Parts of the samples that are alike in fold and nearness, and in which fold each sample is.
-
-    Attributes
-    ----------
-    layout : Layout
-        Of the parts.
-    part : tensor of shape (n,), int64
-        Part of each sample, all stimuli after another; -1 where it is left out.
-    fold, unit : tensor of shape (n,), int64
-        Its fold, and the number of its stimulus or block.
-    lengths : list of int
-        Samples of each stimulus.
-    """
-
-    layout: Layout
-    part: torch.Tensor
-    fold: torch.Tensor
-    unit: torch.Tensor
-    lengths: list[int]
-
-    @classmethod
-    def of(cls, split: Split, kept: torch.Tensor, device: torch.device) -> Plan:
-        """Find the parts of a split."""
-        fold = np.concatenate(split.folds)
-        kinds, part = np.unique(
-            np.column_stack([fold, np.concatenate(split.near)]), axis=0, return_inverse=True
-        )
-        layout = Layout(
-            tuple(int(kind[0]) for kind in kinds),
-            tuple(frozenset(np.flatnonzero(kind[1:]).tolist()) for kind in kinds),
-        )
-        numbers = torch.where(kept, torch.as_tensor(part.ravel()), -1)
-        unit = torch.as_tensor(np.concatenate(split.units))
-        lengths = [len(each) for each in split.folds]
-        return cls(layout, numbers.to(device), torch.as_tensor(fold).to(device), unit, lengths)
-
-    def check_training(self) -> None:
-        """Raise a ValueError where the guard leaves nothing to train on inside a fold."""
-        rows = torch.bincount(self.part[self.part >= 0], minlength=len(self.layout.fold))
-        for f, g in combinations(range(self.layout.folds), 2):
-            for name, parts in (
-                ("train on", self.layout.train(f, g)),
-                ("choose by", self.layout.test(f, g)),
-                ("choose by", self.layout.test(g, f)),
-            ):
-                if int(rows[parts].sum()) < 2:
-                    raise ValueError(
-                        f"nothing is left to {name} when folds {f} and {g} are held out: use "
-                        "longer or more blocks, a shorter guard or fewer folds"
-                    )
-
-    def resampled(self, again: Sequence[np.ndarray]) -> list[torch.Tensor]:
-        """Which samples belong to each resample of the units, (n,) bool each."""
-        count, out = int(self.unit.max()) + 1, []
-        for number, each in enumerate(again):
-            drawn = each[each >= 0]
-            if len(drawn) and drawn.max() >= count:
-                raise ValueError(
-                    f"a resample names row {drawn.max()} of {count}: make resamples for these "
-                    "stimuli"
-                )
-            inside = torch.zeros(count, dtype=torch.bool)
-            inside[torch.as_tensor(drawn)] = True
-            some = inside[self.unit].to(self.part.device) & (self.part >= 0)
-            if len(self.fold[some].unique()) < self.layout.folds:
-                raise ValueError(
-                    f"resample {number} has no stimulus of a fold: draw resamples fold by fold"
-                )
-            out.append(some)
-        return out
-
-    def pieces(
-        self, X: list[torch.Tensor], y: torch.Tensor, span: Sequence[int], lead: int,
-        some: torch.Tensor,
-    ) -> list[Iterator[tuple[torch.Tensor, torch.Tensor]]]:  # fmt: skip
-        """For each part, its delayed features and responses, no more at a time than fit."""
-        return [
-            self._pieces(X, y, span, lead, some & (self.part == number))
-            for number in range(len(self.layout.fold))
-        ]
-
-    def _pieces(self, X, y, span, lead, some):
-        held, size, width = [], 0, len(span) * X[0].shape[1]
-        for x, own, response in zip(X, some.split(self.lengths), y.split(self.lengths)):
-            if own.any():
-                whole = bool(own.all())
-                features = delayed(x, span, lead)
-                held.append((features, response) if whole else (features[own], response[own]))
-                size += len(held[-1][0]) * width
-                if size > _ENTRIES:
-                    yield _joined(held)
-                    held, size = [], 0
-        if held or not some.any():
-            yield _joined(held) if held else (y.new_zeros(0, width), y[:0])
-
-
-def _joined(held: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
-    features, response = zip(*held)
-    return torch.cat(features), torch.cat(response)
+from dynamics.metrics.window_refits import moments_again, scores_again
 
 
 def search(
@@ -140,6 +34,7 @@ def search(
     lead: int = 0,
     centre: str = "stimulus",
     courses: bool = False,
+    refits: str = "anew",
 ) -> dict[str, torch.Tensor]:
     """Fit neuroids (n, v), those that have the same samples together."""
 
@@ -147,7 +42,7 @@ def search(
         there = torch.zeros(len(target), dtype=torch.bool, device=target.device)
         there[torch.as_tensor(rows, device=target.device)] = True
         part = target if len(who) == target.shape[1] else target[:, who]
-        return _fit(layers, part, there, plan, again, grid, lead, centre, courses)
+        return _fit(layers, part, there, plan, again, grid, lead, centre, courses, refits)
 
     known = plan.part >= 0
     finite = torch.isfinite(target) | ~known[:, None]
@@ -167,6 +62,7 @@ def _fit(
     lead: int,
     centre: str,
     courses: bool,
+    refits: str,
 ) -> dict[str, torch.Tensor]:
     """Fit neuroids Y (n, v) that have the same samples, marked in `there` (n,)."""
     spans, delays, alphas = grid
@@ -177,7 +73,7 @@ def _fit(
     centred = torch.where(varies, Y - mean, 0.0)
     if not there.all():
         centred = torch.where(there[:, None], centred, 0.0)
-    found = _Search(plan, centred, [each & there for each in again], there, lead, courses)
+    found = _Search(plan, centred, [each & there for each in again], there, lead, courses, refits)
     for X in layers.values():
         found.add_layer(X, spans, delays, alphas)
     out = found.result(mean, len(spans))
@@ -207,9 +103,10 @@ class _Search:
         there: torch.Tensor,
         lead: int,
         courses: bool,
+        refits: str,
     ):
         self.plan, self.y, self.again, self.there, self.lead = plan, y, again, there, lead
-        self.layout, self.courses = plan.layout, courses
+        self.layout, self.courses, self.refits = plan.layout, courses, refits
         self.everything = range(len(plan.layout.fold))
         self.resample_r: list[torch.Tensor] = []
         self.windows: list[Nested] = []
@@ -250,7 +147,12 @@ class _Search:
         self.latency_r.append(torch.stack(alone))
         if self.again:
             indices = [torch.cat([blocks[d] for d in span]).to(device) for span in spans]
-            self.resample_r.append(self._refit(X, delays, indices, alphas))
+            grids = [grid_of(self.moments.columns(index), alphas) for index in indices]
+            given = X, self.y, delays, self.lead, self.again, self.moments, self.there, self.refits
+            again, fits = moments_again(self.plan, *given), self.windows[-len(spans) :]
+            self.resample_r.append(
+                scores_again(again, indices, fits, grids, self.layout, self.refits)
+            )
 
     def _keep(self, prediction: torch.Tensor, inner: torch.Tensor) -> None:
         """Score the predictions of one layer over time, and keep them where it does best so far."""
@@ -292,32 +194,6 @@ class _Search:
     def _moments(self, X: list[torch.Tensor], delays: list[int], some: torch.Tensor) -> Moments:
         return Moments.of(self.plan.pieces(X, self.y, delays, self.lead, some))
 
-    def _refit(
-        self,
-        X: list[torch.Tensor],
-        delays: list[int],
-        indices: list[torch.Tensor],
-        alphas: Array | None,
-    ) -> torch.Tensor:
-        """Scores (resamples, v) of one layer, its windows chosen, on each resample."""
-        grids = [grid_of(self.moments.columns(index), alphas) for index in indices]
-        scores, last = [], self.moments
-        every = self.there & (self.plan.part >= 0)
-        for number, some in enumerate(self.again):
-            if number % 2 and bool(((self.again[number - 1] ^ some) == every).all()):
-                # Sums of the one half are those of all stimuli less those of the other.
-                m = Moments(*(a - b for a, b in zip(self.moments, last)))
-            else:
-                m = self._moments(X, delays, some)
-            last = m
-            fitted = [
-                nested_moments(m.columns(i), grid, self.layout) for i, grid in zip(indices, grids)
-            ]
-            choice = torch.stack([each.inner for each in fitted]).argmax(0)
-            sums = picked(torch.stack([each.sums for each in fitted]), choice)
-            scores.append(correlation(m, sums.sum(1), self.everything))
-        return torch.stack(scores)
-
     def result(self, mean: torch.Tensor, windows: int) -> dict[str, torch.Tensor]:
         """Choose layer and window for each fold and neuroid."""
         inner = torch.stack([each.inner for each in self.windows])
@@ -353,12 +229,6 @@ class _Search:
     def _score(self, sums: torch.Tensor) -> torch.Tensor:
         """Pooled correlation (v,) from sums (3, folds, v)."""
         return correlation(self.moments, sums.sum(1), self.everything)
-
-
-def picked(sums: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
-    """From sums (sources, 3, folds, v) those of the source chosen (folds, v)."""
-    index = choice[None, None].expand(1, 3, -1, -1)
-    return sums.gather(0, index)[0]
 
 
 def grid_of(m: Moments, alphas: Array | None) -> torch.Tensor:
