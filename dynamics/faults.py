@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 
 from dynamics import installation
+from dynamics.secrets import redacted
 
 # What a broken checkpoint raises while it is read, fitted to the network or run.
 FAULTS = (ValueError, OSError, RuntimeError, KeyError, TypeError, EOFError)
@@ -28,6 +29,12 @@ _FULL_WORDS = re.compile(
 _MEMORY_WORDS = re.compile(r"can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
 _ASKED = re.compile(r"tried to allocate (\d+) bytes")
 _GPU = ("AcceleratorError", "CudaError", "DeferredCudaCallError")
+
+
+_LONG, _LONGEST = 80, 900
+# What Python says to programmers.
+_UNKNOWN_ARGUMENT = re.compile(r"\S+\(\) got an unexpected keyword argument ('\w+')")
+_OTHER_ARGUMENTS = re.compile(r"\S+\(\) takes .{1,40}? positional arguments? but \d+ w\w+ given")
 
 
 class SoundError(ValueError):
@@ -97,8 +104,18 @@ def of_machine(fault: BaseException, *, file_bytes: int | None = None) -> Except
 
 
 def sentence(fault: BaseException) -> str:
-    """Return the message of a fault in one line; its type where it has none."""
-    return " ".join(written_out(str(fault)).split()) or type(fault).__name__
+    """Return the message of a fault in one line; its type where it has none.
+
+    Of a word that is none, such as a key of a thousand letters, the beginning is enough; of a
+    sentence that holds a whole list its beginning and its end.
+    """
+    words = redacted(written_out(str(fault))).split()
+    each = (f"{word[:_LONG]}..." if len(word) > 4 * _LONG else word for word in words)
+    told = _UNKNOWN_ARGUMENT.sub(r"it takes no argument \1", " ".join(each))
+    told = _OTHER_ARGUMENTS.sub("it is called with other arguments than it takes", told)
+    if len(told) > _LONGEST:  # what was given stands in the middle: a list, a mapping
+        told = f"{told[: _LONGEST // 2]} ... {told[-_LONGEST // 3 :]}"
+    return told or type(fault).__name__
 
 
 def written_out(text: str) -> str:

@@ -40,6 +40,7 @@ metrics
 filesystems
 faults tables progress lookahead
 installation
+secrets
 """
 
 

@@ -122,6 +122,11 @@ def _read_netcdf(path: Path) -> xr.Dataset:
     with path.open("rb") as file:
         engine = "h5netcdf" if file.read(4) == b"\x89HDF" else "scipy"
     installation.load(engine)
+    if engine == "h5netcdf":  # which prints a traceback of its own where this fails
+        import h5py
+
+        with h5py.File(path) as file:
+            file.visititems(lambda *_: None)
     target = _loaded(path, path.stat().st_size, engine)
     # Texts without a character come back as objects of the library.
     target.attrs = {k: "" if type(v).__name__ == "Empty" else v for k, v in target.attrs.items()}

@@ -90,7 +90,9 @@ class _Once(logging.Filter):
         self._said: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        text = "\n".join(map(readable, record.getMessage().split("\n")))
+        from dynamics.secrets import redacted
+
+        text = "\n".join(map(readable, redacted(record.getMessage()).split("\n")))
         fresh = text not in self._said
         self._said.add(text)
         record.msg, record.args = text, None

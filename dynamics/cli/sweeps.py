@@ -24,6 +24,7 @@ from dynamics.cli.console import (
 )
 from dynamics.cluster import PATIENCE
 from dynamics.progress import size_of
+from dynamics.secrets import public, redacted
 
 if TYPE_CHECKING:
     from dynamics.brains.targets import Loaded
@@ -163,14 +164,14 @@ def checkpoints(config: Config, as_json: Json = False) -> None:
     out.print(table)
     if sweep.select == "all":
         for kind in left_out(sweep.checkpoints, [each.uri for each in found]):
-            out.print(readable(f"left out: {kind.told()}"), soft_wrap=True, markup=False)
+            out.print(readable(redacted(f"left out: {kind.told()}")), soft_wrap=True, markup=False)
 
 
 def _listed(found: Checkpoint) -> dict[str, Any]:
     """Return what is known of a checkpoint before it is loaded."""
     return {
         "step": found.step,
-        "uri": found.uri,
+        "uri": public(found.uri),
         "bytes": found.bytes,
         "format": found.format,
         "verdict": found.note or "ok",

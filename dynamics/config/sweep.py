@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from dynamics import plugins
+from dynamics import plugins, secrets
 from dynamics.checkpoints.choice import TRAINED, check_wanted
 from dynamics.config import paths, yaml_file
 from dynamics.config.pretraining import Pretraining
@@ -163,6 +163,8 @@ class Sweep(_Section):
 
     @model_validator(mode="after")
     def _default_places(self) -> Sweep:
+        secrets.keep(self.storage_options)
+        secrets.keep(self.store_options)
         if not self.run or any(c in self.run for c in "/\\\0"):
             raise ValueError(f"run {self.run!r} must be a plain file name")
         if self.store == Path():
@@ -306,8 +308,10 @@ def _sentence(
         return f"{where}: unknown key `{key}`; {hint}"
     if fault["type"] == "missing":
         return f"{where}: the key `{key}` is missing"
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{where}: `{key}`: {message[:1].lower()}{message[1:]} (found {fault['input']!r:.80})"
+    message = fault["msg"].removeprefix("Value error, ").partition(" for <class")[0]
+    told = f"{where}: `{key}`: {message[:1].lower()}{message[1:]}"
+    hidden = any(secrets.is_secret(str(part)) or "options" in str(part) for part in location)
+    return told if hidden else f"{told} (found {fault['input']!r:.80})"
 
 
 def _fields_at(model: type[BaseModel], location: tuple) -> Iterator[str]:

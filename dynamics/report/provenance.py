@@ -8,7 +8,6 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import xarray as xr
 
@@ -16,6 +15,7 @@ from dynamics.emergence.levels import has_controls
 from dynamics.progress import size_of
 from dynamics.report.findings import Result
 from dynamics.report.numbers import NONE, listed
+from dynamics.secrets import public
 from dynamics.store import DONE, FAILED, package_version
 from dynamics.store.attributes import mapping
 
@@ -126,7 +126,7 @@ def checkpoints(tree: xr.DataTree, results: list[Result]) -> list[dict[str, Any]
         rows.append(
             row
             | {
-                "uri": without_secrets(str(row["uri"])),
+                "uri": public(str(row["uri"])),
                 "size": size_of(row["bytes"]) if row["bytes"] else NONE,
                 "time": f"{seconds:.1f}" if math.isfinite(seconds) else NONE,
                 "scored": sum(step in steps for steps in have),
@@ -157,14 +157,6 @@ def notes(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
         (note, f"step {steps[0]:,}" if len(steps) == 1 else f"{len(steps)} of {len(done)} steps")
         for note, steps in said.items()
     ]
-
-
-def without_secrets(uri: str) -> str:
-    """Cut a password, and the query with which an address may have been signed."""
-    if "://" not in uri:
-        return uri
-    parts = urlsplit(uri)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def notices(

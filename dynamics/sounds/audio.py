@@ -39,7 +39,8 @@ _STREAMS = ("FLAC", "OGG", "MP3")
 _PLAIN = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 # A header that knows nothing of the length holds this much, in bytes, or more.
 _UNKNOWN = 2**32 - 2**10
-_CHATTER = (b"libmpg123", b"Xing stream size", b"Frankenstein", b"mpg123")
+_CHATTER = (b"libmpg123", b"Xing stream size", b"Frankenstein", b"mpg123", b"Note: Illegal Audio",
+            b"Note: Trying to resync", b"Note: Skipped", b"Note: Hit end of")  # fmt: skip
 CANCELLED = "its channels cancel each other when averaged, so the first is used alone"
 _stderr = threading.Lock()
 
@@ -190,8 +191,9 @@ def _open_ended(path: Path) -> io.BytesIO:
 
 def blocks_of(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
     """Yield (n, channels) until the end, or until a stream breaks off."""
-    if file.seekable():
-        file.seek(0)  # after which the decoder of MP3 rounds as `soundfile.read` has it
+    if file.format == "MP3" and file.seekable():
+        with contextlib.suppress(soundfile.SoundFileError):
+            file.seek(0)  # after which its decoder rounds as `soundfile.read` has it
     while True:
         block = np.full((_BLOCK, file.channels), np.nan, np.float32)
         try:

@@ -16,6 +16,7 @@ import zarr
 from zarr.core.sync import sync
 
 from dynamics.faults import written_out
+from dynamics.secrets import redacted
 
 
 class LostError(KeyError):
@@ -189,5 +190,5 @@ def activation_of(layer: str) -> str:
 
 
 def storable(value: Any) -> Any:
-    """Return a value of a row as a store can hold it: see `dynamics.faults.written_out`."""
-    return written_out(value) if isinstance(value, str) else value
+    """Return a value of a row as a store can hold it, and may: letters only, and no secrets."""
+    return redacted(written_out(value)) if isinstance(value, str) else value

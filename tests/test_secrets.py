@@ -1,0 +1,110 @@
+"""Passwords, tokens and signed addresses never reach what is stored, shown or logged."""
+
+import functools
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_run import sweep_in
+
+from dynamics import secrets
+from dynamics.config import validate
+
+MARK = "s3cr3tMARK"
+HOUSE = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"https://me:{MARK}@host:80/a/b.ckpt", "https://host:80/a/b.ckpt"),
+        (f"no 's3://{MARK}:{MARK}@b/x': bad name '{MARK}@b'", "no 's3://b/x': bad name '***@b'"),
+        (f"https://h/a?X-Amz-Signature={MARK}&a=1: {MARK}", "https://h/a ***"),
+        ("s3://bucket/step_??.pt and s3://bucket/*.pt",) * 2,
+        ("hf://owner/name@main, file:///a b, C:\\x, http://[::1]:8/a",) * 2,
+        ("https://[broken", "https://[broken"),
+        ("no address, key=value, a@b",) * 2,
+    ],
+)
+def test_addresses_are_shown_without_what_opens_them(text, expected):
+    assert secrets.redacted(text) == expected
+
+
+def test_options_are_hidden_wherever_they_turn_up(monkeypatch):
+    monkeypatch.setattr(secrets, "_known", set())
+    options = {
+        "client_kwargs": {"headers": {"Authorization": f"Bearer {MARK}-1"}, "region": "us-east-1"},
+        "secret": f"{MARK}-2", "accounts": [{"account_key": f"{MARK}-3"}], "endpoint": "https://h/",
+    }  # fmt: skip
+    secrets.keep(options)
+    told = secrets.redacted(f"a {MARK}-1 b {MARK}-2, {MARK}-3: us-east-1")
+    assert told == "a *** b ***, ***: us-east-1"
+
+
+@pytest.mark.parametrize("key", ["storage_options", "store_options"])
+@pytest.mark.parametrize("value", [MARK, [{"key": MARK}], 3])
+def test_a_fault_of_options_does_not_repeat_them(key, value, tmp_path):
+    with pytest.raises(ValueError, match=f"`{key}`") as refused:
+        validate(sweep_in(tmp_path, (0,)) | {key: value}, origin="test")
+    assert MARK not in str(refused.value)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A sweep of checkpoints that a server has; addresses and options hold a secret."""
+    content = sweep_in(
+        tmp_path, (0, 10), baseline=None, workers=1, untrained=0, metrics=["rsa"], resamples=4,
+        stimuli={"name": "synthetic", "arguments": {"per_kind": 6, "seconds": 0.4}}, folds=3,
+    )  # fmt: skip
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(tmp_path / "checkpoints"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    base = f"http://me:{MARK}@127.0.0.1:{server.server_port}"
+    files = {step: f"{base}/epoch=0-step={step}.ckpt?token={MARK}&t={MARK}" for step in (0, 10)}
+    options = {"client_kwargs": {"headers": {"X-Token": MARK}}}
+    yield content | {"checkpoints": files, "storage_options": options}
+    server.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.guards(1)
+def test_no_command_lets_a_secret_out(served, tmp_path):
+    def ran(content, *words):
+        (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
+        environment = os.environ | {"PYTHONPATH": str(HOUSE), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, "-m", "dynamics", words[0], "sweep.yaml", *words[1:]], cwd=tmp_path,
+            env=environment, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+        assert MARK not in done.stdout + done.stderr, words
+        return done
+
+    for words in ("run", "status", "checkpoints", "checkpoints --json", "verify", "report"):
+        done = ran(served, *words.split())
+        assert done.returncode == 0, done.stderr
+    first = next(iter(served["checkpoints"].values()))
+    for change in (
+        {"checkpoints": {0: first.replace("step=0", "none")}},
+        {"checkpoints": first.partition("epoch")[0] + f"none/?token={MARK}"},
+        {"checkpoints": f"hf://me:{MARK}@owner/name"},
+        {"stimuli": f"https://me:{MARK}@127.0.0.1:9/sounds?token={MARK}"},
+        {"targets": [f"https://me:{MARK}@127.0.0.1:9/t.nc?token={MARK}"]},
+    ):
+        done = ran(served | change, "run")
+        assert done.returncode == 2, done.stdout
+    leaked = [
+        str(path)
+        for path in tmp_path.rglob("*")
+        if path.is_file() and path.name != "sweep.yaml" and MARK.encode() in path.read_bytes()
+    ]
+    assert not leaked
