@@ -10,6 +10,7 @@ from tiny_run import sweep_in, sweep_of
 
 from dynamics import brains, probes, store
 from dynamics.analysis import analyze
+from dynamics.emergence.resampling import Scheme
 from dynamics.extraction import crawl, extract, poolings
 from dynamics.extraction.spans import Span, overlaps
 from dynamics.models import encodecmae
@@ -280,6 +281,22 @@ def test_labels_that_cannot_be_learned_are_told(words, arguments, told):
     stimuli = load(words / "said", events=True)
     with pytest.raises(ValueError, match=told):
         probes.load("stimuli-label", stimuli=stimuli, **arguments)
+
+
+def test_results_say_what_the_halves_of_parts_are_of(words):
+    stimuli = {"name": str(words / "said"), "arguments": {"events": True}}
+    target = {"name": "stimuli-labels", "label": "words", "arguments": {"label": "word"}}
+    content = sweep_in(words, [0], stimuli=stimuli, targets=[target], baseline=None, resamples=4,
+                       workers=1, metrics=["ridge"])  # fmt: skip
+    sweep = sweep_of(content)
+    crawl.crawl(sweep, advance=silent)
+    analyze.analyze(sweep, advance=silent)
+    results = store.open(sweep.store)["results/words/ridge"].to_dataset()
+    assert results.attrs["halves"].startswith("stretches of neighbouring")
+    assert "stretches" in str(results.attrs["identity"])
+    scheme = Scheme.of(results["resample_score"])
+    assert 10 < scheme.limit < 20 and scheme.freedom(1000) == scheme.limit
+    assert analyze.analyze(sweep, advance=silent) == {"new": 0, "already": 1}
 
 
 def test_labels_are_a_target_for_every_metric(words):

@@ -259,6 +259,8 @@ def _begin(
     if plugins.of("METRICS", metric.name):  # results speak for themselves where it is not loaded
         group.attrs.update({"score_name": own.axis, "sentence": own.sentence})
     every = analysis.arguments(metric.name) | analysis.given(metric)
+    if target.parts is not None and own.units is None:
+        group.attrs["halves"] = target.parts.called
     group.attrs.update(own.told(every, target))
     group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
     if target.gaps:
@@ -318,6 +320,7 @@ def _identity(
         "resamples": sweep.resamples,
         **averaged,
         **({"version": own.version} if own.version else {}),
+        **({"halves": target.parts.called} if target.parts and own.units is None else {}),
     }
 
 
@@ -457,7 +460,7 @@ def _run(
     for task, future in in_window(submit, _tasks(jobs, workers), 4 * workers):
         for job, found in zip(task, future.result()):
             values, label, metric = job.plan.marked(found), job.label, job.metric
-            attrs = analysis.attrs_of(metric.name, analysis.given(metric))
+            attrs = job.plan.limited(analysis.attrs_of(metric.name, analysis.given(metric)))
             store.write_result(
                 job.group, job.step, values, checkpoint=hashes[job.step], attrs=attrs
             )

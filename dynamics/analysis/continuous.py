@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from dynamics import metrics
 from dynamics.analysis import resampled
@@ -17,6 +18,7 @@ from dynamics.analysis.stretches import setting
 from dynamics.analysis.variables import Variables, first_halves, scheme_of
 from dynamics.brains.targets import Target
 from dynamics.metrics.ceilings import divisor
+from dynamics.metrics.continuous import principal
 from dynamics.metrics.missing import check_handling, mean_there
 from dynamics.metrics.repeats import ceiling_over_time
 
@@ -127,13 +129,17 @@ def encode_continuous(
         {"windows": windows, "unit": unit, "hrf": hrf, "block": block, "guard": guard,
          "seed": seed}, target,
     )  # fmt: skip
-    lead, X = heard(layers, target, found.longest, hrf=hrf, resampling=resampling)
+    lead, X = 0, {}
+    for name, layer in layers.items():  # no more than one at a time in double precision
+        lead, one = heard({name: layer}, target, found.longest, hrf=hrf, resampling=resampling)
+        X[name] = principal([torch.as_tensor(x) for x in one[name]], components, name)
     Y = responses_of(target, scale=centre == "scale")
     given: dict[str, Any] = {
         "rate": target.rate,
         "lead": lead,
         "windows": found.windows,
         "components": components,
+        "reduced": True,
         "trim": tuple(trim),
         "centre": "all" if centre == "all" else "stimulus",
         "missing": "error" if missing == "error" and lacks_stimuli(target) else "mask",
@@ -152,7 +158,7 @@ def encode_continuous(
 
 
 def _in_blocks(
-    X: Mapping[str, list[np.ndarray]], Y: list[np.ndarray], given: Mapping[str, Any]
+    X: Mapping[str, list[torch.Tensor]], Y: list[np.ndarray], given: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
     """Fit neuroids, no more at a time than fit into memory; arrays with neuroids last."""
     v, n = Y[0].shape[1], sum(map(len, Y))
@@ -217,7 +223,7 @@ def _again(resample_r: np.ndarray, values: Variables, target: Target) -> Variabl
 
 
 def _null(
-    X: Mapping[str, list[np.ndarray]],
+    X: Mapping[str, list[torch.Tensor]],
     Y: list[np.ndarray],
     given: Mapping[str, Any],
     orders: np.ndarray,

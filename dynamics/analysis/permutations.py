@@ -57,7 +57,8 @@ def halves_of(target: Target, choice: Choice | None, sweep: Sweep) -> np.ndarray
     units = None if choice is None else units_of(choice, target)
     folds = target.folds if units is None else units.folds
     assert folds is not None  # `without_resamples` has looked
-    return subsets.half_rows(folds, sweep.resamples, seed=sweep.seed)
+    kept = target.parts.unit if units is None and target.parts is not None else None
+    return subsets.half_rows(folds, sweep.resamples, seed=sweep.seed, units=kept)
 
 
 def units_of(choice: Choice, target: Target) -> Units | None:

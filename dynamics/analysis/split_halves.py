@@ -7,7 +7,7 @@ of results are the reason and what to do, for console, figures and report.
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -15,6 +15,7 @@ import zarr
 
 from dynamics import analysis, store
 from dynamics.analysis import ATTRS, Variables
+from dynamics.analysis.variables import RESAMPLED
 from dynamics.brains.targets import Target, groups_of_neuroids
 from dynamics.config import Choice, Sweep
 from dynamics.progress import size_of
@@ -39,12 +40,24 @@ class Plan(NamedTuple):
         Steps whose results lack the resamples that they would have by now.
     mark : bool
         Whether steps are marked that are not among `again` any more.
+    limit : float
+        Most degrees of freedom that halves of few units have; 0: no limit.
     """
 
     rows: np.ndarray | None
     together: np.ndarray | None
     again: frozenset[int] = frozenset()
     mark: bool = False
+    limit: float = 0.0
+
+    def limited(self, attrs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Add the limit to the attributes of variables, where there is one."""
+        if not self.limit:
+            return attrs
+        return {
+            name: own | ({"limit": self.limit} if name in RESAMPLED else {})
+            for name, own in attrs.items()
+        }
 
     @property
     def promised(self) -> str:
@@ -90,7 +103,7 @@ def plan(
     if rows is not None and not each and "resample_score" in group:
         each = True  # it goes on as it was begun
     together = None if rows is None or each else groups_of_neuroids(data, most=analysis.MANY)
-    found = Plan(rows, together)
+    found = Plan(rows, together, limit=0.0 if rows is None else _limit(metric, target))
     _say(group, sweep, metric, found, label, target)
     if together is not None and not store.is_written(group, "group_size"):
         for name, dims, values in (
@@ -115,6 +128,16 @@ def plan(
             "intervals" if found.promised not in group else "those of all steps", len(lacking),
         )  # fmt: skip
     return found._replace(again=lacking, mark=mark)
+
+
+def _limit(metric: Choice, target: Target) -> float:
+    """Count the units of halves less the folds, between which no difference counts."""
+    parts = target.parts
+    if parts is None or analysis.find(metric.name, metric.arguments).units is not None:
+        return 0.0
+    units = len(set(parts.unit.tolist()))
+    within = len(set(zip(parts.unit.tolist(), target.folds.tolist()))) == units
+    return float(max(units - (len(set(target.folds.tolist())) if within else 1), 1))
 
 
 def _without_subsamples(group: zarr.Group, promised: str) -> None:

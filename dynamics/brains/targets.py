@@ -13,6 +13,7 @@ import xarray as xr
 
 from dynamics import brains, metrics
 from dynamics.brains.gaps import describe_gaps, find_gaps, without_dead_repetitions
+from dynamics.brains.neighbours import Together, together
 from dynamics.config import Choice
 from dynamics.metrics.blocks import time_apart
 from dynamics.metrics.correlation import varying
@@ -76,6 +77,8 @@ class Target:
         averaged; by default those of every neuroid are kept.
     gaps : dict
         What is missing or was left out, by kind: see `find_gaps`. Empty where nothing is.
+    parts : Together, optional
+        Which stimuli halves keep together, where they are parts of recordings.
     """
 
     rows: np.ndarray
@@ -95,6 +98,7 @@ class Target:
     baseline: np.ndarray | None = None
     together: np.ndarray | None = None
     gaps: dict[str, Any] = field(default_factory=dict)
+    parts: Together | None = None
 
     @cached_property
     def mean_response(self) -> np.ndarray:
@@ -275,6 +279,7 @@ def make_target(
         names=data["stimulus"].to_numpy().astype(str),
         n_folds=n_folds,
         gaps=found,
+        parts=together(activations.isel(stimulus=rows), folds),
     )
     if not (target.live if course is None else varying(course.reshape(-1, course.shape[2]))).any():
         raise ValueError(

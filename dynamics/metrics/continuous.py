@@ -47,6 +47,7 @@ def encode_continuous(
     split: Split | None = None,
     courses: bool = False,
     refits: str = "anew",
+    reduced: bool = False,
 ) -> dict[str, Any]:
     """Predict responses over time from activations over time through causal delays.
 
@@ -111,6 +112,8 @@ def encode_continuous(
         each fold and neuroid has on all samples, which were chosen without that fold. The best
         alpha, noise over the variance of weights, does not depend on how many samples there are.
         Where delays are many it takes a fraction of the time.
+    reduced : bool
+        Whether layers are what `principal` gives, for responses that are fitted part by part.
 
     Returns
     -------
@@ -165,13 +168,12 @@ def encode_continuous(
         raise ValueError("nested cross-validation needs at least 3 folds: give more folds")
     plan.check_training()
     again = plan.resampled([] if rows is None else [np.asarray(each) for each in rows])
-    reduced = {
-        name: principal(_checked(parts, lengths, lead, name), components, name)
-        for name, parts in layers.items()
-    }
+    leading = {name: _checked(parts, lengths, lead, name) for name, parts in layers.items()}
+    if not reduced:
+        leading = {name: principal(parts, components, name) for name, parts in leading.items()}
     delays = sorted({d for span in spans for d in span})
     out = search(
-        reduced, target, plan, again, (spans, delays, alphas), lead, centre, courses, refits
+        leading, target, plan, again, (spans, delays, alphas), lead, centre, courses, refits
     )
     out["windows"] = torch.as_tensor(np.array(windows, float))
     out["latencies"] = torch.as_tensor(np.array(delays) / rate)

@@ -69,7 +69,9 @@ def subsamples(
     )
 
 
-def half_rows(folds: Array, resamples: int = 100, *, seed: int = 0) -> np.ndarray:
+def half_rows(
+    folds: Array, resamples: int = 100, *, seed: int = 0, units: Array | None = None
+) -> np.ndarray:
     """Random halves of the stimuli in complementary pairs, every fold cut in half.
 
     The two halves of a pair share no stimulus, so their scores are independent given the network
@@ -85,6 +87,9 @@ def half_rows(folds: Array, resamples: int = 100, *, seed: int = 0) -> np.ndarra
         Number of halves, even.
     seed : int
         Seed of the draws.
+    units : array of shape (n,), int, optional
+        Stimuli of one unit, parts of one recording say, share a half: by fold where every unit is
+        within one, else half of all units.
 
     Returns
     -------
@@ -94,7 +99,8 @@ def half_rows(folds: Array, resamples: int = 100, *, seed: int = 0) -> np.ndarra
     Raises
     ------
     ValueError
-        If `resamples` is odd, or a fold has fewer than 4 stimuli.
+        If `resamples` is odd, a fold has fewer than 4 stimuli, or units make no halves of which
+        each has 2 stimuli of every fold.
     """
     members, rng = _members(folds), np.random.default_rng(seed)
     if resamples < 2 or resamples % 2:
@@ -103,6 +109,8 @@ def half_rows(folds: Array, resamples: int = 100, *, seed: int = 0) -> np.ndarra
         raise ValueError(
             f"a fold has {min(map(len, members))} stimuli: half of it is no fold, use fewer `folds`"
         )
+    if units is not None:
+        return _halves_of_units(members, np.asarray(units), resamples, rng)
     halves = []
     for _ in range(resamples // 2):
         # Folds of odd size give the larger half to either side in turn.
@@ -114,6 +122,29 @@ def half_rows(folds: Array, resamples: int = 100, *, seed: int = 0) -> np.ndarra
         one = np.sort(np.concatenate(first))
         halves += [one, np.setdiff1d(np.concatenate(members), one)]
     return _padded(halves)
+
+
+def _halves_of_units(
+    members: list[np.ndarray], units: np.ndarray, resamples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """As `half_rows`; halves with fewer than 2 stimuli of a fold are drawn again."""
+    strata = [np.unique(units[rows]) for rows in members]
+    if sum(map(len, strata)) > len(np.unique(units)):
+        strata = [np.unique(units)]
+    halves: list[np.ndarray] = []
+    for _ in range(50 * resamples):
+        odd = np.cumsum([len(each) % 2 for each in strata])
+        drawn = [rng.choice(each, (len(each) + turn % 2) // 2, replace=False)
+                 for each, turn in zip(strata, odd, strict=True)]  # fmt: skip
+        inside = np.isin(units, np.concatenate(drawn))
+        if all(2 <= inside[rows].sum() <= len(rows) - 2 for rows in members):
+            halves += [np.flatnonzero(inside), np.flatnonzero(~inside)]
+        if len(halves) == resamples:
+            return _padded(halves)
+    raise ValueError(
+        f"{len(np.unique(units))} recordings, or stretches of them, make no halves that both have "
+        "2 stimuli of every fold: use fewer `folds`, or `resamples: 0`"
+    )
 
 
 def bootstrap_rows(folds: Array, resamples: int = 100, *, seed: int = 0) -> np.ndarray:

@@ -59,9 +59,10 @@ def beyond_shared(
     kept = there & (count[at] > 1)
     if not kept.any():
         return y.new_full((y.shape[1],), torch.nan)
-    place = at[kept]
     left = []
-    for values in (prediction[kept], y[kept]):
-        total = values.new_zeros(len(count), values.shape[1]).index_add_(0, place, values)
-        left.append(values - total[place] / count[place][:, None])
+    for values in (prediction, y):
+        total = values.new_zeros(len(count), values.shape[1])
+        for part, own in zip(values.split(list(lengths)), there.split(list(lengths))):
+            total[: len(part)] += part if own.all() else torch.where(own[:, None], part, 0.0)
+        left.append(values[kept] - (total / count.clamp(min=1)[:, None])[at[kept]])
     return pearson_there(*left)
