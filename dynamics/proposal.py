@@ -92,11 +92,13 @@ def _about_steps(found: Sequence[Checkpoint], folder: str | Path) -> list[str]:
     known = {"inside": "inside the files", "name": "in their names", "list": "in a list"}
     where = " and ".join(sorted({known.get(each.known_by, each.known_by) for each in found}))
     lines = [
-        f"{len(found)} checkpoints ({', '.join(formats)}), steps {found[0].step:,} to "
+        f"{len(found)} checkpoints ({', '.join(formats)}), {found[0].unit} {found[0].step:,} to "
         f"{found[-1].step:,}, which stand {where}"
     ]
-    if any(found[-1].step < 1000 and "epoch" in Path(each.uri).name.lower() for each in found):
+    if found[0].unit == "epochs" and all(each.known_by == "name" for each in found):
         lines.append("by their names these are epochs, not updates: the axis will count epochs")
+    if said := checkpoints.about(found):
+        lines.append(said)
     lines += [f"left out: {kind.told()}" for kind in checkpoints.left_out(str(folder),
               [each.uri for each in found])]  # fmt: skip
     return lines

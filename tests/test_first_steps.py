@@ -81,7 +81,7 @@ def test_init_says_what_is_to_be_done_for_a_network_of_ones_own(tmp_path, here):
     assert content["run"] == "mine"
     assert content["model"]["arguments"]["layers"] == ["front", "blocks.*"]
     assert "# TO DO: write your own module" in text
-    assert "2 checkpoints (torch), steps 0 to 1, which stand in their names" in text
+    assert "2 checkpoints (torch), epochs 1 to 2, which stand in their names" in text
     assert "# by their names these are epochs" in text and "left out: 1 .txt (log.txt)" in text
     assert "not those of ema" in text
 

@@ -25,7 +25,7 @@ class Checkpoint:
     Attributes
     ----------
     step : int
-        Number of updates before it was saved.
+        Number of updates (or of what `unit` says) before it was saved.
     uri : str
         Local path or URL of the file or folder.
     bytes : int
@@ -49,6 +49,10 @@ class Checkpoint:
         Which of its weights are wanted (see `dynamics.checkpoints.choice`).
     choice : str
         Which file was taken for that, where the step has others.
+    unit : str
+        What `step` counts: steps, epochs, saves ...; empty while nothing has said it.
+    offset : int
+        What `step` is above the number that was read: 1 for epochs that are counted from 0.
     """
 
     step: int
@@ -62,6 +66,8 @@ class Checkpoint:
     version: str = ""
     weights: str = TRAINED
     choice: str = ""
+    unit: str = "steps"
+    offset: int = 0
 
 
 def arrange(
@@ -98,6 +104,7 @@ def placed(
     told: bool = False,
     version: str = "",
     quiet: bool = False,
+    epoch: int | None = None,
 ) -> Checkpoint | None:
     """Make a checkpoint of what is known of one.
 
@@ -119,6 +126,8 @@ def placed(
         Whether a number in the name counts only where a word beside it says that it is a step.
     quiet : bool
         Whether the caller says what is left out.
+    epoch : int, optional
+        Epoch that the file itself states, where it states no step.
 
     Returns
     -------
@@ -151,11 +160,15 @@ def placed(
             "`checkpoints` as a mapping of step to place"
         )
     step = next(iter(steps)) if len(steps) == 1 else None
+    if step is None and epoch is not None:
+        return Checkpoint(epoch, uri, *extent, kind, note, None, "inside", version, unit="epochs")
     if step is None:
         if not quiet:
             logger.warning(STEPLESS, uri)
         return None
-    return Checkpoint(step, uri, *extent, kind, note, None, "name", version)
+    # A number that no word explains is the epoch's where the file says so, from 0 or from 1.
+    unit = "epochs" if not read.unit and epoch in (step, step - 1) else read.unit
+    return Checkpoint(step, uri, *extent, kind, note, None, "name", version, unit=unit)
 
 
 def _joined(*notes: str) -> str:
@@ -176,8 +189,8 @@ def _without_ranks(found: list[Checkpoint]) -> list[Checkpoint]:
             group[0],
             format="parts",
             bytes=sum(c.bytes for c in group),
-            note=f"{len(group)} processes wrote a file each, such as {_last(group[0].uri)!r}, that "
-            "may hold a part of the weights: join them, or name one of them if it holds all",
+            note=f"{len(group)} processes wrote a file each, such as {last_part(group[0].uri)!r}, "
+            "that may hold a part of the weights: join them, or name one of them if it holds all",
         )
         for group in (sorted(each, key=lambda c: c.uri) for each in groups.values())
     ]
@@ -190,13 +203,13 @@ def _wanted(same: list[Checkpoint], weights: str) -> list[Checkpoint]:
     """Choose among a network and its averages that are in files of their own, told by the names."""
     by_role: dict[frozenset[str], list[Checkpoint]] = {}
     for checkpoint in same:
-        by_role.setdefault(roles(_last(checkpoint.uri)), []).append(checkpoint)
+        by_role.setdefault(roles(last_part(checkpoint.uri)), []).append(checkpoint)
     if len(by_role) == 1:
         return same
-    names = {_last(each[0].uri): each for each in by_role.values()}
+    names = {last_part(each[0].uri): each for each in by_role.values()}
     plain = by_role.get(frozenset())
     if weights == TRAINED:
-        main = _last(plain[0].uri) if plain else plain_among(names)
+        main = last_part(plain[0].uri) if plain else plain_among(names)
         meant = [main] if main else []
     else:
         meant = matching((n for n in names if roles(n)), weights)
@@ -235,7 +248,11 @@ def _one_of(same: list[Checkpoint], duplicates: str) -> Checkpoint:
         ),
     )
     *others, best = ranked
-    text = "step also in " + ", ".join(repr(_last(c.uri)) for c in others) + f" ({duplicates} used)"
+    text = (
+        "step also in "
+        + ", ".join(repr(last_part(c.uri)) for c in others)
+        + f" ({duplicates} used)"
+    )
     copies = all(same_weights(each.uri, best.uri) for each in others)
     level = logging.INFO if copies else logging.WARNING
     logger.log(level, "step %d: %r is used, %s", best.step, best.uri, text)
@@ -243,8 +260,9 @@ def _one_of(same: list[Checkpoint], duplicates: str) -> Checkpoint:
 
 
 def _has_step(checkpoint: Checkpoint) -> bool:
-    return step_from_name(_last(checkpoint.uri)) == checkpoint.step
+    return step_from_name(last_part(checkpoint.uri)) == checkpoint.step
 
 
-def _last(uri: str) -> str:
+def last_part(uri: str) -> str:
+    """Return the name of a file or folder, of a path or a URL."""
     return re.sub(r"/+$", "", uri).rpartition("/")[2]

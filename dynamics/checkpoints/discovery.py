@@ -11,6 +11,7 @@ from typing import Any
 
 from dynamics.checkpoints.checkpoint import STEPLESS, Checkpoint, arrange, is_remote, local_path
 from dynamics.checkpoints.choice import TRAINED, check_wanted
+from dynamics.checkpoints.counting import AUTO, believed, counted, doubts
 from dynamics.checkpoints.formats import LAYOUTS, WHOLE
 from dynamics.checkpoints.leftovers import left_out
 from dynamics.checkpoints.local import container, describe, extent, from_file, from_folder
@@ -29,6 +30,8 @@ def find(
     storage_options: Mapping[str, Any] | None = None,
     look_inside: bool = True,
     weights: str = TRAINED,
+    unit: str = AUTO,
+    offset: int | None = None,
 ) -> list[Checkpoint]:
     """Find the checkpoints of a source, in the order of training.
 
@@ -49,6 +52,8 @@ def find(
     weights : str
         Which weights are wanted where a checkpoint holds several sets: ``trained``; ``ema``, an
         average of them; or the name of a key or file.
+    unit, offset
+        What their numbers count, as for `dynamics.checkpoints.counting.counted`.
 
     Returns
     -------
@@ -77,7 +82,10 @@ def find(
         found = list(_anywhere(source, remote))
     if not found:
         raise FileNotFoundError(_none_in(source))
-    return arrange(found, duplicates, weights)
+    arranged = arrange(counted(believed(found), unit, offset), duplicates, weights)
+    for doubt in doubts(arranged):
+        logger.warning("%s", doubt)
+    return arranged
 
 
 def _none_in(source: Any) -> str:

@@ -48,6 +48,7 @@ class Look(NamedTuple):
     kind: str = ""  # where it is not the layout: a part is missing or damaged
     choice: str = ""  # which of several folders it is
     extent: tuple[int, float] = (0, 0.0)  # of a remote folder, whose listing says it
+    epoch: int | None = None  # that a file states
 
 
 class SeveralError(ValueError):

@@ -166,6 +166,11 @@ def step_inside(tree: Mapping) -> int | None:
     return None
 
 
+def epoch_inside(tree: Any) -> int | None:
+    """Read the epoch that a checkpoint states; None where it states none."""
+    return _whole(tree.get("epoch")) if isinstance(tree, Mapping) else None
+
+
 def recognise_folder(
     names: Iterable[str], open_file: Callable[[str], BinaryIO]
 ) -> tuple[str, int | None]:

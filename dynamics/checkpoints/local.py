@@ -14,6 +14,7 @@ from dynamics.checkpoints.choice import TRAINED, note_of_sets
 from dynamics.checkpoints.folders import Look, SeveralError, look_within, recognise_lone
 from dynamics.checkpoints.formats import (
     NO_WEIGHTS,
+    epoch_inside,
     note_of,
     parts_of,
     recognise,
@@ -150,7 +151,10 @@ def _row(
     kind = found.kind or found.layout
     note = "; ".join(filter(None, [found.note, found.choice]))
     quiet = stepless is not None
-    made = placed(uri, found.inside, name, size, kind, note, given=given, told=told, quiet=quiet)
+    made = placed(
+        uri, found.inside, name, size, kind, note,
+        given=given, told=told, quiet=quiet, epoch=found.epoch,
+    )  # fmt: skip
     if made is None and stepless is not None:
         stepless.append(path)
     return found.layout, made and replace(made, choice=found.choice)
@@ -163,7 +167,7 @@ def _look_at_file(path: Path, weights: str) -> Look:
     if not layout:
         return Look("")
     note = note_of(contents) or note_of_sets(contents.tree, weights, path.name)
-    return Look(layout, inside, note)
+    return Look(layout, inside, note, epoch=epoch_inside(contents.tree))
 
 
 def _look_at_whole_folder(folder: Path, weights: str) -> Look:

@@ -84,11 +84,19 @@ class Reading:
         Whether a word such as "step" or "checkpoint" tells it, or the name is nothing but it.
     epoch : bool
         Whether the number counts epochs.
+    updates : bool
+        Whether a word says that it counts updates.
     """
 
     steps: dict[int | None, str] = field(default_factory=dict)
     told: bool = False
     epoch: bool = False
+    updates: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What the number counts; empty where no word says it."""
+        return "epochs" if self.epoch else "steps" if self.updates else ""
 
     @property
     def step(self) -> int | None:
@@ -133,10 +141,10 @@ def read_name(name: str) -> Reading:
         rest = pattern.sub("|", rest)
     told = _told(rest)
     if told:
-        return Reading(told, told=True)
+        return Reading(told, told=True, updates=True)
     fairseq = _FAIRSEQ.search(rest)
     if fairseq:
-        return Reading(_fairseq(*fairseq.groups()), told=True)
+        return Reading(_fairseq(*fairseq.groups()), told=True, updates=True)
     found = _alone(rest)
     if found:
         series = bool(_SERIES.search(rest)) or rest.strip("[]() ").replace("|", "").isdigit()

@@ -144,7 +144,7 @@ def checkpoints(config: Config, as_json: Json = False) -> None:
 
     Example: dynamics checkpoints sweep.yaml --json
     """
-    from dynamics.checkpoints import left_out
+    from dynamics.checkpoints import about, left_out
     from dynamics.config import load_config
     from dynamics.extraction.crawl import discover
 
@@ -154,14 +154,17 @@ def checkpoints(config: Config, as_json: Json = False) -> None:
         told([_listed(each) for each in found])
         return
     table = Table()
-    for name in ("step", "where", "size", "format", "verdict"):
-        numbers = name in ("step", "size")
+    unit = found[0].unit.removesuffix("s")
+    for name in (unit, "where", "size", "format", "verdict"):
+        numbers = name in (unit, "size")
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for each in found:
         row = {**_listed(each), "step": f"{each.step:,}", "size": size_of(each.bytes)}
         words = (row[name] for name in ("step", "uri", "size", "format", "verdict"))
         table.add_row(*(escape(readable(text)) for text in words))
     out.print(table)
+    if said := about(found):
+        out.print(readable(said), soft_wrap=True, markup=False, highlight=False)
     if sweep.select == "all":
         for kind in left_out(sweep.checkpoints, [each.uri for each in found]):
             out.print(readable(redacted(f"left out: {kind.told()}")), soft_wrap=True, markup=False)
@@ -171,6 +174,7 @@ def _listed(found: Checkpoint) -> dict[str, Any]:
     """Return what is known of a checkpoint before it is loaded."""
     return {
         "step": found.step,
+        "unit": found.unit,
         "uri": public(found.uri),
         "bytes": found.bytes,
         "format": found.format,
@@ -245,8 +249,9 @@ def _pretrain(sweep: Sweep) -> None:
 def _crawled(sweep: Sweep, counts: Mapping[str, int]) -> int:
     from dynamics import store
 
+    unit = (store.counting(sweep.place) or ("steps", 0))[0]
     out.print(
-        f"store: {sweep.store} ({counts['done']} steps, {counts['new']} of them new)",
+        f"store: {sweep.store} ({counts['done']} {unit}, {counts['new']} of them new)",
         soft_wrap=True,
     )
     for step, error in store.failures(sweep.place).items():
@@ -271,15 +276,17 @@ def _probed(sweep: Sweep, counts: Mapping[str, int]) -> int:
 
 
 def _plotted(sweep: Sweep, written: Sequence[Path]) -> int:
+    from dynamics import store
     from dynamics.sweep import half_times, without_intervals
 
+    unit = (store.counting(sweep.place) or ("steps", 0))[0].removesuffix("s")
     table = Table(title="When each layer has made half of its final gain")
     for name in ("target", "metric", "layer"):
         table.add_column(name)
     for name in ("untrained", "final", "half-time [95 %]"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in half_times(sweep).itertuples():
-        when = _when(row.half_time, row.low, row.high, row.status)
+        when = _when(row.half_time, row.low, row.high, row.status, unit)
         levels = (_level(row.untrained), _level(row.final))
         table.add_row(*map(escape, (row.target, _named(row), row.layer, *levels, when)))
     if table.row_count:
@@ -315,10 +322,10 @@ def _level(score: float) -> str:
     return "none" if math.isnan(score) else f"{score:.3f}"
 
 
-def _when(step: float, low: float, high: float, status: str = "no gain") -> str:
+def _when(step: float, low: float, high: float, status: str = "no gain", unit: str = "step") -> str:
     if math.isnan(step):
         return status
     if math.isnan(low) and math.isnan(high):
-        return f"step {step:,.0f}"
+        return f"{unit} {step:,.0f}"
     above = "..." if math.isinf(high) else f"{high:,.0f}"
-    return f"step {step:,.0f} [{low:,.0f}, {above}]"
+    return f"{unit} {step:,.0f} [{low:,.0f}, {above}]"

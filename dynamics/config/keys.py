@@ -66,6 +66,14 @@ KEYS: tuple[tuple[str, str, str], ...] = (
         "`every 5`, `log 20` (spaced evenly on a log axis), `100-2000`, or a list of steps",
     ),
     (
+        "`step_unit`",
+        "`auto`",
+        "what the numbers of checkpoints count, as axis and report say it: `steps`, `epochs`, "
+        "`saves`, `tokens` ...; `auto`: what names and contents tell (an epoch is no step: "
+        "`epoch_0`, saved after it, is 1 on the axis and not the untrained network, unless "
+        "`checkpoints` is a mapping that says 0, or this `steps`)",
+    ),
+    (
         "`weights`",
         "`trained`",
         "which weights are taken where a checkpoint holds several sets (in one file, or in "

@@ -20,6 +20,7 @@ from pydantic import (
 
 from dynamics import plugins, secrets
 from dynamics.checkpoints.choice import TRAINED, check_wanted
+from dynamics.checkpoints.counting import AUTO, check_unit
 from dynamics.config import paths, yaml_file
 from dynamics.config.pretraining import Pretraining
 from dynamics.store.place import Place
@@ -133,6 +134,7 @@ class Sweep(_Section):
     permutations: int = Field(default=0, ge=0)
     shuffle: Literal["auto", "overall", "category"] = "auto"
     select: Any = "all"
+    step_unit: Annotated[str, PlainValidator(check_unit)] = AUTO
     weights: Annotated[str, PlainValidator(check_wanted)] = TRAINED
     duplicates: Literal["newer", "older", "error"] = "newer"
     keep: int = Field(default=2, ge=1)

@@ -103,6 +103,8 @@ def crawl(
     network = Network(sweep, stimuli)
     with store.lock(sweep.place):
         root = store.begin(sweep.place, run=sweep.run, identity=identify(sweep, stimuli))
+        if store.note_counting(root, found[0].unit, max(c.offset for c in found)):
+            logger.warning("%s", checkpoints.about(found))
         note_copies(root, stimuli)
         store.plan(
             root, [(c.step, c.uri, c.bytes) for c in found], modified=[c.modified for c in found]
@@ -183,13 +185,25 @@ def discover(sweep: Sweep) -> list[Checkpoint]:
     list of Checkpoint
         Sorted by step.
     """
+    unit, offset = _counting(sweep)
     found = checkpoints.find(
         sweep.checkpoints,
         duplicates=sweep.duplicates,
         storage_options=sweep.storage_options,
         weights=sweep.weights,
+        unit=unit,
+        offset=offset,
     )
     return checkpoints.select(found, sweep.select)
+
+
+def _counting(sweep: Sweep) -> tuple[str, int | None]:
+    """Return what numbers of checkpoints count and what is added, as the store has them already."""
+    known = store.counting(sweep.place)
+    if known is None:
+        return sweep.step_unit, None
+    unit, offset = known
+    return unit if sweep.step_unit == checkpoints.AUTO else sweep.step_unit, offset
 
 
 def identify(sweep: Sweep, stimuli: StimulusSet) -> dict[str, object]:

@@ -18,7 +18,7 @@ from dynamics.emergence.levels import level, with_level
 from dynamics.emergence.parts import bands_by, parts
 from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.panels import draw_legend, label_outer, panels, told_limits
-from dynamics.plots.steps import log_step_axis, mark_missing
+from dynamics.plots.steps import log_step_axis, mark_missing, training_axis
 from dynamics.plots.style import (
     LEVELS,
     draw_level,
@@ -108,9 +108,9 @@ def plot_curves(
         )
     if fit is not None:
         _draw_fits(ax, bands["curve"], fit, colours)
-    log_step_axis(ax, steps)
+    log_step_axis(ax, results["step"])
     if (bands["apart"] & bands["untrained"].notnull()).any():
-        ax.set_xlabel("Training step (untrained: networks of their own)")
+        ax.set_xlabel(f"{training_axis(results['step'])} (untrained: networks of their own)")
     counted = [counted_steps(results, hue, place) for place in range(len(names))]
     _mark_half_times(ax, bands, counted, colours)
     mark_missing(ax, bands["curve"].isel(step=_own_steps(results)))

@@ -15,7 +15,14 @@ from dynamics.emergence.latencies import over_latencies
 from dynamics.emergence.parts import parts
 from dynamics.plots.names import short_layer
 from dynamics.plots.panels import label_outer
-from dynamics.plots.steps import label_steps, step_mesh, step_norm, step_title, steps_to_show
+from dynamics.plots.steps import (
+    label_steps,
+    step_mesh,
+    step_norm,
+    step_title,
+    steps_to_show,
+    training_axis,
+)
 from dynamics.plots.style import COLUMN, PAGE, colour_bar, grid, panel, score_label, styled
 
 AXES = {"latency": "Delay of the activations (s)", "time": "Time after the onset (s)"}
@@ -159,7 +166,7 @@ def plot_profiles(
         )  # fmt: skip
     ax.set(xlabel=AXES.get(dim, dim), ylabel=score_label(results), title=_of_layer(curve, results))
     if any(step > 0 for step in shown):
-        bar = colour_bar(ScalarMappable(norm, colours), ax, label="Training step")
+        bar = colour_bar(ScalarMappable(norm, colours), ax, label=training_axis(results["step"]))
         label_steps(bar.ax.yaxis, norm)
     if 0 in shown:
         ax.legend(loc="best")
@@ -200,7 +207,8 @@ def facet_crossed(results: xr.Dataset, *, steps: Sequence[int] | None = None) ->
         ax.set_facecolor("0.86")
         ax.axline((0, 0), slope=1, color="white", linewidth=0.8, linestyle=(0, (3, 2)))
         ax.set(xlim=edges[0][[0, -1]], ylim=edges[1][[0, -1]], aspect="equal",
-               xlabel="Time of the responses (s)", title=step_title(step))  # fmt: skip
+               xlabel="Time of the responses (s)",
+               title=step_title(step, results["step"]))  # fmt: skip
     axes[0].set_ylabel(f"Time of the activations (s)\n({_of_layer(curve, results)})")
     colour_bar(mesh, axes, label=score_label(results), pad=0.01, shrink=0.8)
     return axes

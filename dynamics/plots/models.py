@@ -19,6 +19,7 @@ from dynamics.emergence.levels import level, untrained
 from dynamics.emergence.parts import curve_and_band, points_of
 from dynamics.plots.names import short_layer
 from dynamics.plots.panels import draw_legend, told_limits
+from dynamics.plots.steps import unit_of
 from dynamics.plots.style import COLUMN, PAGE, group_colours, panel, score_label, styled
 
 
@@ -92,7 +93,11 @@ def plot_models(
         _draw_levels(ax, place, one, labelled)
         over.add(what)
         where = int(curve["step"][at])
-        told = [part for part in (name, layers[name], f"step {where:,}") if part]
+        told = [
+            part
+            for part in (name, layers[name], f"{unit_of(models[name]['step'])} {where:,}")
+            if part
+        ]
         ticks.append(name if upright else "\n".join(told))
     ax.axhline(0, color="0.15", linewidth=0.6)
     ax.set_xticks(range(len(models)), ticks)

@@ -72,7 +72,7 @@ def plot_order(
     found, chosen = steps_by(
         results, by=by, layer=layer, statistic=statistic, confidence=confidence, **arguments
     )
-    ax = plot_intervals(found, steps=results["step"].to_numpy(), ax=ax)
+    ax = plot_intervals(found, steps=results["step"], ax=ax)
     if chosen:
         chosen = short_layer(results, chosen)
         ax.set_title(", ".join(word for word in (ax.get_title(), chosen) if word))
@@ -80,7 +80,9 @@ def plot_order(
 
 
 @styled
-def plot_intervals(found: xr.Dataset, *, steps: np.ndarray, ax: Axes | None = None) -> Axes:
+def plot_intervals(
+    found: xr.Dataset, *, steps: np.ndarray | xr.DataArray, ax: Axes | None = None
+) -> Axes:
     """Draw steps with their intervals, one row a curve, the first to emerge on top.
 
     A point is the estimate, a line its interval. An arrow is an interval without an end: the data

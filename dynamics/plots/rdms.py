@@ -74,7 +74,7 @@ def plot_rdms(
     for ax, step, matrix in zip(axes, chosen, matrices):
         image = ax.imshow(matrix, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
         _category_bars(ax, rank[sorting], len(names))
-        ax.set_title(step_title(step), pad=9)
+        ax.set_title(step_title(step, activations["step"]), pad=9)
     colour_bar(image, axes, label=f"Dissimilarity ({distance})", aspect=30)
     fills = [Patch(color=_FILLS[place % len(_FILLS)]) for place in range(len(names))]
     legend_below(figure, dict(zip(names, fills)), most=4)

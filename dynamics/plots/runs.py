@@ -15,7 +15,7 @@ from dynamics.emergence.best_layers import pick_layer
 from dynamics.emergence.intake import with_layers
 from dynamics.emergence.parts import curve_and_band
 from dynamics.plots.panels import draw_legend, name_rows
-from dynamics.plots.steps import log_step_axis, step_label
+from dynamics.plots.steps import log_step_axis, step_label, unit_of
 from dynamics.plots.style import (
     COLUMN,
     MM,
@@ -189,7 +189,9 @@ def plot_many_curves(
         if few:
             ax.fill_between(x, low, high, color=colours[name], alpha=0.12, linewidth=0)
     if axis == "step":
-        log_step_axis(ax, np.unique(np.concatenate(steps)))
+        units = " or ".join(sorted({unit_of(one["step"]) for one in results.values()}))
+        whole = np.unique(np.concatenate(steps))
+        log_step_axis(ax, xr.DataArray(whole, dims="step", attrs={"counts": units}))
     else:
         ax.set_xlabel("Part of training")
     ax.set_ylabel(score_label(next(iter(results.values()))))
@@ -318,7 +320,7 @@ def plot_contrast(found: xr.Dataset, *, label: str, ax: Axes | None = None) -> A
     ax.axhline(0, color="0.3", linewidth=0.6)
     ax.fill_between(steps, found["lower"], found["upper"], color="#0072B2", alpha=0.15, linewidth=0)
     ax.plot(steps, found["estimate"], "o-", color="#0072B2", markersize=2.8, label=label)
-    log_step_axis(ax, steps)
+    log_step_axis(ax, found["step"])
     ax.set_ylabel("Difference of scores")
     ax.set_gid(
         f"95 % over {_told(str(found.attrs.get('over', '')))} ({found.attrs.get('runs', '')})"

@@ -21,7 +21,7 @@ from dynamics.emergence.levels import level
 from dynamics.emergence.parts import curve_and_band, curves_by
 from dynamics.plots.names import short_layer
 from dynamics.plots.panels import draw_legend, told_limits
-from dynamics.plots.steps import label_steps, step_norm
+from dynamics.plots.steps import label_steps, step_norm, training_axis
 from dynamics.plots.style import (
     LEVELS,
     colour_bar,
@@ -182,7 +182,7 @@ def _draw_points(ax: Axes, scores: xr.DataArray, curve: xr.DataArray) -> None:
                 label=name or None,
             )  # fmt: skip
     if (steps > 0).any():
-        _step_bar(ax, norm)
+        _step_bar(ax, norm, curve["step"])
 
 
 def _level(ax: Axes, name: str, height: float, *, limits: tuple, which: str) -> None:
@@ -191,9 +191,9 @@ def _level(ax: Axes, name: str, height: float, *, limits: tuple, which: str) -> 
     draw_level(ax, height, text=text, limits=limits, which=which, **look)
 
 
-def _step_bar(ax: Axes, norm: LogNorm) -> None:
+def _step_bar(ax: Axes, norm: LogNorm, steps: xr.DataArray) -> None:
     shades = ListedColormap(plt.get_cmap("viridis")(np.linspace(0, 0.92, 256)))
-    bar = colour_bar(ScalarMappable(norm, shades), ax, label="Training step")
+    bar = colour_bar(ScalarMappable(norm, shades), ax, label=training_axis(steps))
     label_steps(bar.ax.yaxis, norm)
 
 

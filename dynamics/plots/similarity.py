@@ -59,8 +59,9 @@ def plot_similarity(
     ax = panel(ax, height=72)
     norm = Normalize(*(limits or _limits(matrix, "step")))
     steps, others = (matrix[dim].to_numpy() for dim in ("step", "step_other"))
-    log_step_axis(ax, steps, cells=True)
+    log_step_axis(ax, matrix["step"], cells=True)
     log_step_axis(ax, others, which="y", cells=True)
+    ax.set_ylabel(ax.get_xlabel())
     values = np.ma.masked_invalid(matrix.transpose("step_other", "step").to_numpy())
     _square(ax)
     for x, columns in step_cells(steps):
@@ -162,7 +163,7 @@ def plot_layer_similarity(
     layer_axis(ax, layers, which="x", most=_MOST_NAMES)
     layer_axis(ax, others, most=_MOST_NAMES)
     _square(ax)
-    ax.set_title("" if step is None else step_title(step))
+    ax.set_title("" if step is None else step_title(step, similarity["step"]))
     if bar:
         colour_bar(mesh, ax, label=_label(similarity))
     return ax

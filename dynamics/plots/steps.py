@@ -19,7 +19,9 @@ _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _GREY = ListedColormap(["0.86"])  # of cells without data
 
 
-def log_step_axis(ax: Axes, steps: np.ndarray, *, which: str = "x", cells: bool = False) -> None:
+def log_step_axis(
+    ax: Axes, steps: np.ndarray | xr.DataArray, *, which: str = "x", cells: bool = False
+) -> None:
     """Make an axis logarithmic in training steps, with step 0 shown at its beginning.
 
     Between 0 and the first step after it the scale is broken, which two strokes show.
@@ -29,12 +31,13 @@ def log_step_axis(ax: Axes, steps: np.ndarray, *, which: str = "x", cells: bool 
     ax : matplotlib.axes.Axes
         The axes.
     steps : array of shape (n_steps,)
-        Steps that are drawn.
+        Steps that are drawn; as a coordinate of results they say what they count.
     which : {"x", "y"}
         Which axis.
     cells : bool
         Make room for the cells of `step_mesh`.
     """
+    told = training_axis(steps)
     steps = np.asarray(steps)
     axis = ax.xaxis if which == "x" else ax.yaxis
     scale, limits = (ax.set_xscale, ax.set_xlim) if which == "x" else (ax.set_yscale, ax.set_ylim)
@@ -67,8 +70,19 @@ def log_step_axis(ax: Axes, steps: np.ndarray, *, which: str = "x", cells: bool 
             limits(-0.08 * first if zero else first / 1.15, last * 1.15)
         if zero:
             _mark_break(ax, first, which)
-    name = "Training step (0: untrained)" if zero else "Training step (no untrained network)"
+    name = f"{told} (0: untrained)" if zero else f"{told} (no untrained network)"
     (ax.set_xlabel if which == "x" else ax.set_ylabel)(name)
+
+
+def unit_of(steps: object) -> str:
+    """Return what steps count in one word, by what a store says of its coordinate `step`."""
+    return str(getattr(steps, "attrs", {}).get("counts", "steps")).removesuffix("s")
+
+
+def training_axis(steps: object) -> str:
+    """Return the name of an axis or colour bar of steps, or of what they count."""
+    unit = unit_of(steps)
+    return {"save": "Saved checkpoint", "token": "Training tokens"}.get(unit, f"Training {unit}")
 
 
 def step_label(step: float, _: int | None = None) -> str:
@@ -133,9 +147,22 @@ def steps_to_show(have: np.ndarray, steps: Sequence[int] | None, *, most: int = 
     return list(steps)
 
 
-def step_title(step: int) -> str:
-    """Write a step above a panel, and that it is the untrained network's where it is."""
-    return f"step {step_label(step)}" + (" (untrained)" if step == 0 else "")
+def step_title(step: int, steps: object = None) -> str:
+    """Write a step above a panel, and that it is the untrained network's where it is.
+
+    Parameters
+    ----------
+    step : int
+        Step.
+    steps : xarray.DataArray, optional
+        Coordinate of the results, which says what is counted.
+
+    Returns
+    -------
+    str
+        A title.
+    """
+    return f"{unit_of(steps)} {step_label(step)}" + (" (untrained)" if step == 0 else "")
 
 
 def step_edges(positive: np.ndarray) -> np.ndarray:
@@ -207,7 +234,7 @@ def step_mesh(ax: Axes, values: xr.DataArray, y: np.ndarray, **options) -> QuadM
         The last one, for a colour bar.
     """
     steps = values["step"].to_numpy()
-    log_step_axis(ax, steps, cells=True)
+    log_step_axis(ax, values["step"], cells=True)
     grid = np.ma.masked_invalid(values.to_numpy())
     ax.set_ylim(y[0], y[-1])
     for edges, places in step_cells(steps):

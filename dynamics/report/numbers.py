@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 NONE = "–"
 
@@ -30,6 +31,41 @@ def level(value: float, digits: int = 2) -> str:
     if float(text) == 0:
         text = text.lstrip("-")
     return text.replace("-", "−")
+
+
+# Tags, and what is no text for readers; of a script what it shows.
+_UNREAD = re.compile(
+    r"(<style.*?</style>|<code.*?</code>|<script.*?</script>|<[^>]+>)", re.DOTALL | re.IGNORECASE
+)
+_STEP = re.compile(r"\b([Ss])tep(s?)\b(?!=)")
+_SHOWN = re.compile(r"\b([Ss])tep() (?=\$\{)")
+
+
+def in_unit(page: str, unit: str) -> str:
+    """Name in the texts of a page what steps count, where it is something else.
+
+    Parameters
+    ----------
+    page : str
+        HTML.
+    unit : str
+        Such as ``"epochs"``.
+
+    Returns
+    -------
+    str
+        The page; itself for ``"steps"``.
+    """
+    if unit == "steps":
+        return page
+    one = unit.removesuffix("s")
+
+    def named(match: re.Match[str]) -> str:
+        word = one + ("s" if match[2] else "")
+        return (word.capitalize() if match[1] == "S" else word) + " " * match[0].endswith(" ")
+
+    parts = _UNREAD.split(page)
+    return "".join((_SHOWN if part.startswith("<") else _STEP).sub(named, part) for part in parts)
 
 
 def percent(value: float) -> str:

@@ -24,7 +24,7 @@ from dynamics.report import (
     tables,
 )
 from dynamics.report.findings import Found, Result
-from dynamics.report.numbers import level, listed
+from dynamics.report.numbers import in_unit, level, listed
 from dynamics.store import FAILED
 from dynamics.store.attributes import mapping
 
@@ -66,7 +66,8 @@ def render(tree: xr.DataTree, *, place: str = "", pictures: Mapping[str, str] | 
         "script_hash": f"sha256-{digest}",
         "style": files(__package__).joinpath("report.css").read_text(encoding="utf-8"),
     }
-    return _environment().get_template("report.html").render(content)
+    page = _environment().get_template("report.html").render(content)
+    return in_unit(page, str(tree.attrs.get("step_unit", "steps")))
 
 
 _SECTIONS = (

@@ -37,7 +37,7 @@ from dynamics.store.health import (
 )
 from dynamics.store.layout import DONE, FAILED, PENDING, MisfitError, is_written, package_version
 from dynamics.store.locking import lock, unlock
-from dynamics.store.making import begin, begin_controls
+from dynamics.store.making import begin, begin_controls, counting, note_counting
 from dynamics.store.nodes import activation_of, storable
 from dynamics.store.place import Place, Where, place_of
 from dynamics.store.precision import PRECISIONS
@@ -82,12 +82,14 @@ __all__ = [
     "commit",
     "committed",
     "controls",
+    "counting",
     "erase",
     "failures",
     "is_written",
     "layer_names",
     "lock",
     "made_with",
+    "note_counting",
     "notes",
     "open",
     "open_group",

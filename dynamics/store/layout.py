@@ -23,6 +23,8 @@ from dynamics.store import nodes
 SCHEMA = 1
 # Attribute of a store whose contents are being removed, to be made anew.
 EMPTIED = "emptied"
+# What the steps of a store count, and what was added to the numbers of its checkpoints.
+UNIT, OFFSET = "step_unit", "step_offset"
 PENDING, DONE, FAILED = "pending", "done", "failed"
 
 COLUMNS = {

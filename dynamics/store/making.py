@@ -14,7 +14,9 @@ from dynamics.store.layout import (
     COLUMNS,
     DONE,
     EMPTIED,
+    OFFSET,
     SCHEMA,
+    UNIT,
     difference,
     new_column,
     package_version,
@@ -22,7 +24,7 @@ from dynamics.store.layout import (
     resize,
 )
 from dynamics.store.place import Where, open_zarr, place_of, writing
-from dynamics.store.read import controls_group, statuses
+from dynamics.store.read import controls_group, open_group, statuses
 from dynamics.store.repository import save
 
 # What stores that were made before there was a choice have.
@@ -159,3 +161,51 @@ def _check_identity(path: str, attrs: Mapping[str, Any], identity: Mapping[str, 
             f"store {path} was made with {key} = {found!r}, this sweep has {expected!r}: "
             "choose another `store` or set it back"
         )
+
+
+def counting(where: Where) -> tuple[str, int] | None:
+    """Return what the steps of a store count, and what was added to the numbers of checkpoints.
+
+    Parameters
+    ----------
+    where : str, Path or Place
+        A place.
+
+    Returns
+    -------
+    tuple of str and int, or None
+        Such as ("epochs", 1); None where there is no store, or none with a step that is done.
+    """
+    try:
+        root = open_group(where)
+        if DONE not in statuses(root).values():
+            return None
+    except (OSError, ValueError, KeyError):  # whatever is amiss, who writes says it
+        return None
+    known = nodes.attributes(root)
+    return known.get(UNIT, "steps"), int(known.get(OFFSET, 0))
+
+
+def note_counting(root: zarr.Group, unit: str, offset: int) -> bool:
+    """Write what the steps of a store count, where it is not steps, or was not.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store, opened for writing.
+    unit : str
+        Such as ``"epochs"``.
+    offset : int
+        What was added to the numbers of checkpoints.
+
+    Returns
+    -------
+    bool
+        Whether that is new.
+    """
+    known = nodes.attributes(root)
+    new: dict[str, Any] = {UNIT: unit, OFFSET: offset}
+    fresh = new != {UNIT: known.get(UNIT, "steps"), OFFSET: known.get(OFFSET, 0)}
+    if fresh:
+        root.attrs.update(new)
+    return fresh

@@ -18,7 +18,7 @@ from zarr.core.sync import sync
 
 from dynamics.store.attributes import portable
 from dynamics.store.hashes import HASH, HASHES, fault_of_rows, hash_of
-from dynamics.store.layout import DONE, EMPTIED
+from dynamics.store.layout import DONE, EMPTIED, UNIT
 from dynamics.store.losses import losses
 from dynamics.store.nodes import strings
 from dynamics.store.place import Where, open_zarr, place_of, reading
@@ -184,6 +184,9 @@ def _dataset(seen: Snapshot, path: str) -> xr.Dataset:
             continue
         variable = _variable(seen, full, rows)
         (coordinates if name in known or variable.dims == (name,) else data)[name] = variable
+    unit = seen.nodes[""]["attributes"].get(UNIT, "steps") if "" in seen.nodes else "steps"
+    if unit != "steps" and "step" in coordinates and not path.startswith("controls"):
+        coordinates["step"].attrs["counts"] = unit
     dataset = xr.Dataset(data, coordinates, attrs)
     if path.startswith("controls") and "step" in dataset.dims:
         return dataset.rename(step="control")
