@@ -47,7 +47,8 @@ DEMO: dict[str, Any] = {
     "checkpoints": "store/demo/checkpoints",
     "model": {"name": "encodecmae", "arguments": {"heads": 4, "frames_per_token": 4}},
     "stimuli": {"name": "synthetic", "arguments": {"seed": 1}},
-    "targets": ["simulated"],
+    # A region that follows how sounds unfold is there to be learned: no baseline has it.
+    "targets": [{"name": "simulated", "arguments": {"fluctuating": 66}}],
     "metrics": ["ridge", "rsa"],
     "probes": [
         {

@@ -11,6 +11,7 @@ import scipy.io
 import xarray as xr
 
 from dynamics import brains, datasets, sounds
+from dynamics.reference import listener
 
 
 @pytest.fixture
@@ -195,6 +196,23 @@ def test_simulated_listener_is_labelled_and_reproducible(simulated, few_sounds):
     np.testing.assert_array_equal(again["response"], simulated["response"])
     other = brains.load("simulated", stimuli=few_sounds, seed=4)
     assert not np.allclose(other["response"], simulated["response"])
+
+
+def test_a_simulated_region_of_fluctuations_stands_beside_the_others(simulated, few_sounds):
+    more = brains.load("simulated", stimuli=few_sounds, seed=3, fluctuating=5)
+    assert more["response"].shape == (len(few_sounds), 205, 3)
+    np.testing.assert_array_equal(more["response"][:, :200], simulated["response"])
+    assert list(more["region"].values[200:]) == ["fluctuation"] * 5
+    assert np.isfinite(more["ceiling"]).all() and np.unique(more["neuroid"]).size == 205
+
+
+def test_fluctuations_are_deviations_of_the_level_in_decibels():
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(160_000)
+    gate = np.where(np.arange(noise.size) // 16_000 % 2, 1.0, 0.1)  # half of the time 20 dB less
+    steady, gated = (listener._fluctuations(wave, 16_000)[0] for wave in (noise, noise * gate))
+    assert steady < 0.5
+    assert np.hypot(10, steady) == pytest.approx(gated, abs=0.15)  # frames across the steps
 
 
 def test_simulated_ceiling_is_what_a_noiseless_predictor_reaches(few_sounds):

@@ -8,9 +8,10 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dynamics.checkpoints.choice import TRAINED, listed, matching
+from dynamics.checkpoints.choice import listed, matching
 from dynamics.checkpoints.names import plain_among, read_name, roles, step_from_name
 from dynamics.checkpoints.twins import same_weights
+from dynamics.checkpoints.wanted import TRAINED
 
 logger = logging.getLogger(__name__)
 

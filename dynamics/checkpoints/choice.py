@@ -10,8 +10,7 @@ from typing import Any
 from dynamics.checkpoints.alignment import State
 from dynamics.checkpoints.names import AVERAGES, has_role, is_average, words
 from dynamics.checkpoints.sets import Sets, sets_of
-
-TRAINED = "trained"
+from dynamics.checkpoints.wanted import TRAINED
 
 
 @dataclass(frozen=True)
@@ -31,28 +30,6 @@ class Taken:
     weights: State
     note: str = ""
     hint: str = ""
-
-
-def check_wanted(wanted: Any) -> str:
-    """Return what a user asks for, or raise a ValueError where that can be no name of weights.
-
-    Parameters
-    ----------
-    wanted : object
-        Value of the key `weights`.
-
-    Returns
-    -------
-    str
-        ``trained``, ``ema``, or the name of a key or a file.
-    """
-    whole = isinstance(wanted, str) and wanted.strip() == wanted and wanted.isprintable()
-    if whole and wanted and not set("/\\") & set(wanted):
-        return wanted
-    raise ValueError(
-        "expected `trained`, `ema`, or the name of a key or a file in the checkpoints, such as "
-        "`teacher` or `model_ema.pt`"
-    )
 
 
 def choose(found: Sets, wanted: str, where: str, beside: Iterable[str] = ()) -> Taken:

@@ -15,22 +15,15 @@ from dataclasses import replace
 from dynamics.checkpoints.checkpoint import Checkpoint, is_remote, last_part
 from dynamics.checkpoints.names import read_name
 from dynamics.checkpoints.twins import same_weights
+from dynamics.checkpoints.wanted import AUTO
 
 logger = logging.getLogger(__name__)
 
-AUTO = "auto"
 STEPS, EPOCHS, SAVES = "steps", "epochs", "saves"
 
 _FEWEST = 3  # numbers one after the other that are taken for a count of saves
 _CLOSE = 2.0  # seconds between times of writing that say nothing of an order
 _SHOWN = 3  # pairs that a sentence shows
-
-
-def check_unit(unit: object) -> str:
-    """Return what an axis counts, or raise a ValueError: a plural word such as ``epochs``."""
-    if not isinstance(unit, str) or not unit.isidentifier() or (unit != AUTO and unit[-1] != "s"):
-        raise ValueError("expected `auto`, or what is counted: steps, epochs, saves, tokens ...")
-    return unit
 
 
 def believed(found: Sequence[Checkpoint]) -> list[Checkpoint]:

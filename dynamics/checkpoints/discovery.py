@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from dynamics.checkpoints.checkpoint import STEPLESS, Checkpoint, arrange, is_remote, local_path
-from dynamics.checkpoints.choice import TRAINED, check_wanted
-from dynamics.checkpoints.counting import AUTO, believed, counted, doubts
+from dynamics.checkpoints.counting import believed, counted, doubts
 from dynamics.checkpoints.formats import LAYOUTS, WHOLE
 from dynamics.checkpoints.leftovers import left_out
 from dynamics.checkpoints.local import container, describe, extent, from_file, from_folder
 from dynamics.checkpoints.names import SUFFIXES, is_aside, words
 from dynamics.checkpoints.selection import belongs, beside, best_named
 from dynamics.checkpoints.twins import COPIES, same_weights
+from dynamics.checkpoints.wanted import AUTO, TRAINED, check_wanted
 from dynamics.filesystems import open_regular
 
 logger = logging.getLogger(__name__)

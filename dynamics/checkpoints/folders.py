@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
-from dynamics.checkpoints.choice import TRAINED, listed, matching
+from dynamics.checkpoints.choice import listed, matching
 from dynamics.checkpoints.formats import (
     DEEPSPEED,
     INNER,
@@ -23,6 +23,7 @@ from dynamics.checkpoints.formats import (
 from dynamics.checkpoints.inspect import Contents, UnknownFormatError, inspect
 from dynamics.checkpoints.names import SUFFIXES, has_role, is_aside, is_average, read_name
 from dynamics.checkpoints.sidecars import read_json, weight_parts_of
+from dynamics.checkpoints.wanted import TRAINED
 
 Open = Callable[[str], BinaryIO]
 

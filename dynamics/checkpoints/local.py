@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
-from dynamics.checkpoints.choice import TRAINED, note_of_sets
+from dynamics.checkpoints.choice import note_of_sets
 from dynamics.checkpoints.folders import Look, SeveralError, look_within, recognise_lone
 from dynamics.checkpoints.formats import (
     NO_WEIGHTS,
@@ -23,6 +23,7 @@ from dynamics.checkpoints.formats import (
 from dynamics.checkpoints.inspect import inspect
 from dynamics.checkpoints.reading import inspect_file, weight_files
 from dynamics.checkpoints.selection import own
+from dynamics.checkpoints.wanted import TRAINED
 from dynamics.filesystems import open_regular
 
 logger = logging.getLogger(__name__)

@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from dynamics.checkpoints.archive import check_records
-from dynamics.checkpoints.choice import TRAINED, Taken, choose, listed, matching, of_name
+from dynamics.checkpoints.choice import Taken, choose, listed, matching, of_name
 from dynamics.checkpoints.folders import Files, SeveralError, files_of, noted_choice
 from dynamics.checkpoints.formats import here
 from dynamics.checkpoints.inspect import Contents, inspect, opened_archive
 from dynamics.checkpoints.sets import Sets, sets_of
 from dynamics.checkpoints.shards import aliases, read_shards
 from dynamics.checkpoints.tensors import Loaded, TensorSpec
+from dynamics.checkpoints.wanted import TRAINED
 from dynamics.filesystems import open_regular
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from dynamics.checkpoints.checkpoint import Checkpoint, placed
-from dynamics.checkpoints.choice import TRAINED, note_of_sets
+from dynamics.checkpoints.choice import note_of_sets
 from dynamics.checkpoints.folders import (
     Look,
     SeveralError,
@@ -42,6 +42,7 @@ from dynamics.checkpoints.revisions import (
     version_of,
 )
 from dynamics.checkpoints.selection import belongs, beside, best_named
+from dynamics.checkpoints.wanted import TRAINED
 
 logger = logging.getLogger(__name__)
 

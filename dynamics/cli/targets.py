@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from dynamics.cli import readable
 from dynamics.cli.console import Json, Plugins, load_plugins, out, told
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
 
     from dynamics.config import Sweep
@@ -193,7 +193,7 @@ def _works(sweep: Sweep, label: str, data: xr.Dataset) -> str:
     own = analysis.find(next(each.name for each in sweep.metrics if each.label == label))
     supposed = sweep.run == _NO_RUN
     if "time" in own.needs:
-        steps = np.diff(data["time"].to_numpy()[:2])
+        steps = data["time"].to_numpy()[1:2] - data["time"].to_numpy()[:1]
         rate = f"{{name: time, arguments: {{rate: {1 / float(steps[0]):.6g}}}}}"
         return f"works, with `pooling: {rate}`" if supposed else "works"
     averaged = (
@@ -207,6 +207,8 @@ def _works(sweep: Sweep, label: str, data: xr.Dataset) -> str:
 
 def _named(data: xr.Dataset) -> StimulusSet:
     """Stand-ins for the sounds of a target, by name."""
+    import numpy as np
+
     from dynamics.sounds import UNLABELLED, StimulusSet
 
     names = data["stimulus"].to_numpy().astype(str).tolist()
@@ -218,6 +220,8 @@ def _named(data: xr.Dataset) -> StimulusSet:
 
 
 def _silence() -> tuple[np.ndarray, int]:
+    import numpy as np
+
     return np.zeros(1, np.float32), 1
 
 

@@ -19,8 +19,7 @@ from pydantic import (
 )
 
 from dynamics import plugins, secrets
-from dynamics.checkpoints.choice import TRAINED, check_wanted
-from dynamics.checkpoints.counting import AUTO, check_unit
+from dynamics.checkpoints.wanted import AUTO, TRAINED, check_unit, check_wanted
 from dynamics.config import paths, yaml_file
 from dynamics.config.pretraining import Pretraining
 from dynamics.store.place import Place

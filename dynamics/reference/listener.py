@@ -13,6 +13,9 @@ from dynamics.extraction import extract
 REGIONS = {"primary": 0.1, "intermediate": 0.5, "nonprimary": 0.9}
 """Share of each region's signal variance that follows categories and mid-level features."""
 
+FLUCTUATION = "fluctuation"
+"""A further region, on request, whose features a bank of modulation filters lacks."""
+
 NOISE = (0.5, 2.0)
 """Range of the noise's standard deviation in one repetition; that of the signal is 1."""
 
@@ -24,6 +27,7 @@ def simulate(
     neuroids: int = 200,
     subjects: int = 8,
     repetitions: int = 3,
+    fluctuating: int = 0,
 ) -> xr.Dataset:
     """Simulate responses to a stimulus set.
 
@@ -33,7 +37,9 @@ def simulate(
     the stimuli, and every repetition adds independent Gaussian noise of its own deviation s. So a
     noiseless predictor correlates with the mean over R repetitions by 1 / sqrt(1 + s^2 / R),
     which is the coordinate ``ceiling``. The spectrotemporal baseline sees one of the ingredients
-    itself, so that here it is hard to beat in the primary region.
+    itself, so that here it is hard to beat in the primary region. Neuroids of a further region
+    follow how much loudness, periodicity and the spread of the spectrum change in a sound:
+    functions of its whole course, which averages of filters do not have and a network can learn.
 
     Parameters
     ----------
@@ -45,6 +51,8 @@ def simulate(
         Total number, spread evenly over subjects and regions.
     subjects, repetitions : int
         Listeners, and presentations of each sound.
+    fluctuating : int
+        Neuroids of the further region, beside the others.
 
     Returns
     -------
@@ -58,7 +66,7 @@ def simulate(
         For fewer than three stimuli, or a number below one.
     """
     stimuli = sounds.load("synthetic") if stimuli is None else stimuli
-    if len(stimuli) < 3 or min(neuroids, subjects, repetitions) < 1:
+    if len(stimuli) < 3 or min(neuroids, subjects, repetitions, fluctuating + 1) < 1:
         raise ValueError(
             "a simulated listener needs at least three stimuli, and one neuroid, subject and "
             f"repetition, not {len(stimuli)}, {neuroids}, {subjects} and {repetitions}"
@@ -67,13 +75,23 @@ def simulate(
     index = np.arange(neuroids)
     region = np.array(list(REGIONS))[index % len(REGIONS)]
     share = np.array([REGIONS[name] for name in region])
-    low, middle = _acoustic_features(stimuli)
+    low, middle, course = _acoustic_features(stimuli)
     high = _standardise(_project(_one_hot(stimuli.categories), neuroids, rng))
     high = _standardise(high + 0.7 * _project(middle, neuroids, rng))
     signal = np.sqrt(1 - share) * _project(low, neuroids, rng) + np.sqrt(share) * high
     noise = np.exp(rng.uniform(math.log(NOISE[0]), math.log(NOISE[1]), neuroids))
     shape = (len(stimuli), neuroids, repetitions)
     response = _standardise(signal)[..., None] + noise[:, None] * rng.standard_normal(shape)
+    if fluctuating:
+        # From the same generator, after all that is there without them.
+        more = _project(course, fluctuating, rng)
+        own = np.exp(rng.uniform(math.log(NOISE[0]), math.log(NOISE[1]), fluctuating))
+        shape = (len(stimuli), fluctuating, repetitions)
+        more = more[..., None] + own[:, None] * rng.standard_normal(shape)
+        response, noise = np.concatenate([response, more], axis=1), np.append(noise, own)
+        index = np.arange(neuroids + fluctuating)
+        region = np.append(region, [FLUCTUATION] * fluctuating)
+        share = np.append(share, np.zeros(fluctuating))
     about = {"long_name": "simulated response", "units": "standard deviations of the signal"}
     ceiling = {"long_name": "noise ceiling (correlation)", "source": "known: 1 / sqrt(1 + s^2 / R)"}
     return xr.Dataset(
@@ -102,12 +120,18 @@ def simulate(
     )
 
 
-def _acoustic_features(stimuli: sounds.StimulusSet) -> tuple[np.ndarray, np.ndarray]:
-    """Return standardised modulation energies and mid-level features, stimuli first."""
+def _acoustic_features(
+    stimuli: sounds.StimulusSet,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return standardised modulation energies, mid-level features and fluctuations."""
     low = extract.features("spectrotemporal", stimuli)["spectrotemporal"]
     rate = 20000
-    middle = [_middle_features(wave, rate) for wave in stimuli.waveforms(rate)]
-    return _standardise(low.astype(np.float64)), _standardise(np.array(middle))
+    waves = list(stimuli.waveforms(rate))
+    middle = np.array([_middle_features(wave, rate) for wave in waves])
+    course = np.array([_fluctuations(wave, rate) for wave in waves])
+    # The deviation of periodicity, and the fluctuation of loudness.
+    course = np.concatenate([middle[:, [2, 4]], course], axis=1)
+    return _standardise(low.astype(np.float64)), _standardise(middle), _standardise(course)
 
 
 def _middle_features(wave: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -132,6 +156,17 @@ def _middle_features(wave: np.ndarray, sample_rate: int) -> np.ndarray:
             loudness.std() / loudness.mean(),
         ]
     )
+
+
+def _fluctuations(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return the deviations over time of the level (dB) and of the spectrum's entropy."""
+    size = round(0.025 * sample_rate)
+    wave = np.pad(wave.astype(np.float64), (0, max(0, 2 * size - wave.size)))
+    frames = np.lib.stride_tricks.sliding_window_view(wave, size)[:: size // 2]
+    power = np.abs(np.fft.rfft(frames * np.hanning(size), axis=1)) ** 2 + 1e-9
+    part = power / power.sum(axis=1, keepdims=True)
+    entropy = -(part * np.log(part)).sum(axis=1)
+    return np.array([10 * np.log10(power.sum(axis=1)).std(), entropy.std()])
 
 
 def _one_hot(categories: tuple[str, ...]) -> np.ndarray:
