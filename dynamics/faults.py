@@ -37,7 +37,11 @@ _UNKNOWN_ARGUMENT = re.compile(r"\S+\(\) got an unexpected keyword argument ('\w
 _OTHER_ARGUMENTS = re.compile(r"\S+\(\) takes .{1,40}? positional arguments? but \d+ w\w+ given")
 
 
-class SoundError(ValueError):
+class SweepError(ValueError):
+    """What a sweep asks for and no checkpoint can give."""
+
+
+class SoundError(SweepError):
     """A stimulus that a network cannot take, whatever its weights."""
 
 
@@ -59,10 +63,10 @@ def row(fault: BaseException, *, file_bytes: int | None = None) -> Exception:
 
     Raises
     ------
-    ImportError, MemoryError, OSError, SoundError
-        One sentence, where the installation, the machine or the sounds are to blame.
+    ImportError, MemoryError, OSError, SweepError
+        One sentence, where the installation, the machine, the sweep or its sounds are to blame.
     """
-    if isinstance(fault, SoundError):
+    if isinstance(fault, SweepError):
         raise fault
     told = of_machine(fault, file_bytes=file_bytes)
     if told is not None:

@@ -38,7 +38,7 @@ from dynamics.config import Choice, Sweep, load_config, validate
 from dynamics.emergence.levels import untrained
 from dynamics.emergence.of_models import is_single
 from dynamics.emergence.remarks import about_edges, about_shared, why_no_intervals
-from dynamics.extraction import crawl, poolings
+from dynamics.extraction import components, crawl, poolings
 
 logger = logging.getLogger(__name__)
 
@@ -156,6 +156,7 @@ def check_names(sweep: Sweep) -> None:
             values.check(choice.label, choice.name, analysis.given(choice), _value(sweep, choice))
     _check_labels(sweep)
     self_similarity.check(sweep)
+    analysis.check_components(sweep)
     probes.check_names(sweep)
 
 
@@ -209,6 +210,7 @@ def check(sweep: Sweep, *, known: Loaded | None = None) -> Loaded:
     crawl.discover(sweep)
     known = analyze.load(sweep) if known is None else known
     stimuli, loaded = known
+    components.check(sweep, stimuli)
     if sweep.baseline is not None and sweep.baseline.is_file:
         controls.check(sweep.baseline, list(stimuli.names))
     for metric in sweep.metrics:

@@ -84,6 +84,25 @@ def check_choice(choice: Choice, labels: list[str]) -> None:
             )
 
 
+def check_components(sweep: Sweep) -> None:
+    """Raise a ValueError where a metric weighs features one by one and `components` turns them.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        The sweep, whose metrics are known ones.
+    """
+    if sweep.components is None:
+        return
+    for choice in (*(sweep.metrics if sweep.targets else ()), *sweep.self_similarity):
+        own = given(choice)
+        if other := find(choice.name, own).by_feature(own):
+            raise ValueError(
+                f"metric {choice.label!r} weighs features one by one, and `components` puts "
+                f"mixtures of them in their place: {other}, or leave `components` out"
+            )
+
+
 def check_fit(
     choice: Choice,
     label: str,

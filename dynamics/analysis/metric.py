@@ -23,6 +23,10 @@ def _nothing(arguments: Mapping[str, Any], target: Target) -> dict[str, str]:
     return {}
 
 
+def _unasked(arguments: Mapping[str, Any]) -> str:
+    return ""
+
+
 def _no_coordinates(arguments: Mapping[str, Any], target: Target) -> Coordinates:
     return {}
 
@@ -139,6 +143,9 @@ class Metric:
     version : str
         Of the function, part of the identity of results where it is not empty: results of
         another version are no results of this one.
+    by_feature : callable
+        From its arguments to what to do in its place where it weighs features one by one, which
+        components of layers are not; empty where it gives the same for turned axes.
     variants : mapping of (str, object) to mapping
         What is otherwise for a value of an argument, by name of the argument and value.
     """
@@ -160,6 +167,7 @@ class Metric:
     told: Callable[[Mapping[str, Any], Target], dict[str, str]] = _nothing
     space: Form | None = None
     version: str = ""
+    by_feature: Callable[[Mapping[str, Any]], str] = _unasked
     variants: Mapping[tuple[str, Any], Mapping[str, Any]] = field(default_factory=dict)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Variables:

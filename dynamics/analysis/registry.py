@@ -52,6 +52,14 @@ _WHEN = (
     "over the latencies from the onset on"
 )
 
+
+def _by_feature(arguments: Mapping[str, Any]) -> str:
+    """Say how an RDM is made that only distances between patterns decide."""
+    euclidean = arguments.get("distance") in ("euclidean", "sqeuclidean")
+    plain = euclidean and arguments.get("zscore") is False
+    return "" if plain else "give it `distance: euclidean` and `zscore: false`"
+
+
 RESERVED = {
     "permutations": "number of shuffles of the null, in place of the sweep's `permutations`",
     "shuffle": "how they are shuffled, in place of the sweep's `shuffle`",
@@ -153,6 +161,7 @@ _METRICS = {
                 "sentence": "“{label}” is the encoding protocol of LeBel et al. for stories in "
                 "fMRI, to the letter",
                 "citations": ("lebel",),
+                "by_feature": lambda _: "leave its `protocol` out",
                 "values": {"r2": _R2},
                 "ceiling": "",
                 "without_resamples": "the lebel protocol scores one story that was never trained "
@@ -188,6 +197,7 @@ _METRICS = {
         missing="pairs",
         ceiling="rdms",
         space=PAIRWISE["rsa"],
+        by_feature=_by_feature,
         variants={
             ("compare", name): {"axis": f"RSA ({name})"}
             | (
@@ -218,6 +228,7 @@ _METRICS = {
         "{compare} correlation; Kriegeskorte et al. 2008) " + _WHEN,
         citations=("kriegeskorte",),
         missing="pairs",
+        by_feature=_by_feature,
         variants=_AT_TIMES
         | {
             ("compare", name): {"axis": f"RSA over time ({name})"}
@@ -261,6 +272,7 @@ _METRICS = {
         citations=("morcos",),
         without_resamples=_CANONICAL,
         space=PAIRWISE["pwcca"],
+        by_feature=lambda _: "use `svcca`",
     ),
     "mutual_knn": Metric(
         spaces.mutual_knn,
@@ -271,6 +283,7 @@ _METRICS = {
         unit="share",
         ceiling="subjects",
         space=PAIRWISE["mutual_knn"],
+        by_feature=lambda _: "use `cka`",
     ),
     "effective_dimensionality": Metric(
         spaces.effective_dimensionality,

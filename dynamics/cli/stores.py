@@ -27,12 +27,16 @@ def status(store: Store, as_json: Json = False) -> None:
     Example: dynamics status store/demo.zarr
     """
     import dynamics.store
+    from dynamics.store.components import in_words
 
     place = place_of(store)
     found = dynamics.store.summarise(place)
     if as_json:
         more = {
             "controls": len(dynamics.store.controls(place)),
+            "components": {
+                layer: each._asdict() for layer, each in dynamics.store.variance_kept(place).items()
+            },
             "notes": dynamics.store.notes(place),
             "failures": dynamics.store.failures(place),
         }
@@ -47,6 +51,8 @@ def status(store: Store, as_json: Json = False) -> None:
             f"activations: {size_of(found.activation_bytes)} of {whole} as float32 (ratio "
             f"{found.ratio:.2f}), {found.files_per_step:.0f} files a step"
         )
+    if components := dynamics.store.variance_kept(place):
+        out.print(f"components: {in_words(components)}", soft_wrap=True)
     if found.done:
         left = f"; ready in about {time_of(found.seconds_left)}" if found.pending else ""
         out.print(f"{found.seconds_per_step:.2f} s a step{left}")

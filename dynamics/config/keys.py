@@ -105,6 +105,12 @@ KEYS: tuple[tuple[str, str, str], ...] = (
         "NAME`) and `none`: every sound at once",
     ),
     (
+        "`components`",
+        "none",
+        "how many leading principal components of every layer are kept in the place of its "
+        "features, fitted at every step",
+    ),
+    (
         "`dtype`",
         "`float32`",
         "of the activations in the store, or `float16`, `bfloat16`",

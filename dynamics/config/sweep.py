@@ -101,6 +101,15 @@ def _windows(value: Any) -> str | dict[str, float]:
 _SECONDS = {"context": 0.0, "stride": 1e-3, "lookahead": 0.0}
 
 
+def _components(value: Any) -> Any:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(
+        "give a whole number of components, the same for every step; the store says what part of "
+        "the variance they keep"
+    )
+
+
 class Sweep(_Section):
     """A checkpoint sweep: which checkpoints, which sounds, which brains, which metrics.
 
@@ -122,6 +131,7 @@ class Sweep(_Section):
     figures: Path = Path()
     pooling: NamedChoice = Choice(name="mean")
     windows: Annotated[str | dict[str, float], PlainValidator(_windows)] = "auto"
+    components: Annotated[int | None, BeforeValidator(_components)] = None
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     batch_size: int = Field(default=16, ge=1)
     device: str = "auto"

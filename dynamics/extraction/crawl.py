@@ -26,6 +26,7 @@ from dynamics.checkpoints import Checkpoint, LeftForLater
 from dynamics.cluster import PATIENCE, cluster
 from dynamics.config import Sweep
 from dynamics.extraction import (
+    components,
     extract,
     hearing,
     poolings,
@@ -44,6 +45,7 @@ from dynamics.extraction.runner import (
 from dynamics.extraction.windows import Block
 from dynamics.sounds import StimulusSet
 from dynamics.sounds.copies import note_copies
+from dynamics.store.components import Kept
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +101,7 @@ def crawl(
     _check(sweep, scheduler)
     found = discover(sweep) if found is None else found
     stimuli = stimuli or sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    components.check(sweep, stimuli)
     sweep = hearing.resolved(sweep, stimuli, found)
     network = Network(sweep, stimuli)
     with store.lock(sweep.place):
@@ -218,6 +221,8 @@ def identify(sweep: Sweep, stimuli: StimulusSet) -> dict[str, object]:
         chosen["weights"] = sweep.weights
     if (how := hearing.windows_of(sweep)) is not None:
         chosen["windows"] = asdict(how)
+    if sweep.components is not None:
+        chosen["components"] = sweep.components
     return chosen | {
         "adapter": sweep.model.name,
         "arguments": sweep.model.arguments,
@@ -432,6 +437,7 @@ class _Outcome:
                 categories=categories,
                 times=times,
                 labels=labels,
+                kept=_kept(self.layers),
             )
             return
         assert times is not None
@@ -448,6 +454,7 @@ class _Outcome:
             categories=categories,
             times=times,
             labels=labels,
+            kept=_kept(first.values),
         )
 
     def _expect(self, layers: Mapping[str, np.ndarray]) -> None:
@@ -462,9 +469,15 @@ class _Outcome:
                 network.pooling,
                 steps=steps,
                 dtype=network.sweep.dtype,
+                kept=_kept(layers),
             )
 
     def _whole(self, blocks: Iterable[Block]) -> Iterator[Block]:
         """Pass blocks on, up to where a fault of the checkpoint ends them."""
         with self:
             yield from blocks
+
+
+def _kept(layers: Mapping[str, np.ndarray]) -> dict[str, Kept]:
+    """Return what components keep of layers, nothing where these have all their features."""
+    return layers.kept if isinstance(layers, components.Reduced) else {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import zarr
@@ -136,25 +136,25 @@ def _distance(checkpoint: Checkpoint, read: Read, network: Network) -> tuple[flo
     """Return how far the activations of a checkpoint are from those in the store, and the layer."""
     sweep = network.sweep
     rounding = store.PRECISIONS[sweep.dtype].bound
-    found = network.layers(read)
-    if isinstance(found, Mapping):
+    if not network.streams:
         stored = store.read_activations(sweep.place, checkpoint.step)
-        return extract.distance(found, stored, rounding=rounding)
-    return extract.largest(_pairs(sweep.place, checkpoint.step, found), rounding=rounding)
-
-
-def _pairs(
-    place: store.Place, step: int, blocks: Iterable[Block]
-) -> Iterator[tuple[str, np.ndarray | None, np.ndarray | None]]:
-    """Yield every block of each layer beside what a store has in its place."""
-    root = store.open_group(place)
-    row, layers = store.steps(root)[step], store.layer_names(root)
+        whole = network.layers(read, like=lambda layer, _: stored.get(layer))
+        assert isinstance(whole, Mapping)
+        return extract.distance(whole, stored, rounding=rounding)
+    root = store.open_group(sweep.place)
+    row, layers = store.steps(root)[checkpoint.step], store.layer_names(root)
     arrays = {layer: nodes.array(root, store.activation_of(layer)) for layer in layers}
-    for block in blocks:
-        for layer in dict.fromkeys([*block.values, *layers]):
-            found, array = block.values.get(layer), arrays.get(layer)
-            if found is None or array is None:
-                yield layer, found, None
-                continue
-            end = block.first + len(found)
-            yield layer, found, np.asarray(array[row, block.row, block.first : end])
+
+    def there(layer: str, block: Block) -> np.ndarray | None:
+        found = block.values.get(layer)
+        if found is None or layer not in arrays:
+            return None
+        return np.asarray(arrays[layer][row, block.row, block.first : block.first + len(found)])
+
+    blocks = cast("Iterator[Block]", network.layers(read, like=there))
+    pairs = (
+        (layer, block.values.get(layer), there(layer, block))
+        for block in blocks
+        for layer in dict.fromkeys([*block.values, *layers])
+    )
+    return extract.largest(pairs, rounding=rounding)

@@ -12,6 +12,7 @@ from dynamics.extraction.poolings import Pooling
 from dynamics.progress import size_of
 from dynamics.sounds import StimulusSet
 from dynamics.store import Place
+from dynamics.store.components import Kept, in_words
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ def check(
     *,
     steps: int,
     dtype: str,
+    kept: Mapping[str, Kept] | None = None,
 ) -> int:
     """Say what the activations of a crawl will take, and refuse where the disk has less.
 
@@ -47,6 +49,8 @@ def check(
         Steps and untrained networks to come.
     dtype : str
         Of the store.
+    kept : mapping of str to Kept, optional
+        Where features are components, what these keep of the first network's layers.
 
     Returns
     -------
@@ -68,6 +72,8 @@ def check(
         f"activations of {len(stimuli)} stimuli{times}, {sum(features.values()):,} features in "
         f"{len(features)} layers and {steps} steps as {dtype} take about {size_of(bytes_all)}"
     )
+    if kept:
+        told += f" (components: {in_words(kept)} of the first network)"
     free = None
     if place.local is not None:
         there = next(path for path in (place.local, *place.local.absolute().parents)
@@ -76,7 +82,7 @@ def check(
     if free is not None and bytes_all > free:
         raise OSError(
             f"no space left for store {place}: {told} and {size_of(free)} are free: lower the "
-            "rate of the `pooling`, set `dtype: float16` or `select`, or make room"
+            "rate of the `pooling`, set `components`, `dtype: float16` or `select`, or make room"
         )
     logger.warning("%s%s", told, "" if free is None else f" of {size_of(free)} that are free")
     return bytes_all

@@ -16,7 +16,7 @@ import torch
 from dynamics import checkpoints, faults, models
 from dynamics.checkpoints import Checkpoint, LeftForLater
 from dynamics.config import Sweep
-from dynamics.extraction import extract, hearing, poolings, soundcheck
+from dynamics.extraction import components, extract, hearing, poolings, soundcheck
 from dynamics.extraction.windows import Block
 from dynamics.lookahead import one_ahead
 from dynamics.sounds import StimulusSet
@@ -89,28 +89,32 @@ class Network:
         """Whether activations come block by block."""
         return self.windows is not None and self.pooling.rate is not None
 
-    def layers(self, read: Read) -> Layers:
+    def layers(self, read: Read, *, like: components.Stored | None = None) -> Layers:
         """Return every layer's pooled activations with the weights of a checkpoint.
 
         Parameters
         ----------
         read : Read
             The checkpoint.
+        like : callable, optional
+            What is stored of the same step, where components are to be compared with these.
 
         Returns
         -------
         dict of str to array, or iterator of Block
             As from `dynamics.extraction.extract.extract`, or from
-            `dynamics.extraction.hearing.blocks`, which is to be gone through before the next call.
+            `dynamics.extraction.hearing.blocks`, which is to be gone through before the next call;
+            with `components` as from `dynamics.extraction.components`.
 
         Raises
         ------
-        SoundError
-            If a stimulus cannot pass through the network, whatever its weights.
+        SweepError
+            If a stimulus cannot pass through the network, whatever its weights, or no layer has
+            as many components.
         ValueError and others
             What is wrong with the checkpoint (see `dynamics.faults`).
         """
-        return self._layers(self.model(read), read)
+        return self._layers(self.model(read), read, like)
 
     def noted(self, read: Read) -> tuple[Layers, str]:
         """Return those, and in words what was resolved to fit the weights to the network."""
@@ -131,9 +135,17 @@ class Network:
     def _settings(self) -> dict[str, Any]:
         return {"trust": self.sweep.trust_checkpoints} | self.sweep.model.arguments
 
-    def _layers(self, model: models.Model, read: Read) -> Layers:
-        if self.streams:
-            return self._blocks(model, read)
+    def _layers(
+        self, model: models.Model, read: Read, like: components.Stored | None = None
+    ) -> Layers:
+        number = self.sweep.components
+        if not self.streams:
+            found = self._pooled(model, read)
+            return found if number is None else components.reduced(found, number, like=like)
+        blocks = functools.partial(self._blocks, model, read)
+        return blocks() if number is None else components.of_blocks(blocks, number, like=like)
+
+    def _pooled(self, model: models.Model, read: Read) -> dict[str, np.ndarray]:
         with self._blaming(model, read):
             if self.windows is None:
                 return extract.extract(model, self._short(model), pooling=self.pooling)

@@ -17,6 +17,7 @@ from dynamics.emergence.remarks import about_edges, about_shared, why_no_interva
 from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import listed
 from dynamics.store.attributes import mapping
+from dynamics.store.components import KEPT, Kept, in_words
 
 REFERENCES = {
     "kriegeskorte": "Kriegeskorte, Mur & Bandettini (2008), Representational similarity analysis, "
@@ -113,8 +114,8 @@ def _activations(tree: xr.DataTree) -> str:
         f"Every checkpoint of run {tree.attrs.get('run', '?')} was read by the adapter "
         f"{own.get('adapter', '?')}{_arguments(own.get('arguments'))} and heard the stimuli "
         f"{_choice(own.get('stimuli', '?'))}; the pooling of every layer's activations over time "
-        f"is {_choice(own.get('pooling', '?'))}.{_windows(own.get('windows'))} Layers and "
-        "responses are joined by the names of the stimuli."
+        f"is {_choice(own.get('pooling', '?'))}.{_windows(own.get('windows'))}"
+        f"{_components(tree)} Layers and responses are joined by the names of the stimuli."
     )
 
 
@@ -127,6 +128,21 @@ def _windows(own: Mapping[str, float] | None) -> str:
         f"a layer makes of {stride:g} s comes from these, the {context:g} s before and the "
         f"{lookahead:g} s after them, so that nothing depends on what is more than "
         f"{stride + lookahead:g} s later."
+    )
+
+
+def _components(tree: xr.DataTree) -> str:
+    kept = {}
+    for layer, node in tree["activations"].children.items() if "activations" in tree else ():
+        if (share := node.dataset.get(KEPT)) is not None and share.size:
+            size = node.dataset["activation"].sizes["feature"]
+            kept[layer] = Kept(int(share.attrs["features"]), size, float(share.min()))
+    if not kept:
+        return ""
+    return (
+        " What is compared of every layer are its leading principal components, fitted at every "
+        "step on the centred activations of that step over all stimuli and samples: "
+        f"{in_words(kept)}."
     )
 
 

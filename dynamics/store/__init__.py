@@ -9,7 +9,8 @@ Layout of ``<run>.zarr`` (zarr format 3)::
     activations/<layer>/      activation (step, stimulus, feature), one chunk a step;
                               (step, stimulus, time, feature) beside `time` where it is kept;
                               of sounds that were heard through windows in chunks of one stimulus
-                              and a stretch of time, beside `duration` of the stimuli
+                              and a stretch of time, beside `duration` of the stimuli;
+                              variance_kept (step) where features are components
     results/<target>/<metric> step, checkpoint, score (step, layer, ...), one chunk a step
 
 Rows of a step axis stand in order of arrival and are never moved. A row counts once its step is
@@ -26,6 +27,7 @@ from dynamics.store.activations import (
     write_activations,
 )
 from dynamics.store.blocks import erase, write_blocks
+from dynamics.store.components import variance_kept
 from dynamics.store.health import (
     Summary,
     redo,
@@ -107,6 +109,7 @@ __all__ = [
     "summarise",
     "unlock",
     "unmarked",
+    "variance_kept",
     "verify",
     "verify_controls",
     "verify_results",

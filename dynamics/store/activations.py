@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import zarr
 
 from dynamics.store import hashes, nodes, objectlock
+from dynamics.store.components import Kept, write_kept
 from dynamics.store.layout import (
     ADDED,
     COLUMNS,
@@ -22,10 +24,10 @@ from dynamics.store.layout import (
     resize,
     write_coordinates,
 )
-from dynamics.store.nodes import activation_of, group_name, storable
+from dynamics.store.nodes import activation_of, group_name, kept_of, storable
 from dynamics.store.place import name_of, writing
 from dynamics.store.precision import record_errors, round_layers
-from dynamics.store.read import content_of, layer_names, steps
+from dynamics.store.read import content_of, kept_at, layer_names, steps
 from dynamics.store.repository import save
 
 
@@ -50,8 +52,9 @@ def plan(
         # Every array but `step` is resized first: only rows that `step` names are looked at.
         total = len(known) + len(new)
         for layer in layer_names(root):
-            if activation_of(layer) in root:
-                resize(nodes.array(root, activation_of(layer)), total)
+            for path in (activation_of(layer), kept_of(layer)):
+                if path in root:
+                    resize(nodes.array(root, path), total)
         if "activations/stimulus" in root and not is_written(root, "activations/step"):
             new_coordinate(nodes.group(root, "activations"), "step", "step", [], "training step")
         if "activations/step" in root:
@@ -81,6 +84,7 @@ def write_activations(
     categories: Sequence[str],
     times: np.ndarray | None = None,
     labels: Mapping[str, tuple[npt.ArrayLike, str, str]] | None = None,
+    kept: Mapping[str, Kept] | None = None,
 ) -> None:
     """Write every layer of one step; the step stays unseen until `commit`.
 
@@ -98,6 +102,8 @@ def write_activations(
         Seconds, centres of the samples: the same for all layers and steps.
     labels : mapping of str to (array of shape (n_stimuli,), str, str), optional
         What else is known of the stimuli: values, description and units, by name.
+    kept : mapping of str to Kept, optional
+        Where features are components, what these keep of each layer.
 
     Raises
     ------
@@ -121,6 +127,7 @@ def write_activations(
             array = nodes.array(root, activation_of(layer))
             array[row] = values
             record_errors(array, layers[layer], values, dtype)
+        write_kept(root, row, kept or {})
         write_coordinates(root, stimuli, categories, times, labels, taken=layers)
 
 
@@ -184,11 +191,12 @@ def content_hash(root: zarr.Group, row: int) -> str:
     Returns
     -------
     str
-        SHA-256 over every layer's name and values, in hexadecimal digits.
+        SHA-256 over every layer's name and values, in hexadecimal digits; where these are
+        components, also over what they keep.
     """
     arrays = {layer: nodes.array(root, activation_of(layer)) for layer in layer_names(root)}
     return content_of(
-        (layer, (values for _, _, values in nodes.parts_of(array, row)))
+        (layer, chain((v for _, _, v in nodes.parts_of(array, row)), kept_at(root, layer, row)))
         for layer, array in arrays.items()
     )
 

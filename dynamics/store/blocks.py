@@ -14,8 +14,9 @@ import numpy.typing as npt
 import zarr
 
 from dynamics.store import nodes
+from dynamics.store.components import Kept, write_kept
 from dynamics.store.layout import DONE, MisfitError, new_layer, write_coordinates
-from dynamics.store.nodes import activation_of, group_name
+from dynamics.store.nodes import activation_of, group_name, kept_of
 from dynamics.store.place import writing
 from dynamics.store.precision import Errors, round_layers
 from dynamics.store.read import layer_names, statuses, steps
@@ -51,6 +52,7 @@ def write_blocks(
     categories: Sequence[str],
     times: np.ndarray,
     labels: Mapping[str, tuple[npt.ArrayLike, str, str]] | None = None,
+    kept: Mapping[str, Kept] | None = None,
 ) -> None:
     """Write every layer of one step as it comes; the step stays unseen until `commit`.
 
@@ -70,6 +72,8 @@ def write_blocks(
         Seconds, centres of the samples of the longest.
     labels : mapping, optional
         As for `dynamics.store.layout.write_coordinates`.
+    kept : mapping of str to Kept, optional
+        As for `dynamics.store.activations.write_activations`.
 
     Raises
     ------
@@ -91,6 +95,8 @@ def write_blocks(
     with writing(root):
         for sink in sinks.values():
             sink.close()
+        if sinks:
+            write_kept(root, steps(root)[step], kept or {})
 
 
 def erase(root: zarr.Group, step: int) -> None:
@@ -113,6 +119,8 @@ def erase(root: zarr.Group, step: int) -> None:
             for where in nodes.places_of(array):
                 at: Any = (row, *where)
                 array[at] = np.nan  # chunks without values are deleted
+            if kept_of(layer) in root:
+                nodes.array(root, kept_of(layer))[row] = np.nan
 
 
 def _fit(

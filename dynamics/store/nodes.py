@@ -189,6 +189,11 @@ def activation_of(layer: str) -> str:
     return f"activations/{group_name(layer)}/activation"
 
 
+def kept_of(layer: str) -> str:
+    """Return the path of what the components of a layer keep of its variance, if it has some."""
+    return f"activations/{group_name(layer)}/variance_kept"
+
+
 def storable(value: Any) -> Any:
     """Return a value of a row as a store can hold it, and may: letters only, and no secrets."""
     return redacted(written_out(value)) if isinstance(value, str) else value

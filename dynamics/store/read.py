@@ -11,7 +11,7 @@ import zarr
 
 from dynamics.store import nodes
 from dynamics.store.layout import ADDED, COLUMNS, DONE, FAILED, prepare_to_write
-from dynamics.store.nodes import activation_of
+from dynamics.store.nodes import activation_of, kept_of
 from dynamics.store.place import Where, open_zarr, place_of, reading, writing
 from dynamics.store.tree import check_root
 
@@ -142,12 +142,20 @@ def read_activations(where: Where, step: int) -> dict[str, np.ndarray]:
     row = steps(root)[step]
     found = {name: nodes.values(root, activation_of(name), row) for name in layer_names(root)}
     expected = str(nodes.values(root, "checkpoints/content", row))
-    if expected and content_of((name, [each]) for name, each in found.items()) != expected:
+    parts = ((name, [each, *kept_at(root, name, row)]) for name, each in found.items())
+    if expected and content_of(parts) != expected:
         raise ValueError(
             f"step {step} of store {place_of(where)} holds other values than were committed: "
             f"`dynamics redo` it (`--step {step}`) and crawl"
         )
     return found
+
+
+def kept_at(root: zarr.Group, layer: str, row: int) -> list[np.ndarray]:
+    """Return what the components of a layer keep at a step; nothing where there are none."""
+    if "components" not in nodes.attributes(root)["identity"]:
+        return []
+    return [nodes.values(root, kept_of(layer), row)]
 
 
 def content_of(layers: Iterable[tuple[str, Iterable[np.ndarray]]]) -> str:
