@@ -239,6 +239,8 @@ class _Tried(NamedTuple):
 def _tried(label: str, data: xr.Dataset, stimuli: sounds.StimulusSet, times: bool) -> _Tried:
     categories = ("stimulus", list(stimuli.categories))
     heard = xr.Dataset(coords={"stimulus": list(stimuli.names), "category": categories})
+    if "time" in data["response"].dims:
+        heard = heard.assign_coords(duration=("stimulus", stimuli.durations))
     return _Tried(label, data, brains.join(data, stimuli.names), heard, times, {})
 
 

@@ -11,6 +11,7 @@ import xarray as xr
 from dynamics import analysis, metrics
 from dynamics.analysis import METHODS
 from dynamics.brains import targets
+from dynamics.brains.gaps import find_gaps
 from dynamics.metrics.missing import orders_within
 from dynamics.metrics.null import permutations
 from dynamics.metrics.subsets import half_rows
@@ -232,3 +233,20 @@ def test_a_subject_is_compared_on_the_stimuli_that_it_has(name):
     for key in ("score", "null_score"):
         np.testing.assert_allclose(found[key][1][..., 1], alone[key][1][..., 0], atol=1e-9)
     assert all(np.isfinite(values).all() for _, values in found.values())
+
+
+def test_responses_that_end_with_their_sounds_lack_nothing_and_true_gaps_are_counted():
+    course = RNG.normal(size=(N, 8, V))
+    durations = np.full(N, 0.8)
+    durations[::2] = 0.5
+    course[::2, 5:] = np.nan
+    times = 0.1 * np.arange(8) + 0.05
+    response = xr.DataArray(course, dims=("stimulus", "time", "neuroid"), coords={"time": times})
+    assert find_gaps(course, response)["samples"] == N // 2 * V
+    assert find_gaps(course, response, durations=durations) == {}
+    course[0, 2, 1] = course[1, 6:, 3] = np.nan  # within, and of one neuroid where others go on
+    course[4, 2:] = np.nan  # well before the sound is over
+    found = find_gaps(course, response, durations=durations)
+    assert found["samples"] == 2 + V
+    course[6, 4:] = np.nan  # one sample early is rounding
+    assert find_gaps(course, response, durations=durations)["samples"] == 2 + V

@@ -73,13 +73,15 @@ def test_a_store_of_long_sounds_holds_what_the_windows_give_and_nothing_past_an_
     assert crawl.crawl(sweep, advance=silent)["new"] == 0
 
 
-def test_where_all_sounds_fit_a_store_is_that_of_before_there_were_windows(content):
+def test_where_all_sounds_fit_a_store_is_that_of_before_there_were_windows(content, caplog):
     none = sweep_of(content, windows="none")
     stimuli = sounds.load(none.stimuli.name)
     for given in ("auto", {"context": 10}, {"context": 4, "stride": 3, "lookahead": 0.4}):
         sweep = hearing.resolved(sweep_of(content, windows=given), stimuli)
         assert sweep.windows == "none"
         assert identify(sweep, stimuli) == identify(none, stimuli)
+    assert caplog.text.count("the longest sound has 7.3 s, and ") == 2  # not of `auto`
+    assert caplog.text.count("every sound is heard at once") == 2
     assert "windows" not in identify(none, stimuli)
     sweep = hearing.resolved(sweep_of(content), stimuli)
     assert identify(sweep, stimuli)["windows"] == WINDOWS

@@ -157,6 +157,10 @@ def _joined(sweep: Sweep, activations: xr.Dataset, loaded: Loaded) -> _Joined:
     """Join targets with a store, and find what a metric lacks before anything is computed."""
     copies = noted_copies(store.open_group(sweep.place))
     datasets = {label: kept_together(data, copies) for label, data in loaded.brains.items()}
+    if any("time" in data["response"].dims for data in loaded.brains.values()):
+        seconds = dict(zip(loaded.stimuli.names, loaded.stimuli.durations))
+        lengths = [seconds[name] for name in activations["stimulus"].to_numpy().tolist()]
+        activations = activations.assign_coords(duration=("stimulus", lengths))
     pairs = [
         (label, metric)
         for label in datasets

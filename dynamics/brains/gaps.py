@@ -36,7 +36,9 @@ def without_dead_repetitions(values: np.ndarray, dims: Sequence[Any]) -> np.ndar
     return np.where(dead, np.nan, values) if dead.any() else values
 
 
-def find_gaps(values: np.ndarray, response: xr.DataArray) -> dict[str, Any]:
+def find_gaps(
+    values: np.ndarray, response: xr.DataArray, *, durations: np.ndarray | None = None
+) -> dict[str, Any]:
     """Find what of a target is missing, or cannot be used.
 
     Parameters
@@ -45,6 +47,9 @@ def find_gaps(values: np.ndarray, response: xr.DataArray) -> dict[str, Any]:
         Responses, NaN where there is none.
     response : xarray.DataArray
         With the names of these dimensions, and of stimuli and neuroids.
+    durations : array of shape (n_stimuli,), optional
+        Seconds of the sounds: a response that ends with its sound, or at most two samples before,
+        lacks nothing.
 
     Returns
     -------
@@ -72,6 +77,8 @@ def find_gaps(values: np.ndarray, response: xr.DataArray) -> dict[str, Any]:
         out["neuroids"] = _names(response, "neuroid")[~live].tolist()
     if repeated and (fewer := int((known & ~repetition.all(2)).sum())):
         out["repetitions"] = fewer
+    if timed and durations is not None and "time" in response.coords:
+        sampled = sampled | _over(sampled, response["time"].to_numpy(), durations)[:, :, None]
     if timed and (fewer := int((known & ~sampled.all(1)).sum())):
         out["samples"] = fewer
     if lacking := int((known.any(0) & ~known[heard].all(0)).sum()):
@@ -145,6 +152,13 @@ def extents(data: xr.Dataset, names: Sequence[str], durations: np.ndarray) -> st
             "`trim` leaves out an end"
         )
     return "; ".join(said)
+
+
+def _over(sampled: np.ndarray, times: np.ndarray, durations: np.ndarray) -> np.ndarray:
+    """Return which samples (stimulus, time) come after a sound and all responses to it."""
+    later: np.ndarray = np.logical_or.reduce(sampled, axis=2)[:, ::-1].cumsum(1)[:, ::-1]
+    spacing = float(np.diff(times).mean()) if len(times) > 1 else 0.0
+    return (later == 0) & (times > (durations - 2 * spacing)[:, None])
 
 
 def _names(response: xr.DataArray, dim: str) -> np.ndarray:

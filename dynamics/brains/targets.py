@@ -211,7 +211,8 @@ def make_target(
     data : xarray.Dataset
         A target as `dynamics.brains.load` returns it.
     activations : xarray.Dataset
-        With coordinates `stimulus` and `category`.
+        With coordinates `stimulus` and `category`; `duration` in seconds tells where a response
+        over time may end.
     seed : int
         For the assignment of folds, where the target brings none: stratified by category, with
         stimuli of one ``group`` together where it has that coordinate.
@@ -247,14 +248,15 @@ def make_target(
         raise ValueError(f"target {title!r} has infinite responses: leave these neuroids out")
     response = response.transpose(*(dim for dim in wanted if dim in response.dims))
     values = without_dead_repetitions(response.to_numpy().astype(float), response.dims)
-    found = find_gaps(values, response)
-    if "stimuli" in found:
-        heard = ~np.isin(data["stimulus"].to_numpy().astype(str), found["stimuli"])
-        data, values = data.isel(stimulus=heard), values[heard]
-    if found:
-        logger.warning("brain target '%s': %s", title, describe_gaps(found))
     place = {without_suffix(name): row for row, name in enumerate(names)}
     rows = np.array([place[str(name)] for name in data["stimulus"].to_numpy()])
+    durations = activations["duration"].to_numpy()[rows] if "duration" in activations else None
+    found = find_gaps(values, response, durations=durations)
+    if "stimuli" in found:
+        heard = ~np.isin(data["stimulus"].to_numpy().astype(str), found["stimuli"])
+        data, values, rows = data.isel(stimulus=heard), values[heard], rows[heard]
+    if found:
+        logger.warning("brain target '%s': %s", title, describe_gaps(found))
     categories = activations["category"].to_numpy()[rows].astype(str)
     folds = _folds(data, categories, n_folds, seed, title)
     timed = "time" in response.dims

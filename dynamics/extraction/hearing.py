@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -18,6 +19,8 @@ from dynamics.faults import SoundError
 from dynamics.models import Hearing, Model, Windows
 from dynamics.sounds import StimulusSet
 from dynamics.store import nodes
+
+logger = logging.getLogger(__name__)
 
 # Every network takes sounds of so many seconds; for these its adapter is not asked.
 _SHORT = 5.0
@@ -67,6 +70,11 @@ def _chosen(sweep: Sweep, stimuli: StimulusSet, found: Sequence[Checkpoint]) -> 
     if isinstance(given, Mapping):
         how = replace(how, **given)
     if windows.fits(how, longest):
+        if given != "auto":
+            logger.warning(
+                "`windows`: the longest sound has %.3g s, and %s take %.3g s: every sound is heard "
+                "at once", longest, how, how.length,
+            )  # fmt: skip
         return None
     pooling = poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
     check(how, hearing, pooling, gathered=stimuli.within is None)
