@@ -66,7 +66,7 @@ class Plan(NamedTuple):
                 if int(rows[parts].sum()) < 2:
                     raise ValueError(
                         f"nothing is left to {name} when folds {f} and {g} are held out: use "
-                        "longer or more blocks, a shorter guard or fewer folds"
+                        "longer or more blocks, shorter delays, a shorter guard or fewer folds"
                     )
 
     def resampled(self, again: Sequence[np.ndarray]) -> list[torch.Tensor]:
