@@ -12,6 +12,7 @@ from rich.table import Table as Grid
 
 from dynamics.cli import BAD_INPUT
 from dynamics.cli.console import Json, Plugins, load_plugins, out, told
+from dynamics.cli.topics import help_on
 
 if TYPE_CHECKING:
     from dynamics.tables import Table
@@ -119,4 +120,6 @@ def schema() -> None:
     told(json_schema())
 
 
-COMMANDS = (*(_command(*each) for each in _LISTS), doctor, schema)
+help_on.__name__ = "help"
+
+COMMANDS = (*(_command(*each) for each in _LISTS), doctor, schema, help_on)

@@ -202,7 +202,7 @@ KEYS: tuple[tuple[str, str, str], ...] = (
     (
         "`plugins`",
         "none",
-        "modules with metrics and the like of your own (below)",
+        "modules with metrics and the like of your own (`dynamics help own`)",
     ),
 )
 
