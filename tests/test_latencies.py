@@ -246,3 +246,25 @@ def test_a_sweep_has_them_with_times_intervals_and_nulls(sweep, in_this_process)
     kept = found["time_score"].sel(step=10, subject="p").transpose("layer", "time")
     np.testing.assert_allclose(kept, again, atol=1e-6)
     assert isinstance(found, xr.Dataset)
+
+
+def test_ceilings_are_the_mean_over_latencies_of_those_of_each_and_stimuli_are_counted():
+    course = planted(noise=1.0)
+    course[25:, 20:] = np.nan
+    course[5:, 26:] = np.nan  # fewer are left than can be compared
+    target = target_of(course)
+    kept = [metrics.latencies.windowed(course, metrics.latencies.windows_of(TIMES, 0.08), k)
+            for k in range(15)]  # fmt: skip
+    given = {"window": 0.08, "step": None, "cross": False}
+    counts = METHODS["rsa_time"].coordinates(given, target)["stimuli_per_latency"]
+    assert counts == ("time", [40] * 10 + [25] * 3 + [5] * 2)
+    for name, plain in (("rsa", {}), ("cka", {"debiased": True})):
+        found = analysis.ceilings(f"{name}_time", target, given | plain)
+        each = [
+            analysis.ceilings(name, target_of(Y[np.isfinite(Y).all(1)][:, None], times=None), plain)
+            for Y in kept[3:13]  # centred .06 s and later, with 25 stimuli or more
+        ]
+        for bound in ("ceiling_lower", "ceiling_upper"):
+            expected = np.mean([float(one[bound][1]) for one in each])
+            assert float(found[bound][1]) == pytest.approx(expected, abs=1e-10)
+        assert 0 < float(found["ceiling_lower"][1]) < float(found["ceiling_upper"][1]) <= 1

@@ -23,7 +23,7 @@ from dynamics.metrics.missing import check_handling, mean_there
 from dynamics.metrics.repeats import ceiling_over_time
 
 # Numbers of responses that are fitted at a time.
-_ENTRIES = 2**25
+_ENTRIES = 2**24
 # Scores by stimulus that are kept of a layer at most.
 _MOST_BY_STIMULUS = 50_000
 

@@ -174,8 +174,7 @@ class _Latencies:
         if known is None:
             assert fault is not None
             raise fault
-        after = self.windows.centres >= 0
-        after = after if after.any() else ~after
+        after = self.windows.from_onset
         values: Variables = {}
         for name in ("score", "resample_score", "null_score"):
             if name in known:
@@ -265,10 +264,15 @@ def _mean(values: Sequence[np.ndarray]) -> np.ndarray:
 def coordinates(
     arguments: Mapping[str, Any], target: Target
 ) -> dict[str, tuple[str, npt.ArrayLike]]:
-    """Return the latencies, and the times of activations where these are crossed with them."""
-    assert target.times is not None  # `check_fit` has looked
+    """Return latencies with how many stimuli have responses at each, and times of activations."""
+    assert target.times is not None and target.course is not None  # `check_fit` has looked
     windows: Windows = windows_of(target.times, arguments["window"], arguments["step"])
-    found: dict[str, tuple[str, npt.ArrayLike]] = {"time": ("time", windows.centres)}
+    every = (windowed(target.course, windows, number) for number in range(len(windows.starts)))
+    counts = [int(np.isfinite(each).any(1).sum()) for each in every]
+    found: dict[str, tuple[str, npt.ArrayLike]] = {
+        "time": ("time", windows.centres),
+        "stimuli_per_latency": ("time", counts),
+    }
     if arguments["cross"]:
         found["sound_time"] = ("sound_time", windows.centres)
     return found

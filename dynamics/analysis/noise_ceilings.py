@@ -11,10 +11,15 @@ import numpy as np
 from dynamics import metrics
 from dynamics.analysis.groups import group_rdm, pairs_of, shared_block
 from dynamics.analysis.hearing import courses_of
+from dynamics.analysis.latencies import WINDOW
 from dynamics.analysis.registry import METHODS, find
 from dynamics.analysis.spaces import stretched
 from dynamics.brains.targets import Target
+from dynamics.metrics.latencies import windowed, windows_of
+from dynamics.metrics.missing import mean_there
 from dynamics.metrics.repeats import ceiling_over_time
+
+_OF_LATENCIES = ("distance", "compare", "zscore", "debiased")
 
 Constants = dict[str, tuple[tuple[str, ...], np.ndarray, str]]
 """Dimensions, values and description by name."""
@@ -26,6 +31,7 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
     Over subjects the lower bound compares each with the others and the upper bound each with all
     (Nili et al. 2014, PLoS Comput Biol 10:e1003553): with their mean RDM for RSA, else with their
     responses side by side in place of a layer, scaled so that each subject has the same variance.
+    Where spaces are compared at each latency bounds are the mean over the latencies that count.
 
     Parameters
     ----------
@@ -59,8 +65,9 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
     members = np.stack(list(groups.values()))
     if min(np.unique(regions, return_counts=True)[1]) < 2:
         return {}
+    bounds = _over_latencies if "course" in find(metric).needs else _over_subjects
     found = {
-        region: _over_subjects(metric, target, members[regions == region], arguments)
+        region: bounds(metric, target, members[regions == region], arguments)
         for region in set(regions)
     }
     if all(each is None for each in found.values()):
@@ -111,6 +118,28 @@ def _over_subjects(
         stretched(np.stack(rdms), arguments.get("geotopological")),
         compare=arguments.get("compare", "spearman"),
     )
+
+
+def _over_latencies(
+    metric: str, target: Target, members: np.ndarray, arguments: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Mean over the latencies that count of the bounds at each; None where none has any."""
+    assert target.course is not None and target.times is not None  # `check_fit` has looked
+    windows = windows_of(target.times, arguments.get("window", WINDOW), arguments.get("step"))
+    own = {name: arguments[name] for name in _OF_LATENCIES if name in arguments}
+    found = []
+    for number in np.flatnonzero(windows.from_onset):
+        response = windowed(target.course, windows, int(number))
+        part = replace(target, response=response, course=None, times=None)
+        try:
+            found.append(_over_subjects(metric.removesuffix("_time"), part, members, own))
+        except ValueError:  # too few stimuli that subjects share, or none that vary
+            continue
+    known = [each for each in found if each is not None]
+    if not known:
+        return None
+    return {name: mean_there(np.array([float(each[name]) for each in known]), 0)
+            for name in ("lower", "upper")}  # fmt: skip
 
 
 def _of_spaces(

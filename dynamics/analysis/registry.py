@@ -229,6 +229,7 @@ _METRICS = {
         citations=("kriegeskorte",),
         missing="pairs",
         by_feature=_by_feature,
+        ceiling="rdms",
         variants=_AT_TIMES
         | {
             ("compare", name): {"axis": f"RSA over time ({name})"}
@@ -243,6 +244,7 @@ _METRICS = {
         sentence="“{label}” is linear centred kernel alignment in its debiased form (Kornblith et "
         "al. 2019) " + _WHEN,
         citations=("kornblith",),
+        ceiling="subjects",
         variants=_AT_TIMES,
         **_LATENCIES,
     ),

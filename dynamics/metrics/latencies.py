@@ -32,6 +32,12 @@ class Windows(NamedTuple):
     starts: np.ndarray
     length: int
 
+    @property
+    def from_onset(self) -> np.ndarray:
+        """Which windows are centred at the onset or later; all where none is."""
+        after = self.centres >= 0
+        return after if after.any() else ~after
+
 
 def windows_of(times: Array, window: float, step: float | None = None) -> Windows:
     """Cut a time axis into windows.
