@@ -249,13 +249,6 @@ def test_the_csv_has_every_curve_with_all_digits_and_no_formulas(found):
     assert tables.as_csv(renamed).splitlines()[1].startswith("'=1+1,")
 
 
-def test_addresses_lose_what_may_be_a_secret():
-    signed = "https://me:pw@host.org/a/b.ckpt?X-Signature=abc#frag"
-    assert provenance.without_secrets(signed) == "https://host.org/a/b.ckpt"
-    assert provenance.without_secrets("/runs/a?b.ckpt") == "/runs/a?b.ckpt"
-    assert provenance.without_secrets("s3://bucket/a.ckpt") == "s3://bucket/a.ckpt"
-
-
 def test_the_report_is_written_whole_beside_the_figures(tmp_path, no_figures):
     path = make(tmp_path / "store" / "run.zarr", steps=(0, 10), resamples=0)
     written = report.write(path)

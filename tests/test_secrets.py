@@ -35,6 +35,13 @@ def test_addresses_are_shown_without_what_opens_them(text, expected):
     assert secrets.redacted(text) == expected
 
 
+def test_addresses_lose_what_may_be_a_secret():
+    signed = "https://me:pw@host.org/a/b.ckpt?X-Signature=abc#frag"
+    assert secrets.public(signed) == "https://host.org/a/b.ckpt"
+    assert secrets.public("/runs/a?b.ckpt") == "/runs/a?b.ckpt"
+    assert secrets.public("s3://bucket/a.ckpt") == "s3://bucket/a.ckpt"
+
+
 def test_options_are_hidden_wherever_they_turn_up(monkeypatch):
     monkeypatch.setattr(secrets, "_known", set())
     options = {
