@@ -23,7 +23,6 @@ from dynamics.report import (
     numbers,
     profiles,
     protocol,
-    provenance,
     tables,
 )
 from dynamics.store.attributes import mapping
