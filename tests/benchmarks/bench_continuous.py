@@ -5,8 +5,8 @@
 The whole has 20 stories of 10 minutes (TR 2 s), 24 layers of 1,024 features, 30,000 voxels and
 delays of 1 to 4 TR. Layers are worked through one after another, so that the time of some of them
 (`--layers`) says that of all, while the activations of all 24 are held; voxels are worked through
-in blocks. himalaya's time is that of some voxels of one layer: at 3,000 of them all but 6 % of it is
-products with responses, which are linear in voxels; with a few hundred it would seem far slower.
+in blocks. himalaya's time is that of some voxels of one layer: at 3,000 of them all but 6 % of it
+is products with responses, which are linear in voxels; with a few hundred it would seem far slower.
 """
 
 import argparse
