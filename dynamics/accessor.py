@@ -196,9 +196,9 @@ class Dynamics:
         value: str | None = None,
         **arguments: Any,
     ) -> xr.Dataset:
-        """Last score above the ``"untrained"`` network, or above the model of the ``"baseline"``.
+        """Last score above ``"untrained"`` networks, the ``"baseline"`` or ``"permuted"`` ones.
 
-        The baseline was scored on the same resamples, so that what is common to both cancels.
+        These were scored on the same resamples, so that what is common to both cancels.
         """
         return self._ask(summary.gain, value, by, over, above, **arguments)
 

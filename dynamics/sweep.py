@@ -38,7 +38,7 @@ from dynamics.config import Choice, Sweep, load_config, validate
 from dynamics.emergence.levels import untrained
 from dynamics.emergence.of_models import is_single
 from dynamics.emergence.remarks import about_edges, about_shared, why_no_intervals
-from dynamics.extraction import components, crawl, poolings
+from dynamics.extraction import components, crawl, imported, poolings
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def check_names(sweep: Sweep) -> None:
         there is), an argument that one of them does not take, or one with a value that a metric
         cannot use.
     """
-    for choice in (sweep.model, sweep.baseline):
+    for choice in (sweep.model if sweep.activations is None else None, sweep.baseline):
         if choice is not None and not (choice is sweep.baseline and choice.is_file):
             models.check_arguments(choice.name, choice.arguments)
     poolings.make(sweep.pooling.name, **sweep.pooling.arguments)
@@ -220,7 +220,14 @@ def check(sweep: Sweep, *, known: Loaded | None = None) -> Loaded:
     for choice in sweep.targets:
         _check_target(sweep, choice, loaded[choice.label], stimuli, times)
     _ = stimuli.digest  # decodes every sound
-    for task in probes.load_tasks(sweep, stimuli).values():
+    if sweep.activations is not None:
+        imported.check(sweep, stimuli)
+    for label, task in probes.load_tasks(sweep, stimuli).items():
+        if sweep.activations is not None and not task.stored:
+            raise ValueError(
+                f"probe {label!r} has sounds of its own, which `activations` do not hold: probe "
+                "the sweep's own stimuli, or give `checkpoints` and `model`"
+            )
         _ = task.stimuli.digest
     return known
 

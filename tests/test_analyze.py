@@ -1,3 +1,4 @@
+import logging
 import shutil
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from dynamics import (
 from dynamics.analysis import analyze, scoring
 from dynamics.brains import targets
 from dynamics.config import validate
-from dynamics.progress import silent
+from dynamics.progress import silent, size_of
 
 N, V, SUBJECTS = 40, 6, 3
 NAMES = [f"sound{i}" for i in range(N)]
@@ -106,6 +107,41 @@ def test_untrained_networks_are_scored_like_a_step(sweep, brain, monkeypatch):
     analyze.analyze(sweep, advance=silent)
     again = store.open_group(sweep.store)["results/brain/rsa/untrained_score"]
     assert again.shape[0] == 3
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.guards(7)
+def test_permuted_networks_are_scored_beside_the_untrained_ones(sweep, brain, monkeypatch):
+    monkeypatch.setattr(analyze, "_run", lambda *_: None)
+    root = store.open_group(sweep.store, mode="r+")
+    controls = store.begin_controls(root)
+    numbers = {0: 20, 1000: 0, 1001: 10}
+    store.plan(controls, [(number, "control", 0) for number in numbers])
+    for number, seed in numbers.items():
+        layers = layers_at(seed)
+        store.write_activations(controls, number, layers, stimuli=NAMES, categories=CATEGORIES)
+        store.commit(controls, number, sha256=f"control-{number}")
+    analyze.analyze(sweep, advance=silent)
+    target = targets.make_target(brain, store.open(sweep.store)["activations"].to_dataset())
+    results = store.open_group(sweep.store)["results/brain/ridge"]
+    assert results["untrained_score"].shape[0] == 1
+    found = results["permuted_score"]
+    assert found.metadata.dimension_names[:2] == ("permuted", "layer")
+    expected = scoring.score_step(str(sweep.store), 10, target, "ridge", {})["score"][1]
+    np.testing.assert_allclose(found[:][1], expected, rtol=1e-12)
+    assert results["permuted_resample_score"].shape[0] == len(results.attrs["permuted"]) == 2
+    # a third one has those of its kind scored again, and those alone
+    store.plan(controls, [(1002, "control", 0)])
+    store.write_activations(controls, 1002, layers_at(3), stimuli=NAMES, categories=CATEGORIES)
+    store.commit(controls, 1002, sha256="control-1002")
+    scored = []
+    whole = analyze._levels
+    monkeypatch.setattr(
+        analyze, "_levels", lambda base, jobs, work: scored.extend(jobs) or whole(base, jobs, work)
+    )
+    analyze.analyze(sweep, advance=silent)
+    assert {job.step for job in scored} == {1000, 1001, 1002}
+    assert store.open_group(sweep.store)["results/brain/ridge/permuted_score"].shape[0] == 3
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -288,3 +324,23 @@ def test_the_ecog_target_joins_the_fmri_stimuli_by_name(data_root):
     np.testing.assert_array_equal(
         target.response[row], ecog["response"].sel(stimulus="stim5_alarm_clock").to_numpy()
     )
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_kept_predictions_stand_under_the_names_of_the_sounds_and_their_size_is_said(
+    sweep, brain, caplog
+):
+    metric = {"name": "ridge", "label": "kept", "arguments": {"keep": "predictions"}}
+    sweep = type(sweep).model_validate(sweep.model_dump() | {"metrics": [metric]})
+    with caplog.at_level(logging.WARNING):
+        analyze.analyze(sweep, advance=silent)
+    assert f"40 stimuli x 6 neuroids in 4 layers of steps, take {size_of(3840)}" in caplog.text
+    results = store.open(sweep.store)["results/brain/kept"].to_dataset()
+    kept = results["prediction"]
+    assert kept.dims == ("step", "layer", "stimulus", "neuroid") and kept.dtype == np.float32
+    assert kept["stimulus"].to_numpy().tolist() == NAMES
+    response = brain["response"].sel(stimulus=NAMES).to_numpy()
+    at = kept.sel(step=10, layer="layer1").to_numpy()
+    r = [np.corrcoef(at[:, v], response[:, v])[0, 1] for v in range(6)]
+    np.testing.assert_allclose(results["score"].sel(step=10, layer="layer1"), r, atol=1e-6)
+    assert store.verify_results(sweep.store) == {}

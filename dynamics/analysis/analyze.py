@@ -46,6 +46,7 @@ from dynamics.brains.targets import (
 from dynamics.cluster import PATIENCE, cluster, threads_of
 from dynamics.config import Choice, Sweep
 from dynamics.lookahead import in_window
+from dynamics.progress import size_of
 from dynamics.sounds.copies import kept_together, noted_copies
 
 logger = logging.getLogger(__name__)
@@ -211,10 +212,22 @@ def _missing(sweep: Sweep, every: _Joined, hashes: Mapping[int, str]) -> _Todo:
         written = split_halves.is_complete(group, "baseline", plan)
         if not written and baselines.has_baseline(sweep, metric):
             todo.baseline.append(Job(group, metric, label, 0, plan))
-        numbers = baselines.untrained_missing(group, sweep, plan.promised)
+        numbers = baselines.controls_missing(group, sweep, plan.promised)
         todo.untrained.extend(Job(group, metric, label, number, plan) for number in numbers)
         todo.steps.extend(Job(group, metric, label, step, plan) for step in missing)
+        if missing and "keep" in metric.arguments:
+            _say_what_is_kept(metric, label, target, len(missing) * len(store.layer_names(root)))
     return todo
+
+
+def _say_what_is_kept(metric: Choice, label: str, target: Target, number: int) -> None:
+    """Say what predictions will take of the disk before they are made."""
+    count, neuroids = target.mean_response.shape
+    logger.warning(
+        "predictions of %r by %r, %d stimuli x %d neuroids in %d layers of steps, take %s before "
+        "compression",
+        label, metric.label, count, neuroids, number, size_of(4 * count * neuroids * number),
+    )  # fmt: skip
 
 
 class Job(NamedTuple):
@@ -438,7 +451,7 @@ def _levels(baseline: Sequence[Job], untrained: Sequence[Job], work: _Work) -> N
         for job, found in zip(baseline, task.result()):
             baselines.write_baseline(job.group, sweep, found)
     path = sweep.place.resolved() / "controls"
-    every: dict[tuple[str, str], tuple[Job, list[Variables]]] = {}
+    every: dict[tuple[str, str], tuple[Job, dict[int, Variables]]] = {}
 
     def submit(task: list[Job]) -> Any:
         return work.submit(score_together, path, task[0].step, task=task, shuffled=False)
@@ -446,9 +459,9 @@ def _levels(baseline: Sequence[Job], untrained: Sequence[Job], work: _Work) -> N
     window = 4 * threads_of(work.client)
     for task, future in in_window(submit, _tasks(untrained, 1), window):
         for job, found in zip(task, future.result()):
-            every.setdefault((job.label, job.metric.label), (job, []))[1].append(found)
+            every.setdefault((job.label, job.metric.label), (job, {}))[1][job.step] = found
     for job, each in every.values():
-        baselines.write_untrained(job.group, sweep, each)
+        baselines.write_controls(job.group, sweep, each)
 
 
 def _run(

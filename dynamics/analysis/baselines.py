@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import zarr
@@ -90,8 +90,8 @@ def write_baseline(group: zarr.Group, sweep: Sweep, found: Variables) -> None:
             store.write_constant(group, key, dims[1:], values[0], description=text)
 
 
-def untrained_missing(group: zarr.Group, sweep: Sweep, promised: str) -> list[int]:
-    """Return the numbers of the untrained networks where results lack their scores.
+def controls_missing(group: zarr.Group, sweep: Sweep, promised: str) -> list[int]:
+    """Return the numbers of the control networks where results lack their scores.
 
     Parameters
     ----------
@@ -105,20 +105,42 @@ def untrained_missing(group: zarr.Group, sweep: Sweep, promised: str) -> list[in
     Returns
     -------
     list of int
-        All of them or none.
+        Of each kind, all of them or none.
     """
-    sources = store.controls(sweep.place)
-    lacking = bool(promised) and f"untrained_{promised}" not in group
-    done = group.attrs.get("untrained") == list(sources.values()) and not lacking
-    return [] if done else list(sources)
+    missing: list[int] = []
+    for kind, sources in _by_kind(sweep).items():
+        lacking = bool(promised) and f"{kind}_{promised}" not in group
+        if group.attrs.get(kind, []) != list(sources.values()) or (sources and lacking):
+            missing += sources
+    return missing
 
 
-def write_untrained(group: zarr.Group, sweep: Sweep, found: Sequence[Variables]) -> None:
-    """Write the level, and its spread, before any training: the scores of all controls."""
-    for name in ("score", *_BESIDE, *RESAMPLED):
-        if name in found[0]:
-            dims = ("control", *found[0][name][0])
-            values = np.stack([one[name][1] for one in found])
-            text = f"{ATTRS[name]['description']}: untrained networks, one a seed"
-            store.write_constant(group, f"untrained_{name}", dims, values, description=text)
-    group.attrs["untrained"] = list(store.controls(sweep.place).values())
+def write_controls(group: zarr.Group, sweep: Sweep, found: Mapping[int, Variables]) -> None:
+    """Write the scores of control networks, by their numbers: a level with its spread a kind."""
+    for kind, sources in _by_kind(sweep).items():
+        own = [found[number] for number in sources if number in found]
+        if not own:
+            continue
+        dim, text = _KINDS[kind]
+        for name in ("score", *_BESIDE, *RESAMPLED):
+            if name in own[0]:
+                dims = (dim, *own[0][name][0])
+                values = np.stack([one[name][1] for one in own])
+                told = f"{ATTRS[name]['description']}: {text}, one a seed"
+                store.write_constant(group, f"{kind}_{name}", dims, values, description=told)
+        group.attrs[kind] = list(sources.values())
+
+
+# Dimension of the scores of each kind of control, and what they are in words.
+_KINDS = {
+    "untrained": ("control", "untrained networks"),
+    "permuted": ("permuted", "networks with permuted weights"),
+}
+
+
+def _by_kind(sweep: Sweep) -> dict[str, dict[int, str]]:
+    """Return numbers of the controls of a store with the hashes of their activations, by kind."""
+    found: dict[str, dict[int, str]] = {kind: {} for kind in _KINDS}
+    for number, content in store.controls(sweep.place).items():
+        found["untrained" if number < store.PERMUTED_FROM else "permuted"][number] = content
+    return found

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dynamics import metrics
 from dynamics.analysis import resampled
@@ -49,6 +50,7 @@ def ridge(
     missing: str = "error",
     seed: int = 0,
     resamples: int | None = None,
+    keep: str | None = None,
     halves: np.ndarray | None = None,
     orders: np.ndarray | None = None,
 ) -> Variables:
@@ -67,6 +69,9 @@ def ridge(
         How many of the sweep's resamples to use, the first ones, an even number; by default all
         by the default protocol for at most 500 neuroids, else 20, as each of them takes a third
         of the time of the scores (as long as those by ``"pepino"``).
+    keep : str, optional
+        ``"predictions"`` keeps what each layer predicts of every sound and neuroid from the folds
+        without it, which takes layers x stimuli x neuroids x 4 bytes a step.
     halves, orders
         Resamples (see `dynamics.analysis.halves_of`) and shuffles.
 
@@ -74,13 +79,16 @@ def ridge(
     -------
     Variables
         `score`, `r2` (layer, neuroid), `fold_score`, `best_score`, `best_r2`, `best_layer`,
-        `alpha_edge` ().
+        `alpha_edge` (); on request `prediction` (layer, stimulus, neuroid), float32.
 
     Raises
     ------
     ValueError
-        As for `dynamics.metrics.encode`.
+        As for `dynamics.metrics.encode`, and if predictions are to be kept of another protocol than
+        the default, or where responses have gaps.
     """
+    if keep is not None:
+        _check_kept(keep, protocol, target)
     if has_gaps(target, missing):
         whole = partial(ridge, protocol=protocol, alphas=alphas, seed=seed, resamples=resamples)
         return _with_gaps(whole, layers, target, halves, orders)
@@ -97,6 +105,8 @@ def ridge(
         for key, (name, axes) in _RIDGE.items()
         if key in found and np.ndim(found[key]) == len(axes)
     }
+    if keep is not None:
+        values["prediction"] = ("layer", "stimulus", "neuroid"), _predictions(layers, target, given)
     many = protocol != "default" or target.response.shape[1] > resampled.MANY
     rows = first_halves(halves, (_FEW if many else None) if resamples is None else resamples)
     if rows is not None:
@@ -112,6 +122,39 @@ def ridge(
         )
         values |= _null(null["layer_r"], null["r"])
     return values
+
+
+def _check_kept(keep: str, protocol: str, target: Target) -> None:
+    if keep != "predictions":
+        raise ValueError(f"keep is {keep!r}: there are 'predictions' to keep")
+    if protocol != "default":
+        raise ValueError(
+            f"predictions are kept of the default protocol, not of {protocol!r}: give the metric a "
+            "`label` of its own without it"
+        )
+    if not np.isfinite(target.mean_response).all():
+        raise ValueError("predictions are kept of responses without gaps: leave out `keep`")
+
+
+def _predictions(layers: Layers, target: Target, given: Mapping[str, Any]) -> np.ndarray:
+    """Return out-of-fold predictions (layer, stimulus, neuroid) of each layer by itself.
+
+    Its decompositions are those of its score, which are at hand (`dynamics.metrics.shared`).
+    """
+    each = [
+        metrics.encode({name: X}, Y=target.response, **given)["prediction"]
+        for name, X in layers.items()
+    ]
+    return np.stack([np.asarray(one) for one in each]).astype(np.float32)
+
+
+def stimuli_of_kept(
+    arguments: Mapping[str, Any], target: Target
+) -> dict[str, tuple[str, npt.ArrayLike]]:
+    """Return the names of the stimuli, where predictions of each are kept."""
+    if arguments.get("keep") is None:
+        return {}
+    return {"stimulus": ("stimulus", np.asarray(target.stimulus_names))}
 
 
 def _ridge_again(

@@ -80,6 +80,7 @@ _METRICS = {
         missing="mask",
         ceiling="repetitions",
         values={"r2": _R2, "r2_corrected": _CORRECTED},
+        coordinates=encoding.stimuli_of_kept,
         variants={
             ("protocol", "pepino"): {
                 "sentence": "“{label}” is the encoding protocol of Pepino et al., to the letter",

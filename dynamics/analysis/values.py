@@ -20,7 +20,12 @@ from dynamics.metrics.ceilings import LEAST_RELIABILITY
 from dynamics.store.attributes import identity_of, mapping, portable
 
 SCORE = "score"
-_STARTS = {"": SCORE, "baseline_": "baseline", "untrained_": "untrained_score"}
+_STARTS = {
+    "": SCORE,
+    "baseline_": "baseline",
+    "untrained_": "untrained_score",
+    "permuted_": "permuted_score",
+}
 
 
 def check(label: str, metric: str, arguments: Mapping[str, Any], value: str) -> None:
@@ -80,9 +85,10 @@ def of(results: xr.Dataset, value: str | None = None) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        `score`, `baseline`, `untrained_score`, their resamples, `ceiling`, `null_score` and
-        `p_value` are those of the value; what the value has not is left out. Of squares resamples
-        are squared neuroid by neuroid, as `dynamics.emergence.squared`. Attributes: `value`,
+        `score`, `baseline`, `untrained_score`, `permuted_score`, their resamples, `ceiling`,
+        `null_score` and `p_value` are those of the value; what the value has not is left out. Of
+        squares resamples are squared neuroid by neuroid, as `dynamics.emergence.squared`.
+        Attributes: `value`,
         `value_name` and `value_axis` (its name for axes), and `no_intervals` where only the score
         has resamples.
 
@@ -212,7 +218,9 @@ def _put(results: xr.Dataset, value: str, about: Value) -> xr.Dataset:
 
 def _is_beside(name: str) -> bool:
     """Whether a variable speaks of the score, or of a value that takes its place."""
-    own = name.removeprefix("baseline_").removeprefix("untrained_")
+    own = name
+    for start in _STARTS:
+        own = own.removeprefix(start)
     return name in (*_STARTS.values(), "null_score", "p_value") or (
         own == "fold_score" or "resample_" in own
     )

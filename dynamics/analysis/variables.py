@@ -43,6 +43,7 @@ ATTRS: dict[str, dict[str, Any]] = {
     "r2_corrected": _about("r2 over the reliability of the responses"),
     "r2": _about("squared correlation of pooled predictions, 0 if negative"),
     "fold_score": _about("correlation within each test fold"),
+    "prediction": _about("prediction of each stimulus from the folds without it", "as responses"),
     "best_score": _about("score, layer chosen on other stimuli"),
     "best_r2": _about("r2, layer chosen in the training folds"),
     "best_layer": _about("index of the layer chosen on other stimuli"),

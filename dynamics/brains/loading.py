@@ -82,6 +82,7 @@ TARGETS: Table[Callable[..., xr.Dataset]] = Table(
         "images": Later("dynamics.brains.imaging", "images"),
         "variables": Later("dynamics.brains.matlab", "variables"),
         "trials": Later("dynamics.brains.trials", "trials"),
+        "tuckute-release": Later("dynamics.brains.tuckute", "release"),
         "cnd": Later("dynamics.brains.matlab", "cnd"),
         "nwb": Later("dynamics.brains.nwb", "nwb"),
         # It needs a neural network library, and nothing else here does.

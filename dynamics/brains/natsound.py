@@ -129,6 +129,50 @@ def folds() -> dict[str, int]:
     return _read_folds(_strings(_components()["stim_names"]))
 
 
+def described(names: list[str]) -> tuple[list[str], dict[str, list]]:
+    """Call sounds as `natsound165` does, and return what is known of them.
+
+    Parameters
+    ----------
+    names : list of str
+        Such as ``stim5_alarm_clock``; the number tells which it is where the rest is spelled
+        otherwise.
+
+    Returns
+    -------
+    names : list of str
+        Those of the stimulus set.
+    labels : dict of str to list
+        `category`, and `fold` where the folds are at hand, a value a sound.
+
+    Raises
+    ------
+    ValueError
+        If a sound is not among the 165, or is there twice.
+    """
+    matrix = _components()
+    known = [without_suffix(item) for item in _strings(matrix["stim_names"])]
+    by_number = {_number(name): name for name in known}
+    found = [name if name in known else by_number.get(_number(name), "") for name in names]
+    if "" in found:
+        raise ValueError(
+            f"{found.count('')} of {len(names)} sounds are not among the 165 natural sounds, such "
+            f"as {names[found.index('')]!r}"
+        )
+    if len(set(found)) < len(found):
+        twice = next(name for name in found if found.count(name) > 1)
+        raise ValueError(f"the sound {twice!r} is there twice")
+    categories = dict(zip(known, _categories(matrix).tolist()))
+    labels: dict[str, list] = {"category": [categories[name] for name in found]}
+    if len(found) == len(known) and (folds := _folds_at_hand(found)):
+        labels["fold"] = [folds[name] for name in found]
+    return found, labels
+
+
+def _number(name: str) -> str:
+    return name.partition("_")[0].lower()
+
+
 def _components() -> dict:
     return scipy.io.loadmat(datasets.folder("natsound165-neuron2015") / "data" / "components.mat")
 

@@ -77,7 +77,7 @@ def fill(array: np.ndarray, state: Any) -> np.ndarray:
     """Fill an array with its pickled shape, dtype and content."""
     *_, shape, kind, fortran, content = state
     kind, shape = _checked(kind), _shape(shape)
-    if kind.kind == "O":
+    if kind.kind == "O" or (kind.names and kind.hasobject):  # then it is a list, of rows
         if not isinstance(content, list) or len(content) != math.prod(shape):
             raise ValueError("an array whose size and shape differ")
     else:

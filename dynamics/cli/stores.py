@@ -57,7 +57,11 @@ def status(store: Store, as_json: Json = False) -> None:
         left = f"; ready in about {time_of(found.seconds_left)}" if found.pending else ""
         out.print(f"{found.seconds_per_step:.2f} s a step{left}")
     if controls := dynamics.store.controls(place):
-        out.print(f"{len(controls)} untrained networks as controls")
+        shuffled = sum(number >= dynamics.store.PERMUTED_FROM for number in controls)
+        if fresh := len(controls) - shuffled:
+            out.print(f"{fresh} untrained networks as controls")
+        if shuffled:
+            out.print(f"{shuffled} networks with permuted weights as controls")
     for note, steps in dynamics.store.notes(place).items():
         number = f"{len(steps)} of {found.done}"
         out.print(f"note: {note} ({number} steps)", soft_wrap=True, markup=False)

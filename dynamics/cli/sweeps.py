@@ -165,7 +165,7 @@ def checkpoints(config: Config, as_json: Json = False) -> None:
     out.print(table)
     if said := about(found):
         out.print(readable(said), soft_wrap=True, markup=False, highlight=False)
-    if sweep.select == "all":
+    if sweep.select == "all" and sweep.activations is None:
         for kind in left_out(sweep.checkpoints, [each.uri for each in found]):
             out.print(readable(redacted(f"left out: {kind.told()}")), soft_wrap=True, markup=False)
 

@@ -138,6 +138,7 @@ def side_by_side(each: Compared, opened: Sequence[Opened]) -> xr.Dataset:
     }
     attrs = {**every[0].attrs, **portable({"identity": common, "left_out": each.left_out})}
     attrs.pop("untrained", None)
+    attrs.pop("permuted", None)
     return xr.Dataset(data, coordinates, attrs).drop_vars(
         [name for name in data if name in coordinates]
     )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from dynamics.config import yaml_file
+from dynamics.config.activations import FIELDS
 from dynamics.config.sweep import Sweep, checked, validate
 from dynamics.store.place import Place
 
@@ -302,6 +303,8 @@ def _fill(value: Any, cell: Mapping[str, Any], origin: str) -> Any:
 
     def found(match: re.Match) -> Any:
         key, field = match.groups()
+        if key in FIELDS and key not in cell:
+            return match.group()  # of the layout of activations
         if key not in cell:
             raise ValueError(
                 f"{origin}: the template names {match.group()}, and the matrix has "

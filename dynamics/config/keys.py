@@ -33,12 +33,19 @@ KEYS: tuple[tuple[str, str, str], ...] = (
         "a stimulus set or a folder of audio files, with `events` for parts of them",
     ),
     (
+        "`activations`",
+        "none",
+        "in place of `checkpoints` and `model`: what others computed, with `path`, `layout`, "
+        "`stimuli` and more (`dynamics help own`)",
+    ),
+    (
         "`targets`",
         "none",
         "brain recordings: names, or files (`.nc`, netCDF 3 or 4, `.zarr`, `.npz`) with "
         "`response`, `stimulus` and `neuroid`; or `recording` (EEG, MEG, ECoG), `nwb`, `cnd`,"
         " `images` (NIfTI, GIFTI, CIFTI), `variables` (`.mat`, HDF5), `trials` (`.npz`, an "
-        "array a sound) with arguments that `dynamics brains NAME` lists (extra `recordings`)",
+        "array a sound), `tuckute-release` (voxels of NH2015 and B2021) with arguments that "
+        "`dynamics brains NAME` lists (extra `recordings`)",
     ),
     (
         "`metrics`",
@@ -90,7 +97,9 @@ KEYS: tuple[tuple[str, str, str], ...] = (
     (
         "`untrained`",
         "1",
-        "networks with fresh weights at step 0, where the run has no such step",
+        "networks with fresh weights at step 0, where the run has no such step; "
+        "`{fresh: 3, permuted: 3}` has as well, of every run, networks with the last "
+        "checkpoint's weights (or those of step `of`), the entries of every tensor shuffled",
     ),
     (
         "`pooling`",
@@ -230,6 +239,9 @@ def json_schema() -> dict[str, Any]:
         `dynamics.config.load_config`, which knows every table.
     """
     schema = _named(Sweep.model_json_schema())
+    needed = schema.pop("required")
+    schema["required"] = [key for key in needed if key not in ("checkpoints", "model")]
+    schema["anyOf"] = [{"required": ["checkpoints", "model"]}, {"required": ["activations"]}]
     schema["$defs"]["Pretraining"].pop("required")  # its folder is that of the checkpoints
     told = about()
     for key, one in schema["properties"].items():

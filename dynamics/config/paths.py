@@ -42,6 +42,12 @@ def resolved(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     for key in _OUTPUTS:
         if isinstance(found.get(key), str):
             found[key] = _place(found[key], folder, output=True)
+    if isinstance(found.get("activations"), Mapping):
+        given = dict(found["activations"])
+        for key, resolve in (("path", _place), ("stimuli", _if_there)):
+            if isinstance(given.get(key), str):
+                given[key] = resolve(given[key], folder)
+        found["activations"] = given
     for key in _TABLES:
         if key in found:
             found[key] = _entry(found[key], folder)

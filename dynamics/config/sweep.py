@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -21,7 +20,10 @@ from pydantic import (
 from dynamics import plugins, secrets
 from dynamics.checkpoints.wanted import AUTO, TRAINED, check_unit, check_wanted
 from dynamics.config import paths, yaml_file
+from dynamics.config.activations import Activations, in_place_of_checkpoints
+from dynamics.config.controls import Controls, read_untrained
 from dynamics.config.pretraining import Pretraining
+from dynamics.config.windows import read_windows
 from dynamics.store.place import Place
 from dynamics.tables import nearest
 
@@ -79,28 +81,6 @@ def _path_or_url(value: Any) -> Path | str:
 StorePlace = Annotated[Path | str, PlainValidator(_path_or_url)]
 
 
-def _windows(value: Any) -> str | dict[str, float]:
-    """Return ``auto``, ``none`` or seconds by the names that `dynamics.models.Windows` has."""
-    if value is None or value in ("auto", "none"):
-        return value or "none"
-    if not isinstance(value, Mapping):
-        raise ValueError("expected `auto`, `none` or {context: ..., stride: ..., lookahead: ...}")
-    for key, seconds in value.items():
-        least = _SECONDS.get(key)
-        if least is None:
-            close = nearest(str(key), _SECONDS)
-            hint = f"did you mean `{close}`?" if close else f"they have {', '.join(_SECONDS)}"
-            raise ValueError(f"windows have no `{key}`; {hint}")
-        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if not number or not least <= seconds < math.inf:
-            raise ValueError(f"`{key}` is {seconds!r}: give seconds, at least {least:g}")
-    return {str(key): float(seconds) for key, seconds in value.items()}
-
-
-# What windows have, and the least of each, in seconds.
-_SECONDS = {"context": 0.0, "stride": 1e-3, "lookahead": 0.0}
-
-
 def _components(value: Any) -> Any:
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
@@ -120,6 +100,7 @@ class Sweep(_Section):
     run: str
     checkpoints: str | dict[int, str] | tuple[str, ...]
     model: NamedChoice
+    activations: Activations | None = None
     stimuli: NamedChoice
     targets: NamedChoices = ()
     metrics: NamedChoices = Field(default=(Choice(name="ridge"), Choice(name="rsa")), min_length=1)
@@ -130,7 +111,7 @@ class Sweep(_Section):
     store_options: dict[str, Any] | None = None
     figures: Path = Path()
     pooling: NamedChoice = Choice(name="mean")
-    windows: Annotated[str | dict[str, float], PlainValidator(_windows)] = "auto"
+    windows: Annotated[str | dict[str, float], PlainValidator(read_windows)] = "auto"
     components: Annotated[int | None, BeforeValidator(_components)] = None
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     batch_size: int = Field(default=16, ge=1)
@@ -149,7 +130,7 @@ class Sweep(_Section):
     keep: int = Field(default=2, ge=1)
     storage_options: dict[str, Any] = {}
     trust_checkpoints: bool = False
-    untrained: int = Field(default=1, ge=0)
+    untrained: Annotated[int | dict[str, int], PlainValidator(read_untrained)] = 1
     pretrain: Pretraining | None = None
     report: bool = True
     value: str | dict[str, str] = "score"
@@ -161,6 +142,11 @@ class Sweep(_Section):
         plugins.load_installed()
         plugins.load(names)
         return names
+
+    @model_validator(mode="before")
+    @classmethod
+    def _activations_into_checkpoints(cls, content: Any) -> Any:
+        return in_place_of_checkpoints(content)
 
     @model_validator(mode="before")
     @classmethod
@@ -190,6 +176,12 @@ class Sweep(_Section):
         """The store with what its library needs: `store_options`, or else `storage_options`."""
         options = self.storage_options if self.store_options is None else self.store_options
         return Place(str(self.store), options)
+
+    @property
+    def controls(self) -> Controls:
+        """How many control networks `untrained` asks for, of which kinds."""
+        given = self.untrained
+        return Controls(**({"fresh": given} if isinstance(given, int) else given))
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Sweep:

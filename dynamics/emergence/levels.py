@@ -42,8 +42,32 @@ def has_controls(results: xr.Dataset) -> bool:
     return bool(first["step"] > 0) or not bool(first["score"].notnull().any())
 
 
+def permuted(results: xr.Dataset, by: str | None = None) -> xr.DataArray | None:
+    """Return the mean score of networks whose weights were shuffled.
+
+    Parameters
+    ----------
+    results : xarray.Dataset
+        Results of one target and metric.
+    by : str, optional
+        As in `dynamics.emergence.aggregate.average`.
+
+    Returns
+    -------
+    xarray.DataArray or None
+        Averaged as the curves, without `step`; None where there are none.
+    """
+    if "permuted_score" not in results:
+        return None
+    return average(of_scored(results["permuted_score"].mean("permuted"), results), by=by)
+
+
+# Dimension of the networks that a level is the mean of.
+CONTROLS = {"untrained": "control", "permuted": "permuted"}
+
+
 def level_of(results: xr.Dataset, name: str) -> tuple[xr.DataArray, xr.DataArray | None]:
-    """Return the level of the ``"baseline"`` or of the ``"untrained"`` networks, and on resamples.
+    """Return the level of ``"baseline"``, ``"untrained"`` or ``"permuted"``, and on resamples.
 
     Parameters
     ----------
@@ -55,15 +79,15 @@ def level_of(results: xr.Dataset, name: str) -> tuple[xr.DataArray, xr.DataArray
     Returns
     -------
     level : xarray.DataArray
-        Of every neuroid or subject, the mean over untrained networks.
+        Of every neuroid or subject, the mean over control networks.
     resampled : xarray.DataArray or None
         As `dynamics.emergence.aggregate.resampled`.
     """
     level = of_scored(results[name if name == "baseline" else f"{name}_score"], results)
     again = resampled(results, of=name)
-    if name == "untrained":
-        level = level.mean("control")
-        again = None if again is None else again.mean("control").assign_attrs(again.attrs)
+    if dim := CONTROLS.get(name):
+        level = level.mean(dim)
+        again = None if again is None else again.mean(dim).assign_attrs(again.attrs)
     return level, again
 
 
@@ -125,20 +149,23 @@ def ceiling(
 
 
 def level(results: xr.Dataset, name: str) -> float:
-    """Return the mean baseline, ceiling or chance level, averaged as the curves; NaN without one.
+    """Return the mean level of something, averaged as the curves; NaN without one.
 
     Parameters
     ----------
     results : xarray.Dataset
         Results of one target and metric.
     name : str
-        ``"baseline"``, ``"ceiling"`` or ``"chance"``.
+        ``"baseline"``, ``"ceiling"``, ``"chance"`` or, the mean over layers, ``"permuted"``.
 
     Returns
     -------
     float
         In the unit of the scores.
     """
+    if name == "permuted":
+        own = permuted(results)
+        return np.nan if own is None else float(own.mean())
     if name not in results:
         return np.nan
     known = with_ceiling(results) if name == "ceiling" else results

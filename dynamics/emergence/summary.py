@@ -29,7 +29,7 @@ from dynamics.emergence.curves import (
 )
 from dynamics.emergence.intervals import interval
 from dynamics.emergence.resampling import stabilised
-from dynamics.emergence.table import STATISTICS, Given, counts, function_of
+from dynamics.emergence.table import STATISTICS, Given, counts, function_of, known_levels
 
 _OF_GROUPS = "those of single neuroids are not kept, ask by subject or region"
 _COUNTING = (comparing.compare, comparing.order)
@@ -174,18 +174,24 @@ def decline(results: xr.Dataset, by: str | None, over: str, **arguments: Any) ->
 def gain(
     results: xr.Dataset, above: str, by: str | None, over: str, **arguments: Any
 ) -> xr.Dataset:
-    """Return the gain over the untrained network or over the baseline model."""
+    """Return the gain over the untrained network, the baseline model or permuted weights."""
     if above == "untrained":
         return statistic(results, "gain", by, over, **arguments)
-    if above != "baseline":
-        raise ValueError(f"above must be 'untrained' or 'baseline', found {above!r}")
-    variable(results, "baseline")
-    both = pair(results, by, over, above="baseline")
+    if above not in _ABOVE:
+        raise ValueError(f"above must be {known_levels()}, found {above!r}")
+    name, told = _ABOVE[above]
+    variable(results, name)
+    both = pair(results, by, over, above=above)
     found = _finished(results, over, "final", both, **arguments)
-    exact = both[1] is not None and resampled(results, of="baseline") is None
-    return found.assign_attrs(
-        baseline="score of the baseline model" + (", taken as exact" if exact else "")
-    )
+    exact = both[1] is not None and resampled(results, of=above) is None
+    return found.assign_attrs(baseline=told + (", taken as exact" if exact else ""))
+
+
+# The variable of a level beside the curve, and what it is in words.
+_ABOVE = {
+    "baseline": ("baseline", "score of the baseline model"),
+    "permuted": ("permuted_score", "mean score of networks with permuted weights"),
+}
 
 
 def ceiling_fraction(
@@ -278,6 +284,9 @@ def _given(results: xr.Dataset, by: str | None, over: str) -> tuple[Given, str]:
         above_baseline=pair(results, by, over, above="baseline") if "baseline" in results else None,
         below_ceiling=None if ceiling is None else (whole, ceiling),
         nulls=nulls,
+        above_permuted=(
+            pair(results, by, over, above="permuted") if "permuted_score" in results else None
+        ),
     )
     return given, gains.text
 

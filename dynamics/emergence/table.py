@@ -35,6 +35,8 @@ class Given(NamedTuple):
         Curves over what has a noise ceiling, and the ceiling.
     nulls : (xarray.DataArray, xarray.DataArray) or None
         Last scores, and those of shuffled stimuli.
+    above_permuted : Pair or None
+        Curves less the score of networks with permuted weights; None without such.
     """
 
     curves: Pair
@@ -44,10 +46,16 @@ class Given(NamedTuple):
     above_baseline: Pair | None = None
     below_ceiling: tuple[xr.DataArray, xr.DataArray] | None = None
     nulls: tuple[xr.DataArray, xr.DataArray] | None = None
+    above_permuted: Pair | None = None
 
     def pair(self, above: str) -> Pair | None:
         """Return the curves that a statistic `above` a level is made of."""
-        return {"": self.curves, "untrained": self.gains, "baseline": self.above_baseline}[above]
+        return {
+            "": self.curves,
+            "untrained": self.gains,
+            "baseline": self.above_baseline,
+            "permuted": self.above_permuted,
+        }[above]
 
 
 class Statistic(NamedTuple):
@@ -64,7 +72,7 @@ class Statistic(NamedTuple):
         What it is, in words.
     unit : {"score", "step", "part", "p"}
         What it is counted in, and so how it is written.
-    above : {"", "untrained", "baseline"}
+    above : {"", "untrained", "baseline", "permuted"}
         From what level it counts; ``"untrained"`` takes an argument `baseline`.
     needs : tuple of str
         Which ends of a curve, as `dynamics.emergence.crossings.NEEDS`.
@@ -108,8 +116,17 @@ class Statistic(NamedTuple):
             raise ValueError("give a `function` of curves, or `columns` of a table")
         if self.unit not in UNITS:
             raise ValueError(f"there is no unit {self.unit!r}: use one of {', '.join(UNITS)}")
-        if self.above not in ("", "untrained", "baseline"):
-            raise ValueError(f"above must be '', 'untrained' or 'baseline', not {self.above!r}")
+        if self.above not in _LEVELS:
+            raise ValueError(f"above must be '', {known_levels()}, not {self.above!r}")
+
+
+# From which levels statistics count, beside the curve itself.
+_LEVELS = ("", "untrained", "baseline", "permuted")
+
+
+def known_levels() -> str:
+    """Return the names of the levels, for messages."""
+    return " or ".join(map(repr, _LEVELS[1:]))
 
 
 def _first(given: Given) -> dict[str, xr.DataArray]:
@@ -273,6 +290,15 @@ STATISTICS: dict[str, Statistic] = {
         "Over baseline",
         "last score minus that of the baseline",
         above="baseline",
+        needs=NEEDS["final"],
+        tested=True,
+        alone=True,
+    ),
+    "gain_over_permuted": Statistic(
+        statistics.final,
+        "Over permuted",
+        "last score minus that of networks with permuted weights",
+        above="permuted",
         needs=NEEDS["final"],
         tested=True,
         alone=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -35,6 +35,14 @@ class Read(NamedTuple):
 
 Layers = dict[str, np.ndarray] | Iterable[Block]
 """Activations of all layers: as a whole, or block by block where memory is not to hold them."""
+
+
+class Control(NamedTuple):
+    """A network beside the curve: of `kind` fresh or permuted, by a seed."""
+
+    kind: str
+    seed: int
+
 
 Extracted = tuple[Checkpoint, str, Callable[[], tuple[Layers, str]]]
 """A checkpoint, its content hash, and what gives its activations with a note, or raises."""
@@ -122,9 +130,15 @@ class Network:
         notes = [read.taken.note, *getattr(self._model, "notes", ())]
         return layers, "; ".join(filter(None, notes))
 
-    def fresh(self, read: Read, seed: int) -> Layers:
-        """Return those of the same architecture with fresh weights."""
-        return self._layers(self.fresh_model(read, seed), read)
+    def control(self, read: Read, which: Control) -> Layers:
+        """Return those of the same architecture with fresh weights, or with permuted ones."""
+        if which.kind == "fresh":
+            return self._layers(self.fresh_model(read, which.seed), read)
+        # A network may live in the very memory that was read, which the next one needs.
+        state = copied(read.weights)
+        model = models.load(self.sweep.model.name, read.path, state=state, **self._settings)
+        models.permute(model, which.seed)
+        return self._layers(model.to(self.device), read)
 
     @functools.cached_property
     def device(self) -> torch.device:
@@ -288,6 +302,12 @@ def of_newest(
 _MISFITS = 3
 
 
+def copied(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copy weights; what is one tensor under several names stays one."""
+    copies = {id(value): value.clone() for value in state.values()}
+    return {name: copies[id(value)] for name, value in state.items()}
+
+
 def _all_gone(todo: Sequence[Checkpoint]) -> bool:
     """Whether of several local checkpoints none is there any more."""
     paths = [checkpoints.local_path(c.uri) for c in todo if not checkpoints.is_remote(c.uri)]
@@ -305,8 +325,7 @@ def _read(checkpoint: Checkpoint, path: Path | Exception, sweep: Sweep) -> Read:
         state = taken.weights
         if not checkpoints.is_remote(checkpoint.uri):
             # Mapped from a file that a training loop may write again, they could change later.
-            copies = {id(value): value.clone() for value in state.values()}
-            state = {name: copies[id(value)] for name, value in state.items()}
+            state = copied(state)
         digest = checkpoints.digest(where, weights=weights)
         note = "; ".join(filter(None, [checkpoint.choice, taken.note]))
         return Read(where, state, digest, replace(taken, weights={}, note=note))

@@ -13,9 +13,11 @@ from dynamics.checkpoints import Checkpoint
 from dynamics.cluster import KilledError, threads_of
 from dynamics.config import Sweep
 from dynamics.extraction.runner import (
+    Control,
     Extracted,
     Layers,
     Network,
+    Read,
     checked,
     of_newest,
     read_ahead,
@@ -116,17 +118,17 @@ def extract_one(content: str, checkpoint: Checkpoint) -> tuple[str, tuple[Layers
     raise FileNotFoundError(f"{checkpoint.uri} could not be fetched")
 
 
-def untrained(
-    seeds: Sequence[int], found: Sequence[Checkpoint], sweep: Sweep, client: Any
-) -> Iterator[tuple[int, Layers | Exception]]:
-    """Extract from networks with fresh weights on the workers of a cluster, a seed a task.
+def controls(
+    wanted: Sequence[Control], found: Sequence[Checkpoint], sweep: Sweep, client: Any
+) -> Iterator[tuple[Control, tuple[Layers, str] | Exception]]:
+    """Extract from control networks on the workers of a cluster, one a task.
 
     Parameters
     ----------
-    seeds : sequence of int
-        Of the weights.
+    wanted : sequence of Control
+        Which.
     found : sequence of Checkpoint
-        The run's, of one of which the architecture is taken.
+        The run's, of one of which the architecture or the weights are taken.
     sweep : Sweep
         The sweep.
     client : Workers
@@ -134,16 +136,21 @@ def untrained(
 
     Yields
     ------
-    seed, layers : (int, dict of str to array, list of Block, or Exception)
-        Pooled activations by layer, of long sounds all blocks; or why no checkpoint could be used.
+    which : Control
+        In the order of `wanted`.
+    made : ((dict of str to array or list of Block), str), or Exception
+        Pooled activations by layer, of long sounds all blocks, and the content hash of the
+        checkpoint; or why none could be used.
     """
-    submit = functools.partial(client.submit, untrained_one, sweep.model_dump_json(), tuple(found))
-    for seed, future in in_window(submit, seeds, lambda: _AHEAD * threads_of(client)):
-        yield seed, result_of(future)
+    submit = functools.partial(client.submit, control_one, sweep.model_dump_json(), tuple(found))
+    for which, future in in_window(submit, wanted, lambda: _AHEAD * threads_of(client)):
+        yield which, result_of(future)
 
 
-def untrained_one(content: str, found: Sequence[Checkpoint], seed: int) -> Layers | Exception:
-    """Run a network with fresh weights; what runs on a worker.
+def control_one(
+    content: str, found: Sequence[Checkpoint], which: Control
+) -> tuple[Layers, str] | Exception:
+    """Run a control network; what runs on a worker.
 
     Parameters
     ----------
@@ -151,19 +158,21 @@ def untrained_one(content: str, found: Sequence[Checkpoint], seed: int) -> Layer
         The sweep as JSON.
     found : sequence of Checkpoint
         The run's.
-    seed : int
-        Of the weights.
+    which : Control
+        Which.
 
     Returns
     -------
-    dict of str to array, list of Block, or Exception
-        Pooled activations by layer, of long sounds all blocks, or why no checkpoint could be used.
+    ((dict of str to array or list of Block), str), or Exception
+        As `controls` yields it.
     """
     network = _network(content)
+
+    def use(read: Read) -> tuple[Layers, str]:
+        return _sent(network.control(read, which)), read.sha256
+
     with tempfile.TemporaryDirectory(prefix="dynamics-") as place:
-        return of_newest(
-            found, network.sweep, lambda read: _sent(network.fresh(read, seed)), place=Path(place)
-        )
+        return of_newest(found, network.sweep, use, place=Path(place))
 
 
 def _sent(layers: Layers) -> Layers:

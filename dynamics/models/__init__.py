@@ -20,6 +20,7 @@ import torch
 from dynamics import installation
 from dynamics.models.hearing import Hearing, Windows
 from dynamics.models.model import Model
+from dynamics.models.permuted import permute
 from dynamics.models.weights import check_finite, load_strictly
 from dynamics.tables import Later, Table
 
@@ -34,6 +35,7 @@ __all__ = [
     "hears",
     "load",
     "load_strictly",
+    "permute",
     "revision",
     "summary",
     "untrained",

@@ -293,7 +293,7 @@ def _mark_half_times(
 
 
 def _draw_levels(ax: Axes, results: xr.Dataset) -> None:
-    """Draw the baseline, the noise ceiling and chance across."""
+    """Draw the baseline, the noise ceiling, chance and permuted weights across."""
     limits = tuple(ax.dataLim.intervaly)
     for name, (text, colour, line) in LEVELS.items():
         height = level(results, name)
@@ -301,6 +301,8 @@ def _draw_levels(ax: Axes, results: xr.Dataset) -> None:
             known, number = with_level(results, name)
             # What is compared by eye with a curve over other neuroids has to say so.
             text += f" ({known} of {number} neuroids)" if known < number else ""
+            if name == "permuted" and results.sizes.get("layer", 1) > 1:
+                text += ", mean of layers"
             look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 0.9}
             draw_level(ax, height, text=text, limits=limits, **look)
     band = level(results, "ceiling_lower"), level(results, "ceiling_upper")

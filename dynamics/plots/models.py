@@ -130,8 +130,8 @@ def _draw_bar(
 
 
 def _draw_levels(ax: Axes, place: int, results: xr.Dataset, labelled: set[str]) -> None:
-    """Draw baseline, ceiling and untrained level across a bar; the first of each has a label."""
-    heights = {name: level(results, name) for name in ("baseline", "ceiling")}
+    """Draw the levels of a model across its bar; the first of each has a label."""
+    heights = {name: level(results, name) for name in ("baseline", "ceiling", "permuted")}
     heights["untrained"] = float(untrained(results))
     for name, height in heights.items():
         if np.isfinite(height):
@@ -167,5 +167,6 @@ _BEST = "the best layer of each"
 _LINES: dict[str, tuple[str, dict]] = {
     "baseline": ("spectrotemporal baseline", {"color": "0.3", "linestyle": (0, (3, 1.2))}),
     "ceiling": ("noise ceiling", {"color": "0.05", "linestyle": (0, (1, 1))}),
+    "permuted": ("permuted weights", {"color": "0.5", "linestyle": (0, (5, 1.5, 1, 1.5))}),
     "untrained": ("untrained", {"color": "0.45", "linewidth": 0.9}),
 }

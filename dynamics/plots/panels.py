@@ -29,6 +29,7 @@ _OF_SOME = re.compile(r" \(\d+ of \d+ neuroids\)$")
 _LAST = (
     *(text for text, *_ in LEVELS.values()),
     *(f"{text} (right)" for text, *_ in LEVELS.values()),
+    "permuted weights, mean of layers",
     *("untrained", "untrained, all layers", "half-time", "step without data"),
 )
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dynamics.analysis.values import of as value_of
 from dynamics.emergence.intake import with_layers
-from dynamics.emergence.levels import level, untrained
+from dynamics.emergence.levels import level, permuted, untrained
 from dynamics.emergence.parts import curve_and_band
 from dynamics.plots.figures import PROBE, results_of, simulated
 from dynamics.plots.names import short_names
@@ -27,7 +27,7 @@ def plot_layer_scores(
 ) -> Axes:
     """Draw the score of every layer at the last step, from input to output, with limits of 95 %.
 
-    Beside it are the untrained network, the baseline and the noise ceiling.
+    Beside it are the untrained network, permuted weights, the baseline and the noise ceiling.
 
     Parameters
     ----------
@@ -54,6 +54,9 @@ def plot_layer_scores(
     start = untrained(results)
     if start.notnull().any():
         ax.plot(places, start, "s-", color="0.55", markersize=2.6, linewidth=0.8, label="untrained")
+    if (shuffled := permuted(results)) is not None:
+        ax.plot(places, shuffled, "^-", color="0.75", markersize=2.6, linewidth=0.8,
+                label=LEVELS["permuted"][0])  # fmt: skip
     limits = tuple(ax.dataLim.intervaly)
     for name in ("baseline", "ceiling"):
         if np.isfinite(height := level(results, name)):

@@ -58,6 +58,7 @@ LEVELS: dict[str, tuple[str, str, str | tuple]] = {
     "baseline": ("spectrotemporal baseline", "0.35", (0, (3, 1.2))),
     "ceiling": ("noise ceiling", "0.1", (0, (1, 1))),
     "chance": ("chance", "0.35", "-."),
+    "permuted": ("permuted weights", "0.5", (0, (5, 1.5, 1, 1.5))),
 }
 
 FORMATS = ("png", "pdf")

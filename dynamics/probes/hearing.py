@@ -12,6 +12,7 @@ from dynamics import faults, sounds
 from dynamics.checkpoints import Checkpoint
 from dynamics.config import Sweep
 from dynamics.extraction import (
+    controls,
     crawl,
     extract,
     poolings,
@@ -82,7 +83,7 @@ def networks(
     checkpoints = crawl.discover(sweep) if checkpoints is None else checkpoints
     found = {checkpoint.step: checkpoint for checkpoint in checkpoints}
     network = network or Network(sweep, sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments))
-    fresh = [step for step in steps if records[step]["uri"].startswith(crawl.UNTRAINED)]
+    fresh = [step for step in steps if records[step]["uri"].startswith(controls.UNTRAINED)]
     for step in steps:
         if step not in found and step not in fresh:
             yield step, FileNotFoundError(f"its checkpoint {records[step]['uri']} is gone")

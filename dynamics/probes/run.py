@@ -19,7 +19,7 @@ from dynamics.analysis.scoring import without_time
 from dynamics.checkpoints import Checkpoint
 from dynamics.cluster import PATIENCE, KilledError, cluster, threads_of
 from dynamics.config import Choice, Sweep
-from dynamics.extraction import crawl, extract
+from dynamics.extraction import controls, crawl, extract
 from dynamics.extraction.runner import Network
 from dynamics.extraction.workers import result_of
 from dynamics.lookahead import in_window
@@ -323,7 +323,7 @@ def _there(
     content = sweep.model_dump_json()
 
     def submit(step: int) -> Any:
-        fresh = str(records[step]["uri"]).startswith(crawl.UNTRAINED)
+        fresh = str(records[step]["uri"]).startswith(controls.UNTRAINED)
         checkpoints = [each for each in found if fresh or each.step == step]
         labels = [job.label for job in jobs if step in job.missing]
         given = (content, step, records[step], checkpoints, labels)

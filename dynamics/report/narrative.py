@@ -265,6 +265,12 @@ def _references(found: Mapping, baseline: str) -> str:
             said.append(f"Its last score is not shown to differ from {which}.")
         else:
             said.append(f"It ends {'above' if over > 0 else 'below'} {which}.")
+    over = found.get("gain_over_permuted", math.nan)
+    if math.isfinite(over):
+        low = found.get("gain_over_permuted_lower", over)
+        off = with_limits(level(over), _levels(found, "gain_over_permuted"))
+        verdict = "is" if low > 0 else "is not shown to be"
+        said.append(f"It {verdict} above the same network with permuted weights ({off}).")
     part = found.get("ceiling_fraction", math.nan)
     if math.isfinite(part):
         which = "the noise ceiling" if "ceiling" in found else "the noise ceiling's lower bound"

@@ -56,10 +56,9 @@ def facts(tree: xr.DataTree, results: list[Result]) -> list[tuple[str, str]]:
     seeds = sorted({str(r.identity["seed"]) for r in results if "seed" in r.identity})
     found += [("Seed of folds and resamples", ", ".join(seeds))] if seeds else []
     found += [("Resamples", text)] if (text := _resamples(results)) else []
-    controls = sorted(
-        {len(r.data.attrs["untrained"]) for r in results if "untrained" in r.data.attrs}
-    )
-    found += [("Untrained controls", ", ".join(map(str, controls)))] if controls else []
+    for kind, told in (("untrained", "Untrained controls"), ("permuted", "Permuted controls")):
+        controls = sorted({len(r.data.attrs[kind]) for r in results if kind in r.data.attrs})
+        found += [(told, ", ".join(map(str, controls)))] if controls else []
     written = {str(r.data.attrs.get("package_version", "?")) for r in results}
     written.add(str(attrs.get("package_version", "?")))
     found += [

@@ -37,7 +37,15 @@ from dynamics.store.health import (
     verify_controls,
     verify_results,
 )
-from dynamics.store.layout import DONE, FAILED, PENDING, MisfitError, is_written, package_version
+from dynamics.store.layout import (
+    DONE,
+    FAILED,
+    PENDING,
+    PERMUTED_FROM,
+    MisfitError,
+    is_written,
+    package_version,
+)
 from dynamics.store.locking import lock, unlock
 from dynamics.store.making import begin, begin_controls, counting, note_counting
 from dynamics.store.nodes import activation_of, storable
@@ -71,6 +79,7 @@ __all__ = [
     "DONE",
     "FAILED",
     "PENDING",
+    "PERMUTED_FROM",
     "PRECISIONS",
     "MisfitError",
     "Place",

@@ -26,6 +26,8 @@ EMPTIED = "emptied"
 # What the steps of a store count, and what was added to the numbers of its checkpoints.
 UNIT, OFFSET = "step_unit", "step_offset"
 PENDING, DONE, FAILED = "pending", "done", "failed"
+# Numbers of controls from which on they have permuted weights; those before have fresh ones.
+PERMUTED_FROM = 1000
 
 COLUMNS = {
     "step": ("int64", -1, "training step (optimiser updates)", "1"),

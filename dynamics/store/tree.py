@@ -18,7 +18,7 @@ from zarr.core.sync import sync
 
 from dynamics.store.attributes import portable
 from dynamics.store.hashes import HASH, HASHES, fault_of_rows, hash_of
-from dynamics.store.layout import DONE, EMPTIED, UNIT
+from dynamics.store.layout import DONE, EMPTIED, PERMUTED_FROM, UNIT
 from dynamics.store.losses import losses
 from dynamics.store.nodes import strings
 from dynamics.store.place import Where, open_zarr, place_of, reading
@@ -46,7 +46,8 @@ def open(where: Where, *, group: str = "") -> xr.DataTree:
     xarray.DataTree
         ``tree["activations/<layer>"]``, ``tree["results/<target>/<metric>"]`` and
         ``tree["checkpoints"]``; values are read when they are used. Where a sweep has several
-        untrained networks, ``tree["controls/activations/<layer>"]`` with the dimension `control`.
+        untrained networks, ``tree["controls/activations/<layer>"]`` with the dimension `control`
+        and the coordinate `kind`: fresh or permuted weights.
 
     Raises
     ------
@@ -189,7 +190,10 @@ def _dataset(seen: Snapshot, path: str) -> xr.Dataset:
         coordinates["step"].attrs["counts"] = unit
     dataset = xr.Dataset(data, coordinates, attrs)
     if path.startswith("controls") and "step" in dataset.dims:
-        return dataset.rename(step="control")
+        room = path.split("/")[1]
+        numbers = seen.values[f"controls/{room}/step"][rows]
+        kinds = np.where(numbers < PERMUTED_FROM, "fresh", "permuted")
+        return dataset.rename(step="control").assign_coords(kind=("control", kinds))
     if "step_other" in dataset.dims:
         return dataset.assign_coords(step_other=dataset["step"].to_numpy())
     return dataset
