@@ -17,6 +17,7 @@ from dynamics.extraction import crawl, extract, hearing, poolings, room
 from dynamics.extraction.crawl import identify
 from dynamics.models import encodecmae, spectrotemporal
 from dynamics.progress import silent
+from dynamics.report import protocol
 from dynamics.store import blocks
 
 WINDOWS = {"context": 1.0, "stride": 1.0, "lookahead": 0.5}
@@ -47,11 +48,16 @@ def alone(sweep, seed):
     return hearing.gathered(found, stimuli, pooling)
 
 
-def test_a_store_of_long_sounds_holds_what_the_windows_give_and_nothing_past_an_end(content):
+def test_a_store_of_long_sounds_holds_what_the_windows_give_and_nothing_past_an_end(
+    content, caplog
+):
     sweep = sweep_of(content)
     assert crawl.crawl(sweep, advance=silent) == {"done": 3, "failed": 0, "new": 3}
     tree = store.open(sweep.store)
     assert tree.attrs["identity"]  # a text, as netCDF takes it
+    said = "the networks of `encodecmae` know where in their input a frame is: through windows"
+    assert caplog.text.count(said) == 1 and tree.attrs["positions"].startswith(said)
+    assert said[1:] in protocol.paragraphs(tree, [])[0][0]
     names = tree["activations"]["stimulus"].to_numpy().tolist()
     assert names == sorted(SECONDS)
     np.testing.assert_allclose(tree["activations"]["duration"], [SECONDS[n] for n in names])
@@ -82,7 +88,7 @@ def test_where_all_sounds_fit_a_store_is_that_of_before_there_were_windows(conte
         assert identify(sweep, stimuli) == identify(none, stimuli)
     assert caplog.text.count("the longest sound has 7.3 s, and ") == 2  # not of `auto`
     assert caplog.text.count("every sound is heard at once") == 2
-    assert "windows" not in identify(none, stimuli)
+    assert "windows" not in identify(none, stimuli) and hearing.positions(none) == ""
     sweep = hearing.resolved(sweep_of(content), stimuli)
     assert identify(sweep, stimuli)["windows"] == WINDOWS
     crawl.crawl(none, advance=silent)

@@ -101,6 +101,9 @@ def crawl(
         if store.note_counting(root, found[0].unit, max(c.offset for c in found)):
             logger.warning("%s", checkpoints.about(found))
         note_copies(root, stimuli)
+        if said := hearing.positions(sweep, found):
+            logger.warning("%s", said)
+            root.attrs["positions"] = said
         store.plan(
             root, [(c.step, c.uri, c.bytes) for c in found], modified=[c.modified for c in found]
         )

@@ -53,6 +53,27 @@ def resolved(sweep: Sweep, stimuli: StimulusSet, found: Sequence[Checkpoint] = (
     return sweep.model_copy(update={"windows": "none" if how is None else asdict(how)})
 
 
+def positions(sweep: Sweep, found: Sequence[Checkpoint] = ()) -> str:
+    """Say what windows change for networks with absolute positions; empty for others.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        As `resolved` returned it.
+    found : sequence of Checkpoint
+        Its checkpoints.
+    """
+    name, arguments = sweep.model.name, sweep.model.arguments
+    how = windows_of(sweep)
+    if how is None or not models.hears(name, arguments, checkpoint=_beside(found)).absolute:
+        return ""
+    return (
+        f"the networks of `{name}` know where in their input a frame is: through windows most "
+        "frames are at other places than in the whole sound, so that activations to long sounds "
+        "do not compare with those to sounds that are heard at once"
+    )
+
+
 def windows_of(sweep: Sweep) -> Windows | None:
     """Return the windows of a sweep that `resolved` returned; None where there are none."""
     return Windows(**sweep.windows) if isinstance(sweep.windows, Mapping) else None

@@ -19,7 +19,7 @@ from dynamics.models.names import WRAPPERS
 from dynamics.models.residual import Encoder, Positions
 from dynamics.models.weights import load_strictly
 
-HEARING = Hearing()
+HEARING = Hearing(absolute=True)
 
 # Only pretraining uses these.
 _TRAINING_ONLY = (

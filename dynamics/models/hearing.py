@@ -60,12 +60,16 @@ class Hearing(NamedTuple):
         Whether a frame depends on nothing after it; None where that depends on the network.
     note : str
         What else there is to say, such as of networks that take less.
+    absolute : bool
+        Whether they know where in their input a frame is, so that what they make of it through a
+        window is not what they make of it in the whole sound.
     """
 
     windows: Windows = Windows()
     limit: float | None = None
     causal: bool | None = False
     note: str = ""
+    absolute: bool = False
 
 
 def about(hearing: Hearing) -> str:

@@ -115,6 +115,7 @@ def _activations(tree: xr.DataTree) -> str:
         f"{own.get('adapter', '?')}{_arguments(own.get('arguments'))} and heard the stimuli "
         f"{_choice(own.get('stimuli', '?'))}; the pooling of every layer's activations over time "
         f"is {_choice(own.get('pooling', '?'))}.{_windows(own.get('windows'))}"
+        f"{_positions(tree.attrs.get('positions'))}"
         f"{_components(tree)} Layers and responses are joined by the names of the stimuli."
     )
 
@@ -129,6 +130,10 @@ def _windows(own: Mapping[str, float] | None) -> str:
         f"{lookahead:g} s after them, so that nothing depends on what is more than "
         f"{stride + lookahead:g} s later."
     )
+
+
+def _positions(said: str | None) -> str:
+    return f" {said[0].upper()}{said[1:]}." if said else ""
 
 
 def _components(tree: xr.DataTree) -> str:

@@ -140,7 +140,7 @@ def _within(limit: float) -> Hearing:
     """Divide the seconds that a network takes: of 30, 24 are context and 5 are kept."""
     stride, lookahead = round(limit / 6, 2), round(limit / 30, 2)
     context = int((limit - stride - lookahead) * 100 + 1e-6) / 100
-    return Hearing(Windows(context, stride, lookahead), limit)
+    return Hearing(Windows(context, stride, lookahead), limit, absolute=True)
 
 
 def _settings(config, checkpoint, trust):
