@@ -84,9 +84,11 @@ def test_from_recordings_to_a_target(tmp_path):
     blocks = parts()["Recordings of your own"]
     (tmp_path / "saved").mkdir()
     said = followed(tmp_path, blocks)
-    first, second = (done.stdout for name, done in said.items() if " target " in name)
+    first, eeg, fmri, last = (done.stdout for name, done in said.items() if " target " in name)
     assert "20 neuroids" in first and "3" in first
-    assert "7 neuroids" in second
+    assert "3 neuroids" in eeg and "25" in eeg
+    assert "18 neuroids" in fmri
+    assert "7 neuroids" in last
 
 
 def test_every_part_is_run_or_has_no_code():
