@@ -340,6 +340,14 @@ def test_more_components_than_there_can_be_end_the_crawl_with_nothing_done(
         assert set(store.statuses(store.open_group(sweep_.store)).values()) == {store.PENDING}
 
 
+def test_activations_that_others_computed_are_not_reduced(content):
+    one = sweep_of(content, pooling=TIMED, components=4)
+    stimuli = sounds.load(one.stimuli.name)
+    with pytest.raises(ValueError, match="leave it out with `activations`"):
+        components.check(one.model_copy(update={"activations": "theirs"}), stimuli)
+    components.check(one, stimuli)
+
+
 def test_a_store_of_other_components_is_another_store(content):
     one = sweep_of(content, pooling=TIMED, components=4)
     stimuli = sounds.load(one.stimuli.name)

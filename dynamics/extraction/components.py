@@ -35,7 +35,7 @@ class Reduced(dict[str, np.ndarray]):
 
 
 def check(sweep: Sweep, stimuli: StimulusSet) -> None:
-    """Raise a ValueError where a sweep wants more components than rows can have.
+    """Raise a ValueError where a sweep wants more components than there can be.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ def check(sweep: Sweep, stimuli: StimulusSet) -> None:
     """
     if sweep.components is None:
         return
+    if sweep.activations is not None:
+        raise ValueError("`components` are of what a network makes: leave it out with `activations`")
     counts = poolings.make(sweep.pooling.name, **sweep.pooling.arguments).counts(stimuli.durations)
     rows = len(stimuli) if counts is None else int(counts.sum())
     if sweep.components >= rows:

@@ -90,10 +90,10 @@ def crawl(
         _check(sweep, scheduler)
     found = discover(sweep) if found is None else found
     stimuli = stimuli or sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
+    components.check(sweep, stimuli)
     if imports:
         imported.check(sweep, stimuli)
     else:
-        components.check(sweep, stimuli)
         sweep = hearing.resolved(sweep, stimuli, found)
     network = Network(sweep, stimuli)
     with store.lock(sweep.place):
