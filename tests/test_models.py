@@ -121,3 +121,12 @@ def test_every_adapter_has_a_line_about_it_and_a_revision():
     for name in models.ADAPTERS:
         assert 20 < len(models.summary(name)) < 100
         assert models.revision(name) >= 1
+
+
+def test_an_adapter_that_makes_no_model_is_one_sentence(monkeypatch):
+    class Half:
+        sample_rate, layers = 16000, ("first",)
+
+    monkeypatch.setitem(models.ADAPTERS, "half", lambda state: Half())
+    with pytest.raises(TypeError, match="'half' made a Half without `load_weights`"):
+        models.load("half", {})

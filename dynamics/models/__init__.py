@@ -90,7 +90,7 @@ def load(
     ValueError
         Where there is no such adapter, the checkpoint cannot be read, or its weights do not fit.
     TypeError
-        Where the adapter does not take an argument.
+        Where the adapter does not take an argument, or makes what is no model.
     """
     check_arguments(adapter, arguments)
     taken = ADAPTERS.parameters(adapter)
@@ -104,7 +104,14 @@ def load(
         # Some libraries build a network from a file's own configuration, not from its weights.
         beside = {"checkpoint": str(checkpoint), "trust": trust}
         arguments = {name: beside[name] for name in beside if name in taken} | arguments
-    return ADAPTERS[adapter](state, **arguments)
+    model = ADAPTERS[adapter](state, **arguments)
+    needed = ("sample_rate", "layers", "load_weights")
+    if lacking := [name for name in needed if not hasattr(model, name)]:
+        raise TypeError(
+            f"the adapter {adapter!r} made a {type(model).__name__} without "
+            f"{', '.join(f'`{name}`' for name in lacking)}: see `dynamics help own`"
+        )
+    return model
 
 
 def untrained(
