@@ -47,7 +47,9 @@ def check(sweep: Sweep, stimuli: StimulusSet) -> None:
     if sweep.components is None:
         return
     if sweep.activations is not None:
-        raise ValueError("`components` are of what a network makes: leave it out with `activations`")
+        raise ValueError(
+            "`components` are of what a network makes: leave it out with `activations`"
+        )
     counts = poolings.make(sweep.pooling.name, **sweep.pooling.arguments).counts(stimuli.durations)
     rows = len(stimuli) if counts is None else int(counts.sum())
     if sweep.components >= rows:
