@@ -214,7 +214,7 @@ def timed(content, tmp_path, monkeypatch):
         )
         store.commit(root, step, sha256=f"hash{step}")
     monkeypatch.setattr(targets.brains, "load", lambda *a, **k: timed_brain())
-    heard = SimpleNamespace(durations=np.ones(N), within=None)
+    heard = SimpleNamespace(durations=np.ones(N), within=None, names=NAMES)
     heard.heard = heard
     monkeypatch.setattr(analyze.sounds, "load", lambda *a, **k: heard)
     features = np.random.default_rng(9).standard_normal((N, 20, 5))
