@@ -193,7 +193,7 @@ def _joined(
     length = len(next(iter(regions.values()), ()))
     if length != count:
         raise ValueError(
-            f"df_roi_meta.pkl of '{folder}' has {length} rows for {count} voxels, and no `voxel_id`"
+            f"df_roi_meta.pkl of '{folder}' has {length} rows for {count} voxels, and no voxel_id"
         )
     return np.arange(count)
 
