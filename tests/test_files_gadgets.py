@@ -206,6 +206,7 @@ torch.save({"step": 1, "network": {}, "optimiser": {}, "settings": {}}, "trainer
 try: brains.load("targets/hollow.zarr")
 except ValueError: pass
 resume(Path("."), {})
+[getattr(checkpoints, name) for name in checkpoints.__all__]  # what is imported when it is used
 for late in ("cp437", "unicode_escape", "raw_unicode_escape", "utf-16-le", "utf-16-be", "utf-32-le",
              "utf-32-be", "utf-8-sig"): "a".encode(late)
 

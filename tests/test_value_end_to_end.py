@@ -39,7 +39,14 @@ def by_hand(place, value):
     frame = pd.DataFrame(
         results[value].transpose("neuroid", "step", "layer").to_numpy().reshape(8, -1)
     )
-    mean = frame.groupby(results["subject"].to_numpy()).mean().mean().to_numpy()
+    subjects, weights = results["subject"].to_numpy(), pd.Series(np.ones(8))
+    if value == "r2_corrected":  # means are ratios of means: each counts as its reliability
+        dims = ["step", "layer"]
+        found = results["r2"].where(results[value].notnull()).sum(dims) / results[value].sum(dims)
+        weights = pd.Series(found.to_numpy()).fillna(0)
+    total = frame.fillna(0).mul(weights, axis=0).groupby(subjects).sum()
+    most = (weights > 0).groupby(subjects).mean() >= 0.6  # a subject of fewer has no mean
+    mean = total.div(weights.groupby(subjects).sum(), axis=0)[most].mean().to_numpy()
     return pd.DataFrame(mean.reshape(2, -1), [0, 10], results["layer"].to_numpy())
 
 

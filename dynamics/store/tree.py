@@ -191,9 +191,13 @@ def _dataset(seen: Snapshot, path: str) -> xr.Dataset:
     dataset = xr.Dataset(data, coordinates, attrs)
     if path.startswith("controls") and "step" in dataset.dims:
         room = path.split("/")[1]
-        numbers = seen.values[f"controls/{room}/step"][rows]
-        kinds = np.where(numbers < PERMUTED_FROM, "fresh", "permuted")
-        return dataset.rename(step="control").assign_coords(kind=("control", kinds))
+        dataset = dataset.rename(step="control")
+        if rows is None:  # a writer that was stopped had no steps yet
+            return dataset
+        kinds = np.where(
+            seen.values[f"controls/{room}/step"][rows] < PERMUTED_FROM, "fresh", "permuted"
+        )
+        return dataset.assign_coords(kind=("control", kinds))
     if "step_other" in dataset.dims:
         return dataset.assign_coords(step_other=dataset["step"].to_numpy())
     return dataset
