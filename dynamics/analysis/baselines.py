@@ -12,6 +12,7 @@ from dynamics.analysis import ATTRS, RESAMPLED, Variables, controls
 from dynamics.analysis.scoring import Part, is_timed, score_layers
 from dynamics.brains.targets import Target
 from dynamics.config import Choice, Sweep
+from dynamics.emergence.levels import CONTROLS
 from dynamics.extraction import poolings
 
 # Values of a layer that stand beside its score.
@@ -121,7 +122,7 @@ def write_controls(group: zarr.Group, sweep: Sweep, found: Mapping[int, Variable
         own = [found[number] for number in sources if number in found]
         if not own:
             continue
-        dim, text = _KINDS[kind]
+        dim, text = CONTROLS[kind], _KINDS[kind]
         for name in ("score", *_BESIDE, *RESAMPLED):
             if name in own[0]:
                 dims = (dim, *own[0][name][0])
@@ -131,11 +132,8 @@ def write_controls(group: zarr.Group, sweep: Sweep, found: Mapping[int, Variable
         group.attrs[kind] = list(sources.values())
 
 
-# Dimension of the scores of each kind of control, and what they are in words.
-_KINDS = {
-    "untrained": ("control", "untrained networks"),
-    "permuted": ("permuted", "networks with permuted weights"),
-}
+# What each kind of control is in words.
+_KINDS = {"untrained": "untrained networks", "permuted": "networks with permuted weights"}
 
 
 def _by_kind(sweep: Sweep) -> dict[str, dict[int, str]]:

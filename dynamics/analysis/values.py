@@ -176,12 +176,11 @@ def _put(results: xr.Dataset, value: str, about: Value) -> xr.Dataset:
     new: dict[str, xr.DataArray] = {}
     for start in _STARTS:
         new |= _with_resamples(results, value, about, start, reliability)
-    score = new[SCORE]
     if reliability is not None:
         # Stores of before have quotients of every reliability above 0.
         new = {name: each.where(reliability.notnull()) if "neuroid" in each.dims else each
                for name, each in new.items()}  # fmt: skip
-        score = new[SCORE]
+    score = new[SCORE]
     if about.square and "null_score" in results:
         null = results["null_score"].clip(min=0) ** 2
         new["null_score"] = null if reliability is None else null / reliability

@@ -27,7 +27,7 @@ def untrained(results: xr.Dataset, by: str | None = None) -> xr.DataArray:
     """
     curve = average(results["score"], by=by)
     if has_controls(results):
-        return average(of_scored(results["untrained_score"].mean("control"), results), by=by)
+        return _mean_of("untrained", results, by)
     first = curve.isel(step=0, drop=True)
     return first if float(curve["step"][0]) == 0 else first * np.nan
 
@@ -59,7 +59,12 @@ def permuted(results: xr.Dataset, by: str | None = None) -> xr.DataArray | None:
     """
     if "permuted_score" not in results:
         return None
-    return average(of_scored(results["permuted_score"].mean("permuted"), results), by=by)
+    return _mean_of("permuted", results, by)
+
+
+def _mean_of(name: str, results: xr.Dataset, by: str | None) -> xr.DataArray:
+    level = results[f"{name}_score"].mean(CONTROLS[name])
+    return average(of_scored(level, results), by=by)
 
 
 # Dimension of the networks that a level is the mean of.

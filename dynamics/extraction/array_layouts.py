@@ -19,7 +19,7 @@ def names_of(given: Activations, opened: ArrayFile | None = None) -> list[str] |
     if opened is None and given.is_file:
         opened = ArrayFile(Path(given.path))
     if opened is not None and key in opened.keys:
-        return [n.decode() if isinstance(n, bytes) else str(n) for n in opened.read(key).tolist()]
+        return _texts(opened, key)
     if not given.stimuli:
         return None
     for place in (Path(key), Path(given.path) / key):
@@ -28,11 +28,14 @@ def names_of(given: Activations, opened: ArrayFile | None = None) -> list[str] |
             return [line.strip() for line in lines if line.strip()]
         if place.is_file():
             file = ArrayFile(place)
-            return [n.decode() if isinstance(n, bytes) else str(n)
-                    for n in file.read(file.keys[0]).tolist()]  # fmt: skip
+            return _texts(file, file.keys[0])
     if opened is None:
         return None
     raise ValueError(f"`stimuli` is {key!r}: there is no such file, nor an array in {opened.path}")
+
+
+def _texts(file: ArrayFile, key: str) -> list[str]:
+    return [n.decode() if isinstance(n, bytes) else str(n) for n in file.read(key).tolist()]
 
 
 def files_of(given: Activations) -> Iterator[tuple[Path, dict[str, str]]]:

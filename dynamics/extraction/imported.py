@@ -99,9 +99,10 @@ def extracted(
     checkpoint, sha256, noted : Extracted
         What is wrong with a step is raised by `noted`.
     """
+    files = list(files_of(_given(sweep))) if todo else []
     for checkpoint in todo:
         try:
-            layers = read(sweep, checkpoint.step, stimuli)
+            layers = read(sweep, checkpoint.step, stimuli, files)
         except ValueError as error:
             yield checkpoint, "", _raising(error)
         else:
@@ -137,11 +138,15 @@ def check_done(
     ValueError
         If one holds other numbers now.
     """
-    for checkpoint in done:
-        record = records[checkpoint.step]
-        if (record["bytes"], record.get("modified")) == (checkpoint.bytes, checkpoint.modified):
-            continue
-        if content_of(read(sweep, checkpoint.step, stimuli)) != record["sha256"]:
+
+    def stamp(record: Mapping[str, Any]) -> tuple[Any, Any]:
+        return record["bytes"], record.get("modified")
+
+    written = [c for c in done if stamp(records[c.step]) != (c.bytes, c.modified)]
+    files = list(files_of(_given(sweep))) if written else []
+    for checkpoint in written:
+        found = content_of(read(sweep, checkpoint.step, stimuli, files))
+        if found != records[checkpoint.step]["sha256"]:
             raise ValueError(
                 f"the activations of step {checkpoint.step} in '{checkpoint.uri}' are others than "
                 f"those in store {sweep.store}: take them with `dynamics redo {sweep.store} --step "
@@ -158,7 +163,9 @@ def content_of(layers: Mapping[str, np.ndarray]) -> str:
     return total.hexdigest()
 
 
-def read(sweep: Sweep, step: int, stimuli: StimulusSet) -> dict[str, np.ndarray]:
+def read(
+    sweep: Sweep, step: int, stimuli: StimulusSet, files: Sequence[tuple[Path, dict[str, str]]]
+) -> dict[str, np.ndarray]:
     """Read every layer of one step, its rows in the order of the sounds.
 
     Parameters
@@ -169,6 +176,8 @@ def read(sweep: Sweep, step: int, stimuli: StimulusSet) -> dict[str, np.ndarray]
         One that `find` gave.
     stimuli : StimulusSet
         The sounds.
+    files : sequence of (Path, dict of str to str)
+        From `dynamics.extraction.array_layouts.files_of`: of many steps they are listed once.
 
     Returns
     -------
@@ -184,7 +193,7 @@ def read(sweep: Sweep, step: int, stimuli: StimulusSet) -> dict[str, np.ndarray]
     given = _given(sweep)
     found: dict[str, dict[str, np.ndarray]] = {}
     names: Sequence[str] | None = None
-    for file, known in files_of(given):
+    for file, known in files:
         if "step" in known and step_of(given, known) != step:
             continue
         if "{step}" not in given.layout and step != given.step:
