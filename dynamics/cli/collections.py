@@ -35,7 +35,11 @@ def compare(runs: Runs, output: Output = None, formats: Formats = None, value: V
 
 
 def run(
-    config: Path, scheduler: str | None, said: Mapping[str, Callable[[Sweep, Any], int]]
+    config: Path,
+    scheduler: str | None,
+    said: Mapping[str, Callable[[Sweep, Any], int]],
+    *,
+    patience: float,
 ) -> int:
     """Do what is missing of every run of a collection, then compare them.
 
@@ -47,6 +51,8 @@ def run(
         Address of a running dask scheduler.
     said : mapping
         What is printed of each stage; it returns how many checkpoints failed in it.
+    patience : float
+        Seconds without a worker of the cluster that can work, after which it is given up.
 
     Returns
     -------
@@ -59,7 +65,7 @@ def run(
     collection = load_collection(config)
     check_runs(collection)
     failed, before = 0, ""
-    for done in run_all(collection, scheduler=scheduler):
+    for done in run_all(collection, scheduler=scheduler, patience=patience):
         if done.run.name != before:
             before = done.run.name
             out.print(f"\n{readable(before)}", markup=False, style="bold")

@@ -113,7 +113,7 @@ def run(config: Config, scheduler: Scheduler = None, patience: Patience = PATIEN
     from dynamics.sweep import check
 
     if is_collection(config):
-        _end(collections.run(config, scheduler, SAID))
+        _end(collections.run(config, scheduler, SAID, patience=patience))
         return
     sweep = load_config(config)
     _all(sweep, scheduler, check(sweep), patience)

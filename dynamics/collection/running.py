@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -55,7 +55,9 @@ def check_runs(collection: Collection) -> None:
                 raise type(error)(f"run {run.name!r}: {error}") from None
 
 
-def run_all(collection: Collection, *, scheduler: str | None = None) -> Iterator[Done]:
+def run_all(
+    collection: Collection, *, scheduler: str | None = None, patience: float = cluster.PATIENCE
+) -> Iterator[Done]:
     """Do what is missing of each run; one that cannot go on leaves the others as they are.
 
     Parameters
@@ -64,6 +66,8 @@ def run_all(collection: Collection, *, scheduler: str | None = None) -> Iterator
         Runs in whose sweeps `check_runs` finds nothing.
     scheduler : str, optional
         Address of a running dask scheduler, for all; by default one local cluster serves all.
+    patience : float
+        Seconds without a worker of the cluster that can work, after which it is given up.
 
     Yields
     ------
@@ -77,13 +81,14 @@ def run_all(collection: Collection, *, scheduler: str | None = None) -> Iterator
         Where it is the machine's fault and not the run's: the next run would not fare better.
     """
     shared: dict[str, Any] = {}
+    where = {"scheduler": scheduler, "patience": patience}
     with cluster.shared():
         for run in collection.runs:
             if run.sweep is None:
                 yield Done(run, "kept", None)
                 continue
             try:
-                yield from _stages(run, run.sweep, scheduler, shared)
+                yield from _stages(run, run.sweep, where, shared)
             except (ValueError, TypeError, LookupError, OSError) as error:
                 if faults.of_machine(error) is not None:
                     raise
@@ -91,12 +96,12 @@ def run_all(collection: Collection, *, scheduler: str | None = None) -> Iterator
 
 
 def _stages(
-    run: Run, sweep: Sweep, scheduler: str | None, shared: dict[str, Any]
+    run: Run, sweep: Sweep, where: Mapping[str, Any], shared: dict[str, Any]
 ) -> Iterator[Done]:
     loaded = check(sweep, known=_loaded(sweep, shared))
     last = "probe" if sweep.probes else "analyze" if _is_analyzed(sweep) else "crawl"
     new = 0
-    for stage, found in stages(sweep, scheduler=scheduler, loaded=loaded):
+    for stage, found in stages(sweep, loaded=loaded, **where):
         yield Done(run, stage, found)
         new += found["new"] if stage in _COMPUTED else 0
         if stage == last and not new and _is_drawn(sweep):

@@ -11,15 +11,14 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from dynamics.config import yaml_file
-from dynamics.config.activations import FIELDS
+from dynamics import plugins
+from dynamics.config import paths, yaml_file
+from dynamics.config.matrix import Scalar, coordinates_of, fill, name_of, told
 from dynamics.config.sweep import Sweep, checked, validate
 from dynamics.store.place import Place
 
-Scalar = str | bool | int | float
 MOST = 1000
 _POWER = re.compile(r"[-+]?\d+(\.\d*)?[eE]\d+")
-_PLACE = re.compile(r"\{(\w+)(?:\.(\w+))?\}")
 
 
 class Run(NamedTuple):
@@ -182,7 +181,7 @@ def load_collection(path: str | Path) -> Collection:
     Returns
     -------
     Collection
-        Paths are relative to the working directory.
+        Paths are relative to the file, those in another file to that; see `dynamics.config.paths`.
 
     Raises
     ------
@@ -193,17 +192,23 @@ def load_collection(path: str | Path) -> Collection:
     """
     content, lines = yaml_file.read(path)
     file = checked(_File, content, origin=str(path), lines=lines)
+    folder = Path(path).parent
+    plugins.look_in(Path.cwd(), folder)
     runs: list[Run] = []
     for number, entry in enumerate(file.runs):
         origin = f"{path}, line {lines.get(('runs', number), lines.get(('runs',), 0))}"
-        runs += _runs_of(entry, file.shared, origin)
+        runs += _runs_of(entry, file.shared, origin, folder)
         if len(runs) > MOST:
             raise ValueError(f"{origin}: these are more than {MOST} runs: make several collections")
     return collect(
         runs,
         name=file.collection,
         origin=str(path),
-        output=file.output if file.output != Path() else Path("store") / file.collection,
+        output=Path(
+            paths.place(str(file.output), folder, output=True)
+            if file.output != Path()
+            else f"store/{file.collection}"
+        ),
         value=file.value,
         trends=file.trends,
         contrast=file.contrast,
@@ -248,26 +253,28 @@ def collect(runs: list[Run], *, name: str, origin: str = "", **how: Any) -> Coll
     return Collection(name=name, runs=tuple(runs), **how)
 
 
-def _runs_of(entry: Entry, shared: Mapping[str, Any], origin: str) -> Iterator[Run]:
+def _runs_of(entry: Entry, shared: Mapping[str, Any], origin: str, folder: Path) -> Iterator[Run]:
     """Yield the runs of an entry; faults in one of them say where it stands."""
     if entry.store:
-        for where in _globbed(entry.store, origin, must=False):
+        given = paths.place(entry.store, folder)
+        for where in _globbed(given, origin):
             place = Place(where, entry.store_options)
             stem = Path(where.rstrip("/")).stem
-            name = entry.name if entry.name and where == entry.store else stem
+            name = entry.name if entry.name and where == given else stem
             yield Run(name, place, entry.coordinates)
     elif entry.config:
-        paths = _globbed(entry.config, origin)
-        for path in paths:
+        found = _globbed(paths.place(entry.config, folder), origin)
+        for path in found:
             content, lines = yaml_file.read(path)
-            sweep = validate({**shared, **content}, origin=path, lines=lines)
-            name = entry.name if entry.name and len(paths) == 1 else sweep.run
+            own = paths.resolved(content, Path(path).parent)
+            sweep = validate(paths.resolved(shared, folder) | own, origin=path, lines=lines)
+            name = entry.name if entry.name and len(found) == 1 else sweep.run
             yield Run(name, sweep.place, entry.coordinates, sweep)
     else:
-        yield from _filled(entry, shared, origin)
+        yield from _filled(entry, shared, origin, folder)
 
 
-def _globbed(pattern: str, origin: str, *, must: bool = True) -> list[str]:
+def _globbed(pattern: str, origin: str) -> list[str]:
     if "://" in pattern or not glob.has_magic(pattern):
         return [pattern]
     if not (found := sorted(glob.glob(pattern, recursive=True))):
@@ -275,69 +282,21 @@ def _globbed(pattern: str, origin: str, *, must: bool = True) -> list[str]:
     return found
 
 
-def _filled(entry: Entry, shared: Mapping[str, Any], origin: str) -> Iterator[Run]:
+def _filled(entry: Entry, shared: Mapping[str, Any], origin: str, folder: Path) -> Iterator[Run]:
     """Yield a run for every combination of the matrix' values."""
-    template = entry.template
+    template, beside = entry.template, folder
     if isinstance(template, str):
-        template = dict(yaml_file.read(template)[0])
-    content: dict[str, Any] = {**shared, **template}
+        path = paths.place(template, folder)
+        template, beside = dict(yaml_file.read(path)[0]), Path(path).parent
     for values in itertools.product(*entry.matrix.values()):
         cell = dict(zip(entry.matrix, values))
-        filled = _fill(content, cell, origin)
-        if filled.get("run", "") == content.get("run", ""):  # nothing in it tells runs apart
-            parts = [str(filled.get("run") or "run"), *(str(_name(value)) for value in values)]
+        common = paths.resolved(fill(shared, cell, origin), folder)
+        trained = {key: common[key] for key in ("pretrain",) if key in common}
+        filled = common | paths.resolved(trained | fill(template, cell, origin), beside)
+        before = template.get("run", shared.get("run", ""))
+        if filled.get("run", "") == before:  # nothing in it tells runs apart
+            parts = [str(filled.get("run") or "run"), *(str(name_of(value)) for value in values)]
             filled["run"] = "-".join(parts)
-        own = _fill(dict(entry.coordinates), cell, origin)
-        sweep = validate(filled, origin=f"{origin} ({_told(cell)})")
-        yield Run(sweep.run, sweep.place, {**_coordinates(cell), **own}, sweep)
-
-
-def _fill(value: Any, cell: Mapping[str, Any], origin: str) -> Any:
-    """Put the values of a cell in the place of their names; of a name alone with its type."""
-    if isinstance(value, Mapping):
-        return {_fill(key, cell, origin): _fill(one, cell, origin) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_fill(one, cell, origin) for one in value]
-    if not isinstance(value, str):
-        return value
-
-    def found(match: re.Match) -> Any:
-        key, field = match.groups()
-        if key in FIELDS and key not in cell:
-            return match.group()  # of the layout of activations
-        if key not in cell:
-            raise ValueError(
-                f"{origin}: the template names {match.group()}, and the matrix has "
-                f"{', '.join(cell)}"
-            )
-        if field is None:
-            return _name(cell[key])
-        if not isinstance(cell[key], Mapping) or field not in cell[key]:
-            raise ValueError(
-                f"{origin}: the value {_name(cell[key])!r} of {key!r} has no {field!r}"
-            )
-        return cell[key][field]
-
-    if whole := _PLACE.fullmatch(value):
-        return found(whole)
-    return _PLACE.sub(lambda match: str(found(match)), value)
-
-
-def _name(value: Any) -> Any:
-    """Return a value of the matrix, or the name of one that has several fields."""
-    return value.get("name", "") if isinstance(value, Mapping) else value
-
-
-def _told(cell: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} = {_name(value)}" for key, value in cell.items())
-
-
-def _coordinates(cell: Mapping[str, Any]) -> dict[str, Scalar]:
-    """Return a cell as coordinates: its values, and the fields of those that have several."""
-    found: dict[str, Scalar] = {}
-    for key, value in cell.items():
-        for field, one in value.items() if isinstance(value, Mapping) else ():
-            if field != "name" and isinstance(one, (str, bool, int, float)):
-                found[str(field)] = one
-        found[key] = _name(value)
-    return found
+        own = fill(dict(entry.coordinates), cell, origin)
+        sweep = validate(filled, origin=f"{origin} ({told(cell)})")
+        yield Run(sweep.run, sweep.place, {**coordinates_of(cell), **own}, sweep)

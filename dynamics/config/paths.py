@@ -41,10 +41,10 @@ def resolved(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         found["checkpoints"] = _each(found["checkpoints"], folder, output=made)
     for key in _OUTPUTS:
         if isinstance(found.get(key), str):
-            found[key] = _place(found[key], folder, output=True)
+            found[key] = place(found[key], folder, output=True)
     if isinstance(found.get("activations"), Mapping):
         given = dict(found["activations"])
-        for key, resolve in (("path", _place), ("stimuli", _if_there)):
+        for key, resolve in (("path", place), ("stimuli", _if_there)):
             if isinstance(given.get(key), str):
                 given[key] = resolve(given[key], folder)
         found["activations"] = given
@@ -57,7 +57,7 @@ def resolved(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _each(value: Any, folder: Path, *, output: bool = False) -> Any:
     """Resolve the places of checkpoints: one, a list, or steps with places."""
     if isinstance(value, str):
-        return _place(value, folder, output=output)
+        return place(value, folder, output=output)
     if isinstance(value, list):
         return [_each(each, folder) for each in value]
     if isinstance(value, Mapping):
@@ -93,10 +93,26 @@ def _if_there(text: str, folder: Path) -> str:
     """Resolve what may be a path or a mere name: a name is a path where it says so."""
     plain = _expanded(text)
     says_so = os.sep in plain or "/" in plain or bool(os.path.splitext(plain)[1])
-    return _place(text, folder) if says_so else text
+    return place(text, folder) if says_so else text
 
 
-def _place(text: str, folder: Path, *, output: bool = False) -> str:
+def place(text: str, folder: Path, *, output: bool = False) -> str:
+    """Resolve one path of a YAML.
+
+    Parameters
+    ----------
+    text : str
+        The path, a glob, or a URL, which stays.
+    folder : Path
+        Of the YAML.
+    output : bool
+        Whether it is to be written.
+
+    Returns
+    -------
+    str
+        As in `resolved`.
+    """
     if "://" in text or not text:
         return text
     plain = _expanded(text)

@@ -13,6 +13,7 @@ from dynamics.emergence.curves import mean_curve, resampled_curve
 from dynamics.emergence.intervals import METHODS, bands, interval
 from dynamics.emergence.levels import level
 from dynamics.emergence.parts import bands_by, curve_and_band, curves_by, steps_by
+from dynamics.emergence.pathway import along_map, maps_of, spatial, temporal
 from dynamics.emergence.resampling import Scheme, scheme, squared, stabilised
 from dynamics.emergence.statistics import (
     area,
@@ -45,6 +46,7 @@ __all__ = [
     "Given",
     "Scheme",
     "Statistic",
+    "along_map",
     "area",
     "bands",
     "bands_by",
@@ -66,6 +68,7 @@ __all__ = [
     "holm",
     "interval",
     "level",
+    "maps_of",
     "mean_curve",
     "onset",
     "onset_test",
@@ -78,11 +81,13 @@ __all__ = [
     "plateau_step",
     "resampled_curve",
     "scheme",
+    "spatial",
     "squared",
     "stabilised",
     "steps_by",
     "summarize",
     "summary_of",
     "summary_of_chosen",
+    "temporal",
     "with_subjects",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from dynamics.emergence.latencies import axes_of
 from dynamics.emergence.of_models import is_single
 from dynamics.emergence.parts import parts
+from dynamics.emergence.pathway import maps_of
 from dynamics.plots.curves import facet_curves
 from dynamics.plots.figures import (
     PROBE,
@@ -21,13 +21,14 @@ from dynamics.plots.figures import (
     figure_of_targets,
     probes_of,
     results_of,
-    simulated,
     single,
 )
 from dynamics.plots.heatmaps import plot_heatmap
+from dynamics.plots.kind import Drawing, Kind, Shown
 from dynamics.plots.latencies import facet_crossed, facet_latencies, plot_profiles
 from dynamics.plots.layers import plot_best_layer
 from dynamics.plots.order import plot_order
+from dynamics.plots.pathway import LATENCY, figure_of_pathway
 from dynamics.plots.scatter import plot_brain_task
 from dynamics.plots.similarity import facet_layer_similarity, facet_similarity
 from dynamics.plots.single import figure_of_layers
@@ -39,119 +40,6 @@ _MOST = 15
 _FEWEST_STEPS = 4
 CURVES, PROBES = "Emergence curves", "Brains and probes"
 COMPARED = "Steps and layers compared with each other"
-
-
-class Shown(NamedTuple):
-    """What a figure is drawn of.
-
-    Attributes
-    ----------
-    tree : xarray.DataTree
-        The store.
-    metric : str
-        Label of the metric.
-    targets : tuple of str
-        Labels of the targets: one, or all that have the metric, or none.
-    results : xarray.Dataset
-        Of the one target and the metric, with gaps at failed steps; or what compares a model with
-        itself by the metric.
-    other : str
-        What else tells it apart, as the record's `takes` gave it.
-    """
-
-    tree: xr.DataTree
-    metric: str
-    targets: tuple[str, ...]
-    results: xr.Dataset
-    other: str = ""
-
-    @property
-    def run(self) -> str:
-        """Name of the run."""
-        return str(self.tree.attrs.get("run", ""))
-
-    @property
-    def title(self) -> str:
-        """What it is of, in words."""
-        return f"{simulated(self.results)}{self.targets[0]}, {self.metric}"
-
-
-class Kind(NamedTuple):
-    """A kind of figure.
-
-    Attributes
-    ----------
-    draw : callable
-        Takes `Shown` and returns the matplotlib figure.
-    file : str
-        Name of the file, with ``{metric}``, ``{target}`` and ``{other}``.
-    caption : str
-        What stands under it in the report, with ``{metric}`` (as it is shown), ``{targets}``,
-        ``{name}`` (target and metric) and ``{other}``.
-    alt : str
-        What it shows, for those who do not see it, with ``{said}`` (how the best layer rises),
-        ``{parts}`` (the same of neuroids or regions) and ``{when}`` (half-times) besides.
-    of : {"target", "metric", "self"}
-        Whether there is one a target and metric, one a metric with all its targets, or one of
-        what compares a model with itself.
-    takes : callable
-        Takes `Shown` and returns for which `other` the figure is drawn: by default once; none
-        where the results do not have what it needs.
-    group : str
-        Heading in the report; by default that of the target and metric.
-    wide : bool
-        Whether it has several panels beside each other.
-    asked : bool
-        Whether it is drawn only where its name is asked for.
-    """
-
-    draw: Callable[[Shown], Figure]
-    file: str
-    caption: str
-    alt: str
-    of: str = "target"
-    takes: Callable[[Shown], Sequence[str]] = lambda shown: ("",)
-    group: str = ""
-    wide: bool = False
-    asked: bool = False
-
-    def check(self) -> None:
-        """Raise a ValueError that says what is wrong with a record."""
-        if self.of not in ("target", "metric", "self"):
-            raise ValueError(f"`of` must be 'target', 'metric' or 'self', not {self.of!r}")
-        try:
-            self.file.format(metric="", target="", other="")
-        except (KeyError, IndexError, ValueError):
-            raise ValueError(
-                f"its file {self.file!r} may hold {{metric}}, {{target}} and {{other}} alone"
-            ) from None
-
-
-class Drawing(NamedTuple):
-    """A figure of a store that is still to be drawn.
-
-    Attributes
-    ----------
-    name : str
-        Such as "heatmap-ridge-cortex", for a file.
-    kind : str
-        A name in `FIGURES`.
-    metric : str
-        Label of the metric.
-    targets : tuple of str
-        Labels of the targets that it shows; none for what compares a model with itself.
-    draw : callable
-        Draws it and returns the matplotlib figure.
-    other : str
-        What else tells it apart: by what a forest plot is ordered, or the task of a probe.
-    """
-
-    name: str
-    kind: str
-    metric: str
-    targets: tuple[str, ...]
-    draw: Callable[[], Figure]
-    other: str = ""
 
 
 def figures_of(
@@ -322,6 +210,15 @@ def _draw_profiles(shown: Shown) -> Figure:
     return single(plot_profiles, shown.results, height=62, title=shown.title, dim=shown.other)
 
 
+def _pathway(shown: Shown) -> Sequence[str]:
+    """Name the maps of a target whose results are of several steps, and latencies."""
+    several = shown.results.sizes.get("step", 1) > 1 and not is_single(shown.results)
+    if not several or "neuroid" not in shown.results.get("score", xr.DataArray()).dims:
+        return []
+    timed = LATENCY in _along(shown) and shown.results.sizes.get("layer", 1) > 2
+    return [*maps_of(shown.results), *([LATENCY] if timed else [])]
+
+
 def _draw_compared(
     draw: Callable[..., np.ndarray], variable: str, words: str
 ) -> Callable[[Shown], Figure]:
@@ -415,6 +312,13 @@ FIGURES: dict[str, Kind] = {
         "time.",
         takes=lambda shown: [""] if "cross" in axes_of(shown.results) else [],
         wide=True,
+    ),
+    "pathway": Kind(
+        lambda shown: figure_of_pathway(shown.results, shown.other, title=shown.title),
+        "pathway-{metric}-{target}-{other}",
+        "Whether deeper layers fit what is further on in {other}, at every step.",
+        "Line chart of the correlation of layers with {other} against training step.",
+        takes=_pathway,
     ),
     "profiles": Kind(
         _draw_profiles,
