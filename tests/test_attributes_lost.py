@@ -46,7 +46,7 @@ ASKED = {
     "plot_order": lambda r: plots.plot_order(r),
     "plot_best_layer": lambda r: plots.plot_best_layer(r),
     "plot_models": lambda r: plots.plot_models({"a": r}),
-    "report": lambda r: findings.curves_of(findings.Result("brain", "ridge", r))[0].statistics,
+    "report": lambda r: findings.mean_of(findings.Result("brain", "ridge", r)).statistics,
 }
 
 

@@ -82,7 +82,7 @@ def test_few_distinct_shuffles_and_what_they_are_within_are_said(small, heard, c
         analyze.analyze(small(), advance=silent)
     assert "only 36 of the 99 shuffles within categories can be distinct" in caplog.text
     (result,), _ = findings.results_of(store.open(small().store))
-    said = narrative.about(findings.curves_of(result)[0])
+    said = narrative.about(findings.mean_of(result))
     assert "stimuli shuffled within categories" in said and "only 36 of them are distinct" in said
 
 
@@ -92,7 +92,7 @@ def test_results_that_were_begun_with_other_shuffles_go_on_and_say_so(small, hea
         assert analyze.analyze(small(), advance=silent)["already"] == 2
     assert "goes on with stimuli shuffled 'overall', as it was begun" in caplog.text
     (result,), _ = findings.results_of(store.open(small().store))
-    said = narrative.about(findings.curves_of(result)[0])
+    said = narrative.about(findings.mean_of(result))
     assert "shuffled over all categories, for which telling categories apart is enough" in said
     with pytest.raises(ValueError, match="shuffle = 'overall', this sweep has 'category'"):
         analyze.analyze(small(shuffle="category"), advance=silent)

@@ -124,7 +124,7 @@ def test_a_fraction_of_the_ceiling_is_of_the_same_neuroids():
     assert float(table["plateau"].max()) > 1  # other statistics are over all neuroids
     level = emergence.level(data, "ceiling")
     assert level == pytest.approx(np.mean([ceiling[g].mean() for g in groups]))
-    mean = findings.curves_of(findings.Result("t", "ridge", data))[0]
+    mean = findings.mean_of(findings.Result("t", "ridge", data))
     np.testing.assert_allclose(mean.statistics["ceiling_fraction"], expected, rtol=1e-12)
     assert mean.statistics.attrs["with_ceiling"] == len(kept)
     said = narrative._references(narrative.numbers_of(mean, "a"), "log-mel")
@@ -145,7 +145,7 @@ def test_nothing_is_left_out_of_results_without_gaps():
     data = results(lacking=())
     assert with_ceiling(data) is data
     assert summary.ceiling_fraction(data, None, "stimuli").attrs["neuroids_without_ceiling"] == 0
-    mean = findings.curves_of(findings.Result("t", "ridge", data))[0]
+    mean = findings.mean_of(findings.Result("t", "ridge", data))
     assert "with_ceiling" not in mean.statistics.attrs
     fraction = emergence.ceiling_fraction(data["score"].mean("neuroid"), data["ceiling"].mean())
     np.testing.assert_allclose(mean.statistics["ceiling_fraction"], fraction, rtol=1e-12)

@@ -111,7 +111,7 @@ def test_limits_over_a_baseline_on_the_same_resamples_are_of_the_difference(tmp_
     store.write_constant(group, *known, description="no learning")
     tree = store.open(path)
     result = findings.results_of(tree)[0][0]
-    mean = findings.curves_of(result)[0]
+    mean = findings.mean_of(result)
     at = narrative.numbers_of(mean, "layer3")
     # As the noise is common to both, nothing is left of it but what 1 - r^2 makes of it.
     width = at["gain_over_baseline_upper"] - at["gain_over_baseline_lower"]

@@ -43,7 +43,7 @@ def test_levels_are_over_the_neuroids_with_a_score_by_every_route():
     bars = heights(plots.plot_models({"a": found}))
     assert bars["noise ceiling"] == pytest.approx(ceiling)
     assert bars["spectrotemporal baseline"] == pytest.approx(baseline)
-    curve = findings.curves_of(findings.Result("brain", "ridge", found))[0]
+    curve = findings.mean_of(findings.Result("brain", "ridge", found))
     assert curve.statistics.attrs["ceiling"] == pytest.approx(ceiling)
     assert curve.statistics.attrs["baseline"] == pytest.approx(baseline)
     last = found["score"].isel(step=-1, neuroid=slice(1, None)).mean("neuroid")

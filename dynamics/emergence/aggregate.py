@@ -138,19 +138,26 @@ def mean_by(score: xr.DataArray, by: str | None, unit: str) -> xr.DataArray:
         With a dimension `by` in place of `unit`.
     """
     if COUNT not in score.coords:
-        return score.mean(unit) if by is None else score.groupby(by).mean(unit)
+        return _within(score, by, unit, "mean")
     least = score[COUNT].attrs.get("least", 0.0)
     count, bare = score[COUNT].drop_vars(COUNT), score.drop_vars(COUNT)
     weighted = bare.fillna(0.0) * count
     if least:
-        share = (count > 0) * 1.0
-        share = share.mean(unit) if by is None else share.groupby(by).mean(unit)
+        share = _within((count > 0) * 1.0, by, unit, "mean")
         count = count.where(bare.notnull(), 0.0)
-    total, number = (
-        part.sum(unit) if by is None else part.groupby(by).sum(unit) for part in (weighted, count)
-    )
+    total, number = (_within(part, by, unit, "sum") for part in (weighted, count))
     found = total / number.where(number > 0)
     return (found.where(share >= least) if least else found).assign_attrs(score.attrs)
+
+
+def _within(values: xr.DataArray, by: str | None, unit: str, how: str) -> xr.DataArray:
+    """Reduce values within each label of a coordinate; over a single label at once."""
+    if by is None:
+        return getattr(values, how)(unit)
+    if values[by].dims == (unit,) and len(names := np.unique(values[by])) == 1:
+        whole = getattr(values, how)(unit).expand_dims({by: names})
+        return whole.transpose(*(by if dim == unit else dim for dim in values.dims))
+    return getattr(values.groupby(by), how)(unit)
 
 
 def over_subjects(

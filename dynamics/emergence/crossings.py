@@ -289,19 +289,26 @@ def status(
         Without the dimension `step`: "known", "missing", "one step only", "no untrained level",
         "no score at the first step", "no score at the last step".
     """
-    there = xr.apply_ufunc(np.isfinite, curve.reset_coords(drop=True), keep_attrs=False)
-    number = there.sum("step")
-    first, last = (there.isel(step=end, drop=True) for end in (0, -1))
-    level = first if baseline is None else xr.DataArray(baseline).notnull()
+    # In NumPy, as this is asked of every statistic of every curve.
+    bare, known = curve.reset_coords(drop=True), None
+    if baseline is not None:
+        known = xr.DataArray(baseline).notnull().reset_coords(drop=True)
+        pair = xr.align(bare, known, join="exact", exclude=["step"])
+        bare, known = xr.broadcast(*pair, exclude=["step"])
+    one = bare.isel(step=0, drop=True)
+    there = np.isfinite(bare.transpose("step", *one.dims).to_numpy())
+    number, first, last = there.sum(0), there[0], there[-1]
+    level = first if known is None else known.transpose(*one.dims).to_numpy()
+    none = np.zeros(one.shape, bool)
     missing = {
-        NO_LAST: ~last if "last" in needs else False,
-        NO_FIRST: ~first if "first" in needs else False,
-        NO_LEVEL: ~level if "level" in needs else False,
+        NO_LAST: ~last if "last" in needs else none,
+        NO_FIRST: ~first if "first" in needs else none,
+        NO_LEVEL: ~level if "level" in needs else none,
         ONE_STEP: number == 1
         if "several" in needs or ("level" in needs and baseline is None)
-        else False,
+        else none,
     }
-    found = xr.full_like(number, KNOWN, dtype=object)
-    for text, lacking in missing.items():
-        found = xr.where(lacking, text, found)
-    return found.where(number > 0, MISSING).astype(str)
+    found = np.full(one.shape, KNOWN, dtype=object)
+    for text, lacking in {**missing, MISSING: number == 0}.items():
+        found[lacking] = text
+    return xr.DataArray(found.astype(str), one.coords, one.dims)

@@ -98,8 +98,11 @@ def summary_of(
     over = over or default_over(results, by)
     given, text = _given(scored(results), by, over)
     table = _tabulate(given, names=names, confidence=confidence)
-    for name in [str(name) for name in table.data_vars if str(name).endswith("_status")]:
-        table[name] = _of_level(table[name], results, by)
+    said, lacks = [str(name) for name in table if str(name).endswith("_status")], None
+    if said and levels.has_controls(results):
+        lacks = _lacks_level(results, by)
+    for name in said:
+        table[name] = _of_level(table[name], lacks)
     table = _said(table.assign_attrs(confidence=confidence), results, given.curves.curve, over)
     return table.assign_attrs(baseline=text)
 
@@ -114,7 +117,8 @@ def statistic(
     both, known, text = counted(results, by, over, **arguments)
     found = _finished(results, over, name, both, **known)
     if "baseline" not in arguments:
-        found = found.assign_coords(status=_of_level(found["status"], results, by))
+        lacks = _lacks_level(results, by) if levels.has_controls(results) else None
+        found = found.assign_coords(status=_of_level(found["status"], lacks))
     return found.assign_attrs(baseline=text)
 
 
@@ -265,7 +269,7 @@ def needing(
 
 def _given(results: xr.Dataset, by: str | None, over: str) -> tuple[Given, str]:
     """Return what statistics of results are made of, and from what gains count, in words."""
-    curves = pair(results, by, over)
+    curves = _steady(pair(results, by, over))
     apart = levels.has_controls(results)
     text = statistics.baseline_text(results["step"].to_numpy())
     gains = counted(results, by, over) if apart else Counted(curves, {}, text)
@@ -273,22 +277,31 @@ def _given(results: xr.Dataset, by: str | None, over: str) -> tuple[Given, str]:
     ceiling, _ = levels.ceiling(kept, by)
     whole = curves.curve if kept is results else average(kept["score"], by=by)
     nulls = None
+
+    def above(level: str) -> Pair:
+        return _steady(pair(results, by, over, above=level))
+
     if "null_score" in results:
         last = results[["score", "null_score"]].isel(step=-1, drop=True)
         nulls = average(last["score"], by=by), average(last["null_score"], by=by)
     given = Given(
         curves,
-        gains.pair,
+        _steady(gains.pair),
         gains.arguments,
         start=levels.untrained(results, by) if apart else None,
-        above_baseline=pair(results, by, over, above="baseline") if "baseline" in results else None,
+        above_baseline=above("baseline") if "baseline" in results else None,
         below_ceiling=None if ceiling is None else (whole, ceiling),
         nulls=nulls,
-        above_permuted=(
-            pair(results, by, over, above="permuted") if "permuted_score" in results else None
-        ),
+        above_permuted=above("permuted") if "permuted_score" in results else None,
     )
     return given, gains.text
+
+
+def _steady(both: Pair) -> Pair:
+    """Stabilise resamples once and not for each statistic, which finds them done."""
+    if both.resampled is None:
+        return both
+    return Pair(both.curve, stabilised(both.curve, both.resampled))
 
 
 def _tabulate(
@@ -347,14 +360,20 @@ def _finished(
     return _said(found, results, curve, over)
 
 
-def _of_level(status: xr.DataArray, results: xr.Dataset, by: str | None) -> xr.DataArray:
+def _lacks_level(results: xr.Dataset, by: str | None) -> xr.DataArray:
+    """Which curves have a score while their controls have none."""
+    there = average(results["score"], by=by).notnull().any("step")
+    return levels.untrained(results, by).isnull() & there
+
+
+def _of_level(status: xr.DataArray, lacks: xr.DataArray | None) -> xr.DataArray:
     """Say "no untrained level" of curves whose controls have no score, where a status did not."""
     status = status.drop_vars("status", errors="ignore")
-    if not levels.has_controls(results):
+    if lacks is None or not lacks.any():
         return status
-    there = average(results["score"], by=by).notnull().any("step")
-    lacks = levels.untrained(results, by).isnull() & there & (status == MISSING)
-    return xr.where(lacks, NO_LEVEL, status).transpose(*status.dims).astype(str)
+    return (
+        xr.where(lacks & (status == MISSING), NO_LEVEL, status).transpose(*status.dims).astype(str)
+    )
 
 
 def _said(

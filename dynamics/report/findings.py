@@ -150,6 +150,11 @@ def curves_of(result: Result) -> list[Curve]:
     return [_curve(*group) for group in _groups(scored(result.data))]
 
 
+def mean_of(result: Result) -> Curve:
+    """Return the mean curves of a result alone: the first of `curves_of`."""
+    return _curve(*next(_groups(scored(result.data))))
+
+
 def _best(score: xr.DataArray) -> str:
     return str(score["layer"].to_numpy()[int(highest(score.isel(step=-1)))])
 
