@@ -66,7 +66,7 @@ def test_an_efficient_estimate_is_the_surer_the_steeper_the_curve():
 
 @pytest.mark.slow
 def test_intervals_cover_and_flat_curves_stay_flat():
-    number = 60
+    number = 24
     simulations = [simulation.simulate(seed) for seed in range(number)]
     curve, resampled = simulation.gather(simulations)
     # Three Monte-Carlo errors below 95 %, over the nine curves that rise, as if four of them

@@ -298,10 +298,18 @@ def _given(results: xr.Dataset, by: str | None, over: str) -> tuple[Given, str]:
 
 
 def _steady(both: Pair) -> Pair:
-    """Stabilise resamples once and not for each statistic, which finds them done."""
+    """Do once what each statistic would: stabilise resamples, and carry no labels along."""
+    curve = _plain(both.curve)
     if both.resampled is None:
-        return both
-    return Pair(both.curve, stabilised(both.curve, both.resampled))
+        return Pair(curve, None)
+    return Pair(curve, stabilised(curve, _plain(both.resampled)))
+
+
+def _plain(values: xr.DataArray) -> xr.DataArray:
+    """Leave out coordinates of steps and resamples, which no statistic of a curve has."""
+    gone = {"step", "resample"}
+    spare = [n for n, one in values.coords.items() if n not in values.dims and gone & set(one.dims)]
+    return values.drop_vars(spare)
 
 
 def _tabulate(
