@@ -33,8 +33,10 @@ _GPU = ("AcceleratorError", "CudaError", "DeferredCudaCallError")
 
 _LONG, _LONGEST = 80, 900
 # What Python says to programmers.
-_UNKNOWN_ARGUMENT = re.compile(r"\S+\(\) got an unexpected keyword argument ('\w+')")
-_OTHER_ARGUMENTS = re.compile(r"\S+\(\) takes .{1,40}? positional arguments? but \d+ w\w+ given")
+_UNKNOWN_ARGUMENT = re.compile(r"[^\s(]+\(\) got an unexpected keyword argument ('\w+')")
+_OTHER_ARGUMENTS = re.compile(
+    r"[^\s(]+\(\) takes .{1,40}? positional arguments? but \d+ w\w+ given"
+)
 
 
 class SweepError(ValueError):

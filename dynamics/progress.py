@@ -27,6 +27,9 @@ STYLES = ("auto", "bar", "lines", "json", "none")
 # Seconds between two lines of a log.
 EVERY = 30.0
 
+# Units after the first from which the time left is estimated.
+FEWEST = 3
+
 _chosen = "auto"
 
 
@@ -96,21 +99,47 @@ def _bar(description: str, total: int) -> Iterator[Advance]:
         yield advance
 
 
+class _Pace:
+    """How fast it goes once it goes: what comes before the first unit is no part of it."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.start = total, 0, time.monotonic()
+        self._first: tuple[float, int] | None = None
+
+    def after(self, amount: int) -> float:
+        """Count units that are done; return the time."""
+        now = time.monotonic()
+        self.done += amount
+        if self._first is None:
+            self._first = now, self.done
+        return now
+
+    def left(self, now: float, fewest: int = FEWEST) -> float | None:
+        """Estimate the seconds left; None until some units after the first tell."""
+        if self.done >= self.total:
+            return 0.0
+        since, before = self._first or (now, self.done)
+        if self.done - before < fewest:
+            return None
+        return (now - since) / (self.done - before) * (self.total - self.done)
+
+
 @contextlib.contextmanager
 def _lines(description: str, total: int) -> Iterator[Advance]:
     """Write the first unit, the last, and every so many seconds one between, for log files."""
-    done, start, told = 0, time.monotonic(), -math.inf
+    pace, told = _Pace(total), -math.inf
 
     def advance(*, note: str = "", amount: int = 1) -> None:
-        nonlocal done, told
-        done, now = done + amount, time.monotonic()
-        if now - told < EVERY and done < total:
+        nonlocal told
+        now, left = pace.after(amount), ""
+        if now - told < EVERY and pace.done < total:
             return
-        told, each = now, (now - start) / max(done, 1)
-        left = f", {time_of(each * (total - done))} left" if done < total else ""
+        told = now
+        if pace.done < total and (seconds := pace.left(now)) is not None:
+            left = f", {time_of(seconds)} left"
         also = f": {note}" if note else ""
         print(
-            f"{description} {done} of {total}, {time_of(now - start)} so far{left}{also}",
+            f"{description} {pace.done} of {total}, {time_of(now - pace.start)} so far{left}{also}",
             file=sys.stderr,
             flush=True,
         )
@@ -120,14 +149,16 @@ def _lines(description: str, total: int) -> Iterator[Advance]:
 
 @contextlib.contextmanager
 def _json(description: str, total: int) -> Iterator[Advance]:
-    done, start = 0, time.monotonic()
+    pace = _Pace(total)
 
     def advance(*, note: str = "", amount: int = 1) -> None:
-        nonlocal done
-        done, seconds = done + amount, time.monotonic() - start
-        left = seconds / max(done, 1) * (total - done)
-        found = {"stage": description, "done": done, "total": total, "note": note}
-        rates = {"seconds": round(seconds, 3), "seconds_left": round(left, 3)}
+        now = pace.after(amount)
+        left = pace.left(now, fewest=1)  # a program can wait for more by itself
+        found = {"stage": description, "done": pace.done, "total": total, "note": note}
+        rates = {
+            "seconds": round(now - pace.start, 3),
+            "seconds_left": None if left is None else round(left, 3),
+        }
         print(json.dumps(found | rates), file=sys.stderr, flush=True)
 
     yield advance

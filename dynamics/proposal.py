@@ -132,6 +132,11 @@ def _propose_model(found: Sequence[Checkpoint], proposal: Proposal) -> None:
         "no adapter takes these weights, so it is a network of your own: `factory` is a function",
         "(or class) that returns it, in a file beside this one; `dynamics models module` says more",
     ]
+    if wrapper := _wrapper_of(taken.weights):
+        about["model"].append(
+            f"every name begins with {wrapper!r}: leave that out of `layers` where the function "
+            "returns what is under it"
+        )
     proposal.notes.append("write your own module and function at `factory`, choose `layers`")
 
 
@@ -171,6 +176,16 @@ def _width_of(weights: Mapping[str, Any]) -> int:
     """Return the commonest last axis of the matrices of a network."""
     sizes = [value.shape[-1] for value in weights.values() if value.ndim == 2]
     return max(set(sizes), key=sizes.count, default=0)
+
+
+def _wrapper_of(names: Iterable[str]) -> str:
+    """Return what all names begin with, up to a point; empty where there is no such thing."""
+    shared: list[str] = []
+    for parts in zip(*(name.split(".")[:-1] for name in names), strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(f"{parts[0]}.")
+    return "".join(shared)
 
 
 def _placeholder(names: Iterable[str]) -> dict[str, Any]:

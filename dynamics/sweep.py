@@ -369,6 +369,7 @@ def stages(
     scheduler: str | None = None,
     loaded: Loaded | None = None,
     patience: float = PATIENCE,
+    only: Sequence[str] = (),
 ) -> Iterator[tuple[str, Any]]:
     """Do what a sweep asks for, one stage after the other; only what is missing is computed.
 
@@ -382,6 +383,8 @@ def stages(
         The sweep's sounds and targets, as `check` returns them; by default they are loaded.
     patience : float
         Seconds without a worker of the cluster that can work, after which it is given up.
+    only : sequence of str
+        Which figures, as in `plot`.
 
     Yields
     ------
@@ -399,9 +402,10 @@ def stages(
         yield "probe", probes.probe(sweep, **where)
     # The report takes the figures that are drawn for the files.
     pictures: dict[str, str] | None = {} if sweep.report else None
-    yield "plot", plot(sweep, pictures=pictures)
+    yield "plot", plot(sweep, pictures=pictures, only=only)
     if sweep.report:
-        yield "report", report.write(sweep.place, pictures=pictures, value=sweep.value)
+        kinds: dict[str, Any] = {"pictures": pictures, "only": only}
+        yield "report", report.write(sweep.place, value=sweep.value, **kinds)
 
 
 def plot(
@@ -422,8 +426,8 @@ def plot(
     pictures : dict, optional
         Is given every figure by name, for `dynamics.report.write`, which need not draw it then.
     only : sequence of str
-        Which figures, by their names in `dynamics.plots.FIGURES`; by default all but those that
-        are drawn where they are asked for.
+        Which figures, by their names in `dynamics.plots.FIGURES`, or ``["all"]``; by default those
+        that a paper would show.
 
     Returns
     -------

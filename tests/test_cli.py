@@ -105,6 +105,7 @@ def test_plot_writes_the_formats_that_are_asked_for_and_refuses_others(tmp_path,
     for kinds in (["svg"], ["pdf", "png"]):
         folder = tmp_path / "-".join(kinds)
         options = [word for kind in kinds for word in ("--format", kind)]
+        options += ["--figure", "all"]
         done = dynamics(sweep | {"figures": str(folder)}, "plot", "CONFIG", *options)
         assert f"({4 * len(kinds)} files)" in done.out
         written = sorted(path.name for path in folder.iterdir())

@@ -97,12 +97,14 @@ def clock(monkeypatch):
 def test_a_log_gets_lines_at_intervals(capsys, clock):
     with progress.bar("crawling", 200) as advance:
         for step in range(200):
-            clock.now += 5.0
+            clock.now += 5.0 if step else 60.0  # the first has to warm up
             advance(note=f"step {step}")
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 + 199 * 5 // 30 + 1
-    assert lines[0] == "crawling 1 of 200, 5 s so far, 17 min left: step 0"
-    assert lines[-1] == "crawling 200 of 200, 17 min so far: step 199"
+    # No estimate before some units after the first tell how fast it goes.
+    assert lines[0] == "crawling 1 of 200, 60 s so far: step 0"
+    assert lines[1] == "crawling 7 of 200, 90 s so far, 16 min left: step 6"
+    assert lines[-1] == "crawling 200 of 200, 18 min so far: step 199"
 
 
 def test_progress_is_json_or_nothing_on_request(capsys, clock, monkeypatch):
@@ -113,6 +115,7 @@ def test_progress_is_json_or_nothing_on_request(capsys, clock, monkeypatch):
             clock.now += 2.0
             advance(note=f"step {step}")
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert lines[0]["seconds_left"] is None
     assert lines[1] == {
         "stage": "crawling", "done": 2, "total": 4, "note": "step 1",
         "seconds": 4.0, "seconds_left": 4.0,

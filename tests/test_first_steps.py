@@ -34,6 +34,19 @@ def encodecmae_run(folder):
     return folder
 
 
+def wrapped_run(folder):
+    folder.mkdir()
+    for step in (0, 10):
+        state = {f"student.net.{name}.weight": torch.ones(2, 2) for name in ("front", "block.0")}
+        torch.save({"model": state, "step": step}, folder / f"step_{step}.pt")
+    return folder
+
+
+def test_init_says_what_all_names_of_a_network_begin_with(tmp_path, here):
+    said = here("init", wrapped_run(tmp_path / "lab")).out
+    assert "# every name begins with 'student.net.': leave that out of `layers`" in said
+
+
 def hubert_run(folder):
     from transformers import HubertConfig, HubertModel
 

@@ -49,7 +49,7 @@ def test_the_reference_of_keys_and_commands_is_made_from_the_code():
     names = {command.callback.__name__ for command in app.registered_commands}
     assert names == set(re.findall(r"^## dynamics (\w+)", commands, re.MULTILINE))
     assert commands.count("Example: `dynamics ") == len(names)
-    assert "`--figure`: one kind alone" in commands
+    assert "`--figure`: emergence, heatmap" in commands
     assert topics.command_table() in README
 
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import sys
 
 import pytest
@@ -161,6 +162,42 @@ def folder(tmp_path):
         (tmp_path / name).mkdir()
         torch.save(state, tmp_path / name / "weights.pt")
     return tmp_path
+
+
+def test_copies_of_a_step_are_not_told_to_lack_one(tmp_path):
+    for name in ("step_1.pt", "best.pt", "last.pt"):
+        torch.save({"model": {"a.weight": torch.ones(2)}, "step": 1}, tmp_path / name)
+    torch.save({"a.weight": torch.ones(2)}, tmp_path / "weights.0010")
+    found = checkpoints.find(tmp_path)
+    kinds = {kind.names: kind.what for kind in left_out(tmp_path, [each.uri for each in found])}
+    other = [name for name in ("best.pt", "last.pt", "step_1.pt") if name not in found[0].uri]
+    assert kinds[tuple(other)] == "of a step that another has"
+    assert "another ending" in kinds["weights.0010",]
+
+
+def test_folders_in_folders_are_told_with_a_glob_that_finds_what_is_in_them(tmp_path):
+    for version in ("v0", "v1"):
+        inner = tmp_path / version / "saved"
+        inner.mkdir(parents=True)
+        torch.save({"a.weight": torch.ones(2)}, inner / f"step_{version[1:]}0.ckpt")
+    with pytest.raises(FileNotFoundError) as caught:
+        checkpoints.find(tmp_path)
+    glob = re.search(r"such as `(\S+)`", str(caught.value))[1]
+    assert [each.step for each in checkpoints.find(glob)] == [0, 10]
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch):
+    monkeypatch.delenv("NO_SUCH_PLACE", raising=False)
+    with pytest.raises(FileNotFoundError, match="the environment variable NO_SUCH_PLACE is not"):
+        checkpoints.find("${NO_SUCH_PLACE}/run")
+
+
+def test_trust_is_said_once_a_folder(own, caplog):
+    written(own, "net")
+    plugins.look_in(own)
+    for _ in range(3):
+        checkpoints.read(own / "saved" / "step_7.pt", trust=True)
+    assert caplog.text.count("trust_checkpoints is on") == 1
 
 
 def test_what_a_folder_holds_besides_is_told_by_kind(folder):

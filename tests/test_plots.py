@@ -373,6 +373,20 @@ def test_without_an_untrained_network_the_axis_says_so(results):
     assert ax.get_xscale() == "log" and not ax.patches
 
 
+def test_no_line_crosses_the_name_of_a_level_at_the_edge():
+    data = plots_results.results()
+    top = float(data["score"].mean("neuroid").max())
+    data = data.drop_vars([name for name in data if name.startswith("resample")])
+    close = data.assign(baseline=("neuroid", np.full(data.sizes["neuroid"], top + 0.01)),
+                        ceiling=("neuroid", np.full(data.sizes["neuroid"], top + 9)))  # fmt: skip
+    ax = plots.plot_curves(close)
+    ax.figure.canvas.draw()
+    (name,) = [text for text in ax.texts if "noise ceiling" in text.get_text()]
+    (line,) = [line for line in ax.lines if "baseline" in str(line.get_label())]
+    height = ax.transData.transform((1, line.get_ydata()[0]))[1]
+    assert height < name.get_window_extent().y0
+
+
 def test_a_legend_never_leaves_the_figure():
     data = plots_results.results()
     longer = data.assign_coords(neuroid=[f"a rather long name of component {i}" for i in range(8)])
@@ -403,14 +417,21 @@ def test_a_sweep_gets_probes_and_matrices_of_steps_where_they_are(with_halves):
         }
     )
     names = [drawing.name for drawing in plots.figures_of(tree, "ridge", ["t"])]
+    assert names == ["emergence-ridge", "emergence-ridge-t", "probe-digits-ridge-t"]
+    names = [drawing.name for drawing in plots.figures_of(tree, "ridge", ["t"], only=["all"])]
     assert names == [
         "emergence-ridge", "emergence-ridge-t", "heatmap-ridge-t", "best-layer-ridge-t",
         "order-ridge-t", "order-ridge-t-neuroids", "probe-digits-ridge-t",
     ]  # fmt: skip
+    deep = with_halves.sel(layer=np.tile(LAYERS, 3)[:8])
+    deep = deep.assign_coords(layer=[f"block{place}" for place in range(8)])
+    of_many = xr.DataTree.from_dict({"/results/t/ridge": deep})
+    names = [drawing.name for drawing in plots.figures_of(of_many, "ridge", ["t"])]
+    assert names == ["emergence-ridge", "emergence-ridge-t", "heatmap-ridge-t"]
     matrices = list(plots.figures_of_steps(tree))
     assert [drawing.name for drawing in matrices] == ["steps-cka", "layers-cka"]
     assert [len(drawing.draw().axes) for drawing in matrices] == [3 + 1, 4 + 1]
-    tasks = [drawing.name for drawing in plots.figures_of(tree, "probe", ["digits"])]
+    tasks = [drawing.name for drawing in plots.figures_of(tree, "probe", ["digits"], only=["all"])]
     assert tasks == [
         "emergence-probe", "heatmap-probe-digits", "best-layer-probe-digits", "order-probe-digits",
     ]  # fmt: skip
@@ -443,7 +464,10 @@ def test_many_neuroids_are_drawn_by_region():
     data = plots_results.results(neuroids=16)
     tree = xr.DataTree.from_dict({"/results/t/ridge": data})
     tree["results/t/ridge"].attrs["simulated"] = 1
-    found = {drawing.name: drawing.draw() for drawing in plots.figures_of(tree, "ridge", ["t"])}
+    found = {
+        drawing.name: drawing.draw()
+        for drawing in plots.figures_of(tree, "ridge", ["t"], only=["all"])
+    }
     names = list(found)
     for figure in found.values():
         words = [figure.get_suptitle(), *(ax.get_title() for ax in figure.axes)]

@@ -58,7 +58,8 @@ def drawings(found):
     tree = xr.DataTree.from_dict(
         {"/": xr.Dataset(attrs={"run": RUN}), f"/results/{TARGET}/ridge": found}
     )
-    return {each.kind + each.other: each.draw for each in plots.figures_of(tree, "ridge", [TARGET])}
+    every = plots.figures_of(tree, "ridge", [TARGET], only=["all"])
+    return {each.kind + each.other: each.draw for each in every}
 
 
 def texts(figure):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -168,7 +169,22 @@ def test_axes_name_what_is_counted():
     for unit, name in (("", "Training step"), ("epochs", "Training epoch"),
                        ("saves", "Saved checkpoint"), ("tokens", "Training tokens")):  # fmt: skip
         assert plots.plot_curves(results(unit)).get_xlabel() == f"{name} (0: untrained)"
-    assert emergence.summary_of(results("epochs"))["half_time"].notnull().all()
+
+
+@pytest.mark.parametrize("unit", ["epochs", "saves", "tokens", ""])
+def test_statistics_name_what_is_counted(unit):
+    one = (unit or "steps").removesuffix("s")
+    importlib.import_module("dynamics.accessor")  # registers `dataset.dynamics`
+    found = results(unit)
+    table = emergence.summary_of(found)
+    assert table["half_time"].notnull().all()
+    assert table.attrs["baseline"] == f"score of the untrained network, {one} 0"
+    for name in ("half_time", "onset", "plateau_step", "peak_step"):
+        assert table[name].attrs["units"] == one
+        assert one in table[name].attrs["description"] and "1" not in table[name].attrs["units"]
+    assert found.dynamics.half_time().attrs["baseline"].endswith(f"{one} 0")
+    later = emergence.half_time(found["score"].isel(step=slice(1, None)))
+    assert later.attrs["units"] == one and f"score at {one} 1" in later.attrs["baseline"]
 
 
 def test_sentences_name_what_is_counted():

@@ -62,7 +62,9 @@ def ridge(
         Activations.
     target : Target
         The brain target.
-    protocol, alphas, missing, seed
+    protocol, alphas, seed
+        As for `dynamics.metrics.encode`.
+    missing
         As for `dynamics.metrics.encode`. With ``missing="mask"`` halves and shuffles are those of
         all stimuli, less what a neuroid lacks.
     resamples : int, optional

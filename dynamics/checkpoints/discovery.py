@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -162,7 +163,9 @@ def _anywhere(source: Any, remote: dict[str, Any]) -> Iterator[Checkpoint]:
             if checkpoint is not None:
                 yield checkpoint
     else:
-        raise FileNotFoundError(f"there is no folder or file {str(source)!r}")
+        unset = re.findall(r"\$\{?(\w+)\}?", str(source))
+        why = f": the environment variable {unset[0]} is not set" if unset else ""
+        raise FileNotFoundError(f"there is no folder or file {str(source)!r}{why}")
 
 
 def _listed(where: Any, remote: dict[str, Any]) -> Iterator[Checkpoint]:

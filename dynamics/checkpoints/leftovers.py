@@ -15,6 +15,8 @@ from dynamics.filesystems import open_regular
 
 # Files of such a folder that are opened, at most, to see whether they hold weights.
 _MOST_OPENED = 100
+# Levels of folders in a folder in which something like a checkpoint is looked for.
+_DEEPEST = 3
 
 
 class Kind(NamedTuple):
@@ -46,11 +48,14 @@ _CURES = {
     "without weights by their names (optimisers, schedulers, states of a trainer)": "",
     "with weights but no training step in name or contents": "name them by step, "
     "`checkpoints: {0: FILE, 1000: FILE}`",
+    "of a step that another has": "",
+    "with weights, but another ending than those of checkpoints": "name them by a glob, such as "
+    "`FOLDER/*`, or by step, `checkpoints: {0: FILE, 1000: FILE}`",
     "without weights in them": "",
     "that are damaged, or no files of torch or safetensors": "",
     "folders that are no checkpoint themselves": "",
 }
-_ASIDE, _NAMED, _STEPLESS, _EMPTY, _BROKEN, _FOLDERS = _CURES
+_ASIDE, _NAMED, _STEPLESS, _SAME, _ENDING, _EMPTY, _BROKEN, _FOLDERS = _CURES
 
 
 def left_out(source: Any, taken: Collection[str] = ()) -> list[Kind]:
@@ -79,7 +84,7 @@ def left_out(source: Any, taken: Collection[str] = ()) -> list[Kind]:
     kinds: dict[str, list[str]] = {}
     opened = 0
     for entry in rest:
-        opened += entry.name.lower().endswith(SUFFIXES)
+        opened += entry.is_file()
         what = _kind(entry, look=opened <= _MOST_OPENED)
         kinds.setdefault(what, []).append(entry.name)
     found = [Kind(what, tuple(names), _cure(what, folder, names)) for what, names in kinds.items()]
@@ -98,37 +103,56 @@ def _kind(entry: Path, *, look: bool) -> str:
     if entry.is_dir():
         return _FOLDERS
     if not entry.name.lower().endswith(SUFFIXES):
-        return entry.suffix or "without an ending"
+        holds = look and _holds_weights(entry)
+        return _ENDING if holds else entry.suffix or "without an ending"
     if NO_WEIGHTS.fullmatch(entry.name):
         return _NAMED
     if not look:
         return _STEPLESS
     try:
         with open_regular(entry) as file:
-            holds, _ = recognise(inspect(file))
+            holds, step = recognise(inspect(file))
     except (OSError, ValueError):
         return _BROKEN
-    return _STEPLESS if holds else _EMPTY
+    # What has a step and was not taken is of one that another file has.
+    stepped = step is not None or step_from_name(entry.name) is not None
+    return (_SAME if stepped else _STEPLESS) if holds else _EMPTY
+
+
+def _holds_weights(entry: Path) -> bool:
+    try:
+        with open_regular(entry) as file:
+            return bool(recognise(inspect(file))[0])
+    except (OSError, ValueError):
+        return False
 
 
 def _cure(what: str, folder: Path, names: list[str]) -> str:
     return _inside(folder, names) if what == _FOLDERS else _CURES.get(what, "")
 
 
+def _entries(place: Path) -> list[Path]:
+    try:
+        return sorted(place.iterdir())
+    except OSError:
+        return []
+
+
 def _inside(folder: Path, names: list[str]) -> str:
     """Say how to name what is in folders, where there is something like a checkpoint in them."""
-    inner: list[Path] = []
-    for name in names[:_MOST_OPENED]:
-        try:
-            there = sorted((folder / name).iterdir())
-        except OSError:
-            continue
-        files = (each for each in there if each.name.lower().endswith(SUFFIXES))
-        inner += [each for each in files if not NO_WEIGHTS.fullmatch(each.name)]
-    if not inner:
+    level, inner = [folder / name for name in names[:_MOST_OPENED]], []
+    for _ in range(_DEEPEST):
+        there = [each for place in level for each in _entries(place)]
+        files = (each for each in there if each.name.lower().endswith(SUFFIXES) and each.is_file())
+        inner = [each for each in files if not NO_WEIGHTS.fullmatch(each.name)]
+        level = [each for each in there if each.is_dir()][:_MOST_OPENED]
+        if inner:
+            break
+    else:
         return ""
     stepped = [each for each in inner if step_from_name(each.name) is not None]
     if stepped:
-        glob = folder / "*" / f"*{stepped[0].suffix}"
+        between = ["*"] * (len(stepped[0].relative_to(folder).parts) - 1)
+        glob = folder.joinpath(*between, f"*{stepped[0].suffix}")
         return f"name what is in them by a glob, such as `{glob}`, or one of the folders"
     return f"name what is in them by step, `checkpoints: {{0: {inner[0]}, ...}}`"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 from collections.abc import Iterator
@@ -93,6 +94,11 @@ def _sets(tree: Any, path: Path) -> Sets:
     return found
 
 
+@functools.cache
+def _say_once(folder: Path) -> None:
+    logger.warning("running whatever code the files in %s bring: trust_checkpoints is on", folder)
+
+
 def read_file(path: str | Path, *, trust: bool = False, passed: set[str] | None = None) -> Any:
     """Read everything that one file holds (configuration beside weights), as safely as `read`.
 
@@ -116,7 +122,7 @@ def read_file(path: str | Path, *, trust: bool = False, passed: set[str] | None 
                 kind = inspect(file).kind
                 if kind == "torch":
                     check_records(file)
-            logger.warning("running whatever code %s brings: trust_checkpoints is on", path)
+            _say_once(path.parent)
             if kind == "safetensors":
                 return _safetensors(path, inspect_file(path).tree)
             return torch.load(path, map_location="cpu", mmap=kind == "torch", weights_only=False)

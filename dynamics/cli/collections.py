@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +40,7 @@ def run(
     said: Mapping[str, Callable[[Sweep, Any], int]],
     *,
     patience: float,
+    only: Sequence[str] = (),
 ) -> int:
     """Do what is missing of every run of a collection, then compare them.
 
@@ -53,6 +54,8 @@ def run(
         What is printed of each stage; it returns how many checkpoints failed in it.
     patience : float
         Seconds without a worker of the cluster that can work, after which it is given up.
+    only : sequence of str
+        Which figures of each run, as in `dynamics.plots.figures_of`.
 
     Returns
     -------
@@ -65,7 +68,7 @@ def run(
     collection = load_collection(config)
     check_runs(collection)
     failed, before = 0, ""
-    for done in run_all(collection, scheduler=scheduler, patience=patience):
+    for done in run_all(collection, scheduler=scheduler, patience=patience, only=only):
         if done.run.name != before:
             before = done.run.name
             out.print(f"\n{readable(before)}", markup=False, style="bold")

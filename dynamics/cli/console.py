@@ -58,6 +58,15 @@ Formats = Annotated[
     ),
 ]
 
+Figures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--figure",
+        help="emergence, heatmap, best-layer, layer-order ... or all; more than once for several "
+        "(default: what a paper would show)",
+    ),
+]
+
 Json = Annotated[bool, typer.Option("--json", help="print JSON, for other programs")]
 
 FAILED_CHECKPOINTS = 3

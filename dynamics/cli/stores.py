@@ -10,6 +10,7 @@ import typer
 from dynamics.cli import readable
 from dynamics.cli.console import (
     FAILED_CHECKPOINTS,
+    Figures,
     Json,
     Plugins,
     Store,
@@ -146,6 +147,7 @@ def report(
         str, typer.Option(help="which value of the metrics: score, r2, r2_corrected; or METRIC=r2")
     ] = "score",
     plugin: Plugins = None,
+    figure: Figures = None,
 ) -> None:
     """Write one HTML file: what was run, and what was found.
 
@@ -156,7 +158,7 @@ def report(
     load_plugins(plugin)
     label, named, own = value.rpartition("=")
     wanted: str | dict[str, str] = {label: own} if named else value
-    path = write(place_of(store), output=output, value=wanted)
+    path = write(place_of(store), output=output, value=wanted, only=figure or ())
     out.print(f"report: {path}", soft_wrap=True, markup=False)
 
 

@@ -15,6 +15,7 @@ from dynamics.cli import readable
 from dynamics.cli.console import (
     FAILED_CHECKPOINTS,
     Config,
+    Figures,
     Formats,
     Json,
     Patience,
@@ -30,15 +31,6 @@ if TYPE_CHECKING:
     from dynamics.brains.targets import Loaded
     from dynamics.checkpoints import Checkpoint
     from dynamics.config import Sweep
-
-Figures = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--figure",
-        help="one kind alone, more than once for several: emergence, heatmap, latencies ... "
-        "(default: all but profiles, which are drawn on request)",
-    ),
-]
 
 
 def pretrain(config: Config) -> None:
@@ -103,20 +95,28 @@ def plot(config: Config, formats: Formats = None, figure: Figures = None) -> Non
     _plotted(sweep, plot(sweep, formats=formats or ["png", "pdf"], only=figure or ()))
 
 
-def run(config: Config, scheduler: Scheduler = None, patience: Patience = PATIENCE) -> None:
+def run(
+    config: Config,
+    scheduler: Scheduler = None,
+    patience: Patience = PATIENCE,
+    figure: Figures = None,
+) -> None:
     """Crawl, analyze, probe, plot, report: all that is missing.
 
     Example: dynamics run sweep.yaml
     """
     from dynamics.cli import collections
     from dynamics.config import is_collection, load_config
+    from dynamics.plots import wanted
     from dynamics.sweep import check
 
     if is_collection(config):
-        _end(collections.run(config, scheduler, SAID, patience=patience))
+        options = {"patience": patience, "only": figure or ()}
+        _end(collections.run(config, scheduler, SAID, **options))
         return
     sweep = load_config(config)
-    _all(sweep, scheduler, check(sweep), patience)
+    wanted(figure or ())  # before anything is computed
+    _all(sweep, scheduler, check(sweep), patience, figure or ())
 
 
 def watch(
@@ -227,11 +227,12 @@ def _all(
     scheduler: str | None = None,
     loaded: Loaded | None = None,
     patience: float = PATIENCE,
+    only: Sequence[str] = (),
 ) -> None:
     """Do all stages, and say of each what it did; its failures are those of the command."""
     from dynamics.sweep import stages
 
-    done = stages(sweep, scheduler=scheduler, loaded=loaded, patience=patience)
+    done = stages(sweep, scheduler=scheduler, loaded=loaded, patience=patience, only=only)
     _end(sum(SAID[name](sweep, found) for name, found in done))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -56,7 +56,11 @@ def check_runs(collection: Collection) -> None:
 
 
 def run_all(
-    collection: Collection, *, scheduler: str | None = None, patience: float = cluster.PATIENCE
+    collection: Collection,
+    *,
+    scheduler: str | None = None,
+    patience: float = cluster.PATIENCE,
+    only: Sequence[str] = (),
 ) -> Iterator[Done]:
     """Do what is missing of each run; one that cannot go on leaves the others as they are.
 
@@ -68,6 +72,8 @@ def run_all(
         Address of a running dask scheduler, for all; by default one local cluster serves all.
     patience : float
         Seconds without a worker of the cluster that can work, after which it is given up.
+    only : sequence of str
+        Which figures of each run, as in `dynamics.plots.figures_of`.
 
     Yields
     ------
@@ -81,7 +87,7 @@ def run_all(
         Where it is the machine's fault and not the run's: the next run would not fare better.
     """
     shared: dict[str, Any] = {}
-    where = {"scheduler": scheduler, "patience": patience}
+    where: dict[str, Any] = {"scheduler": scheduler, "patience": patience, "only": only}
     with cluster.shared():
         for run in collection.runs:
             if run.sweep is None:

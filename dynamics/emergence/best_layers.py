@@ -11,6 +11,7 @@ from scipy import stats
 from dynamics.emergence.aggregate import average
 from dynamics.emergence.contrasts import Noise
 from dynamics.emergence.resampling import Scheme, aligned, drawn_curves
+from dynamics.emergence.statistics import unit_of
 
 _LEAST = 3  # steps to tell a drift by
 
@@ -92,7 +93,7 @@ def best_layer(
     p = xr.apply_ufunc(lambda t: 2 * stats.t.sf(np.abs(t), freedom), estimate / error)
     text = {
         "description": "drift of the profile's centre",
-        "units": "layers per decade of 1 + step",
+        "units": f"layers per decade of 1 + {unit_of(curve)}",
     }
     return xr.Dataset(
         {
@@ -100,7 +101,7 @@ def best_layer(
             "support": (times / draws).where(known),
             "centre": centre,
             "differ": differ,
-            "slope": estimate.assign_attrs(description=text, units="layers per decade of 1 + step"),
+            "slope": estimate.assign_attrs(text),
             "lower": estimate - z * error,
             "upper": estimate + z * error,
             "p": p,

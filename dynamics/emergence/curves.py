@@ -188,8 +188,7 @@ def counted(
     """
     over = over or default_over(results, by)
     if "baseline" in arguments or not has_controls(results):
-        steps = results["step"].to_numpy() if "step" in results.coords else np.zeros(0)
-        text = baseline_text(steps, arguments.get("baseline"))
+        text = baseline_text(results, arguments.get("baseline"))
         return Counted(pair(results, by, over), arguments, text)
     text = f"mean score of {results.sizes['control']} untrained networks"
     known = resampled(results) is not None and resampled(results, of="untrained") is None

@@ -74,7 +74,7 @@ def half_time(
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must be above 0 and at most 1, found {fraction}")
     find = partial(crossings, fraction=fraction, reference=_reference(reference), decades=decades)
-    text = f"step at {fraction:g} of the {reference} gain"
+    text = f"{unit_of(curve)} at {fraction:g} of the {reference} gain"
     return _steps(find, curve, baseline, direction, text)
 
 
@@ -109,7 +109,7 @@ def onset(
         reference=reference,
         direction=direction,
         decades=decades,
-    ).assign_attrs(description=f"onset: step at {fraction:g} of the {reference} gain")
+    ).assign_attrs(description=f"onset: {unit_of(curve)} at {fraction:g} of the {reference} gain")
 
 
 def plateau_step(
@@ -138,7 +138,8 @@ def plateau_step(
     find = partial(
         crossings, fraction=fraction, reference="plateau", decades=decades, sustained=True
     )
-    text = f"step of the plateau: {fraction:g} of the gain to the last {decades:g} decades"
+    of = f"{fraction:g} of the gain to the last {decades:g} decades"
+    text = f"{unit_of(curve)} of the plateau: {of}"
     return _steps(find, curve, baseline, direction, text)
 
 
@@ -302,8 +303,9 @@ def peak(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.Dat
             "decline_fraction": (lost / rise).where(rise > 0),
         }
     )
+    unit = unit_of(curve)
     for name, text in {
-        "peak_step": ("step of the highest score", "step"),
+        "peak_step": (f"{unit} of the highest score", unit),
         "score": ("highest score", "1"),
         "decline": ("highest minus last score", "1"),
         "decline_fraction": ("decline over the peak's gain", "1"),
@@ -312,13 +314,34 @@ def peak(curve: xr.DataArray, *, baseline: xr.DataArray | None = None) -> xr.Dat
     return found
 
 
-def baseline_text(steps: np.ndarray, baseline: object = None) -> str:
+def unit_of(counted: object) -> str:
+    """Return what steps count in one word, by what a store says of its coordinate `step`.
+
+    Parameters
+    ----------
+    counted : object
+        The coordinate, or what has it: a curve, or results.
+
+    Returns
+    -------
+    str
+        ``"step"``, ``"epoch"``, ``"save"`` or the user's own word.
+    """
+    steps = getattr(counted, "coords", {}).get("step", counted)
+    return str(getattr(steps, "attrs", {}).get("counts", "steps")).removesuffix("s")
+
+
+def baseline_text(curve: xr.DataArray | xr.Dataset, baseline: object = None) -> str:
     """Say from what level gains count."""
     if baseline is not None:
         return "the level given"
+    steps = curve.coords["step"].to_numpy() if "step" in curve.coords else np.zeros(0)
+    unit = unit_of(curve)
     if len(steps) and steps[0] > 0:
-        return f"score at step {steps[0]}, the first there is: no untrained network is on the curve"
-    return "score of the untrained network, step 0"
+        return (
+            f"score at {unit} {steps[0]}, the first there is: no untrained network is on the curve"
+        )
+    return f"score of the untrained network, {unit} 0"
 
 
 def check(curve: xr.DataArray) -> np.ndarray:
@@ -351,7 +374,7 @@ def _steps(
     direction: str,
     text: str,
 ) -> xr.DataArray:
-    steps, way = check(curve), sign(direction)
+    steps, way, unit = check(curve), sign(direction), unit_of(curve)
     level = xr.DataArray(np.nan) if baseline is None else way * xr.DataArray(baseline)
     found, status = xr.apply_ufunc(
         lambda scores, own: find(steps, scores, own),
@@ -366,7 +389,7 @@ def _steps(
         unknown = xr.DataArray(baseline).isnull()
         found, status = found.where(~unknown), status.where(~unknown, MISSING)
     return found.assign_coords(status=status.astype(str)).assign_attrs(
-        description=text, units="step", baseline=baseline_text(steps, baseline)
+        description=text, units=unit, baseline=baseline_text(curve, baseline)
     )
 
 

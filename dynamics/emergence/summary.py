@@ -271,7 +271,7 @@ def _given(results: xr.Dataset, by: str | None, over: str) -> tuple[Given, str]:
     """Return what statistics of results are made of, and from what gains count, in words."""
     curves = _steady(pair(results, by, over))
     apart = levels.has_controls(results)
-    text = statistics.baseline_text(results["step"].to_numpy())
+    text = statistics.baseline_text(results)
     gains = counted(results, by, over) if apart else Counted(curves, {}, text)
     kept = levels.with_ceiling(results)
     ceiling, _ = levels.ceiling(kept, by)
@@ -403,7 +403,7 @@ def _said(
         found = found.assign_attrs(no_intervals=remarks.why_no_intervals(results) or _OF_GROUPS)
     return found.assign_attrs(
         over=over,
-        baseline=statistics.baseline_text(steps),
+        baseline=statistics.baseline_text(curve),
         last_step=int(steps[-1]) if len(steps) else -1,
         neuroids_left_out=lost,
         neuroids_with_gaps=remarks.with_gaps(scored(results)),

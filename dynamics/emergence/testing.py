@@ -298,7 +298,7 @@ def _verdict(statistic, p, curve, level, none: xr.DataArray) -> xr.Dataset:
         {
             "statistic": statistic.assign_attrs(description="contrast over error", units="1"),
             "p": p.assign_attrs(description="p value, familywise over steps", units="1"),
-            "detected": steps.where(found).assign_attrs(units="step"),
+            "detected": steps.where(found).assign_attrs(units=statistics.unit_of(curve)),
             "detected_p": p.min("step"),
             "status": status.where(none == KNOWN, none),
         }

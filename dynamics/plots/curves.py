@@ -21,6 +21,7 @@ from dynamics.plots.panels import draw_legend, label_outer, panels, told_limits
 from dynamics.plots.steps import log_step_axis, mark_missing, training_axis
 from dynamics.plots.style import (
     LEVELS,
+    clear_edges,
     draw_level,
     group_colours,
     group_markers,
@@ -308,6 +309,7 @@ def _draw_levels(ax: Axes, results: xr.Dataset) -> None:
     band = level(results, "ceiling_lower"), level(results, "ceiling_upper")
     if np.isfinite(band).all():
         ax.axhspan(*band, color="0.4", alpha=0.25, linewidth=0, label="noise ceiling", zorder=0)
+    clear_edges(ax)
 
 
 def _draw_levels_apart(ax: Axes, groups: dict[str, xr.Dataset], colours: Sequence) -> None:
@@ -333,3 +335,4 @@ def _draw_levels_apart(ax: Axes, groups: dict[str, xr.Dataset], colours: Sequenc
                 )
         if np.isfinite(heights).any():
             ax.plot([], [], color=colour, linestyle=line, linewidth=1.3, label=f"{text} (right)")
+    clear_edges(ax)

@@ -71,8 +71,9 @@ class Kind(NamedTuple):
         Heading in the report; by default that of the target and metric.
     wide : bool
         Whether it has several panels beside each other.
-    asked : bool
-        Whether it is drawn only where its name is asked for.
+    asked : bool or callable
+        Whether it is drawn only where it is asked for, by its name or as all are; a function takes
+        `Shown`.
     """
 
     draw: Callable[[Shown], Figure]
@@ -83,7 +84,7 @@ class Kind(NamedTuple):
     takes: Callable[[Shown], Sequence[str]] = lambda shown: ("",)
     group: str = ""
     wide: bool = False
-    asked: bool = False
+    asked: bool | Callable[[Shown], bool] = False
 
     def check(self) -> None:
         """Raise a ValueError that says what is wrong with a record."""

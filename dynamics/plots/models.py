@@ -17,9 +17,9 @@ from dynamics.emergence.curves import scored
 from dynamics.emergence.intake import with_layers
 from dynamics.emergence.levels import level, untrained
 from dynamics.emergence.parts import curve_and_band, points_of
+from dynamics.emergence.statistics import unit_of
 from dynamics.plots.names import short_layer
 from dynamics.plots.panels import draw_legend, told_limits
-from dynamics.plots.steps import unit_of
 from dynamics.plots.style import COLUMN, PAGE, group_colours, panel, score_label, styled
 
 

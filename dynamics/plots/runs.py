@@ -14,8 +14,9 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from dynamics.emergence.best_layers import pick_layer
 from dynamics.emergence.intake import with_layers
 from dynamics.emergence.parts import curve_and_band
+from dynamics.emergence.statistics import unit_of
 from dynamics.plots.panels import draw_legend, name_rows
-from dynamics.plots.steps import log_step_axis, step_label, unit_of
+from dynamics.plots.steps import log_step_axis, step_label
 from dynamics.plots.style import (
     COLUMN,
     MM,

@@ -16,7 +16,7 @@ from dynamics.emergence.parts import curve_and_band
 from dynamics.plots.figures import PROBE, results_of, simulated
 from dynamics.plots.names import short_names
 from dynamics.plots.panels import draw_legend, label_outer, panels, told_limits
-from dynamics.plots.style import LEVELS, draw_level, panel, score_label, styled
+from dynamics.plots.style import LEVELS, clear_edges, draw_level, panel, score_label, styled
 
 _NAMED = 13  # layers whose names stand below the axis
 
@@ -63,6 +63,7 @@ def plot_layer_scores(
             text, colour, line = LEVELS[name]
             draw_level(ax, height, text=text, limits=limits, color=colour, linestyle=line,
                        linewidth=0.9)  # fmt: skip
+    clear_edges(ax)
     names = short_names([str(name) for name in curve["layer"].to_numpy()])
     every = -(-len(names) // _NAMED)
     ax.set_xticks(places[::every], names[::every])

@@ -13,6 +13,8 @@ from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
+from dynamics.emergence.statistics import unit_of
+
 _BREAK = Path([(-0.6, -1), (0.0, 1), (0.0, -1), (0.6, 1)], [1, 2, 1, 2])
 _ZERO = 0.22  # half of the width of step 0's cell, as a part of the first step
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -72,11 +74,6 @@ def log_step_axis(
             _mark_break(ax, first, which)
     name = f"{told} (0: untrained)" if zero else f"{told} (no untrained network)"
     (ax.set_xlabel if which == "x" else ax.set_ylabel)(name)
-
-
-def unit_of(steps: object) -> str:
-    """Return what steps count in one word, by what a store says of its coordinate `step`."""
-    return str(getattr(steps, "attrs", {}).get("counts", "steps")).removesuffix("s")
 
 
 def training_axis(steps: object) -> str:

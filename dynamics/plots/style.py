@@ -315,6 +315,23 @@ def draw_level(
     )  # fmt: skip
 
 
+def clear_edges(ax: Axes) -> None:
+    """Widen axes upwards and downwards by the lines of text that stand at those edges.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        In which `draw_level` has drawn all levels; a line there would else cross the text.
+    """
+    low, high = ax.dataLim.intervaly
+    for mark, edge, sign in (("▲", high, 1), ("▼", low, -1)):
+        rows = sum(each.get_gid() == f"beyond {mark}" for each in ax.texts)
+        if rows and np.isfinite(high - low):
+            room = 0.08 * rows * (high - low)
+            ax.update_datalim([(0, edge + sign * room)], updatex=False)
+    ax.autoscale_view(scalex=False)
+
+
 def signed(text: str) -> str:
     """Write numbers below zero with the minus that the axes have."""
     return text.replace("-", "−")

@@ -38,6 +38,10 @@ from dynamics.tables import check_name
 _MOST = 15
 # Fewer points of a scatter plot cannot be correlated.
 _FEWEST_STEPS = 4
+# Of so few layers the curves show all that a heat map does.
+_FEW_LAYERS = 6
+# What asks for every figure.
+ALL = "all"
 CURVES, PROBES = "Emergence curves", "Brains and probes"
 COMPARED = "Steps and layers compared with each other"
 
@@ -58,7 +62,7 @@ def figures_of(
     targets : sequence of str
         Labels of the targets that have it.
     only : sequence of str
-        Names in `FIGURES`; by default all but those that are drawn where they are asked for.
+        Names in `FIGURES`, or ``["all"]``; by default those that a paper would show.
 
     Yields
     ------
@@ -94,10 +98,15 @@ def figures_of_steps(tree: xr.DataTree, *, only: Sequence[str] = ()) -> Iterator
 
 
 def wanted(only: Sequence[str] = ()) -> list[str]:
-    """Return the names in `FIGURES` that are drawn: these, or all that need not be asked for."""
+    """Return the names in `FIGURES` that are drawn: these, all, or those that may be by default."""
     for name in only:
-        check_name("figure", name, FIGURES)
-    return [name for name, kind in FIGURES.items() if (name in only if only else not kind.asked)]
+        if name != ALL:
+            check_name("figure", name, FIGURES)
+    if ALL in only:
+        return list(FIGURES)
+    return [
+        name for name, kind in FIGURES.items() if (name in only if only else kind.asked is not True)
+    ]
 
 
 def _drawings(shown: Shown, of: str, only: Sequence[str]) -> Iterator[Drawing]:
@@ -105,7 +114,10 @@ def _drawings(shown: Shown, of: str, only: Sequence[str]) -> Iterator[Drawing]:
         kind = FIGURES[name]
         if kind.of != of:
             continue
-        for other in kind.takes(shown):
+        others = kind.takes(shown)
+        if callable(kind.asked) and not only and others and kind.asked(shown):
+            continue
+        for other in others:
             own = shown._replace(other=other)
             target = shown.targets[0] if of == "target" else ""
             file = kind.file.format(metric=shown.metric, target=target, other=other)
@@ -275,6 +287,7 @@ FIGURES: dict[str, Kind] = {
         "Every layer at every step.",
         "Heat map of layers by training steps. {said}",
         takes=_has("layer", "step"),
+        asked=lambda shown: shown.results.sizes["layer"] <= _FEW_LAYERS,
     ),
     "best-layer": Kind(
         lambda shown: single(plot_best_layer, shown.results, height=64, title=shown.title),
@@ -282,6 +295,7 @@ FIGURES: dict[str, Kind] = {
         "The best layer at every step, how sure that is, and the centre of the layer profile.",
         "Chart of the best layer at every step. {said}",
         takes=_has("layer", "step"),
+        asked=True,
     ),
     "layer-order": Kind(
         _draw_layer_order,
@@ -289,6 +303,7 @@ FIGURES: dict[str, Kind] = {
         "Half-time of every layer, the earliest on top; open intervals have arrows.",
         "Forest plot of the half-times of layers. {when}",
         takes=_has("layer", "step"),
+        asked=True,
     ),
     "order": Kind(
         _draw_order,
@@ -296,6 +311,7 @@ FIGURES: dict[str, Kind] = {
         "Half-time of every {other}, all in the layer that ends best on average.",
         "Forest plot of the half-times of every {other} in the layer that ends best.",
         takes=_units_along,
+        asked=True,
     ),
     "latencies": Kind(
         _draw_latencies,

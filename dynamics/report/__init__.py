@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dynamics import store
@@ -23,6 +23,7 @@ def write(
     output: str | Path | None = None,
     pictures: Mapping[str, str] | None = None,
     value: str | Mapping[str, str] = "score",
+    only: Sequence[str] = (),
 ) -> Path:
     """Write the report of a store.
 
@@ -36,6 +37,8 @@ def write(
         Figures that are drawn already, from `dynamics.sweep.plot`; the others are drawn.
     value : str or mapping of str to str
         Which value of the metrics is shown, as in `dynamics.analysis.values.of_tree`.
+    only : sequence of str
+        Which figures, as in `dynamics.plots.figures_of`.
 
     Returns
     -------
@@ -56,7 +59,8 @@ def write(
         raise IsADirectoryError(
             f"{final} is a folder: give the report a file name, say report.html"
         )
-    text = render(values.of_tree(store.open(path), value), place=str(path), pictures=pictures)
+    tree = values.of_tree(store.open(path), value)
+    text = render(tree, place=str(path), pictures=pictures, only=only)
     with replacing(final) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")
     return final

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -62,7 +62,10 @@ class Picture(NamedTuple):
 
 
 def pictures(
-    tree: xr.DataTree, found: Found, drawn: Mapping[str, str] | None = None
+    tree: xr.DataTree,
+    found: Found,
+    drawn: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
 ) -> list[Picture]:
     """Draw the figures of a store; one that cannot be drawn is logged and left out.
 
@@ -74,6 +77,8 @@ def pictures(
         Results with their curves.
     drawn : mapping of str to str, optional
         Addresses of figures that are drawn already, as `data_uri` gives them, by name.
+    only : sequence of str
+        Which figures, as in `dynamics.plots.figures_of`.
 
     Returns
     -------
@@ -83,7 +88,7 @@ def pictures(
     """
     done = drawn or {}
     shown: list[Picture] = []
-    for plan in _plans(tree, found):
+    for plan in _plans(tree, found, only):
         if sum(len(picture.uri) for picture in shown) > _MOST_TOGETHER:
             logger.warning("the report shows %d figures: `dynamics plot` draws all", len(shown))
             break
@@ -125,16 +130,18 @@ def data_uri(figure: Figure) -> str:
     return f"data:{media};base64,{base64.b64encode(beside.getvalue()).decode()}"
 
 
-def _plans(tree: xr.DataTree, found: Found) -> list[Plan]:
+def _plans(tree: xr.DataTree, found: Found, only: Sequence[str] = ()) -> list[Plan]:
     """Plan every figure that `dynamics plot` draws, in the order of the page."""
     known = {(result.target, result.metric): curves for result, curves in found}
     targets: dict[str, list[str]] = {}
     for result, _ in found:
         targets.setdefault(result.metric, []).append(result.target)
     drawings = [
-        each for metric in targets for each in plots.figures_of(tree, metric, targets[metric])
+        each
+        for metric in targets
+        for each in plots.figures_of(tree, metric, targets[metric], only=only)
     ]
-    drawings += plots.figures_of_steps(tree)
+    drawings += plots.figures_of_steps(tree, only=only)
     shown = {result.metric: result.shown for result, _ in found}
     plans = [
         _plan(

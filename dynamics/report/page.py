@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
@@ -29,7 +29,13 @@ from dynamics.store import FAILED
 from dynamics.store.attributes import mapping
 
 
-def render(tree: xr.DataTree, *, place: str = "", pictures: Mapping[str, str] | None = None) -> str:
+def render(
+    tree: xr.DataTree,
+    *,
+    place: str = "",
+    pictures: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
+) -> str:
     """Write the report of a store as HTML.
 
     Parameters
@@ -40,6 +46,8 @@ def render(tree: xr.DataTree, *, place: str = "", pictures: Mapping[str, str] | 
         Where the store is, for the last line.
     pictures : mapping of str to str, optional
         Figures that are drawn already: addresses of `data_uri` by the name of the figure.
+    only : sequence of str
+        Which figures, as in `dynamics.plots.figures_of`.
 
     Returns
     -------
@@ -53,7 +61,7 @@ def render(tree: xr.DataTree, *, place: str = "", pictures: Mapping[str, str] | 
         **_findings(found),
         **_stepwise(tree, found),
         **_tables(found, str(tree.attrs.get("run", "run"))),
-        "pictures": figures.pictures(tree, found, pictures or {}),
+        "pictures": figures.pictures(tree, found, pictures or {}, only),
     }
     content["methods"], content["references"] = protocol.paragraphs(tree, found)
     content["sections"] = [
