@@ -372,7 +372,8 @@ def test_no_address_in_the_page_leads_outside(tmp_path, no_figures):
 
 
 def test_figures_are_vector_drawings_with_an_alternative_in_words(tree, found):
-    drawn = figures.pictures(tree, found[:1])
+    assert len(figures.pictures(tree, found[:1])) == 2  # what a paper would show
+    drawn = figures.pictures(tree, found[:1], {}, ["all"])
     assert [each.wide for each in drawn] == [False, True, False, False, False, False]
     assert [each.group for each in drawn[1:3]] == ["Emergence curves", "cortex by ridge"]
     assert all(each.uri.startswith("data:image/svg+xml;base64,") for each in drawn)

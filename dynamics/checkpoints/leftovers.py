@@ -103,8 +103,8 @@ def _kind(entry: Path, *, look: bool) -> str:
     if entry.is_dir():
         return _FOLDERS
     if not entry.name.lower().endswith(SUFFIXES):
-        holds = look and _holds_weights(entry)
-        return _ENDING if holds else entry.suffix or "without an ending"
+        found = look and _holds_weights(entry)
+        return _ENDING if found else entry.suffix or "without an ending"
     if NO_WEIGHTS.fullmatch(entry.name):
         return _NAMED
     if not look:

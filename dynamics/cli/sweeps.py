@@ -111,7 +111,7 @@ def run(
     from dynamics.sweep import check
 
     if is_collection(config):
-        options = {"patience": patience, "only": figure or ()}
+        options: dict[str, Any] = {"patience": patience, "only": figure or ()}
         _end(collections.run(config, scheduler, SAID, **options))
         return
     sweep = load_config(config)
