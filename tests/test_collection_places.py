@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import many_runs
+import numpy as np
 import pytest
 import yaml
 from many_runs import make
+from scipy import stats
 
 from dynamics.cluster import PATIENCE
-from dynamics.collection import open_runs, running
+from dynamics.collection import compared, gather, open_runs, running, tables
 from dynamics.config import load_collection
 from dynamics.store import Place
 
@@ -56,6 +59,29 @@ def test_paths_are_relative_to_the_yaml(lab):
     assert open_runs(collection)[1].tree is not None and old.name == "a"
     path.write_text(yaml.safe_dump(content | {"runs": [runs[2]]}))
     assert [run.name for run in load_collection(path).runs] == ["again"]
+
+
+def test_differences_are_those_of_correlations_halves_pair_by_pair(tmp_path, monkeypatch):
+    """Correlations on halves are brought to the level of all stimuli before they are paired."""
+    monkeypatch.setattr(many_runs, "HALVES", many_runs.HALVES | {"correlation": 1})
+    paths = [
+        make(tmp_path / f"r{i}.zarr", level=0.3 + 0.05 * i, seed=i, targets=("one",), resamples=4)
+        for i in range(6)
+    ]
+    monkeypatch.chdir(tmp_path)
+    (each,) = compared(open_runs(gather(paths)))
+    score, again = tables.finals(each)
+    assert again.dims == ("resample", "run") and again.sizes == {"resample": 4, "run": 6}
+    values, r, n = again.to_numpy(), score.to_numpy(), 4
+    table = tables.differences(each)
+    assert len(table) == 15
+    for row in table.itertuples():
+        one, other = (int(name[1]) for name in (row.first, row.second))
+        assert row.difference == pytest.approx(r[one] - r[other])
+        less = values[:, one] - values[:, other]
+        variance = ((less[0::2] - less[1::2]) ** 2).sum() / 4 / (n // 2)
+        half = stats.t.ppf(0.975, n // 2) * np.sqrt(many_runs.HALVES["spread"] * variance)
+        assert row.high - row.difference == pytest.approx(half)
 
 
 def test_what_is_in_the_working_directory_alone_is_found_as_before(lab):

@@ -11,7 +11,8 @@ import s3prl_files
 import torch
 
 from dynamics import checkpoints, store
-from dynamics.config import Choice, Sweep, load_config, validate
+from dynamics.collection.running import check_runs
+from dynamics.config import Choice, Sweep, is_collection, load_collection, load_config, validate
 from dynamics.extraction import crawl
 from dynamics.models import encodecmae
 from dynamics.progress import silent
@@ -23,6 +24,11 @@ SOUNDS = Choice(name="synthetic", arguments={"per_kind": 1, "seconds": 0.4})
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_is_valid_and_names_what_there_is(path):
+    if is_collection(path):
+        collection = load_collection(path)
+        check_runs(collection)
+        assert collection.name == path.stem and len(collection.runs) > 1
+        return
     sweep = load_config(path)
     check_names(sweep)
     if sweep.run.startswith("my-"):

@@ -21,7 +21,7 @@ cli
 collection
 sweep
 reference
-report accessor
+report accessor hear
 plots
 probes
 analysis

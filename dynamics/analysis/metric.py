@@ -46,12 +46,16 @@ class Value(NamedTuple):
     levels : bool
         Whether results hold it of the baseline and of untrained networks as well, by its own
         name; it then has no ceiling in its unit.
+    over_ceiling : bool
+        Whether it is the score over the noise ceiling, neuroid by neuroid, from which all else
+        follows.
     """
 
     short: str
     axis: str
     square: bool = False
     levels: bool = False
+    over_ceiling: bool = False
 
 
 class Units(NamedTuple):

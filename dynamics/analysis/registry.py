@@ -24,6 +24,7 @@ from dynamics.tables import Table
 _CORRELATION = "Encoding score (Pearson r)"
 _R2 = Value("r²", "Encoding score (r²)", square=True)
 _CORRECTED = Value("r², noise-corrected", "Encoding score (r², noise-corrected)", square=True)
+_OVER = Value("r over the ceiling", "Encoding score over noise ceiling", over_ceiling=True)
 # With repetitions this protocol's own r2 is over the reliabilities of both sides.
 _MEDIAN = Value(
     "r², noise-corrected if repeated", "Encoding score (r², corrected if repeated)", levels=True
@@ -79,7 +80,7 @@ _METRICS = {
         per="neuroid",
         missing="mask",
         ceiling="repetitions",
-        values={"r2": _R2, "r2_corrected": _CORRECTED},
+        values={"r2": _R2, "r2_corrected": _CORRECTED, "over_ceiling": _OVER},
         coordinates=encoding.stimuli_of_kept,
         variants={
             ("protocol", "pepino"): {
@@ -146,6 +147,7 @@ _METRICS = {
         values={
             "r2": _R2,
             "r2_corrected": _CORRECTED,
+            "over_ceiling": _OVER,
             "shared_score": Value(
                 "r beyond what is shared", "Encoding score beyond the course that stimuli share (r)"
             ),

@@ -15,7 +15,7 @@ import xarray as xr
 
 from dynamics.analysis import METHODS, Value
 from dynamics.emergence.aggregate import COUNT
-from dynamics.emergence.resampling import squared
+from dynamics.emergence.resampling import squared, stabilised
 from dynamics.metrics.ceilings import LEAST_RELIABILITY
 from dynamics.store.attributes import identity_of, mapping, portable
 
@@ -112,6 +112,8 @@ def of(results: xr.Dataset, value: str | None = None) -> xr.Dataset:
         metric = "ridge"
     check(metric, metric, arguments, value)
     about = _beside(metric, arguments)[value]
+    if about.over_ceiling:
+        return _over_ceiling(results, value, about)
     if value == "r2" and "r2" not in results and about.square and SCORE in results:
         results = results.assign(r2=results["score"].clip(min=0) ** 2)
     if value not in results:
@@ -213,6 +215,50 @@ def _put(results: xr.Dataset, value: str, about: Value) -> xr.Dataset:
         )
     found = bare.assign_attrs(attrs)
     return found if reliability is None else _weighed(found, reliability)
+
+
+def _over_ceiling(results: xr.Dataset, value: str, about: Value) -> xr.Dataset:
+    """Divide the score, its levels, resamples and shuffles by each neuroid's noise ceiling."""
+    if "ceiling" not in results.variables:
+        raise ValueError(f"the results have no `{value}`: responses were not repeated")
+    ceiling = results["ceiling"].drop_vars("ceiling", errors="ignore")
+    ceiling = ceiling.where(np.isfinite(ceiling) & (ceiling > 0))
+    changed = {
+        name: results[name] / ceiling
+        for name in (*_STARTS.values(), "null_score")
+        if name in results and "neuroid" in results[name].dims
+    }
+    for start, place in _STARTS.items():
+        again = f"{start}resample_score"
+        if again in results and place in changed and "neuroid" in results[again].dims:
+            own = results[again]
+            scheme = results["resample_score"].attrs if "resample_score" in results else own.attrs
+            own = own.assign_attrs({**own.attrs, **_scheme(scheme)})
+            # Errors shrink as the correlation nears 1, not as its ratio does: scaled beforehand.
+            level = stabilised(results[place], own) / ceiling
+            changed[again] = level.assign_attrs({**own.attrs, "correlation": 0})
+    kept = {*changed, "p_value"}
+    gone = [name for name in results.data_vars if _is_beside(str(name)) and name not in kept]
+    one = xr.where(ceiling.notnull(), 1.0, np.nan).drop_vars("ceiling", errors="ignore")
+    is_coordinate = {"ceiling"} & set(results.coords)
+    new = {name: each.drop_vars("ceiling", errors="ignore") for name, each in changed.items()}
+    bare = results.drop_vars([*gone, "ceiling"]).assign(new | {"ceiling": one})
+    attrs = results.attrs | {
+        "value": value, "value_name": about.short, "value_axis": about.axis,
+        **portable({"identity": {**mapping(results.attrs.get("identity")), "value": value}}),
+    }  # fmt: skip
+    if "resample_mean" in gone and "resample_score" not in changed:
+        attrs["no_intervals"] = (
+            f"resamples of `{value}` are not kept, means of those of `score` are: show `score`, or "
+            "compute the results again under another `label` with `resample_neuroids` larger than "
+            "the number of neuroids"
+        )
+    # Averages are ratios of means: a low ceiling counts little.
+    weights = ("neuroid", ceiling.fillna(0.0).to_numpy(), {"least": _LEAST_SHARE})
+    found = bare.set_coords(is_coordinate).assign_coords({COUNT: weights}).assign_attrs(attrs)
+    lost = int(ceiling.isnull().sum())
+    told = f"{lost} of {ceiling.size} neuroids have no noise ceiling and no value"
+    return found.assign_attrs(left_out=told) if lost else found
 
 
 def _is_beside(name: str) -> bool:

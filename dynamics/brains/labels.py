@@ -1,4 +1,4 @@
-"""Labels of the stimuli in the place of a brain: what a layer shares with words and phones."""
+"""Labels and acoustics of the stimuli in the place of a brain: what a layer shares with them."""
 
 from __future__ import annotations
 
@@ -65,6 +65,51 @@ def stimuli_labels(*, stimuli: StimulusSet, label: str = "category", least: int 
         {
             "name": "stimuli-labels",
             "description": f"{label} of the stimuli, a class a neuroid; no brain",
+            "citation": "",
+            "units": "1",
+            "simulated": 1,
+        },
+    )
+
+
+def stimuli_acoustics(*, stimuli: StimulusSet, mels: int = 40) -> xr.Dataset:
+    """Make a target of log-mel spectrograms, averaged over each sound: one neuroid a band.
+
+    With a metric of whole spaces it is the analysis of acoustic features of Pasad et al. 2021
+    (arXiv:2107.04734), by sounds in the place of frames.
+
+    Parameters
+    ----------
+    stimuli : StimulusSet
+        The sweep's stimuli.
+    mels : int
+        Bands, 20 Hz to 12 kHz.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``response`` (stimulus, neuroid), natural logarithm.
+    """
+    import torch
+
+    from dynamics.models.mel import DEVIATION, MEAN, SAMPLE_RATE, log_mel
+
+    rows = []
+    for wave in stimuli.waveforms(SAMPLE_RATE):
+        frames = log_mel(torch.from_numpy(np.array(wave, np.float32)), mels=mels)
+        rows.append(frames.double().mean(0).numpy() * DEVIATION + MEAN)
+    coords = {
+        "stimulus": list(stimuli.names),
+        "neuroid": [f"mel{band}" for band in range(mels)],
+        "subject": ("neuroid", ["acoustics"] * mels),
+        "region": ("neuroid", ["acoustics"] * mels),
+    }
+    return xr.Dataset(
+        {"response": (("stimulus", "neuroid"), np.stack(rows))},
+        coords,
+        {
+            "name": "stimuli-acoustics",
+            "description": "log-mel spectrogram of the stimuli, averaged over time; no brain",
             "citation": "",
             "units": "1",
             "simulated": 1,

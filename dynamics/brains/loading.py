@@ -77,6 +77,7 @@ TARGETS: Table[Callable[..., xr.Dataset]] = Table(
         ),
         "naplib-speech": naplib.naplib_speech,
         "stimuli-labels": labels.stimuli_labels,
+        "stimuli-acoustics": labels.stimuli_acoustics,
         # Files of other kinds, each read with the library of its field.
         "recording": Later("dynamics.brains.electrophysiology", "recording"),
         "images": Later("dynamics.brains.imaging", "images"),

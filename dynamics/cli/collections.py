@@ -23,7 +23,9 @@ Runs = Annotated[
 Output = Annotated[
     Path | None, typer.Option(help="the folder (default: store/<name of the collection>)")
 ]
-Value = Annotated[str, typer.Option(help="which value of the metrics: score, r2, r2_corrected")]
+Value = Annotated[
+    str, typer.Option(help="which value of the metrics: score, r2, r2_corrected, over_ceiling")
+]
 
 
 def compare(runs: Runs, output: Output = None, formats: Formats = None, value: Value = "") -> None:

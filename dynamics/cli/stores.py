@@ -144,7 +144,10 @@ def report(
         Path | None, typer.Option(help="the file (default: store/<run>/report.html)")
     ] = None,
     value: Annotated[
-        str, typer.Option(help="which value of the metrics: score, r2, r2_corrected; or METRIC=r2")
+        str,
+        typer.Option(
+            help="which value of the metrics: score, r2, r2_corrected, over_ceiling; or METRIC=r2"
+        ),
     ] = "score",
     plugin: Plugins = None,
     figure: Figures = None,

@@ -180,7 +180,8 @@ def finals(each: Compared, region: str = ALL) -> Finals:
         coords={"run": names},
         attrs=schemes[0].attrs,
     )
-    return Finals(score, stabilised(score, cloud))
+    # Arithmetic by names may turn the axes; what takes arrays has resamples first.
+    return Finals(score, stabilised(score, cloud).transpose("resample", "run"))
 
 
 def paired(each: Compared) -> bool:

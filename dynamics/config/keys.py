@@ -195,8 +195,8 @@ KEYS: tuple[tuple[str, str, str], ...] = (
         "`value`",
         "`score`",
         "which value of the metrics figures, tables and report show: `r2`, `r2_corrected` "
-        "(over the reliability of repeated responses); `{ridge: r2}` for one metric alone; "
-        "nothing is computed again",
+        "(over the reliability of repeated responses), `over_ceiling` (r over the noise ceiling); "
+        "`{ridge: r2}` for one metric alone; nothing is computed again",
     ),
     (
         "`report`",

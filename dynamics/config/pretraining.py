@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -82,6 +83,13 @@ class Pretraining(BaseModel):
     codes: int = Field(default=256, ge=2)
     code_dimension: int = Field(default=16, ge=1)
     save_every: int = Field(default=100, ge=1, description="Steps between states to go on from")
+    objective: Literal["masked", "labels"] = Field(
+        default="masked",
+        description="Masked prediction by EnCodecMAE's encoder, or the classes of one labelled "
+        "folder by BAN's four areas (adapter `ban`)",
+    )
+    recurrences: int = Field(default=2, ge=0, description="Of each area of BAN")
+    kernel: int = Field(default=5, ge=1, description="Frames that an area of BAN sees, odd")
     threads: int = Field(default=0, ge=0, description="Of torch; 0 leaves its own choice")
     seed: int = Field(default=0, ge=0)
 
@@ -97,11 +105,30 @@ class Pretraining(BaseModel):
             raise ValueError("mixing_softer must be two rising numbers of dB, from 0 on")
         if any(window < 1 for window in self.target_windows):
             raise ValueError("target_windows must be 1 or more tokens each")
+        if self.objective == "labels":
+            if len(self.sources) != 1 or self.sources[0].synthetic:
+                raise ValueError(
+                    "labels are learned of one source, a `folder` with a subfolder a class or a "
+                    "labels.csv"
+                )
+            if self.kernel % 2 == 0:
+                raise ValueError(f"kernel is {self.kernel}: give an odd number of frames")
         return self
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide the weights, in plain types."""
+        known = self.model_dump(mode="json", exclude={"folder", "threads", "save_every"})
+        if self.objective == "masked":  # as runs were called before there was another objective
+            for name in ("objective", "recurrences", "kernel"):
+                del known[name]
+        return known
+
+    @property
     def adapter_arguments(self) -> dict[str, int]:
-        """What the adapter ``encodecmae`` must be told to read the checkpoints."""
+        """What the adapter, ``encodecmae`` or ``ban``, must be told to read the checkpoints."""
+        if self.objective == "labels":
+            return {"recurrences": self.recurrences}
         return {"heads": self.heads, "frames_per_token": self.frames_per_token}
 
     @property

@@ -119,10 +119,10 @@ def auditory_score(
 ) -> float:
     """Brain-like auditory score: a mean of a cortical and a behavioural part.
 
-    After Wang et al. 2025 (arXiv:2502.15503), whose cortical part is the encoding score of the
-    best matching layer in each of four areas and whose behavioural part is the agreement with
-    human genre choices. HOW THE STUDY COMBINES THEM COULD NOT BE CONFIRMED: here it is a weighted
-    mean, whose weight must be stated wherever the number is.
+    After Wang, Xiao, Liu, Zhang & Shan 2025 (arXiv:2502.15503), whose cortical part is the
+    encoding score of the best matching layer in each of four areas and whose behavioural part is
+    the agreement with human genre choices. HOW THE STUDY COMBINES THEM COULD NOT BE CONFIRMED: here
+    it is a weighted mean, whose weight must be stated wherever the number is.
 
     Parameters
     ----------

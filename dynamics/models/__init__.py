@@ -2,10 +2,6 @@
 
 ``ADAPTERS`` is the table of families. A further one is a function
 ``build(state=None, **arguments)`` that returns a `Model`, and one line in the table.
-
-The brain-like auditory network (BAN) of Wang et al. (2025), arXiv 2502.15503, is not among them: no
-code or weights of it could be had to build it faithfully and to test it against. Where its authors'
-code is at hand, the adapter ``module`` runs it.
 """
 
 from __future__ import annotations
@@ -43,7 +39,9 @@ __all__ = [
 ]
 
 
-_FAMILIES = ("encodecmae", "huggingface", "module", "s3prl", "spectrotemporal", "torchaudio")
+_FAMILIES = (
+    "ban", "encodecmae", "hear", "huggingface", "module", "s3prl", "spectrotemporal", "torchaudio",
+)  # fmt: skip
 
 ADAPTERS: Table[Callable[..., Model]] = Table(
     "adapter",

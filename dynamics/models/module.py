@@ -16,7 +16,7 @@ from dynamics import plugins
 from dynamics.models.hearing import Hearing
 from dynamics.models.recording import check_all_ran, chosen, first_tensor, plainly, uncompiled
 from dynamics.models.waveform import WaveformModel, decide_batchable, measure_frame_times
-from dynamics.models.weights import load_strictly, remembered
+from dynamics.models.weights import load_strictly, remembered, renamed
 
 HEARING = Hearing(causal=None)
 
@@ -62,7 +62,8 @@ def build(
         Name of the argument of its forward that takes the lengths in samples; None where it has
         none.
     prefix : str
-        Before the names in the checkpoint, for example ``"encoder."``.
+        Before the names in the checkpoint, for example ``"encoder."``, which is taken off; where
+        the checkpoint has none of it, before those of the network, and put before the checkpoint's.
     ignore : sequence of str
         Patterns of names in the checkpoint that may be left over.
     frame_times : mapping, optional
@@ -212,10 +213,8 @@ class HookedModel(WaveformModel):
         return any(not torch.equal(one[layer], other[layer]) for layer in one)
 
     def load_weights(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Exchange the weights; only names that begin with `prefix` are looked at."""
-        if self.prefix:
-            state = {n: v for n, v in state.items() if n.startswith(self.prefix)}
-        state = {name.removeprefix(self.prefix): value for name, value in state.items()}
+        """Exchange the weights; what does not begin with `prefix` is left aside, or gets it."""
+        state = renamed(self.network.state_dict(), state, self.prefix)
         self.notes = load_strictly(
             self.network,
             state,

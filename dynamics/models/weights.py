@@ -248,9 +248,45 @@ def _prefix_that_fits(needed: list[str], given: Iterable[str]) -> str:
     prefixes = [n.removesuffix(first) for n in there if n.endswith(f".{first}")]
     fit = sorted(p for p in prefixes if all(p + name in there for name in needed))
     if not first or not fit:
-        return ""
+        return _prefix_that_lacks(needed, there)
     told = " or ".join(f"`prefix: {prefix!r}`" for prefix in fit[:3])
     return f"; all of it is there with the argument {told}"
+
+
+def _prefix_that_lacks(needed: list[str], there: set[str]) -> str:
+    """Say which prefix a network's names have that those of a checkpoint lack."""
+    shortest = min(there, key=len, default="")
+    heads = [n.removesuffix(shortest) for n in needed if n.endswith(f".{shortest}")]
+    for head in heads if shortest else ():
+        if all(n.startswith(head) and n.removeprefix(head) in there for n in needed):
+            return f"; the network's names have a prefix that it lacks: `prefix: {head!r}` adds it"
+    return ""
+
+
+def renamed(
+    own: Iterable[str], state: Mapping[str, torch.Tensor], prefix: str
+) -> dict[str, torch.Tensor]:
+    """Take a prefix off a checkpoint's names, or put it before them where they have none of it.
+
+    Parameters
+    ----------
+    own : iterable of str
+        Names of the network.
+    state : mapping of str to Tensor
+        Weights of the checkpoint.
+    prefix : str
+        The prefix; empty for none.
+
+    Returns
+    -------
+    dict of str to Tensor
+        What began with it, without it; all of it with it, where nothing did and names of the
+        network do.
+    """
+    under = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+    if under or not any(name.startswith(prefix) for name in own):
+        return under
+    return {prefix + name: value for name, value in state.items()}
 
 
 def _few(names: list[str], count: int = 3) -> str:

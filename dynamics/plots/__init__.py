@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynamics.plots.behaviour import plot_brain_like
 from dynamics.plots.curves import facet_curves, plot_curves
 from dynamics.plots.figures import figure_of_neuroids, figure_of_targets, probes_of, results_of
 from dynamics.plots.heatmaps import plot_heatmap
@@ -53,6 +54,7 @@ __all__ = [
     "lay_out",
     "log_step_axis",
     "plot_best_layer",
+    "plot_brain_like",
     "plot_brain_task",
     "plot_brain_task_models",
     "plot_curves",

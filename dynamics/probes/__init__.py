@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dynamics.probes.behaviour import agreement, brain_like
 from dynamics.probes.fitting import PROBES
 from dynamics.probes.layers import probe_layers
 from dynamics.probes.overall_score import overall
@@ -14,6 +15,8 @@ __all__ = [
     "PROBES",
     "TASKS",
     "Task",
+    "agreement",
+    "brain_like",
     "check_names",
     "load",
     "load_tasks",

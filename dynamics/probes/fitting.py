@@ -133,10 +133,41 @@ def _mlp(alpha: float, settings: Settings) -> Any:
     return MLPClassifier((128,), alpha=alpha, max_iter=100, random_state=settings.seed)
 
 
+def knn_answers(
+    values: Sequence[float],
+    known: np.ndarray,
+    labels: np.ndarray,
+    unknown: np.ndarray,
+    settings: Settings,
+) -> np.ndarray:
+    """Let the nearest training sounds vote, each as much (Euclidean distance).
+
+    Parameters
+    ----------
+    values : sequence of float
+        How many neighbours; all there are, where that is fewer.
+    known, labels, unknown
+        As in `Probe`.
+    settings : Settings
+        Not looked at.
+
+    Returns
+    -------
+    array of shape (n_values, m, n_classes)
+        Share of the neighbours that have each class.
+    """
+    squares = (unknown**2).sum(1)[:, None] - 2 * unknown @ known.T + (known**2).sum(1)
+    nearest = np.argsort(squares, axis=1, kind="stable")[:, : int(max(values))]
+    votes = np.cumsum(labels[nearest], axis=1, dtype=float)
+    counts = [min(int(value), nearest.shape[1]) for value in values]
+    return np.stack([votes[:, count - 1] / count for count in counts])
+
+
 PROBES: dict[str, Probe] = {
     # Features are standardised, but strongly correlated: small penalties are often the best.
     "ridge": Probe("alpha", tuple(10.0**p for p in range(5, -5, -1)), ridge_answers),
     "logistic": Probe("C", tuple(10.0**p for p in range(-5, 2)), _one_by_one(_logistic)),
+    "knn": Probe("k", (40.0, 20.0, 10.0, 5.0, 3.0, 1.0), knn_answers),
     "mlp": Probe("alpha", (100.0, 10.0, 1.0, 0.01), _one_by_one(_mlp)),
 }
 

@@ -28,6 +28,12 @@ ATTRS: dict[str, dict[str, Any]] = {
     },
     "chroma_score": {"description": "accuracy that forgives octave errors", "units": "1"},
     "hyperparameter": {"description": "penalty chosen on validation sounds", "units": "1"},
+    "answer": {
+        "description": "class that the probe of a layer answers to a sound when it tests, by its "
+        "place among the classes; -1: it never tests",
+        "units": "1",
+    },
+    "layer_mix_answer": {"description": "the same of the mix of layers", "units": "1"},
     "resample_score": {"description": "score on resampled sounds", "units": "1"},
     "layer_mix_score": {
         "description": "score of a probe of a learned, softmax-weighted mix of layers",
@@ -70,6 +76,7 @@ def probe_layers(
     resamples: int = DEFAULT,
     seed: int = 0,
     workers: int = 0,
+    answers: bool = False,
 ) -> Variables:
     """Probe every layer, and a learned mix of them, for a task.
 
@@ -90,6 +97,8 @@ def probe_layers(
         Seed of the resamples, and of the initial weights of ``"mlp"``.
     workers : int
         Layers probed at a time; 0 for one a core. The numbers do not depend on it.
+    answers : bool
+        Whether the answer to every sound is returned as well.
 
     Returns
     -------
@@ -127,6 +136,10 @@ def probe_layers(
         values["fold_score"] = (("layer", "split"), np.array([_folds(task, own) for own in each]))
     if task.chroma is not None:
         values["chroma_score"] = (("layer",), np.array([_chroma(task, own) for own in each]))
+    if answers:
+        values["answer"] = (("layer", "sound"), np.array([_answers(task, own) for own in each]))
+        if mixes:
+            values["layer_mix_answer"] = (("sound",), _answers(task, mixes))
     if resamples:
         values["resample_score"] = (("layer", "resample"), np.array(resampled[: len(layers)]))
     if mixes:
@@ -185,6 +198,14 @@ def _classes(task: Task, fits: Sequence[Fit]) -> np.ndarray:
     occurs = np.isfinite(table)
     total = np.where(occurs, table, 0).sum(0)
     return np.where(occurs.any(0), total / np.maximum(occurs.sum(0), 1), np.nan)
+
+
+def _answers(task: Task, fits: Sequence[Fit]) -> np.ndarray:
+    """Return the class that is answered to every sound, (n_sounds,), -1 where it never tests."""
+    found = np.full(len(task.splits), -1, np.int16)
+    for own, part in _pairs(task, fits):
+        found[part.test] = own.decision.argmax(1)
+    return found
 
 
 def _mean_validation(fits: Sequence[Fit]) -> float:

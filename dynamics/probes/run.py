@@ -36,6 +36,7 @@ from dynamics.tables import check_name
 logger = logging.getLogger(__name__)
 
 METRIC = "probe"
+ANSWERS = "answers"
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,8 @@ def check_names(sweep: Sweep) -> None:
         how, _ = _settings(choice, sweep)
         check_name("probe", how["kind"], PROBES)
         check_number(how["resamples"])
+        if (keep := choice.arguments.get("keep", "")) not in ("", ANSWERS):
+            raise ValueError(f"probe {choice.label!r} keeps {keep!r}: `keep` can be {ANSWERS!r}")
         TASKS.check(choice.name, choice.arguments, more=TASKS.shared)
 
 
@@ -177,6 +180,7 @@ def _settings(choice: Choice, sweep: Sweep) -> tuple[dict[str, Any], dict[str, A
         "resamples": arguments.pop("resamples", usual),
         "seed": sweep.seed,
         "workers": sweep.workers,
+        "answers": arguments.pop("keep", "") == ANSWERS,
     }
     return how, arguments
 
@@ -210,6 +214,8 @@ def _begin(
         "class": ("class", task.classes),
         "split": ("split", list(range(len(task.partitions)))),
     }
+    if how["answers"]:
+        coordinates["sound"] = ("sound", list(task.stimuli.names))
     group = store.begin_result(
         root, choice.label, METRIC, identity=identity, coordinates=coordinates
     )

@@ -24,9 +24,10 @@ TASKS: Table[Callable[..., Task]] = Table(
     },
     filled=("stimuli",),
     shared={
-        "probe": "ridge (default), logistic or mlp",
+        "probe": "ridge (default), logistic, knn or mlp",
         "mix": "whether all layers together are probed too (default: true)",
         "resamples": "resamples of a probe's score, an even number",
+        "keep": "answers: the class that is answered to every test sound is kept",
     },
 )
 

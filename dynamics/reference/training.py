@@ -1,7 +1,8 @@
 """A small reference pretraining run that writes real checkpoints.
 
-The network has EnCodecMAE's architecture, names and checkpoint layout, so the adapter
-``encodecmae`` reads what is written here as it reads the published checkpoints.
+The network of masked prediction has EnCodecMAE's architecture, names and checkpoint layout, so the
+adapter ``encodecmae`` reads what is written here as it reads the published checkpoints; that which
+learns labels is read by the adapter ``ban``.
 """
 
 from __future__ import annotations
@@ -9,18 +10,21 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from dynamics import datasets
 from dynamics.config import Pretraining, Source
 from dynamics.lookahead import one_ahead
 from dynamics.models.encodecmae import stack
 from dynamics.models.mel import SAMPLE_RATE, log_mel
+from dynamics.reference import labelled
 from dynamics.reference.masked import MaskedPredictor, RandomQuantiser, hide, prediction_loss
 from dynamics.reference.overlap import first_overlap
 from dynamics.reference.recordings import Recordings, Synthesised
@@ -34,6 +38,7 @@ logger = logging.getLogger(__name__)
 EvaluationSet = Iterable[tuple[str, np.ndarray, int]]
 Progress = Callable[[int, float, float], None]
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Sounds = Recordings | Synthesised | labelled.Labelled
 
 _CALIBRATION_BATCHES = 4
 _CALIBRATION_STEP = 2**40
@@ -72,16 +77,15 @@ def pretrain(
         Where a file is not audio, a recording contains a sound of the evaluation set, the folder
         holds a run with other settings, or the loss is no longer finite.
     """
-    saved = resume(settings.folder, _identity(settings))
+    saved = resume(settings.folder, settings.identity)
     if saved is not None and saved.step >= settings.steps:
         return settings.folder
     sources = [_open(source, settings) for source in settings.sources]
     _refuse_overlap(sources, evaluation)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    network = _network(settings)
+    network, batch_of, loss_of = _objective(sources, settings)
     optimiser = _optimiser(network, settings)
-    quantiser = _quantiser(sources, settings)
     first = 0
     if saved is None:
         _commit(network, optimiser, 0, settings)
@@ -90,8 +94,9 @@ def pretrain(
         first = saved.step
         logger.info("going on from step %d in %s", first, settings.folder)
     began = time.monotonic()
-    for step, batch in _batches(sources, settings, first):
-        loss = _update(network, optimiser, quantiser, batch, settings, step)
+    # The next step's batch is made while one trains.
+    for step, batch in one_ahead((n, batch_of(n)) for n in range(first, settings.steps)):
+        loss = _update(network, optimiser, loss_of(batch), settings, step)
         done = step + 1
         if not math.isfinite(loss):
             raise ValueError(
@@ -105,7 +110,27 @@ def pretrain(
     return settings.folder
 
 
-def _open(source: Source, settings: Pretraining) -> Recordings | Synthesised:
+def _objective(
+    sources: list[Any], settings: Pretraining
+) -> tuple[nn.Module, Callable[[int], Any], Callable[[Any], torch.Tensor]]:
+    """Return the network, what makes the batch of a step, and what makes its loss."""
+    if settings.objective == "labels":
+        (source,) = sources
+        areas = labelled.network(source, settings)
+        make = partial(labelled.batch, source, settings)
+        return areas, make, partial(labelled.loss, areas)
+    network, quantiser = _network(settings), _quantiser(sources, settings)
+
+    def loss_of(batch: Batch) -> torch.Tensor:
+        tokens, clean, hidden = batch
+        codes = quantiser(clean)
+        wanted = codes.gather(1, hidden[..., None].expand(-1, -1, codes.shape[-1]))
+        return prediction_loss(network(tokens, hidden), wanted)
+
+    return network, partial(_tokens, sources, settings), loss_of
+
+
+def _open(source: Source, settings: Pretraining) -> Sounds:
     if kinds := tuple(KINDS) if source.synthetic is True else source.synthetic:
         return Synthesised(
             kinds,
@@ -116,10 +141,11 @@ def _open(source: Source, settings: Pretraining) -> Recordings | Synthesised:
     folder = source.folder or Path()
     if source.dataset is not None:
         folder = datasets.folder(source.dataset) / folder
-    return Recordings(folder, leave_out=source.leave_out, hours=source.hours, seed=settings.seed)
+    kind = labelled.Labelled if settings.objective == "labels" else Recordings
+    return kind(folder, leave_out=source.leave_out, hours=source.hours, seed=settings.seed)
 
 
-def _refuse_overlap(sources: list[Recordings | Synthesised], evaluation: EvaluationSet) -> None:
+def _refuse_overlap(sources: list[Sounds], evaluation: EvaluationSet) -> None:
     found = first_overlap(evaluation, (file for source in sources for file in source.files()))
     if found is not None:
         name, recording, correlation = found
@@ -142,7 +168,7 @@ def _network(settings: Pretraining) -> MaskedPredictor:
     )
 
 
-def _optimiser(network: MaskedPredictor, settings: Pretraining) -> torch.optim.Optimizer:
+def _optimiser(network: nn.Module, settings: Pretraining) -> torch.optim.Optimizer:
     return torch.optim.AdamW(
         network.parameters(),
         lr=settings.learning_rate,
@@ -163,14 +189,6 @@ def _quantiser(sources: list[Recordings | Synthesised], settings: Pretraining) -
         dimension=settings.code_dimension,
         seed=settings.seed,
     )
-
-
-def _batches(
-    sources: list[Recordings | Synthesised], settings: Pretraining, first: int
-) -> Iterator[tuple[int, Batch]]:
-    """Every step and its batch; the next step's is made while one trains."""
-    steps = range(first, settings.steps)
-    return one_ahead((step, _tokens(sources, settings, step)) for step in steps)
 
 
 def _tokens(sources: list[Recordings | Synthesised], settings: Pretraining, step: int) -> Batch:
@@ -199,10 +217,9 @@ def _tokens(sources: list[Recordings | Synthesised], settings: Pretraining, step
 
 
 def _update(
-    network: MaskedPredictor,
+    network: nn.Module,
     optimiser: torch.optim.Optimizer,
-    quantiser: RandomQuantiser,
-    batch: Batch,
+    loss: torch.Tensor,
     settings: Pretraining,
     step: int,
 ) -> float:
@@ -210,10 +227,6 @@ def _update(
     decay = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
     for group in optimiser.param_groups:
         group["lr"] = settings.learning_rate * min(1.0, (step + 1) / settings.warmup) * decay
-    tokens, clean, hidden = batch
-    codes = quantiser(clean)
-    wanted = codes.gather(1, hidden[..., None].expand(-1, -1, codes.shape[-1]))
-    loss = prediction_loss(network(tokens, hidden), wanted)
     optimiser.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -222,7 +235,7 @@ def _update(
 
 
 def _take_up(
-    saved: Saved, network: MaskedPredictor, optimiser: torch.optim.Optimizer, folder: Path
+    saved: Saved, network: nn.Module, optimiser: torch.optim.Optimizer, folder: Path
 ) -> None:
     try:
         network.load_state_dict(saved.network)
@@ -235,7 +248,7 @@ def _take_up(
 
 
 def _commit(
-    network: MaskedPredictor, optimiser: torch.optim.Optimizer, step: int, settings: Pretraining
+    network: nn.Module, optimiser: torch.optim.Optimizer, step: int, settings: Pretraining
 ) -> None:
     """Save a checkpoint where one is due, then the state to go on from."""
     if step in settings.saved_steps:
@@ -243,12 +256,7 @@ def _commit(
             settings.folder,
             network.state_dict(),
             step=step,
-            settings={**_identity(settings), **settings.adapter_arguments},
+            settings={**settings.identity, **settings.adapter_arguments},
         )
     state = Saved(step, network.state_dict(), optimiser.state_dict())
-    save_state(settings.folder, state, _identity(settings))
-
-
-def _identity(settings: Pretraining) -> dict[str, Any]:
-    """Return the settings that decide the weights, in plain types."""
-    return settings.model_dump(mode="json", exclude={"folder", "threads", "save_every"})
+    save_state(settings.folder, state, settings.identity)

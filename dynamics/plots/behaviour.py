@@ -1,0 +1,43 @@
+"""The cortical and the behavioural part of how brain-like a network is, along training."""
+
+from __future__ import annotations
+
+import xarray as xr
+from matplotlib.axes import Axes
+
+from dynamics.plots.panels import draw_legend
+from dynamics.plots.steps import log_step_axis
+from dynamics.plots.style import panel, styled
+
+_PARTS = {"cortical": "#0072B2", "behavioural": "#D55E00", "score": "0.2"}
+
+
+@styled
+def plot_brain_like(found: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Draw both parts and their weighted mean at every step, with limits of 95 %.
+
+    Parameters
+    ----------
+    found : xarray.Dataset
+        From `dynamics.probes.brain_like`.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure of one column's width.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes; the weight of the cortical part stands in the title.
+    """
+    own = ax is None
+    ax = panel(ax, height=62)
+    steps = found["step"].to_numpy()
+    for name, colour in _PARTS.items():
+        lower, upper = found[f"{name}_lower"], found[f"{name}_upper"]
+        ax.fill_between(steps, lower, upper, color=colour, alpha=0.12, linewidth=0)
+        ax.plot(steps, found[name], "o-", color=colour, markersize=2.8, label=name)
+    log_step_axis(ax, found["step"])
+    ax.set_ylabel("Score")
+    ax.set_title(f"weight of the cortical part: {found.attrs['weight']:g}", fontsize=6.5)
+    if own:
+        draw_legend(ax)
+    return ax
