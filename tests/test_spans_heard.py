@@ -10,10 +10,12 @@ from tiny_run import sweep_in, sweep_of
 
 from dynamics import brains, probes, store
 from dynamics.analysis import analyze
+from dynamics.brains import neighbours
 from dynamics.emergence.resampling import Scheme
 from dynamics.extraction import crawl, extract, poolings
 from dynamics.extraction.spans import Span, overlaps
 from dynamics.models import encodecmae
+from dynamics.probes import resampling
 from dynamics.progress import silent
 from dynamics.sounds import StimulusSet, load
 from dynamics.sounds.events import Event
@@ -325,3 +327,27 @@ def test_labels_are_a_target_for_every_metric(words):
 def test_whole_sounds_have_no_labels_of_parts():
     with pytest.raises(ValueError, match="`events`"):
         probes.load("stimuli-label", stimuli=recordings(1.0, 2.0), label="word")
+
+
+@pytest.mark.parametrize("kind", ["ridge", "mlp"])
+def test_halves_and_draws_of_a_probe_keep_recordings_or_stretches_whole(words, kind):
+    stimuli = load(words / "said", events=True)
+    task = probes.load("stimuli-label", stimuli=stimuli, label="word")
+    drawn = resampling.draw(task, kind, 8)
+    assert drawn.halves == (kind == "ridge") and f" of {drawn.units}" in drawn.method
+    assert drawn.attrs["limit"] == drawn.limit > 4
+    own = neighbours.of_parts(
+        stimuli.within.recording,
+        stimuli.within.onset,
+        np.unique(task.splits, return_inverse=True)[1],
+    )
+    for unit in np.unique(own.unit):
+        rows = np.flatnonzero(own.unit == unit)
+        tested = [rows[np.array(task.splits)[rows] == name] for name in np.unique(task.splits)]
+        for some in tested:
+            assert (drawn.counts[:, some] == drawn.counts[:, some[:1]]).all()
+    if drawn.halves:
+        assert (drawn.counts[0::2] + drawn.counts[1::2] == 1).all()
+        assert (abs(drawn.counts.sum(1) - 36) <= 8).all()
+    else:
+        assert drawn.counts.mean() == pytest.approx(1, abs=0.2)

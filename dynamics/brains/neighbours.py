@@ -46,7 +46,27 @@ def together(heard: xr.Dataset, folds: np.ndarray) -> Together | None:
     """
     if not {"recording", "onset"} <= set(heard.coords) or (folds < 0).any():
         return None
-    recording = np.unique(heard["recording"].to_numpy().astype(str), return_inverse=True)[1].ravel()
+    return of_parts(heard["recording"].to_numpy().astype(str), heard["onset"].to_numpy(), folds)
+
+
+def of_parts(recordings: np.ndarray, onset: np.ndarray, folds: np.ndarray) -> Together | None:
+    """Find the units of parts by where they are.
+
+    Parameters
+    ----------
+    recordings : array of shape (n,)
+        Name or number of every part's recording.
+    onset : array of shape (n,)
+        Where in it the part begins.
+    folds : array of shape (n,), int
+        Fold of every part.
+
+    Returns
+    -------
+    Together or None
+        As `together`.
+    """
+    recording = np.unique(recordings, return_inverse=True)[1].ravel()
     count = int(recording.max()) + 1
     if count == len(recording):
         return None
@@ -55,7 +75,7 @@ def together(heard: xr.Dataset, folds: np.ndarray) -> Together | None:
     fewest = np.bincount(pairs[:, 1]).min() >= _FEWEST if whole else count >= _FEWEST_IN_ALL
     if fewest:
         return Together(recording, "recordings")
-    onset, unit, first = heard["onset"].to_numpy(), np.empty(len(recording), int), 0
+    unit, first = np.empty(len(recording), int), 0
     for number in range(count):
         members = np.flatnonzero(recording == number)
         members = members[np.argsort(onset[members], kind="stable")]

@@ -6,7 +6,8 @@ simulations with 64 sounds to learn from and 400 to be tested by, such intervals
 truth in 74 to 82 %, those of refitted halves in 92 to 97 % (86 to 94 with the penalty left alone).
 So probes that can be refitted a few times are fitted anew, penalty and all, on complementary halves
 of the sounds. The two of a pair have no sound in common, so that half of their squared difference
-is the variance of half as many sounds, and half of that the variance of all.
+is the variance of half as many sounds, and half of that the variance of all. Parts of one recording
+are not independent of each other: halves, or draws, are of whole recordings then, or of stretches.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from dynamics.brains.neighbours import Together, of_parts
 from dynamics.emergence.resampling import Scheme
 from dynamics.probes.fitting import Fit, Partition, Settings, decide, fit
 from dynamics.probes.scoring import METRICS, bootstrap_counts
@@ -46,24 +48,35 @@ class Resamples:
         Whether probes are fitted again.
     held : bool
         Whether they keep the penalty that was chosen on all sounds.
+    units : str
+        What halves and draws keep together, in the plural; empty where sounds are independent.
+    limit : int
+        How many of these there are, less one; 0 where sounds are independent.
     """
 
     counts: np.ndarray
     halves: bool
     held: bool = False
+    units: str = ""
+    limit: int = 0
 
     @property
     def method(self) -> str:
         """Name of the method: in the identity of results."""
+        return f"{self._way} of {self.units}" if self.units else self._way
+
+    @property
+    def _way(self) -> str:
         return (f"{HALVES}, penalty held" if self.held else HALVES) if self.halves else BOOTSTRAP
 
     @property
     def attrs(self) -> dict[str, Any]:
         """Attributes of resampled scores: what they are over, and what errors follow from them."""
+        text = _TEXT[self._way]
         return {
-            "method": _TEXT[self.method],
+            "method": f"{text}; of {self.units}, which are kept whole" if self.units else text,
             "over": "sounds (probe refitted)" if self.halves else "test sounds",
-            **Scheme(paired=self.halves).attrs,
+            **Scheme(paired=self.halves, limit=float(self.limit)).attrs,
         }
 
 
@@ -94,13 +107,39 @@ def draw(task: Task, kind: str, resamples: int = DEFAULT, *, seed: int = 0) -> R
         As of `check_number`.
     """
     check_number(resamples)
+    own = _units(task)
+    called, limit = ("", 0) if own is None else (own.called, int(own.unit.max()))
     if kind != "mlp":
-        inside = _halves(task, resamples, seed)
+        inside = _halves(task, resamples, seed, None if own is None else own.unit)
         if all(_can_be_learned(task, part, half) for half in inside for part in task.partitions):
-            return Resamples(inside.astype(float), True, kind in _HELD)
-    tested = [part.test for part in task.partitions]
-    counts = bootstrap_counts(tested, n=len(task.splits), resamples=resamples, seed=seed)
-    return Resamples(counts, False)
+            return Resamples(inside.astype(float), True, kind in _HELD, called, limit)
+    tested, n = [part.test for part in task.partitions], len(task.splits)
+    if own is None:
+        counts = bootstrap_counts(tested, n=n, resamples=resamples, seed=seed)
+    else:
+        # Of the units in each test set, so that each is drawn with all its parts.
+        inside, rng = np.zeros((resamples, n)), np.random.default_rng(seed)
+        for rows in tested:
+            there, place = np.unique(own.unit[rows], return_inverse=True)
+            drawn = rng.multinomial(len(there), np.full(len(there), 1 / len(there)), resamples)
+            inside[:, rows] = drawn[:, place.ravel()]
+        counts = inside
+    return Resamples(counts, False, False, called, limit)
+
+
+def _units(task: Task) -> Together | None:
+    """Find what halves of a task keep together, a unit for every sound; those left out have 0."""
+    within, splits = task.stimuli.within, np.array(task.splits)
+    used = np.flatnonzero(splits != "")
+    if within is None or not task.stored:
+        return None
+    folds = np.unique(splits[used], return_inverse=True)[1].ravel()
+    found = of_parts(np.asarray(within.recording)[used], np.asarray(within.onset)[used], folds)
+    if found is None:
+        return None
+    unit = np.zeros(len(splits), int)
+    unit[used] = found.unit
+    return found._replace(unit=unit)
 
 
 def check_number(resamples: object) -> None:
@@ -174,12 +213,14 @@ def rescore(
     )
 
 
-def _halves(task: Task, resamples: int, seed: int) -> np.ndarray:
+def _halves(task: Task, resamples: int, seed: int, unit: np.ndarray | None = None) -> np.ndarray:
     """Halves (resamples, n), two by two, of every split and in it of every class.
 
     Sounds are dealt to the two sides like cards, class after class in a random order; of several
-    classes of one sound its rarest counts.
+    classes of one sound its rarest counts. Units are dealt split after split, the largest first.
     """
+    if unit is not None:
+        return _halves_of_units(task, resamples, seed, unit)
     rng, n = np.random.default_rng(seed), len(task.splits)
     _, split = np.unique(task.splits, return_inverse=True)
     sizes = task.labels.sum(0)
@@ -190,6 +231,25 @@ def _halves(task: Task, resamples: int, seed: int) -> np.ndarray:
         order = np.lexsort((rng.random(n), turn[rarest], split))
         inside[first, order] = np.arange(n) % 2 == rng.integers(2)
         inside[first + 1] = ~inside[first]
+    return inside
+
+
+def _halves_of_units(task: Task, resamples: int, seed: int, unit: np.ndarray) -> np.ndarray:
+    rng, splits = np.random.default_rng(seed), np.array(task.splits)
+    used = splits != ""
+    names, first, size = np.unique(unit[used], return_index=True, return_counts=True)
+    split = np.unique(splits[used][first], return_inverse=True)[1].ravel()
+    inside = np.zeros((resamples, len(splits)), bool)
+    for number in range(0, resamples, 2):
+        side = np.empty(int(names.max()) + 1, bool)
+        for own in np.unique(split):
+            # The two of like size go to either side, so that halves are of like size as well.
+            rows = np.flatnonzero(split == own)
+            rows = rows[np.lexsort((rng.random(len(rows)), -size[rows]))]
+            flips = np.repeat(rng.random(-(-len(rows) // 2)) < 0.5, 2)[: len(rows)]
+            side[names[rows]] = (np.arange(len(rows)) % 2 == 1) ^ flips
+        inside[number] = side[unit] & used
+        inside[number + 1] = ~side[unit] & used
     return inside
 
 
