@@ -51,7 +51,7 @@ def ridge_answers(
     unknown: np.ndarray,
     settings: Settings,
 ) -> np.ndarray:
-    """Train ridge regressions on labels of +1 and -1, many penalties from one decomposition.
+    """Train ridge regressions on ratings, or labels of +1 and -1; many penalties at once.
 
     The same as scikit-learn's `RidgeClassifier` for each penalty, one class against the others.
 
@@ -69,7 +69,7 @@ def ridge_answers(
     array of shape (n_values, m, n_classes)
         Decision values.
     """
-    X, Y = known, np.where(labels, 1.0, -1.0)
+    X, Y = known, np.where(labels, 1.0, -1.0) if labels.dtype == bool else labels
     mean = Y.mean(0)
     if len(X) <= X.shape[1]:
         K, A, M = X @ X.T, Y - mean, unknown @ X.T
@@ -82,7 +82,8 @@ def ridge_answers(
         s, A, M = np.maximum(s, 0), V.T @ A, M @ V
         solved = [A / (s + alpha)[:, None] for alpha in values]
     found = np.stack([M @ each + mean for each in solved])
-    found[..., ~labels.any(0)] = _NEVER
+    if labels.dtype == bool:
+        found[..., ~labels.any(0)] = _NEVER
     return found
 
 
@@ -154,7 +155,7 @@ def knn_answers(
     Returns
     -------
     array of shape (n_values, m, n_classes)
-        Share of the neighbours that have each class.
+        Share of the neighbours that have each class, or their mean ratings.
     """
     squares = (unknown**2).sum(1)[:, None] - 2 * unknown @ known.T + (known**2).sum(1)
     nearest = np.argsort(squares, axis=1, kind="stable")[:, : int(max(values))]
@@ -162,6 +163,9 @@ def knn_answers(
     counts = [min(int(value), nearest.shape[1]) for value in values]
     return np.stack([votes[:, count - 1] / count for count in counts])
 
+
+REGRESSIONS = ("ridge", "knn")
+"""Kinds of probes that tell ratings as well as classes."""
 
 PROBES: dict[str, Probe] = {
     # Features are standardised, but strongly correlated: small penalties are often the best.

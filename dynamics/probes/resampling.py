@@ -223,8 +223,10 @@ def _halves(task: Task, resamples: int, seed: int, unit: np.ndarray | None = Non
         return _halves_of_units(task, resamples, seed, unit)
     rng, n = np.random.default_rng(seed), len(task.splits)
     _, split = np.unique(task.splits, return_inverse=True)
-    sizes = task.labels.sum(0)
-    rarest = np.where(task.labels, sizes, n + 1).argmin(1)
+    sizes = np.zeros(1) if task.is_regression else task.labels.sum(0)
+    rarest = np.zeros(n, int)
+    if not task.is_regression:
+        rarest = np.where(task.labels, sizes, n + 1).argmin(1)
     inside = np.zeros((resamples, n), bool)
     for first in range(0, resamples, 2):
         turn = rng.permutation(len(sizes))
@@ -260,6 +262,9 @@ def _within(part: Partition, half: np.ndarray) -> Partition:
 
 def _can_be_learned(task: Task, part: Partition, half: np.ndarray) -> bool:
     inside = _within(part, half)
+    if task.is_regression:
+        least = min(len(rows) for rows in (inside.test, *(valid for _, valid in inside.choices)))
+        return least > 2 and all(len(train) > 2 for train, _ in inside.choices)
     return len(inside.test) > 0 and all(
         len(valid) > 0 and task.labels[train].any(0).sum() > 1 for train, valid in inside.choices
     )

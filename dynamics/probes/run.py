@@ -23,7 +23,7 @@ from dynamics.extraction import controls, crawl, extract
 from dynamics.extraction.runner import Network
 from dynamics.extraction.workers import result_of
 from dynamics.lookahead import in_window
-from dynamics.probes.fitting import PROBES
+from dynamics.probes.fitting import PROBES, REGRESSIONS
 from dynamics.probes.hearing import Ears, networks
 from dynamics.probes.layers import ATTRS, Variables, attrs, probe_layers
 from dynamics.probes.resampling import DEFAULT, check_number, draw
@@ -185,6 +185,17 @@ def _settings(choice: Choice, sweep: Sweep) -> tuple[dict[str, Any], dict[str, A
     return how, arguments
 
 
+def check_kind(label: str, task: Task, how: Mapping[str, Any]) -> None:
+    """Raise a ValueError where a kind of probe, or what it keeps, is of classes alone."""
+    if task.is_regression and how["kind"] not in REGRESSIONS:
+        raise ValueError(
+            f"task {label!r} is of ratings, which {' and '.join(REGRESSIONS)} tell, and not "
+            f"{how['kind']!r}: give it another `probe`"
+        )
+    if how["answers"] and (task.is_regression or task.multilabel):
+        raise ValueError(f"task {label!r} has not one class a sound: no answer can be kept")
+
+
 def _begin(
     root: zarr.Group,
     sweep: Sweep,
@@ -193,6 +204,7 @@ def _begin(
     records: Mapping[int, Mapping[str, Any]],
 ) -> _Job:
     how, _ = _settings(choice, sweep)
+    check_kind(choice.label, task, how)
     kind, resamples = how["kind"], draw(task, how["kind"], how["resamples"], seed=sweep.seed)
     known: Any = root.attrs["identity"]
     identity = {
@@ -231,9 +243,10 @@ def _write_constants(job: _Job, sweep: Sweep, baseline: Variables) -> None:
     group, task = job.group, job.task
     parts, labels = task.partitions, task.labels
     tested = np.unique(np.concatenate([part.test for part in parts]))
+    of = np.ones_like(labels) if task.is_regression else labels
     for name, counts in (
-        ("class_train_count", np.mean([labels[part.train].sum(0) for part in parts], axis=0)),
-        ("class_test_count", labels[tested].sum(0).astype(float)),
+        ("class_train_count", np.mean([of[part.train].sum(0) for part in parts], axis=0)),
+        ("class_test_count", of[tested].sum(0).astype(float)),
     ):
         text = f"{name.split('_')[1]}ing sounds of a class" + ", mean over folds" * (len(parts) > 1)
         store.write_constant(group, name, ("class",), counts, description=text)

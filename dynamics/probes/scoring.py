@@ -107,7 +107,55 @@ def chroma_accuracy(
     return (weights @ right.astype(float)) / weights.sum(1)
 
 
+def r2(decision: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Variance explained, 1 - squared errors over squared deviations, mean over ratings.
+
+    Parameters
+    ----------
+    decision, labels : array of shape (n, n_ratings)
+        Predicted and true ratings.
+    weights : array of shape (n_rows, n)
+        As in `accuracy`.
+
+    Returns
+    -------
+    array of shape (n_rows,)
+        At most 1, and below 0 where the mean of the test sounds would do better.
+    """
+    return each_r2(decision, labels, weights).mean(1)
+
+
+def each_r2(decision: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """As `r2`, of every rating: array of shape (n_rows, n_ratings), 0 where it does not vary."""
+    share = weights / weights.sum(1, keepdims=True)
+    spread = share @ labels**2 - (share @ labels) ** 2
+    off = share @ (labels - decision) ** 2
+    varies = spread > 1e-12 * np.maximum(share @ labels**2, 1e-300)
+    return np.where(varies, 1 - off / np.where(varies, spread, 1.0), 0.0)
+
+
+def pearson(decision: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Pearson r of predicted and true ratings, mean over ratings; arguments as of `r2`."""
+    return each_pearson(decision, labels, weights).mean(1)
+
+
+def each_pearson(decision: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """As `pearson`, of every rating: (n_rows, n_ratings), 0 where either does not vary."""
+    share = weights / weights.sum(1, keepdims=True)
+    one, other = (values - values.mean(0) for values in (decision, labels))
+    means = [share @ values for values in (one, other)]
+    both = share @ (one * other) - means[0] * means[1]
+    powers = [share @ values**2 - mean**2 for values, mean in zip((one, other), means)]
+    scale = np.sqrt(np.maximum(powers[0], 0) * np.maximum(powers[1], 0))
+    varies = scale > 1e-12
+    return np.where(varies, both / np.where(varies, scale, 1.0), 0.0)
+
+
+REGRESSION = {"r2": each_r2, "pearson": each_pearson}
+
 METRICS: dict[str, Metric] = {
+    "r2": r2,
+    "pearson": pearson,
     "accuracy": accuracy,
     "mAP": mean_average_precision,
     "pitch accuracy": accuracy,
@@ -115,7 +163,7 @@ METRICS: dict[str, Metric] = {
 
 
 def class_scores(metric: str, decision: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Score every class by itself: recall, or average precision where that is the metric.
+    """Score every class (or rating) by itself: recall, or the metric where that can be of one.
 
     Parameters
     ----------
@@ -129,6 +177,8 @@ def class_scores(metric: str, decision: np.ndarray, labels: np.ndarray) -> np.nd
     array of shape (n_classes,)
         NaN for a class without a test sound.
     """
+    if metric in REGRESSION:
+        return REGRESSION[metric](decision, labels, np.ones((1, len(labels))))[0]
     if metric == "mAP":
         return average_precision(decision, labels, np.ones((1, len(labels))))[0]
     right = labels[np.arange(len(decision)), decision.argmax(1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dynamics.probes import folders, hear, spans
+from dynamics.probes import folders, hear, ratings, spans
 from dynamics.probes.task import Task
 from dynamics.sounds import StimulusSet
 from dynamics.tables import ArgumentError, Later, Table
@@ -19,6 +19,7 @@ TASKS: Table[Callable[..., Task]] = Table(
         "stimuli-category": folders.stimuli_category,
         "stimuli-label": spans.stimuli_label,
         "folder": folders.folder,
+        "ratings": ratings.ratings,
         "hear": hear.hear,
         **{f"hear-{name}": hear.preset(folder) for name, folder in hear.PRESETS.items()},
     },

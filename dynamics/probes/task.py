@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dynamics.probes.fitting import Partition
+from dynamics.probes.scoring import REGRESSION
 from dynamics.sounds import StimulusSet
 
 SPLITS = ("train", "valid", "test")
@@ -29,8 +30,9 @@ class Task:
         Its sounds.
     classes : tuple of str
         Names of the classes.
-    labels : array of shape (n_stimuli, n_classes), bool
-        Classes of every sound: one, or any number where `multilabel`.
+    labels : array of shape (n_stimuli, n_classes), bool or float
+        Classes of every sound: one, or any number where `multilabel`. Of numbers: ratings, which a
+        regression tells.
     splits : tuple of str
         For every sound ``train``, ``valid`` or ``test``, or the name of its fold; empty for one
         that is left out.
@@ -56,6 +58,15 @@ class Task:
     chroma: np.ndarray | None = field(default=None, repr=False)
     description: str = ""
     stored: bool = False
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether numbers are told, and not classes."""
+        return self.labels.dtype != bool
+
+    def check_splits(self) -> None:
+        """Raise a ValueError where splits are unknown or one is empty."""
+        _check_splits(self)
 
     @property
     def partitions(self) -> list[Partition]:
@@ -88,7 +99,8 @@ class Task:
     @property
     def digest(self) -> str:
         """SHA-256 over names, classes, labels and splits, in hexadecimal."""
-        rows = [self.stimuli.names, self.classes, self.labels.astype(int).tolist(), self.splits]
+        known = self.labels.astype(float if self.is_regression else int)
+        rows = [self.stimuli.names, self.classes, known.tolist(), self.splits]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
@@ -139,6 +151,8 @@ def make_task(
         If a label or a split is missing or unknown, a part is empty, there are fewer than two
         classes, or a class to be tested has no sound to learn it from.
     """
+    if metric in REGRESSION:
+        raise ValueError(f"task '{name}': {metric} scores ratings, not classes: take `ratings`")
     out = [stored and not split for split in splits]
     each = [
         () if gone else (label,) if isinstance(label, str) else tuple(label)
