@@ -190,7 +190,7 @@ def check_kind(label: str, task: Task, how: Mapping[str, Any]) -> None:
     if task.is_regression and how["kind"] not in REGRESSIONS:
         raise ValueError(
             f"task {label!r} is of ratings, which {' and '.join(REGRESSIONS)} tell, and not "
-            f"{how['kind']!r}: give it another `probe`"
+            f"{how['kind']!r}: give it another kind"
         )
     if how["answers"] and (task.is_regression or task.multilabel):
         raise ValueError(f"task {label!r} has not one class a sound: no answer can be kept")
