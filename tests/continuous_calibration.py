@@ -58,9 +58,15 @@ CHOICE = Choice(
 )
 
 
-def scored(target, layer, frames, **resampled):
+WINDOWS = Choice(
+    name="encode_continuous",
+    arguments=CHOICE.arguments | {"windows": [[0, 0.5], [0, 1], [0, 2]]},
+)
+
+
+def scored(target, layer, frames, choice=CHOICE, **resampled):
     return METHODS["encode_continuous"](
-        {"layer": layer}, replace(target, frames=frames), **CHOICE.arguments, **resampled
+        {"layer": layer}, replace(target, frames=frames), **choice.arguments, **resampled
     )
 
 
@@ -75,7 +81,9 @@ def p_of_nothing(stimuli, seconds, simulations, *, permutations=39, seed=0):
     return np.array(found)
 
 
-def scores_and_errors(stimuli, seconds, simulations, *, weight=0.4, heard=None, seed=0):
+def scores_and_errors(
+    stimuli, seconds, simulations, *, weight=0.4, heard=None, seed=0, choice=CHOICE
+):
     """Scores (simulations, neuroids) with the errors that halves say, and degrees of freedom.
 
     NaN where halves cannot be made.
@@ -88,8 +96,8 @@ def scores_and_errors(stimuli, seconds, simulations, *, weight=0.4, heard=None, 
     )
     for _ in range(simulations):
         target, layer, frames = simulated(rng, stimuli, seconds, weight=weight, heard=heard)
-        halves = analysis.halves_of(target, CHOICE, plan(resamples=10))
-        values = scored(target, layer, frames, halves=halves)
+        halves = analysis.halves_of(target, choice, plan(resamples=10))
+        values = scored(target, layer, frames, choice, halves=halves)
         scores.append(values["score"][1][0])
         if halves is None:
             errors.append(np.full(scores[-1].shape, np.nan))
