@@ -371,7 +371,7 @@ def test_killed_at_forty_random_moments_and_resumed_the_store_is_the_same(conten
 @pytest.mark.slow
 @pytest.mark.guards(10)
 @pytest.mark.slow
-def test_workers_of_a_cluster_give_the_same_store(content, tmp_path):
+def test_workers_of_a_cluster_give_the_same_store(content, tmp_path, monkeypatch):
     broken = tmp_path / "checkpoints" / "epoch=0-step=50.ckpt"
     broken.write_bytes(b"cut off")
     os.utime(broken, (0, 0))  # long ago: nobody is still writing it
@@ -379,9 +379,12 @@ def test_workers_of_a_cluster_give_the_same_store(content, tmp_path):
     alone = sweep_of(content, store=str(tmp_path / "alone.zarr"), untrained=2)
     crawl.crawl(alone, advance=silent)
     shared = sweep_of(content, untrained=2)
+    taken, adopt = [], store.adopt
+    monkeypatch.setattr(store, "adopt", lambda *a, **more: taken.append(a[1]) or adopt(*a, **more))
     with cluster(None, workers=2) as client:
         counts = crawl.crawl(shared, scheduler=client.scheduler.address, advance=silent)
     assert counts == {"done": 4, "failed": 1, "new": 5}
+    assert len(taken) == 4, "the workers wrote"
     expected = arrays(alone.store)
     for layer, values in arrays(shared.store).items():
         np.testing.assert_array_equal(values, expected[layer])  # one thread each: to the last bit

@@ -61,8 +61,9 @@ def crawl(
         The sweep.
     scheduler : str, optional
         Address of a running dask scheduler: its workers, which must see the checkpoints under the
-        same paths, read and run a checkpoint each, and this process writes; by default this
-        process does everything.
+        same paths, read and run a checkpoint each; those that see the store as well write what they
+        find, which this process commits, and for the others it writes. By default this process
+        does everything.
     advance : callable, optional
         Called after each checkpoint; by default a progress bar is drawn.
     stimuli : StimulusSet, optional
@@ -133,7 +134,10 @@ def crawl(
             elif client is None:
                 coming = extracted(todo, network)
             else:
-                coming = workers.extracted(todo, sweep, client)
+                offer = stack.enter_context(store.offered(root, sweep.place)) if todo else None
+                network.shared = offer is not None
+                rows = store.steps(root)
+                coming = workers.extracted(todo, sweep, client, offer=offer, rows=rows)
             if advance is None and todo:
                 advance = stack.enter_context(progress.bar("crawling", len(todo)))
             _commit_all(root, network, coming, records, advance or progress.silent)

@@ -49,8 +49,10 @@ class Outcome:
             except store.MisfitError as fault:
                 self.error = faults.sentence(fault)
             if self.error and self.network.streams:
-                store.erase(root, step)
+                store.erase(root, step, shared=self.network.shared)
         columns = self.columns | {"error": self.error}
+        if isinstance(self.layers, store.Written) and not self.error:
+            columns["content"] = self.layers.content
         # A column is rewritten as a whole, so one that stays as it is costs for nothing.
         changed = {name: v for name, v in columns.items() if before.get(name) != v}
         status = store.FAILED if self.error else store.DONE
@@ -58,43 +60,41 @@ class Outcome:
         store.commit(root, step, status=status, seconds=seconds, **changed)
 
     def _write(self, root: zarr.Group, step: int) -> None:
-        stimuli = self.network.stimuli
-        names, categories = stimuli.names, stimuli.categories
-        times = self.network.pooling.times(stimuli.durations)
-        labels = dict(stimuli.within.coordinates()) if stimuli.within else {}
+        network = self.network
+        if isinstance(self.layers, store.Written):
+            written = self.layers
+            self._expect({name: s[-1] for name, s in written.shapes.items()}, written.kept)
+            store.adopt(root, step, written, **described(network, blocks=network.streams))
+            return
         if isinstance(self.layers, Mapping):
-            self._expect(self.layers)
+            kept = kept_of(self.layers)
+            self._expect({name: v.shape[-1] for name, v in self.layers.items()}, kept)
             store.write_activations(
                 root,
                 step,
                 self.layers,
-                stimuli=names,
-                categories=categories,
-                times=times,
-                labels=labels,
-                kept=_kept(self.layers),
+                kept=kept,
+                shared=network.shared,
+                **described(network, blocks=False),
             )
             return
-        assert times is not None
-        labels["duration"] = (stimuli.durations, "length of the stimulus", "s")
         blocks = self._whole(self.layers)
         if (first := next(blocks, None)) is None:
             return  # it failed at once
-        self._expect(first.values)
+        kept = kept_of(first.values)
+        self._expect({name: v.shape[-1] for name, v in first.values.items()}, kept)
         store.write_blocks(
             root,
             step,
             itertools.chain([first], blocks),
-            stimuli=names,
-            categories=categories,
-            times=times,
-            labels=labels,
-            kept=_kept(first.values),
+            kept=kept,
+            shared=network.shared,
+            **described(network, blocks=True),
         )
 
-    def _expect(self, layers: Mapping[str, np.ndarray]) -> None:
+    def _expect(self, features: Mapping[str, int], kept: Mapping[str, Kept]) -> None:
         """Say once, when the features of the network are known, what all steps will take."""
-        network, features = self.network, {name: v.shape[-1] for name, v in layers.items()}
+        network = self.network
         if steps := network.steps_to_come:
             network.steps_to_come = 0
             room.check(
@@ -104,7 +104,7 @@ class Outcome:
                 network.pooling,
                 steps=steps,
                 dtype=network.sweep.dtype,
-                kept=_kept(layers),
+                kept=kept,
             )
 
     def _whole(self, blocks: Iterable[Block]) -> Iterator[Block]:
@@ -113,6 +113,33 @@ class Outcome:
             yield from blocks
 
 
-def _kept(layers: Mapping[str, np.ndarray]) -> dict[str, Kept]:
+def described(network: Network, *, blocks: bool) -> dict[str, Any]:
+    """Return what is written of the stimuli beside activations, by how the store's writers take it.
+
+    Parameters
+    ----------
+    network : Network
+        Of the sweep.
+    blocks : bool
+        Whether activations come block by block, of sounds of unequal lengths.
+
+    Returns
+    -------
+    dict
+        `stimuli`, `categories`, `times` and `labels`.
+    """
+    stimuli = network.stimuli
+    labels = dict(stimuli.within.coordinates()) if stimuli.within else {}
+    if blocks:
+        labels["duration"] = (stimuli.durations, "length of the stimulus", "s")
+    return {
+        "stimuli": stimuli.names,
+        "categories": stimuli.categories,
+        "times": network.pooling.times(stimuli.durations),
+        "labels": labels,
+    }
+
+
+def kept_of(layers: Mapping[str, np.ndarray]) -> dict[str, Kept]:
     """Return what components keep of layers, nothing where these have all their features."""
     return layers.kept if isinstance(layers, components.Reduced) else {}

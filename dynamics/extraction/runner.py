@@ -20,6 +20,7 @@ from dynamics.extraction import components, extract, hearing, poolings, soundche
 from dynamics.extraction.windows import Block
 from dynamics.lookahead import one_ahead
 from dynamics.sounds import StimulusSet
+from dynamics.store import Written
 
 T = TypeVar("T")
 
@@ -33,8 +34,9 @@ class Read(NamedTuple):
     taken: checkpoints.Taken
 
 
-Layers = dict[str, np.ndarray] | Iterable[Block]
-"""Activations of all layers: as a whole, or block by block where memory is not to hold them."""
+Layers = dict[str, np.ndarray] | Iterable[Block] | Written
+"""Activations of all layers: as a whole, or block by block where memory is not to hold them; or
+what a worker has written of them already."""
 
 
 class Control(NamedTuple):
@@ -59,6 +61,8 @@ class Network:
         Through which long sounds are heard; None where each sound is heard at once.
     batches : iterable of Batch or None
         What the front end made of the sounds; None before the first.
+    shared : bool
+        Whether workers write chunks of other steps meanwhile.
     """
 
     def __init__(self, sweep: Sweep, stimuli: StimulusSet):
@@ -68,6 +72,7 @@ class Network:
         self.batches: Iterable[extract.Batch] | None = None
         self._model: models.Model | None = None
         self.steps_to_come = 0
+        self.shared = False
         self._ran = False
 
     def model(self, read: Read) -> models.Model:

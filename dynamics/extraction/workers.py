@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import functools
+import logging
+import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dynamics import faults, sounds
+import numpy as np
+
+from dynamics import faults, sounds, store
 from dynamics.checkpoints import Checkpoint
 from dynamics.cluster import KilledError, threads_of
 from dynamics.config import Sweep
+from dynamics.extraction.outcome import described, kept_of
 from dynamics.extraction.runner import (
     Control,
     Extracted,
@@ -23,6 +28,10 @@ from dynamics.extraction.runner import (
     read_ahead,
 )
 from dynamics.lookahead import in_window
+from dynamics.progress import size_of
+from dynamics.store import Offer, Written
+
+logger = logging.getLogger(__name__)
 
 # Tasks under way for each thread of the cluster: one runs, one waits.
 _AHEAD = 2
@@ -30,7 +39,14 @@ _AHEAD = 2
 _DEADLY = 3
 
 
-def extracted(todo: Sequence[Checkpoint], sweep: Sweep, client: Any) -> Iterator[Extracted]:
+def extracted(
+    todo: Sequence[Checkpoint],
+    sweep: Sweep,
+    client: Any,
+    *,
+    offer: Offer | None = None,
+    rows: Mapping[int, int] = {},
+) -> Iterator[Extracted]:
     """Extract checkpoints on the workers of a cluster, a bounded number of them at a time.
 
     Parameters
@@ -41,6 +57,10 @@ def extracted(todo: Sequence[Checkpoint], sweep: Sweep, client: Any) -> Iterator
         The sweep.
     client : dask.distributed.Client
         A connection to the cluster.
+    offer : Offer, optional
+        The store, where workers that see it write their own chunks.
+    rows : mapping of int to int
+        Row of every step in it.
 
     Yields
     ------
@@ -52,9 +72,14 @@ def extracted(todo: Sequence[Checkpoint], sweep: Sweep, client: Any) -> Iterator
     OSError
         If the workers die of the first few checkpoints, which are not to blame for it then.
     """
-    submit = functools.partial(client.submit, extract_one, sweep.model_dump_json(), pure=False)
+    content = sweep.model_dump_json()
+
+    def submit(checkpoint: Checkpoint) -> Any:
+        step = checkpoint.step
+        return client.submit(extract_one, content, checkpoint, offer, rows.get(step), pure=False)
+
     deadly: list[Extracted] = []
-    passed = False
+    passed = said = False
     for checkpoint, future in in_window(submit, todo, lambda: _AHEAD * threads_of(client)):
         try:
             sha256, found = result_of(future)
@@ -68,6 +93,8 @@ def extracted(todo: Sequence[Checkpoint], sweep: Sweep, client: Any) -> Iterator
                 ) from fault
         else:
             passed = True
+            if not said and not isinstance(found, Exception):
+                said = _say_what_travels(found[0], len(todo), sweep, client)
             yield from deadly
             deadly.clear()
             yield checkpoint, sha256, functools.partial(checked, found)
@@ -86,7 +113,28 @@ def result_of(future: Any) -> Any:
         raise type(told)(f"on a worker: {told}") from error
 
 
-def extract_one(content: str, checkpoint: Checkpoint) -> tuple[str, tuple[Layers, str] | Exception]:
+def _say_what_travels(layers: Layers, count: int, sweep: Sweep, client: Any) -> bool:
+    """Say what it costs where a worker does not write itself."""
+    if isinstance(layers, Written):
+        return False
+    each = sum(v.nbytes for v in _arrays(layers))
+    logger.warning(
+        "workers of %s cannot write to the store %s: activations, %s a checkpoint, come over the "
+        "network to this process, which writes them (of all %d checkpoints %s); set `store` to a "
+        "folder or URL that every worker reaches",
+        client.where, sweep.place, size_of(each), count, size_of(each * count),
+    )  # fmt: skip
+    return True
+
+
+def _arrays(layers: Any) -> Iterator[np.ndarray]:
+    for part in [layers] if isinstance(layers, dict) else [block.values for block in layers]:
+        yield from part.values()
+
+
+def extract_one(
+    content: str, checkpoint: Checkpoint, offer: Offer | None = None, row: int | None = None
+) -> tuple[str, tuple[Layers, str] | Exception]:
     """Read and run one checkpoint; what runs on a worker.
 
     Parameters
@@ -95,27 +143,48 @@ def extract_one(content: str, checkpoint: Checkpoint) -> tuple[str, tuple[Layers
         The sweep as JSON.
     checkpoint : Checkpoint
         The checkpoint.
+    offer : Offer, optional
+        The store, to which what is found is written if it is seen from here.
+    row : int, optional
+        Row of the step in it.
 
     Returns
     -------
     sha256 : str
         Its content hash; empty if it could not be read.
-    found : (dict of str to array or list of Block, str), or Exception
-        Pooled activations by layer and what was resolved, or what is wrong with the checkpoint. Of
-        long sounds all blocks: on a cluster, a worker and whoever writes hold what one checkpoint
-        gives, for each task under way.
+    found : (dict of str to array, list of Block or Written, str), or Exception
+        Pooled activations by layer, or what was written of them, and what was resolved; or what is
+        wrong with the checkpoint. Of long sounds all blocks: on a cluster, a worker holds what one
+        checkpoint gives, and so does whoever writes for each task under way.
     """
     network = _network(content)
     with tempfile.TemporaryDirectory(prefix="dynamics-") as place:
         for _, read in read_ahead([checkpoint], network.sweep, place=Path(place)):
             if isinstance(read, Exception):
                 return "", read
+            sha256 = read.sha256
             try:
                 layers, note = network.noted(read)
-                return read.sha256, (_sent(layers), note)
+                layers = _sent(layers)
             except Exception as fault:
-                return read.sha256, faults.row(fault)
+                return sha256, faults.row(fault)
+            if offer is None or row is None or not store.reaches(offer):
+                return sha256, (layers, note)
+            try:
+                return sha256, (_written(network, layers, offer, checkpoint.step, row), note)
+            except store.MisfitError as fault:
+                return sha256, fault
     raise FileNotFoundError(f"{checkpoint.uri} could not be fetched")
+
+
+def _written(network: Network, layers: Any, offer: Offer, step: int, row: int) -> Written:
+    """Write a step where the process that holds the lock will find it."""
+    first = layers if isinstance(layers, dict) else layers[0].values
+    about = described(network, blocks=first is not layers)
+    try:
+        return store.write_there(offer, step, row, layers, kept=kept_of(first), **about)
+    except OSError as error:
+        raise OSError(f"on the worker {socket.gethostname()}: {error}") from error
 
 
 def controls(
@@ -177,7 +246,7 @@ def control_one(
 
 def _sent(layers: Layers) -> Layers:
     """Return activations as they can be sent: blocks all at once."""
-    return layers if isinstance(layers, dict) else list(layers)
+    return layers if isinstance(layers, dict | Written) else list(layers)
 
 
 @functools.lru_cache(maxsize=1)

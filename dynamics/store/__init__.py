@@ -28,6 +28,7 @@ from dynamics.store.activations import (
 )
 from dynamics.store.blocks import erase, write_blocks
 from dynamics.store.components import variance_kept
+from dynamics.store.direct import Offer, Written, adopt, offered, reaches, write_there
 from dynamics.store.health import (
     Summary,
     redo,
@@ -82,10 +83,13 @@ __all__ = [
     "PERMUTED_FROM",
     "PRECISIONS",
     "MisfitError",
+    "Offer",
     "Place",
     "Summary",
     "Where",
+    "Written",
     "activation_of",
+    "adopt",
     "amend",
     "begin",
     "begin_controls",
@@ -102,11 +106,13 @@ __all__ = [
     "made_with",
     "note_counting",
     "notes",
+    "offered",
     "open",
     "open_group",
     "package_version",
     "place_of",
     "plan",
+    "reaches",
     "read_activations",
     "read_times",
     "records",
@@ -128,4 +134,5 @@ __all__ = [
     "write_label",
     "write_pairs",
     "write_result",
+    "write_there",
 ]

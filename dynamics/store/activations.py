@@ -85,6 +85,7 @@ def write_activations(
     times: np.ndarray | None = None,
     labels: Mapping[str, tuple[npt.ArrayLike, str, str]] | None = None,
     kept: Mapping[str, Kept] | None = None,
+    shared: bool = False,
 ) -> None:
     """Write every layer of one step; the step stays unseen until `commit`.
 
@@ -104,6 +105,8 @@ def write_activations(
         What else is known of the stimuli: values, description and units, by name.
     kept : mapping of str to Kept, optional
         Where features are components, what these keep of each layer.
+    shared : bool
+        Whether other processes write chunks of other steps meanwhile (`dynamics.store.direct`).
 
     Raises
     ------
@@ -123,7 +126,8 @@ def write_activations(
         _check_shapes(group, step, rounded)
         for number, (layer, values) in enumerate(rounded.items()):
             if activation_of(layer) not in root:
-                new_layer(group, layer, number, (total, *values.shape), (1, *values.shape))
+                shape = (total, *values.shape)
+                new_layer(group, layer, number, shape, (1, *values.shape), anew=not shared)
             array = nodes.array(root, activation_of(layer))
             array[row] = values
             record_errors(array, layers[layer], values, dtype)
@@ -143,13 +147,14 @@ def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -
     status : str
         "done" or "failed".
     **columns
-        Values of the other columns (uri, sha256, bytes, modified, error, note, seconds).
+        Values of the other columns (uri, sha256, bytes, modified, error, note, seconds), and
+        `content` where whoever wrote the activations has read and hashed them.
     """
     objectlock.check(name_of(root))
     with writing(root):
         row = steps(root)[step]
         if status == DONE:
-            columns["content"] = content_hash(root, row)
+            columns["content"] = columns.get("content") or content_hash(root, row)
             hashes.note_new(nodes.group(root, "activations"), layers=layer_names(root))
         for name, value in (*columns.items(), ("status", status)):
             nodes.array(root, f"checkpoints/{name}")[row] = storable(value)

@@ -53,6 +53,7 @@ def write_blocks(
     times: np.ndarray,
     labels: Mapping[str, tuple[npt.ArrayLike, str, str]] | None = None,
     kept: Mapping[str, Kept] | None = None,
+    shared: bool = False,
 ) -> None:
     """Write every layer of one step as it comes; the step stays unseen until `commit`.
 
@@ -72,7 +73,7 @@ def write_blocks(
         Seconds, centres of the samples of the longest.
     labels : mapping, optional
         As for `dynamics.store.layout.write_coordinates`.
-    kept : mapping of str to Kept, optional
+    kept, shared
         As for `dynamics.store.activations.write_activations`.
 
     Raises
@@ -87,9 +88,9 @@ def write_blocks(
     for block in blocks:
         with writing(root):
             if not sinks:
-                _fit(root, step, block.values, (len(stimuli), len(times)))
+                _fit(root, step, block.values, (len(stimuli), len(times)), shared)
                 write_coordinates(root, stimuli, categories, times, labels, taken=block.values)
-                sinks = _sinks(root, step, block.values, (len(stimuli), len(times)))
+                sinks = _sinks(root, step, block.values, (len(stimuli), len(times)), shared)
             for layer, sink in sinks.items():
                 sink.add(block.row, block.first, block.values[layer])
     with writing(root):
@@ -99,7 +100,7 @@ def write_blocks(
             write_kept(root, steps(root)[step], kept or {})
 
 
-def erase(root: zarr.Group, step: int) -> None:
+def erase(root: zarr.Group, step: int, *, shared: bool = False) -> None:
     """Take away what was written of a step that failed; its row stays.
 
     Parameters
@@ -108,13 +109,15 @@ def erase(root: zarr.Group, step: int) -> None:
         The store.
     step : int
         Training step.
+    shared : bool
+        Whether other processes write chunks of other steps meanwhile.
     """
     with writing(root):
-        if DONE not in statuses(root).values():
+        if DONE not in statuses(root).values() and not shared:
             _clear(root)
             return
         row = steps(root)[step]
-        for layer in layer_names(root):
+        for layer in (name for name in layer_names(root) if activation_of(name) in root):
             array = nodes.array(root, activation_of(layer))
             for where in nodes.places_of(array):
                 at: Any = (row, *where)
@@ -124,14 +127,18 @@ def erase(root: zarr.Group, step: int) -> None:
 
 
 def _fit(
-    root: zarr.Group, step: int, layers: Mapping[str, np.ndarray], sizes: tuple[int, int]
+    root: zarr.Group,
+    step: int,
+    layers: Mapping[str, np.ndarray],
+    sizes: tuple[int, int],
+    shared: bool,
 ) -> None:
     """Raise where layers are other than those of done steps; what others left is taken away."""
     # A writer that was stopped can have left a layer's group alone.
     made = [layer for layer in layer_names(root) if activation_of(layer) in root]
     known = {layer: nodes.array(root, activation_of(layer)).shape[1:] for layer in made}
     shapes = {layer: (*sizes, values.shape[1]) for layer, values in layers.items()}
-    if known and known != shapes and DONE not in statuses(root).values():
+    if known and known != shapes and DONE not in statuses(root).values() and not shared:
         _clear(root)
         return
     for layer, shape in shapes.items():
@@ -140,7 +147,11 @@ def _fit(
 
 
 def _sinks(
-    root: zarr.Group, step: int, layers: Mapping[str, np.ndarray], sizes: tuple[int, int]
+    root: zarr.Group,
+    step: int,
+    layers: Mapping[str, np.ndarray],
+    sizes: tuple[int, int],
+    shared: bool,
 ) -> dict[str, _Sink]:
     """Return where layers are written; those that are new are made."""
     group, rows = nodes.group(root, "activations"), steps(root)
@@ -151,7 +162,7 @@ def _sinks(
             features = values.shape[1]
             shape = (len(rows), *sizes, features)
             block = min(sizes[1], max(1, _CHUNK // features))
-            new_layer(group, layer, number, shape, (1, 1, block, features))
+            new_layer(group, layer, number, shape, (1, 1, block, features), anew=not shared)
         sinks[layer] = _Sink(layer, nodes.array(root, activation_of(layer)), rows[step], dtype)
     return sinks
 

@@ -106,8 +106,9 @@ def new_array(
     dims: Sequence[str],
     chunks: tuple[int, ...],
     attrs: Mapping[str, Any] | None = None,
+    anew: bool = True,
 ) -> zarr.Array:
-    """Make an array with named dimensions in a group, in place of one that is there."""
+    """Make an array with named dimensions in a group, in place of one that is there if `anew`."""
     return group.create_array(
         name,
         shape=shape,
@@ -117,7 +118,7 @@ def new_array(
         chunks=tuple(max(1, size) for size in chunks),
         compressors=CODECS,
         attributes=dict(attrs or {}),
-        overwrite=True,
+        overwrite=anew,
     )
 
 
@@ -127,6 +128,8 @@ def new_layer(
     number: int,
     shape: tuple[int, ...],
     chunks: tuple[int, ...],
+    *,
+    anew: bool = True,
 ) -> None:
     """Make the array of a layer's activations, in a group that may have been left without one.
 
@@ -140,6 +143,8 @@ def new_layer(
         Its place, from input to output.
     shape, chunks : tuple of int
         Of (step, stimulus, feature) or (step, stimulus, time, feature).
+    anew : bool
+        Whether chunks that are there already are removed.
     """
     name = nodes.group_name(layer)
     if name not in activations:
@@ -153,6 +158,7 @@ def new_layer(
         dims=("step", "stimulus", *(["time"] if len(shape) == 4 else []), "feature"),
         chunks=chunks,
         attrs={"description": "pooled activation", "units": "arbitrary"},
+        anew=anew,
     )
 
 

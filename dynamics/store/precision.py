@@ -154,6 +154,28 @@ class Errors:
             array.update_attributes(found)
 
 
+_WORST = ("largest_relative_error", "rms_relative_error")
+
+
+def merge_errors(array: zarr.Array, found: Mapping[str, Any]) -> None:
+    """Keep the largest rounding errors of an array and of another that has some of its steps.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        Activations of a layer.
+    found : mapping
+        Attributes of the other, as `Errors.record` makes them.
+    """
+    if "rounded_to" not in found:
+        return
+    known = nodes.attributes(array)
+    worst = {key: max(float(found[key]), float(known.get(key, 0.0))) for key in _WORST}
+    told = {key: found[key] for key in ("rounded_to", "relative_error_bound")} | worst
+    if any(known.get(key) != value for key, value in told.items()):
+        array.update_attributes(told)
+
+
 def rounding_errors(values: np.ndarray, rounded: np.ndarray) -> tuple[float, float]:
     """Measure what rounding changed; values that are not finite are left out.
 
