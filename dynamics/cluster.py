@@ -8,14 +8,19 @@ the patience that one has the command ends.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextvars import ContextVar
 from typing import Any
+
+from dynamics import compute, environment
+from dynamics.compute import Compute, quietly
+from dynamics.submitted import AGAIN, GoneError, Held, KilledError, Task
 
 logger = logging.getLogger(__name__)
 
@@ -25,43 +30,24 @@ ANSWER = 10.0
 PATIENCE = 300.0
 # Seconds between two looks at a cluster whose answer is waited for, and between two sentences.
 _LOOK, _SAY = 1.0, 30.0
-# Workers that a task may take with it, of those that are started here, before it is given up.
-_DEATHS = 3
-# How often a task is handed in again because what it needs was lost.
-_AGAIN = 20
-
-
-# Of a cluster that is started here. One task a worker: none waits behind another that takes the
-# worker with it. And a worker that is being started again is not given up meanwhile.
-_SETTINGS = {
-    "distributed.scheduler.allowed-failures": _DEATHS - 1,
-    "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.deploy.lost-worker-timeout": "1000 days",
-}
-
+# Seconds in which a worker that does not hang is heard of.
+_AWAKE = 6.0
+_SETTINGS = compute.SETTINGS
 
 _GONE = (
     "the dask scheduler of {} has gone: start it again; what is done stays, and the same command "
     "goes on from there"
 )
 
-# Local clusters by their number of workers, while `shared` keeps them.
-_kept: ContextVar[tuple[contextlib.ExitStack, dict[int, Any]] | None] = ContextVar(
+# Clusters that were begun, by what was asked for, while `shared` keeps them.
+_kept: ContextVar[tuple[contextlib.ExitStack, dict[str, Any]] | None] = ContextVar(
     "kept", default=None
 )
 
 
-class KilledError(OSError):
-    """A task took every worker with it that tried it."""
-
-
-class GoneError(ConnectionError):
-    """There is no cluster any more, or nobody in it who works."""
-
-
 @contextlib.contextmanager
 def shared() -> Iterator[None]:
-    """Keep what `cluster` starts on this machine until the end, for all that ask meanwhile."""
+    """Keep what `cluster` begins until the end, for all that ask meanwhile."""
     with contextlib.ExitStack() as stack:
         token = _kept.set((stack, {}))
         try:
@@ -70,20 +56,31 @@ def shared() -> Iterator[None]:
             _kept.reset(token)
 
 
+def kept(where: Compute | None) -> contextlib.AbstractContextManager[None]:
+    """Keep the workers of a batch system from stage to stage; others are begun anew."""
+    return shared() if where is not None and where.is_batch else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def cluster(
-    address: str | None, *, workers: int = 0, patience: float = PATIENCE
+    where: str | Compute | None,
+    *,
+    workers: int = 0,
+    patience: float = PATIENCE,
+    places: Mapping[str, str] = {},
 ) -> Iterator[Workers]:
-    """Connect to a dask scheduler, or start a local one with a process a core.
+    """Connect to a dask scheduler, ask a batch system, or start a process a core.
 
     Parameters
     ----------
-    address : str, optional
-        Address such as ``tcp://10.0.0.5:8786``.
+    where : str or Compute, optional
+        Address such as ``tcp://10.0.0.5:8786``, or a batch system; by default this machine.
     workers : int
         Local processes; 0 for one a core.
     patience : float
         Seconds without a worker that can work, after which it is given up.
+    places : mapping of str to str
+        Paths that workers elsewhere must see, by what is there in words.
 
     Yields
     ------
@@ -93,7 +90,7 @@ def cluster(
     Raises
     ------
     OSError
-        If no scheduler answers at the address.
+        If no scheduler answers at the address, or a worker lacks what this process has.
     """
     import distributed.client
     from dask.distributed import Client
@@ -103,26 +100,27 @@ def cluster(
     closed = getattr(distributed.client, "ClosedClientError", CommClosedError)
     # It logs every connection; faults come back as exceptions anyway.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    asked = Compute(where) if isinstance(where, str) else where
     with contextlib.ExitStack() as stack:
-        if address is not None:
+        if asked is not None and asked.is_address:
             try:
-                client = Client(address, timeout=ANSWER, set_as_default=False)
+                client = Client(asked.kind, timeout=ANSWER, set_as_default=False)
             except (OSError, ValueError) as error:
-                raise OSError(f"no dask scheduler answers at {address}: {error}") from None
-            stack.callback(_quietly, client.close, timeout=ANSWER)
+                raise OSError(f"no dask scheduler answers at {asked.kind}: {error}") from None
+            stack.callback(quietly, client.close, timeout=ANSWER)
         else:
             kept, clients = _kept.get() or (stack, {})
-            if workers not in clients:
-                clients[workers] = _local(workers, kept)
-            client = clients[workers]
-        where = address or "this machine"
-        here = Workers(client, where, patience)
+            known = repr((workers, asked))
+            if known not in clients:
+                clients[known] = _client(asked, workers, kept)
+            client = clients[known]
+        here = Workers(client, asked.kind if asked else "this machine", patience, asked)
         try:
-            if address is not None:
-                here.prepare()
+            if asked is not None:
+                here.prepare(places)
             yield here
         except (CommClosedError, closed, CancelledError) as error:
-            raise GoneError(_GONE.format(where)) from error
+            raise GoneError(_GONE.format(here.where)) from error
         except KilledError as error:
             raise OSError(
                 f"{error}: lower `workers` or `batch_size`, or give them more; what is done stays, "
@@ -130,45 +128,17 @@ def cluster(
             ) from error
 
 
-def _local(workers: int, stack: contextlib.ExitStack) -> Any:
-    """Start processes of this machine, until the end of a stack."""
-    import dask
-    from dask.distributed import Client, LocalCluster
+def _client(where: Compute | None, workers: int, stack: contextlib.ExitStack) -> Any:
+    """Start processes of this machine, or ask a batch system for some, until the end of a stack."""
+    from dask.distributed import Client
 
-    stack.enter_context(dask.config.set(_SETTINGS))
-    stack.enter_context(_without_script())
-    local = LocalCluster(
-        n_workers=workers or None,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=":0",
-        silence_logs=logging.CRITICAL,
-    )
-    stack.callback(_quietly, local.close, timeout=ANSWER)
-    client = Client(local, timeout=ANSWER, set_as_default=False)
-    stack.callback(_quietly, client.close, timeout=ANSWER)
+    if where is None:
+        client = compute.local(workers, stack, answer=ANSWER)
+    else:
+        client = Client(compute.batch(where, stack), timeout=ANSWER, set_as_default=False)
+        stack.callback(quietly, client.close, timeout=ANSWER)
     _with_plugins(client)
     return client
-
-
-@contextlib.contextmanager
-def _without_script() -> Iterator[None]:
-    """Let processes start without running the calling script again.
-
-    A process that is started so imports the main script, and one without a guard (``if __name__ ==
-    "__main__"``) would then call again what has started it. What is defined in the script reaches
-    the workers by value.
-    """
-    script = sys.modules.get("__main__")
-    place = getattr(script, "__file__", None)
-    if place is None:
-        yield
-        return
-    del script.__file__  # type: ignore[union-attr]
-    try:
-        yield
-    finally:
-        script.__file__ = place  # type: ignore[union-attr]
 
 
 class Workers:
@@ -182,12 +152,29 @@ class Workers:
         Its address, for sentences.
     patience : float
         Seconds without a worker that can work, after which it is given up.
+    asked : Compute, optional
+        What it was begun or found by.
     """
 
-    def __init__(self, client: Any, where: str, patience: float = PATIENCE):
+    def __init__(
+        self, client: Any, where: str, patience: float = PATIENCE, asked: Compute | None = None
+    ):
         self.client, self.where, self.patience = client, where, patience
+        # Tasks for so many are under way though none has come: by what waits, some are asked for.
+        self.expected = asked.maximum if asked and asked.is_batch else 0
+        self._gpus = asked.gpus_per_worker if asked else 0
+        if self.expected and asked:
+            self.patience = max(patience, asked.wait)
+        self._wanted: Any = None
         self._threads: dict[str, int] = {}
         self._idle_since = self._said = 0.0
+        self._heard: tuple[dict[str, float], float] = {}, 0.0
+        self._awake: list[str] | None = None
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two looks."""
+        return min(_LOOK, self.patience / 4)
 
     @property
     def scheduler(self) -> Any:
@@ -202,6 +189,10 @@ class Workers:
 
     def submit(self, function: Callable, *given: Any, pure: bool = False, **named: Any) -> Task:
         """Hand in a function with what it is given: values, or what `scatter` returned."""
+        if self._gpus and getattr(function, "on_gpu", False):
+            named["resources"] = {"GPU": self._gpus}
+        if self._wanted is not None:
+            function, given = environment.in_place, (self._wanted, function, *given)
         return Task(self, function, given, named, pure=pure)
 
     def gather(self, tasks: Sequence[Task]) -> list[Any]:
@@ -212,13 +203,31 @@ class Workers:
         """Give the workers what many tasks need; it is given again to those that come later."""
         return Held(self, value, hash=hash)
 
-    def prepare(self) -> None:
-        """Have all workers load the modules that the sweep names; some may go meanwhile."""
-        for _ in range(_AGAIN):
+    def prepare(self, places: Mapping[str, str]) -> None:
+        """Have all workers load the modules that the sweep names, and look what they lack.
+
+        Those that come later look before their first task; some may go meanwhile.
+
+        Raises
+        ------
+        OSError
+            If one lacks a version or a path, with its host.
+        """
+        for _ in range(AGAIN):
             with contextlib.suppress(OSError, TimeoutError):
-                return _with_plugins(self.client)
+                _with_plugins(self.client)
+                break
             self.ready()
-        return None
+        self._wanted = environment.wanted(places)
+        if lack := environment.sentence(self._answers()):
+            raise OSError(lack)
+
+    def _answers(self) -> list[Any]:
+        """Ask every worker what it lacks; None of those that do not answer."""
+        with contextlib.suppress(OSError, TimeoutError):
+            names = list(self._seen())
+            return list(self.client.sync(_asked, self.client, names, self._wanted))
+        return []
 
     def ready(self) -> None:
         """Wait for a worker that can work.
@@ -229,7 +238,7 @@ class Workers:
             If the scheduler has gone, or there is none for as long as one is patient.
         """
         while not self.look():
-            time.sleep(min(_LOOK, self.patience / 4))
+            time.sleep(self.pause)
 
     def check(self) -> None:
         """Raise a GoneError if the scheduler has gone for good."""
@@ -260,15 +269,37 @@ class Workers:
     def _idle(self) -> str:
         """Say why nobody works; empty where somebody does."""
         try:
-            seen = self._seen().values()
+            found = self._seen()
         except (OSError, TimeoutError):
             return f"the dask scheduler of {self.where} has not answered"
+        seen = found.values()
         if not seen:
             return f"there has been no dask worker at {self.where}"
+        now, heard = time.monotonic(), {name: w["last_seen"] for name, w in found.items()}
+        if heard != self._heard[0]:
+            self._heard = heard, now
+        if now - self._heard[1] > 3 * ANSWER:
+            return f"the {len(seen)} dask workers at {self.where} have not been heard of"
         # One that is short of memory begins nothing, but may end what it is at.
         if not any(w["status"] == "running" or w["metrics"].get("executing") for w in seen):
             return f"the {len(seen)} dask workers at {self.where} have had no memory left"
         return ""
+
+    def give(self, value: Any, *, hash: bool) -> Any:
+        """Give a value to a worker; a TimeoutError where that hangs for as long as one waits."""
+        most = min(self.patience, PATIENCE / 5) * (1 + sys.getsizeof(value, 0) // 2**30)
+        given = {"hash": hash, "timeout": ANSWER, "workers": self._awake}
+        try:
+            return self.client.sync(_scattered, self.client, value, given, callback_timeout=most)
+        except TimeoutError:
+            before = self._seen()
+            time.sleep(min(_AWAKE, self.patience))
+            now = self._seen()
+            self._awake = [
+                name for name, w in now.items()
+                if name not in before or w["last_seen"] != before[name]["last_seen"]
+            ] or None  # fmt: skip
+            raise
 
     def _seen(self) -> dict[str, dict[str, Any]]:
         """Return what the scheduler knows of its workers; an OSError where it does not answer."""
@@ -279,133 +310,27 @@ class Workers:
         return dict(found["workers"])
 
 
-class Held:
-    """What many tasks need, kept by workers; here to be given anew when those have gone."""
-
-    def __init__(self, workers: Workers, value: Any, *, hash: bool = False):
-        self._workers, self._value, self._hash = workers, value, hash
-        self._future: Any = None
-
-    def future(self) -> Any:
-        """Return what stands for it in a task."""
-        while self._future is None:
-            self._workers.ready()
-            # A worker may go while it is given to it.
-            with contextlib.suppress(OSError, TimeoutError, CancelledError):
-                self._future = self._workers.client.scatter(
-                    self._value, hash=self._hash, timeout=ANSWER
-                )
-        return self._future
-
-    def forget_if_lost(self) -> None:
-        """Give it again with the next task, if no worker has it any more."""
-        if self._future is None:
-            return
-        there: Any = {}
-        with contextlib.suppress(OSError, TimeoutError, CancelledError):
-            there = self._workers.client.who_has([self._future])
-        if self._future.status != "finished" or not any(there.values()):
-            self._future = None
+async def _scattered(client: Any, value: Any, given: dict[str, Any]) -> Any:
+    return await client.scatter(value, asynchronous=True, **given)
 
 
-class Task:
-    """A task that workers were handed, and are handed again where they have gone."""
+async def _asked(client: Any, names: Sequence[str], wanted: Any) -> list[Any]:
+    """Ask workers side by side what they lack, so that one which hangs holds up none."""
 
-    def __init__(
-        self,
-        workers: Workers,
-        function: Callable,
-        given: Sequence[Any],
-        named: dict[str, Any],
-        *,
-        pure: bool = False,
-    ):
-        self._workers, self._function, self._pure = workers, function, pure
-        self._given, self._named = given, named
-        self._again, self._killed = 0, False
-        self._future = self._submitted()
-
-    def result(self) -> Any:
-        """Wait for the result, or raise what the function raised.
-
-        Raises
-        ------
-        KilledError
-            If all workers that tried it died.
-        GoneError
-            If the cluster has gone, or there was no worker for as long as one is patient.
-        """
-        from dask.distributed import KilledWorker
-        from distributed.comm import CommClosedError
-
-        while True:
-            # What is done may have raised a TimeoutError of its own.
-            most = None if self._future.done() else min(_LOOK, self._workers.patience / 4)
-            try:
-                return self._future.result(timeout=most)
-            except TimeoutError:
-                if most is None:
-                    raise
-                self._workers.look()
-            except KilledWorker as error:
-                # It may have waited behind another that did it: a second time it is to blame.
-                if self._killed:
-                    raise KilledError(self._deadly(error)) from error
-                self._killed = True
-                self._hand_in_again(error)
-            except (CancelledError, CommClosedError) as error:
-                self._hand_in_again(error)
-
-    def _deadly(self, error: Any) -> str:
-        limit = getattr(error.last_worker, "memory_limit", 0)
-        more = f"; it needed more than the {limit / 1e9:.1f} GB of a worker" if limit else ""
-        return (
-            f"the workers of {self._workers.where} died over one task several times, as they do "
-            f"where memory runs out{more}"
+    async def one(name: str) -> Any:
+        found = await client.run(
+            environment.told, wanted, workers=[name], on_error="return", asynchronous=True
         )
+        return found.get(name)
 
-    def _hand_in_again(self, error: BaseException) -> None:
-        self._again += 1
-        if self._again > _AGAIN:
-            raise GoneError(
-                f"a task was lost {_AGAIN} times by the workers of {self._workers.where} "
-                f"({type(error).__name__}); what is done stays, and the same command goes on from "
-                "there"
-            ) from error
-        self._workers.ready()
-        for held in _held_in(self._given):
-            held.forget_if_lost()
-        self._future = self._submitted()
-
-    def _submitted(self) -> Any:
-        self._workers.check()
-        given = [_as_future(each) for each in self._given]
-        return self._workers.client.submit(self._function, *given, pure=self._pure, **self._named)
+    each = (asyncio.wait_for(one(name), ANSWER) for name in names)
+    found = await asyncio.gather(*each, return_exceptions=True)
+    return [None if isinstance(answer, OSError | TimeoutError) else answer for answer in found]
 
 
 def threads_of(workers: Any) -> int:
-    """Return how many tasks workers run at a time, now; 1 where there are none."""
-    return max(1, sum(workers.ncores().values()))
-
-
-def _as_future(given: Any) -> Any:
-    if isinstance(given, Held):
-        return given.future()
-    return [_as_future(each) for each in given] if type(given) is list else given
-
-
-def _held_in(given: Any) -> Iterator[Held]:
-    if isinstance(given, Held):
-        yield given
-    elif isinstance(given, (list, tuple)):
-        for each in given:
-            yield from _held_in(each)
-
-
-def _quietly(function: Callable, **options: Any) -> None:
-    """Let go of a cluster, which may have gone already."""
-    with contextlib.suppress(Exception):
-        function(**options)
+    """Return how many tasks workers run at a time, now or once they have come; 1 at least."""
+    return max(1, getattr(workers, "expected", 0), sum(workers.ncores().values()))
 
 
 def _with_plugins(client: Any) -> None:

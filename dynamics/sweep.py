@@ -33,7 +33,7 @@ from dynamics.brains.targets import (
     gaps,
     make_target,
 )
-from dynamics.cluster import PATIENCE
+from dynamics.cluster import PATIENCE, kept
 from dynamics.config import Choice, Sweep, load_config, validate
 from dynamics.emergence.levels import untrained
 from dynamics.emergence.of_models import is_single
@@ -357,8 +357,9 @@ def run(
     """
     if not isinstance(sweep, Sweep):
         sweep = load_config(sweep)
-    for _ in stages(sweep, scheduler=scheduler, loaded=check(sweep), patience=patience):
-        pass
+    with kept(sweep.where(scheduler)):
+        for _ in stages(sweep, scheduler=scheduler, loaded=check(sweep), patience=patience):
+            pass
     importlib.import_module("dynamics.accessor")  # registers `dataset.dynamics`
     return store.open(sweep.place)
 

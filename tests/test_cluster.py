@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from processes import deadly, processes, slowly, total
 
-from dynamics import cluster
+from dynamics import cluster, environment
 from dynamics.cluster import GoneError, KilledError
 
 
@@ -79,3 +79,42 @@ def test_a_task_that_kills_its_workers_is_named_and_an_innocent_one_is_not(tmp_p
             here.submit(deadly, tmp_path / "often", 99).result()
         assert (tmp_path / "often").read_text() == "2"
         assert here.gather(beside) == [0, 1, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_worker_that_lacks_something_is_named_before_it_works(tmp_path, monkeypatch):
+    with processes(tmp_path) as made:
+        made.wait_for("workers", 1)
+        with cluster.cluster(made.address, places={"the store": str(tmp_path)}) as here:
+            assert here.submit(slowly, 3).result() == 3
+            # One that comes later, where the store is not.
+            here._wanted = here._wanted._replace(places=(("the store", str(tmp_path / "none")),))
+            with pytest.raises(OSError, match=r"the worker on .* does not see the store"):
+                here.submit(slowly, 3).result()
+        monkeypatch.setattr(environment, "version_of", lambda name: "0.0.1")
+        with (
+            pytest.raises(OSError, match=r"the worker on .* has training-dynamics .* has 0\.0\.1"),
+            cluster.cluster(made.address),
+        ):
+            pass
+
+
+@pytest.mark.benchmark
+@pytest.mark.timeout(200)
+def test_a_worker_that_hangs_while_it_is_given_something_is_waited_for_with_patience(tmp_path):
+    with processes(tmp_path) as made:
+        made.wait_for("workers", 1)
+        with cluster.cluster(made.address, patience=4) as here:
+            made.workers[0].send_signal(signal.SIGSTOP)
+            started = time.monotonic()
+            with pytest.raises(GoneError, match="have not been heard of for 4 s"):
+                here.scatter(np.zeros(10**6)).future()
+            assert time.monotonic() - started < 30  # not the 300 s after which dask gives it up
+            # Beside another that works, that one is given it.
+            made.start_worker()
+            made.wait_for("workers", 2)
+            started = time.monotonic()
+            for _ in range(2):
+                here.scatter(np.ones(10**6)).future()
+            assert time.monotonic() - started < 60

@@ -35,6 +35,7 @@ store
 sounds
 datasets
 cluster
+compute environment submitted
 plugins
 metrics
 filesystems

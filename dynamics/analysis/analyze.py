@@ -67,8 +67,9 @@ def analyze(
     sweep : Sweep
         The sweep.
     scheduler : str, optional
-        Address of a running dask scheduler whose workers see the store under the same path; by
-        default a local cluster of processes is started.
+        Address of a running dask scheduler whose workers see the store under the same path, or a
+        batch system, in the place of the sweep's `compute`; by default a local cluster of processes
+        is started.
     advance : callable, optional
         Called after each step; by default a progress bar is drawn.
     loaded : Loaded, optional
@@ -115,7 +116,12 @@ def analyze(
         if new or todo.baseline or todo.untrained:
             with contextlib.ExitStack() as stack:
                 client = stack.enter_context(
-                    cluster(scheduler, workers=sweep.workers, patience=patience)
+                    cluster(
+                        sweep.where(scheduler),
+                        workers=sweep.workers,
+                        patience=patience,
+                        places={"the store": str(sweep.place.resolved())},
+                    )
                 )
                 if advance is None and new:
                     advance = stack.enter_context(progress.bar("analyzing", new))

@@ -38,7 +38,13 @@ out = _Out()
 
 Config = Annotated[Path, typer.Argument(help="YAML file of the sweep", show_default=False)]
 Scheduler = Annotated[
-    str | None, typer.Option(help="address of a running dask scheduler (default: this machine)")
+    str | None,
+    typer.Option(
+        "--scheduler",
+        "--compute",
+        help="where: local, slurm, pbs, kubernetes or the address of a dask scheduler "
+        "(default: `compute` of the sweep)",
+    ),
 ]
 Patience = Annotated[
     float, typer.Option(help="seconds to go on without any worker that can work", min=0.1)

@@ -23,7 +23,7 @@ from dynamics.cli.console import (
     out,
     told,
 )
-from dynamics.cluster import PATIENCE
+from dynamics.cluster import PATIENCE, kept
 from dynamics.progress import size_of
 from dynamics.secrets import public, redacted
 
@@ -232,8 +232,10 @@ def _all(
     """Do all stages, and say of each what it did; its failures are those of the command."""
     from dynamics.sweep import stages
 
-    done = stages(sweep, scheduler=scheduler, loaded=loaded, patience=patience, only=only)
-    _end(sum(SAID[name](sweep, found) for name, found in done))
+    with kept(sweep.where(scheduler)):
+        done = stages(sweep, scheduler=scheduler, loaded=loaded, patience=patience, only=only)
+        failed = sum(SAID[name](sweep, found) for name, found in done)
+    _end(failed)
 
 
 def _end(failed: int) -> None:

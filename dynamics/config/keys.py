@@ -165,6 +165,12 @@ KEYS: tuple[tuple[str, str, str], ...] = (
         "processes that compare; 0 for one a core",
     ),
     (
+        "`compute`",
+        "`local`",
+        "where work is done: this machine, the address of a dask scheduler, or workers that "
+        "`slurm`, `pbs` or `kubernetes` is asked for (`dynamics help running`)",
+    ),
+    (
         "`folds`",
         "5",
         "of the stimuli, for targets that bring none; `folds` among a metric's arguments "

@@ -19,8 +19,10 @@ from pydantic import (
 
 from dynamics import plugins, secrets
 from dynamics.checkpoints.wanted import AUTO, TRAINED, check_unit, check_wanted
+from dynamics.compute import Compute
 from dynamics.config import paths, yaml_file
 from dynamics.config.activations import Activations, in_place_of_checkpoints
+from dynamics.config.compute import chosen, read_compute
 from dynamics.config.controls import Controls, read_untrained
 from dynamics.config.pretraining import Pretraining
 from dynamics.config.windows import read_windows
@@ -117,6 +119,7 @@ class Sweep(_Section):
     batch_size: int = Field(default=16, ge=1)
     device: str = "auto"
     workers: int = Field(default=0, ge=0)
+    compute: Annotated[str | dict[str, Any], PlainValidator(read_compute)] = "local"
     seed: int = Field(default=0, ge=0)
     folds: int = Field(default=5, ge=2)
     resamples: int = Field(default=50, ge=0, multiple_of=2)
@@ -176,6 +179,10 @@ class Sweep(_Section):
         """The store with what its library needs: `store_options`, or else `storage_options`."""
         options = self.storage_options if self.store_options is None else self.store_options
         return Place(str(self.store), options)
+
+    def where(self, asked: str | None) -> Compute | None:
+        """Where its work is done, unless the command says otherwise; None for this machine."""
+        return chosen(self.compute, asked)
 
     @property
     def controls(self) -> Controls:

@@ -60,7 +60,8 @@ def crawl(
     sweep : Sweep
         The sweep.
     scheduler : str, optional
-        Address of a running dask scheduler: its workers, which must see the checkpoints under the
+        Address of a running dask scheduler, or a batch system, in the place of the sweep's
+        `compute`: its workers, which must see the checkpoints under the
         same paths, read and run a checkpoint each; those that see the store as well write what they
         find, which this process commits, and for the others it writes. By default this process
         does everything.
@@ -87,8 +88,9 @@ def crawl(
         another network now; a bad checkpoint is a row of the table instead.
     """
     imports = sweep.activations is not None
+    where = None if imports else sweep.where(scheduler)
     if not imports:
-        _check(sweep, scheduler)
+        _check(sweep, elsewhere=where is not None)
     found = discover(sweep) if found is None else found
     stimuli = stimuli or sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     components.check(sweep, stimuli)
@@ -125,8 +127,9 @@ def crawl(
         network.steps_to_come = len(todo) + sum(map(len, seeds.values()))
         with contextlib.ExitStack() as stack:
             client: Any = None
-            if scheduler is not None and (todo or seeds) and not imports:
-                client = stack.enter_context(cluster(scheduler, patience=patience))
+            if where is not None and (todo or seeds):
+                places = workers.places(sweep, complete)
+                client = stack.enter_context(cluster(where, patience=patience, places=places))
             if seeds:
                 controls.add(seeds, network, complete, client)
             if imports:
@@ -256,10 +259,10 @@ def identify(sweep: Sweep, stimuli: StimulusSet) -> dict[str, object]:
     }
 
 
-def _check(sweep: Sweep, scheduler: str | None) -> None:
+def _check(sweep: Sweep, *, elsewhere: bool) -> None:
     """Find what no checkpoint can be blamed for; a head process needs no model and no device."""
     models.check_arguments(sweep.model.name, sweep.model.arguments)
-    if scheduler is None:
+    if not elsewhere:
         models.check(sweep.model.name, sweep.model.arguments, trust=sweep.trust_checkpoints)
         extract.device(sweep.device)
     poolings.make(sweep.pooling.name, **sweep.pooling.arguments)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics import faults, sounds, store
+from dynamics import checkpoints, faults, sounds, store
 from dynamics.checkpoints import Checkpoint
 from dynamics.cluster import KilledError, threads_of
 from dynamics.config import Sweep
@@ -30,6 +30,7 @@ from dynamics.extraction.runner import (
 from dynamics.lookahead import in_window
 from dynamics.progress import size_of
 from dynamics.store import Offer, Written
+from dynamics.submitted import on_gpu
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,13 @@ def extracted(
     yield from deadly
 
 
+def places(sweep: Sweep, found: Sequence[Checkpoint]) -> dict[str, str]:
+    """Return the paths that workers must see to run networks, by what is there."""
+    local = [c.uri for c in found if not checkpoints.is_remote(c.uri)]
+    seen = {"the sounds": sweep.stimuli.name} if "/" in sweep.stimuli.name else {}
+    return seen | ({"the checkpoints": str(checkpoints.local_path(local[-1]))} if local else {})
+
+
 def result_of(future: Any) -> Any:
     """Wait for a task; what is wrong with a worker's installation or memory says so.
 
@@ -132,6 +140,7 @@ def _arrays(layers: Any) -> Iterator[np.ndarray]:
         yield from part.values()
 
 
+@on_gpu
 def extract_one(
     content: str, checkpoint: Checkpoint, offer: Offer | None = None, row: int | None = None
 ) -> tuple[str, tuple[Layers, str] | Exception]:
@@ -216,6 +225,7 @@ def controls(
         yield which, result_of(future)
 
 
+@on_gpu
 def control_one(
     content: str, found: Sequence[Checkpoint], which: Control
 ) -> tuple[Layers, str] | Exception:

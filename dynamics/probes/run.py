@@ -31,6 +31,7 @@ from dynamics.probes.scoring import chance, chroma_accuracy
 from dynamics.probes.table import TASKS, load
 from dynamics.probes.task import Task
 from dynamics.sounds import StimulusSet
+from dynamics.submitted import on_gpu
 from dynamics.tables import check_name
 
 logger = logging.getLogger(__name__)
@@ -109,8 +110,10 @@ def probe(
         if total or not all(store.is_written(job.group, "chance") for job in jobs):
             with contextlib.ExitStack() as stack:
                 client = None
-                if scheduler is not None:
-                    client = stack.enter_context(cluster(scheduler, patience=patience))
+                where = sweep.where(scheduler)
+                if where is not None:
+                    places = {"the store": str(sweep.place.resolved())}
+                    client = stack.enter_context(cluster(where, patience=patience, places=places))
                 if advance is None and total:
                     advance = stack.enter_context(progress.bar("probing", total))
                 failed = _run(sweep, jobs, records, advance or progress.silent, client)
@@ -358,6 +361,7 @@ def _there(
             yield by_label[label], step, values
 
 
+@on_gpu
 def probe_step(
     content: str,
     step: int,
