@@ -26,6 +26,7 @@ from dynamics.analysis import variables
 from dynamics.analysis.checks import RESERVED, check_choice
 from dynamics.analysis.registry import METHODS
 from dynamics.cli.program import app
+from dynamics.compute import BATCH, LOCAL, Compute
 from dynamics.config import Choice, Sweep, validate
 from dynamics.config.collection import _File
 from dynamics.config.sweep import _models_in
@@ -102,7 +103,8 @@ def parameters(tree):
 
 
 SWEEP = set(keys_of(Sweep)) | set(keys_of(_File)) | set(Windows.__dataclass_fields__)
-NAMES = {name for table in TABLES for name in table}
+SWEEP |= set(Compute._fields)
+NAMES = {name for table in TABLES for name in table} | {LOCAL, *BATCH}
 ARGUMENTS = {name for table in TABLES for entry in table for name in table.parameters(entry)} | {
     *RESERVED,
     *inspect.signature(sounds.from_folder).parameters,

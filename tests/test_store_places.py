@@ -211,6 +211,21 @@ def test_a_writer_whose_lock_was_taken_commits_nothing_more(s3):
     assert store.open(s3)["activations"]["step"].to_numpy().tolist() == [0]
 
 
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_clock_that_jumps_hides_no_lock_that_was_taken(s3, monkeypatch, jump):
+    with store.lock(s3):
+        root = fill(s3, [0])
+        now = time.time
+        monkeypatch.setattr(objectlock.time, "time", lambda: now() + jump)
+        store.commit(root, 0)  # renewed by what the clock says now
+        record = json.loads(objectlock._held[URL].storage.cat_file(objectlock._held[URL].path))
+        assert abs(record["renewed"] - now() - jump) < 60
+        put_lock(s3, age=0)
+        monkeypatch.setattr(objectlock.time, "time", now)
+        with pytest.raises(BlockingIOError, match="process 7 on elsewhere"):
+            store.commit(root, 0)
+
+
 def test_a_bucket_that_is_not_there_or_refuses_is_one_sentence(s3):
     absent = store.Place("s3://absent/run.zarr", s3.options)
     with pytest.raises(FileNotFoundError, match="no store at s3://absent"):

@@ -26,6 +26,7 @@ from dynamics.store.layout import (
 from dynamics.store.place import Where, open_zarr, place_of, writing
 from dynamics.store.read import controls_group, open_group, statuses
 from dynamics.store.repository import save
+from dynamics.store.tree import check_root
 
 # What stores that were made before there was a choice have.
 DEFAULTS = {"dtype": "float32", "revision": "1.1", "weights": "trained"}
@@ -151,6 +152,7 @@ def _holds_nothing(root: zarr.Group) -> bool:
 
 def _check_identity(path: str, attrs: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     if attrs.get("schema") != SCHEMA:
+        check_root(path, dict(attrs))
         raise ValueError(
             f"{path} is not a store of this schema (found {attrs.get('schema')}, expected "
             f"{SCHEMA}): choose another `store`"

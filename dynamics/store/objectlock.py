@@ -89,7 +89,7 @@ class _Held:
         self.storage, path = open_storage(url, options)
         self.path = f"{path}.lock"
         self.token = uuid.uuid4().hex
-        self.renewed = 0.0
+        self.renewed = self.ticked = 0.0
         self.busy = threading.Lock()
 
     def acquire(self) -> None:
@@ -125,12 +125,20 @@ class _Held:
             if any(code in repr(error) for code in ("PreconditionFailed", "Conflict", "412")):
                 return False
             raise
-        self.renewed = time.time()
+        self._renewed_now()
         return True
 
     def write(self) -> None:
         self.storage.pipe_file(self.path, self.content())
-        self.renewed = time.time()
+        self._renewed_now()
+
+    def _renewed_now(self) -> None:
+        self.renewed, self.ticked = time.time(), time.monotonic()
+
+    def _is_due(self) -> bool:
+        """Whether it is to be renewed, by either clock: one jumps, one stops while asleep."""
+        by_wall, by_tick = time.time() - self.renewed, time.monotonic() - self.ticked
+        return max(abs(by_wall), by_tick) >= RENEWAL
 
     def content(self) -> bytes:
         record = {
@@ -151,7 +159,7 @@ class _Held:
     def check(self) -> None:
         """Renew the lock if that is due; raise if it is another's now."""
         with self.busy:
-            if time.time() - self.renewed < RENEWAL:
+            if not self._is_due():
                 return
             found = self.read()
             if found is None or found["token"] != self.token:

@@ -16,9 +16,10 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 from zarr.core.sync import sync
 
+from dynamics.installation import OURS
 from dynamics.store.attributes import portable
 from dynamics.store.hashes import HASH, HASHES, fault_of_rows, hash_of
-from dynamics.store.layout import DONE, EMPTIED, PERMUTED_FROM, UNIT
+from dynamics.store.layout import DONE, EMPTIED, PERMUTED_FROM, SCHEMA, UNIT, package_version
 from dynamics.store.losses import losses
 from dynamics.store.nodes import strings
 from dynamics.store.place import Where, open_zarr, place_of, reading
@@ -82,6 +83,13 @@ def check_root(where: object, attrs: dict[str, Any] | None) -> None:
         raise FileNotFoundError(f"no store at {where} yet: `dynamics crawl` makes one")
     if "schema" not in attrs:
         raise ValueError(f"{where} is a zarr group but not a store of this package")
+    found = attrs["schema"]
+    if not isinstance(found, int) or found > SCHEMA:
+        raise ValueError(
+            f"{where} was written by a newer version of this package (schema {found}, "
+            f"{attrs.get('package_version', 'of an unknown version')}; this one, "
+            f"{package_version()}, reads up to {SCHEMA}): `pip install -U {OURS}`"
+        )
 
 
 class _Stored(BackendArray):
