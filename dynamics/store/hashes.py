@@ -108,16 +108,25 @@ def is_hashed(group: zarr.Group) -> bool:
 
 def names_of_steps(group: zarr.Group) -> list[str]:
     """Return the variables of a group of results that have a value a step."""
+    return _variables(nodes.members(group))
+
+
+def _variables(members: Mapping[str, Any]) -> list[str]:
     return [
         name
-        for name, node in nodes.members(group).items()
+        for name, node in members.items()
         if isinstance(node, zarr.Array)
         and name not in _AXES
         and (node.metadata.dimension_names or ("",))[0] == "step"  # type: ignore[union-attr]
     ]
 
 
-def of_row(group: zarr.Group, row: int, names: Sequence[str] = ()) -> str:
+def of_row(
+    group: zarr.Group,
+    row: int,
+    names: Sequence[str] = (),
+    known: Mapping[str, zarr.Array[Any]] | None = None,
+) -> str:
     """Hash a step of a group of results as it is on disk.
 
     Parameters
@@ -128,18 +137,20 @@ def of_row(group: zarr.Group, row: int, names: Sequence[str] = ()) -> str:
         Row of the step, which is committed.
     names : sequence of str
         The variables; by default all.
+    known : mapping of str to zarr.Array, optional
+        All arrays of the group, where they have been opened.
 
     Returns
     -------
     str
         Names and hashes, as ``score:0123456789abcdef r2:...``.
     """
-    owner = tuple(nodes.values(group, name, row).item() for name in _AXES[:2])
-    found = []
-    for name in names or names_of_steps(group):
-        array = nodes.array(group, name)
-        found.append(f"{name}:{_of_values(name, array, row, np.asarray(array[row]), owner)}")
-    return " ".join(found)
+    wanted = [*_AXES[:2], *(names or _variables(known or nodes.members(group)))]
+    arrays = [known[name] for name in wanted] if known else nodes.arrays(group, wanted)
+    values = nodes.rows(arrays, row)
+    owner = tuple(each.item() for each in values[:2])
+    each = list(zip(wanted, arrays, values))[2:]
+    return " ".join(f"{n}:{_of_values(n, array, row, v, owner)}" for n, array, v in each)
 
 
 def faults_of_steps(group: zarr.Group) -> dict[int, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -101,6 +101,29 @@ def members(parent: zarr.Group) -> dict[str, Any]:
 def values(parent: zarr.Group, name: str, where: Any = ...) -> np.ndarray:
     """Return what an array holds, or of it a part such as a row; raises as `array` does."""
     return np.asarray(array(parent, name)[where])
+
+
+def rows(arrays: Sequence[zarr.Array[Any]], row: int) -> list[np.ndarray]:
+    """Read a row of several arrays side by side: a store is slow to answer, not to tell."""
+
+    async def all_of_them() -> list[Any]:
+        return list(await asyncio.gather(*(each._async_array.getitem(row) for each in arrays)))
+
+    return [np.asarray(found) for found in sync(all_of_them())]
+
+
+def arrays(parent: zarr.Group, names: Sequence[str]) -> list[zarr.Array[Any]]:
+    """Open several arrays side by side; raises as `array` does."""
+
+    async def opened() -> list[Any]:
+        each = (parent._async_group.getitem(name) for name in names)
+        return list(await asyncio.gather(*each, return_exceptions=True))
+
+    found = [
+        zarr.Array(one) if isinstance(one, zarr.AsyncArray) else array(parent, name)
+        for name, one in zip(names, sync(opened()))
+    ]
+    return found
 
 
 def parts_of(array: zarr.Array[Any], row: int) -> Iterator[tuple[int, int, np.ndarray]]:

@@ -140,7 +140,9 @@ def read_activations(where: Where, step: int) -> dict[str, np.ndarray]:
     """
     root = open_group(where)
     row = steps(root)[step]
-    found = {name: nodes.values(root, activation_of(name), row) for name in layer_names(root)}
+    names = layer_names(root)
+    arrays = nodes.arrays(root, [activation_of(name) for name in names])
+    found = dict(zip(names, nodes.rows(arrays, row)))
     expected = str(nodes.values(root, "checkpoints/content", row))
     parts = ((name, [each, *kept_at(root, name, row)]) for name, each in found.items())
     if expected and content_of(parts) != expected:

@@ -150,7 +150,11 @@ def unmarked(group: zarr.Group, name: str) -> list[int]:
 
 def row_of(group: zarr.Group, step: int) -> tuple[int, int]:
     """Return a step's row in a group of results, a new one where it has none, and how many are."""
-    known = nodes.values(group, "step").tolist()
+    return _row_in(nodes.array(group, "step"), step)
+
+
+def _row_in(array: zarr.Array[Any], step: int) -> tuple[int, int]:
+    known = np.asarray(array[:]).tolist()
     rows = {step: row for row, step in enumerate(known)}
     return rows.get(step, len(known)), len(known)
 
@@ -185,16 +189,18 @@ def write_result(
     """
     objectlock.check(name_of(group))
     with writing(group):
-        row, count = row_of(group, step)
+        # Each is opened once: a store of a thousand steps is written to a thousand times.
+        there = _arrays(group)
+        row, count = _row_in(there["step"], step)
         total = max(count, row + 1)
         if row < count:
             uncommit(group, row)
         for name, (dims, array) in values.items():
             array = np.asarray(array)
-            if name not in group:
+            if name not in there:
                 if hashes.is_hashed(group):
                     hashes.note_variables(group, name)
-                new_array(
+                there[name] = new_array(
                     group,
                     name,
                     (total, *array.shape),
@@ -204,18 +210,27 @@ def write_result(
                     chunks=(_steps_a_chunk(array.nbytes), *array.shape),
                     attrs=(attrs or {}).get(name, {}),
                 )
-            resize(nodes.array(group, name), total)
-            nodes.array(group, name)[row] = array
-        resize(nodes.array(group, "checkpoint"), total)
+            resize(there[name], total)
+            there[name][row] = array
+        resize(there["checkpoint"], total)
         if hashes.is_hashed(group):
-            resize(nodes.array(group, hashes.HASH), total)
+            resize(there[hashes.HASH], total)
         if row == count:
-            resize(nodes.array(group, "step"), total)
-            nodes.array(group, "step")[row] = step
-        nodes.array(group, "checkpoint")[row] = checkpoint
+            resize(there["step"], total)
+            there["step"][row] = step
+        there["checkpoint"][row] = checkpoint
         if hashes.is_hashed(group):
-            nodes.array(group, hashes.HASH)[row] = hashes.of_row(group, row)
+            there[hashes.HASH][row] = hashes.of_row(group, row, known=there)
         save(group, f"{group.path} step {step}")
+
+
+def _arrays(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
+    """Open all arrays of a group; a LostError where one is missing that each must have."""
+    found = nodes.members(group)
+    for name in ("step", "checkpoint", *([hashes.HASH] if hashes.is_hashed(group) else [])):
+        if name not in found:
+            nodes.array(group, name)
+    return {name: node for name, node in found.items() if isinstance(node, zarr.Array)}
 
 
 def write_constant(
