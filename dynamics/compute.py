@@ -68,7 +68,7 @@ class Compute(NamedTuple):
     @property
     def is_address(self) -> bool:
         """Whether it is the address of a scheduler."""
-        return "://" in self.kind
+        return ":" in self.kind
 
     @property
     def is_batch(self) -> bool:

@@ -51,6 +51,7 @@ def test_what_compute_cannot_be_is_one_sentence(given, words):
 def test_the_command_goes_before_the_sweep_and_shares_its_settings():
     assert chosen("local", None) is None is chosen(JOB, "local")
     assert chosen("tcp://head:8786", None) == Compute("tcp://head:8786")
+    assert chosen("head:8786", None).is_address
     assert chosen(JOB, None).maximum == 3 and chosen(JOB, None).is_batch
     assert chosen(JOB, "pbs") == chosen(JOB, None)._replace(kind="pbs")
     assert chosen(JOB | {"gpus_per_worker": 0}, "tcp://head:8786").is_address

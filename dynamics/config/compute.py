@@ -33,7 +33,7 @@ def read_compute(value: Any) -> str | dict[str, Any]:
     if not isinstance(given, Mapping) or not isinstance(given.get("kind"), str):
         raise ValueError(f"give {_KINDS}, or a mapping with one of these as `kind`")
     kind = given["kind"]
-    if "://" not in kind and kind != LOCAL and kind not in BATCH:
+    if ":" not in kind and kind != LOCAL and kind not in BATCH:
         close = nearest(kind, [LOCAL, *BATCH])
         raise ValueError(f"{kind!r} is unknown; " + (f"did you mean `{close}`?" if close else
                          f"there is {_KINDS}"))  # fmt: skip
