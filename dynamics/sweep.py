@@ -57,8 +57,8 @@ DEMO: dict[str, Any] = {
         }
     ],
     "pretrain": {
-        "steps": 250,
-        "checkpoints": 9,
+        "steps": 160,
+        "checkpoints": 8,
         "layers": 4,
         "width": 128,
         "heads": 4,

@@ -1,6 +1,7 @@
 """What every command has: help with an example, versions, JSON, progress, completion."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -126,6 +127,18 @@ def test_progress_is_json_or_nothing_on_request(capsys, clock, monkeypatch):
     assert capsys.readouterr().err == ""
     with pytest.raises(ValueError, match="not shown as 'loud': use one of auto, bar"):
         progress.choose("loud")
+
+
+@pytest.mark.parametrize(
+    ("typed", "known"), [("dynamics cr", ["crawl"]), ("dynamics run --pa", ["--patience"])]
+)
+def test_a_shell_completes_commands_and_options(typed, known):
+    asked = {"_DYNAMICS_COMPLETE": "complete_bash", "COMP_WORDS": typed,
+             "COMP_CWORD": str(typed.count(" "))}  # fmt: skip
+    program = "import sys; sys.argv = ['dynamics']; from dynamics.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          timeout=120, env=os.environ | asked)  # fmt: skip
+    assert done.stdout.split() == known and not done.stderr
 
 
 def test_quiet_commands_say_only_what_went_wrong(tmp_path):

@@ -6,18 +6,20 @@ import importlib
 import json
 import logging
 import os
+import re
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+from report_store import make
 
-from dynamics import checkpoints, emergence, plots, store
+from dynamics import checkpoints, emergence, plots, report, store
 from dynamics.cli.program import app
 from dynamics.config import validate
 from dynamics.extraction import crawl
 from dynamics.plots.steps import step_title
-from dynamics.report.numbers import in_unit
+from dynamics.report.numbers import counted, counting, unit
 
 WEIGHTS = {"weight": torch.ones(2, 1, 3), "bias": torch.zeros(2)}
 
@@ -188,15 +190,30 @@ def test_statistics_name_what_is_counted(unit):
 
 
 def test_sentences_name_what_is_counted():
-    page = (
-        '<p title="a step">At step 3 of 9 steps.</p><h2>Step by step</h2><code>step=3</code>'
-        "<script>const step = 1; say(`step ${step}`);</script>"
-    )
-    assert in_unit(page, "steps") is page
-    assert in_unit(page, "epochs") == (
-        '<p title="a step">At epoch 3 of 9 epochs.</p><h2>Epoch by epoch</h2><code>step=3</code>'
-        "<script>const step = 1; say(`epoch ${step}`);</script>"
-    )
+    assert counted("Step by step, step=3") == "Step by step, step=3"
+    with counting("epochs"):
+        assert counted("Step by step of 9 steps, step=3") == "Epoch by epoch of 9 epochs, step=3"
+        assert unit() == "epoch"
+    with counting("saves"):
+        assert counted("the last step") == "the last save"
+    assert unit() == "step"
+
+
+def test_a_page_names_what_is_counted_and_leaves_names_as_they_are(tmp_path, monkeypatch):
+    path = make(tmp_path / "run.zarr", run="step study", parts=("one step", "b"), resamples=0)
+    tree = store.open(path)
+    monkeypatch.setattr("dynamics.report.page.figures.pictures", lambda *_: [])
+    plain = report.render(tree)
+    tree.attrs["step_unit"] = "epochs"
+    page = report.render(tree)
+    assert "step study" in page and "one step" in page and "epoch study" not in page
+    assert "Epoch by epoch" in page and "from epoch 0 to epoch 10,000" in page
+    # The page's program is the one of which its policy has the hash.
+    programs = [re.search(r"<script>(.*?)</script>", each, re.DOTALL)[1] for each in (plain, page)]
+    assert programs[0] == programs[1]
+    words = re.sub(r"step study|one step|<style.*?</style>|<script.*?</script>|<[^>]+>", " ", page,
+                   flags=re.DOTALL)  # fmt: skip
+    assert not re.search(r"\bsteps?\b", words, re.IGNORECASE)
 
 
 def test_the_table_of_checkpoints_says_it(content, tmp_path, capsys, monkeypatch):

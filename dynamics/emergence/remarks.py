@@ -9,6 +9,7 @@ import xarray as xr
 
 from dynamics.emergence.aggregate import average, has_resamples
 from dynamics.emergence.best_layers import pick_layer
+from dynamics.emergence.statistics import unit_of
 
 FEW = 0.01
 """Part of the choices up to which an edge is not worth a word."""
@@ -108,7 +109,7 @@ def about_edges(results: xr.Dataset, *, brief: bool = False) -> str:
     if brief:
         return f"{told} of penalties at an edge of those tried"
     if _percent(float(most)) != told:
-        told += f" ({_percent(float(most))} at step {int(most['step']):,})"
+        told += f" ({_percent(float(most))} at {unit_of(results)} {int(most['step']):,})"
     return f"{told} of the penalties chosen are at an edge of those tried: {_TO_DO}"
 
 
@@ -142,7 +143,8 @@ def about_shared(results: xr.Dataset, *, due: bool = False) -> str:
     part = 1 - left / whole if whole > 0 else 0.0
     if not np.isfinite(part) or (due and part <= _SHARED):
         return ""
-    told = f"of the score of {whole:.2f} at the last step ({layer or 'all layers'}) {left:.2f} is "
+    where = f"at the last {unit_of(results)} ({layer or 'all layers'})"
+    told = f"of the score of {whole:.2f} {where} {left:.2f} is "
     told += "left once the mean over stimuli at each time is removed from responses and predictions"
     verdict = "so most of it is" if part > 0.5 else "so a part of it is" if part > _SHARED else ""
     return told + (f", {verdict} a time course that all stimuli share" if verdict else "")

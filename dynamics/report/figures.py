@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from dynamics import plots
 from dynamics.report.findings import MEAN, Curve, Found
-from dynamics.report.numbers import level, listed, step
+from dynamics.report.numbers import counted, level, listed, step, unit
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ def _plan(drawing: plots.Drawing, curves: Mapping[str, list[Curve]], shown: str)
         "parts": " ".join(_said(each.name, each) for each in every if each.name != MEAN),
         "when": _when(every[0]) if every else "",
     }
-    alt, caption = kind.alt.format(**values).strip(), kind.caption.format(**values)
+    alt, caption = (counted(text).format(**values).strip() for text in (kind.alt, kind.caption))
     return Plan(drawing, alt, caption, kind.group or name or _OTHERS, kind.wide or len(targets) > 1)
 
 
@@ -194,6 +194,6 @@ def _said(name: str, curve: Curve) -> str:
     steps = curve.score["step"].to_numpy()
     return (
         f"{name}: the layer that ends highest, {curve.best}, goes from {level(float(best[0]))} at "
-        f"step {step(float(steps[0]))} to {level(float(best[-1]))} at step "
+        f"{unit()} {step(float(steps[0]))} to {level(float(best[-1]))} at {unit()} "
         f"{step(float(steps[-1]))}."
     )

@@ -14,6 +14,7 @@ from dynamics.emergence import STATISTICS, levels
 from dynamics.emergence.best_layers import highest
 from dynamics.emergence.curves import Pair, scored
 from dynamics.emergence.of_models import is_single
+from dynamics.report.numbers import unit
 from dynamics.store.attributes import mapping
 
 MEAN = "mean"
@@ -125,7 +126,7 @@ def results_of(tree: xr.DataTree) -> tuple[list[Result], list[str]]:
             continue
         data = tree[path].to_dataset()
         if "score" not in data or data.sizes.get("step", 0) == 0:
-            left_out.append(f"{parts[1]} by {parts[2]} has no complete step yet.")
+            left_out.append(f"{parts[1]} by {parts[2]} has no complete {unit()} yet.")
         elif not {"step", "layer"} <= set(data["score"].dims) <= _UNITS:
             dims = ", ".join(map(str, data["score"].dims))
             left_out.append(f"{parts[1]} by {parts[2]} is not a set of curves ({dims}).")

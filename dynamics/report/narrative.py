@@ -15,12 +15,15 @@ from dynamics.emergence.crossings import UNKNOWN
 from dynamics.emergence.crossings import WORDS as UNKNOWN_WORDS
 from dynamics.report.findings import MEAN, Curve, at_best_layers
 from dynamics.report.numbers import (
+    counted,
     level,
     levels_between,
     listed,
     p_equals,
     step,
     steps_between,
+    unit,
+    units,
     with_limits,
 )
 
@@ -154,7 +157,7 @@ def order_of_layers(curve: Curve) -> list[str]:
         verdict = f"moves {way}" if p <= LEVEL else "is not shown to move"
         said.append(
             f"The centre of the layer profile {verdict} with training: {level(slope)} "
-            f"{levels_between(low, high)} layers per decade of steps ({p_equals(p)})."
+            f"{levels_between(low, high)} layers per decade of {units()} ({p_equals(p)})."
         )
     return said
 
@@ -164,43 +167,45 @@ def start_of(curve: Curve) -> str:
     first = int(curve.score["step"][0])
     if curve.controls:
         return f"the mean of {curve.controls} untrained networks"
-    return "the untrained network" if first == 0 else f"the first checkpoint, step {first:,}"
+    return "the untrained network" if first == 0 else f"the first checkpoint, {unit()} {first:,}"
 
 
 def _rise(name: str, curve: Curve, found: Mapping, steps: np.ndarray) -> str:
     where, last = _place(found), f"{steps[-1]:,}"
     final = with_limits(level(found["final"]), _levels(found, "final"))
     if len(steps) < 2:
-        return f"{name} scores {final} in {where} at step {last}, the only checkpoint: no curve."
+        return (
+            f"{name} scores {final} in {where} at {unit()} {last}, the only checkpoint: no curve."
+        )
     first = level(found["first"])
-    origin = "untrained" if steps[0] == 0 or curve.controls else f"at step {steps[0]:,}"
+    origin = "untrained" if steps[0] == 0 or curve.controls else f"at {unit()} {steps[0]:,}"
     gain = f"a gain of {with_limits(level(found['gain']), _levels(found, 'gain'))}"
     if "half_time" not in found:
         return f"{name} scores {final} in {where}, {gain} over the {first} of the {origin} network."
     status = found["half_time_status"]
     if status in UNKNOWN:
-        return f"{name} {UNKNOWN_WORDS[status]} in {where}."
+        return f"{name} {counted(UNKNOWN_WORDS[status])} in {where}."
     if status == "no gain":
         verdict = "falls" if found.get("gain_upper", math.nan) < 0 else "shows no gain"
         change = with_limits(level(found["gain"]), _levels(found, "gain"))
         return (
             f"{name} {verdict} in {where}: {first} {origin}, "
-            f"{level(found['final'])} at step {last}, a change of {change}."
+            f"{level(found['final'])} at {unit()} {last}, a change of {change}."
         )
-    way = f"rises from {first} ({origin}) to {level(found['final'])} (step {last})"
+    way = f"rises from {first} ({origin}) to {level(found['final'])} ({unit()} {last})"
     limits = steps_between(found.get("half_time_lower", math.nan), _upper(found, "half_time"))
     when = with_limits(step(found["half_time"]), limits)
     if curve.resampled is not None and math.isinf(_upper(found, "half_time")):
         return (
             f"{name} is not shown to gain in {where}: it {way}, {gain}; its half-time, "
-            f"step {when}, has an interval that is open above."
+            f"{unit()} {when}, has an interval that is open above."
         )
     if status == "not reached":
         return f"{name} {way} in {where}, {gain}; half of it is not reached."
     if status == "from the start":
         return f"{name} is half-way from the first checkpoint on in {where}: it {way}, {gain}."
     none = "" if limits else ", without an interval as there are no resamples"
-    return f"{name} is half-way at step {when} in {where}{none}: it {way}, {gain}."
+    return f"{name} is half-way at {unit()} {when} in {where}{none}: it {way}, {gain}."
 
 
 def _place(found: Mapping) -> str:
@@ -213,14 +218,14 @@ def _place(found: Mapping) -> str:
 def _detection(found: Mapping, start: str) -> str:
     if not math.isfinite(found.get("detected_p", math.nan)):
         return ""
-    over = "steps and layers" if found.get("chosen_among", 1) > 1 else "steps"
+    over = f"{units()} and layers" if found.get("chosen_among", 1) > 1 else units()
     p = f"smallest {p_equals(found['detected_p'])}, corrected over {over}"
     if math.isfinite(found["detected"]):
         return (
-            f"The first step at which it is shown to be above {start} is "
+            f"The first {unit()} at which it is shown to be above {start} is "
             f"{step(found['detected'])} ({p})."
         )
-    return f"At no step is it shown to be above {start} ({p})."
+    return f"At no {unit()} is it shown to be above {start} ({p})."
 
 
 def _is_shown(one: Mapping) -> bool:
@@ -232,20 +237,20 @@ def _plateau(found: Mapping, steps: np.ndarray) -> str:
     status = found["plateau_step_status"]
     low = found.get("plateau_step_lower", math.nan)
     if status == "still rising":
-        bound = f"; a plateau before step {step(low)} is excluded" if low > steps[0] else ""
+        bound = f"; a plateau before {unit()} {step(low)} is excluded" if low > steps[0] else ""
         return f"It is still rising at the end{bound}."
     if status != "reached":
         return ""
     upper = _upper(found, "plateau_step")
     when = with_limits(step(found["plateau_step"]), steps_between(low, upper))
     after = ", but that it still rises is not excluded" if math.isinf(upper) else ""
-    return f"Its plateau of {level(found['plateau'])} begins at step {when}{after}."
+    return f"Its plateau of {level(found['plateau'])} begins at {unit()} {when}{after}."
 
 
 def _decline(found: Mapping, *, only_shown: bool) -> str:
     p = found.get("decline_p", math.nan)
-    top = f"peaks at {level(found['peak'])} at step {step(found['peak_step'])}"
-    lost = f"{level(found['decline'])} by the last step"
+    top = f"peaks at {level(found['peak'])} at {unit()} {step(found['peak_step'])}"
+    lost = f"{level(found['decline'])} by the last {unit()}"
     if math.isfinite(p) and p <= LEVEL:
         return f"It {top} and then declines, by {lost} ({p_equals(p)})."
     if only_shown or not found["decline"] >= 0.005:
@@ -295,9 +300,9 @@ def _references(found: Mapping, baseline: str) -> str:
 def _of_records(found: Mapping) -> list[str]:
     """Say what records of statistics have a sentence for."""
     return [
-        record.sentence.format(value=with_limits(level(found[name]), _levels(found, name)))
+        counted(record.sentence).format(value=with_limits(level(found[name]), _levels(found, name)))
         if record.unit != "step"
-        else record.sentence.format(
+        else counted(record.sentence).format(
             value=with_limits(
                 step(found[name]),
                 steps_between(found.get(f"{name}_lower", math.nan), _upper(found, name)),
@@ -320,7 +325,7 @@ def _order(
     names = [str(name) for name in ranks[dim].to_numpy()]
     when = ranks["estimate"].to_numpy()
     places = np.argsort(ranks["rank"].to_numpy(), kind="stable")
-    bounds = [f"{names[i]} (step {step(when[i])}, rank {_rank(ranks, i)})" for i in places]
+    bounds = [f"{names[i]} ({unit()} {step(when[i])}, rank {_rank(ranks, i)})" for i in places]
     said = [f"By half-time{what} come in the order {', '.join(bounds)}."]
     if without:
         said.append(f"Not shown to gain, and so without a place: {listed(without)}.")

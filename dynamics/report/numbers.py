@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 NONE = "–"
 
@@ -33,39 +36,49 @@ def level(value: float, digits: int = 2) -> str:
     return text.replace("-", "−")
 
 
-# Tags, and what is no text for readers; of a script what it shows.
-_UNREAD = re.compile(
-    r"(<style.*?</style>|<code.*?</code>|<script.*?</script>|<[^>]+>)", re.DOTALL | re.IGNORECASE
-)
 _STEP = re.compile(r"\b([Ss])tep(s?)\b(?!=)")
-_SHOWN = re.compile(r"\b([Ss])tep() (?=\$\{)")
+_counts: ContextVar[str] = ContextVar("counts", default="steps")
 
 
-def in_unit(page: str, unit: str) -> str:
-    """Name in the texts of a page what steps count, where it is something else.
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[None]:
+    """Write sentences in what steps count, such as ``"epochs"``, as long as this is open."""
+    token = _counts.set(what)
+    try:
+        yield
+    finally:
+        _counts.reset(token)
+
+
+def unit() -> str:
+    """Return what a step counts, in one word."""
+    return _counts.get().removesuffix("s")
+
+
+def units() -> str:
+    """Return the same of several."""
+    return f"{unit()}s"
+
+
+def counted(text: str) -> str:
+    """Name in a text of this program, without names of users in it yet, what steps count.
 
     Parameters
     ----------
-    page : str
-        HTML.
-    unit : str
-        Such as ``"epochs"``.
+    text : str
+        Such as ``"Every layer at every step."``.
 
     Returns
     -------
     str
-        The page; itself for ``"steps"``.
+        The text in the unit of `counting`.
     """
-    if unit == "steps":
-        return page
-    one = unit.removesuffix("s")
 
     def named(match: re.Match[str]) -> str:
-        word = one + ("s" if match[2] else "")
-        return (word.capitalize() if match[1] == "S" else word) + " " * match[0].endswith(" ")
+        word = units() if match[2] else unit()
+        return word.capitalize() if match[1] == "S" else word
 
-    parts = _UNREAD.split(page)
-    return "".join((_SHOWN if part.startswith("<") else _STEP).sub(named, part) for part in parts)
+    return _STEP.sub(named, text)
 
 
 def percent(value: float) -> str:

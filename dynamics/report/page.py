@@ -24,7 +24,7 @@ from dynamics.report import (
     tables,
 )
 from dynamics.report.findings import Found, Result
-from dynamics.report.numbers import in_unit, level, listed
+from dynamics.report.numbers import counted, counting, level, listed, unit, units
 from dynamics.store import FAILED
 from dynamics.store.attributes import mapping
 
@@ -54,6 +54,11 @@ def render(
     str
         One page with everything in it: no address in it leads outside.
     """
+    with counting(str(tree.attrs.get("step_unit", "steps"))):
+        return _page(tree, place, pictures or {}, only)
+
+
+def _page(tree: xr.DataTree, place: str, pictures: Mapping[str, str], only: Sequence[str]) -> str:
     results, left_out = findings.results_of(tree)
     found = [(result, findings.curves_of(result)) for result in results]
     content = {
@@ -61,11 +66,13 @@ def render(
         **_findings(found),
         **_stepwise(tree, found),
         **_tables(found, str(tree.attrs.get("run", "run"))),
-        "pictures": figures.pictures(tree, found, pictures or {}, only),
+        "pictures": figures.pictures(tree, found, pictures, only),
     }
     content["methods"], content["references"] = protocol.paragraphs(tree, found)
     content["sections"] = [
-        (name, title) for name, title, key in _SECTIONS if not key or any(map(content.get, key))
+        (name, counted(title))
+        for name, title, key in _SECTIONS
+        if not key or any(map(content.get, key))
     ]
     script = files(__package__).joinpath("report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -74,8 +81,7 @@ def render(
         "script_hash": f"sha256-{digest}",
         "style": files(__package__).joinpath("report.css").read_text(encoding="utf-8"),
     }
-    page = _environment().get_template("report.html").render(content)
-    return in_unit(page, str(tree.attrs.get("step_unit", "steps")))
+    return _environment().get_template("report.html").render(content)
 
 
 _SECTIONS = (
@@ -110,7 +116,7 @@ def _head(
     rows = provenance.checkpoints(tree, results)
     identity = mapping(tree.attrs.get("identity"))
     done = [row["step"] for row in rows if row["status"] == "done"]
-    reach = f", from step {done[0]:,} to step {done[-1]:,}," if len(done) > 1 else ""
+    reach = f", from {unit()} {done[0]:,} to {unit()} {done[-1]:,}," if len(done) > 1 else ""
     brains = listed(
         list(dict.fromkeys(r.target for r in results if not r.is_probe)) or ["no brain"]
     )
@@ -204,7 +210,13 @@ def _stepwise(tree: xr.DataTree, found: Found) -> dict[str, Any]:
         "last_step": f"{steps[-1]:,}",
         "profile": profiles.last(series[0]) if series else None,
         "rdms": None,
-        "data": {"series": series, "rdms": dissimilarity.plain(rdms) if rdms else None},
+        "unit": unit(),
+        "units": units(),
+        "data": {
+            "unit": unit(),
+            "series": series,
+            "rdms": dissimilarity.plain(rdms) if rdms else None,
+        },
     }
     if rdms:
         shown = (
@@ -219,7 +231,8 @@ def _stepwise(tree: xr.DataTree, found: Found) -> dict[str, Any]:
             "high": level(rdms.high),
             "categories": rdms.categories,
             "text": f"{shown}{ordered}; activations z-scored over all stimuli; one scale for all "
-            f"layers and steps. {len(rdms.steps)} steps are drawn: the nearest one is shown.",
+            f"layers and {units()}. {len(rdms.steps)} {units()} are drawn: the nearest one is "
+            "shown.",
         }
     return content
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from dynamics import plots
 from dynamics.report.findings import MEAN, Found
-from dynamics.report.numbers import level, levels_between, listed
+from dynamics.report.numbers import level, levels_between, listed, unit
 
 MOST_STEPS = 60
 _MOST_SERIES = 60
@@ -111,7 +111,7 @@ def last(one: dict[str, Any]) -> dict[str, Any]:
         style = "; ".join(f"--{key}: {place}" for key, place in places.items())
         rows.append({"layer": layer, "score": level(own), "limits": limits, "style": style})
     return {
-        "caption": f"{one['group']}, {one['name']}, step {one['steps'][-1]:,}",
+        "caption": f"{one['group']}, {one['name']}, {unit()} {one['steps'][-1]:,}",
         "key": one["key"],
         "low": level(one["bottom"]),
         "high": level(one["top"]),

@@ -15,7 +15,7 @@ from dynamics.emergence.aggregate import resampled
 from dynamics.emergence.curves import scored
 from dynamics.emergence.remarks import about_edges, about_shared, why_no_intervals, with_gaps
 from dynamics.report.findings import Found, Result
-from dynamics.report.numbers import listed
+from dynamics.report.numbers import counted, listed, unit, units
 from dynamics.store.attributes import mapping
 from dynamics.store.components import KEPT, Kept, in_words
 
@@ -146,7 +146,7 @@ def _components(tree: xr.DataTree) -> str:
         return ""
     return (
         " What is compared of every layer are its leading principal components, fitted at every "
-        "step on the centred activations of that step over all stimuli and samples: "
+        f"{unit()} on the centred activations of that {unit()} over all stimuli and samples: "
         f"{in_words(kept)}."
     )
 
@@ -157,10 +157,12 @@ def _metrics(found: Found, cited: dict[str, None]) -> str:
         own = result.identity
         name, arguments = str(own.get("metric", "")), dict(own.get("arguments") or {})
         text, references = _sentence(name, arguments, result.data)
-        sentence = text.format_map(_Words(_defaults(name) | arguments | {"label": result.metric}))
+        sentence = counted(text).format_map(
+            _Words(_defaults(name) | arguments | {"label": result.metric})
+        )
         said[result.metric] = f"{sentence}{_arguments(arguments, ', with ')}."
         if details := str(result.data.attrs.get("details", "")):
-            said[result.metric] += f" {details}"
+            said[result.metric] += f" {counted(details)}"
         cited.update(dict.fromkeys(str(result.data.attrs.get("cites", "")).split()))
         if "value_name" in result.data.attrs:
             said[result.metric] += (
@@ -196,7 +198,8 @@ def _gaps(found: Found) -> str:
             total = result.data.sizes.get("neuroid", result.data.sizes.get("subject", 0))
             said[
                 f"By “{_safe(result.metric)}” {number} of {total} in {result.target} have a score "
-                "at some steps only; means at the other steps are over those that have one."
+                f"at some {units()} only; means at the other {units()} are over those that have "
+                "one."
             ] = None
     return " ".join(said)
 
@@ -253,7 +256,7 @@ class _Words(dict):
 
 def _statistics(found: Found, cited: dict[str, None]) -> str:
     cited["raugel"] = None
-    return (
+    return counted(
         "Curves are means over neuroids, within each subject first. Gains count from the first "
         "step of a curve to its last. The half-time is the first step at which a curve has made "
         "half of its gain (Raugel et al. 2025), the onset that of a tenth of the gain to its "
@@ -294,14 +297,14 @@ def _intervals(found: Found, cited: dict[str, None]) -> str:
         cited["satterthwaite"] = None
     exact = _exact([result.data for result, _ in withs])
     return (
-        f"Square brackets hold 95 % intervals over {over}. {' '.join(made)}{people} Limits of a "
-        "step invert tests along the curve: they reach from the estimate back as far as the curve "
-        "is not significantly below its goal, and on to the first step at which it is "
+        f"Square brackets hold 95 % intervals over {over}. {' '.join(made)}{people} Limits of "
+        f"a {unit()} invert tests along the curve: they reach from the estimate back as far as the curve "
+        f"is not significantly below its goal, and on to the first {unit()} at which it is "
         "significantly above. Where the gain itself is not significant (one-sided, at 5 %) the "
-        "interval is open above, [step, ∞), as Fieller's interval of a ratio is; such an onset or "
+        f"interval is open above, [{unit()}, ∞), as Fieller's interval of a ratio is; such an onset or "
         "half-time should not be quoted without it. So is that of a plateau which may begin only "
         "within the last factor of ten. Whether a curve leaves its first level, and whether it "
-        "declines after its peak, is tested by the largest contrast over all steps (Westfall & "
+        f"declines after its peak, is tested by the largest contrast over all {units()} (Westfall & "
         "Young); differences of half-times have limits after Zou & Donner and p values, at least "
         "those of the earlier curve having no gain, corrected by Holm's method. The limits around "
         f"a curve are pointwise. {exact} All of this is for this network and this brain before "
@@ -352,7 +355,7 @@ def _resamples(result: Result, cited: dict[str, None]) -> str:
     units = _safe(str(result.data.attrs.get("halves", "stimuli")))
     said = (
         f"Every score by {{label}} was computed again, refitted, on {number} complementary "
-        f"halves of the {units} (seed {seed}), the same ones for every step, layer and target, so "
+        f"halves of the {units} (seed {seed}), the same ones for every {unit()}, layer and target, so "
         "that differences are paired. Half of the squared difference of two halves is the variance "
         f"at half of the {units}, and half of that the variance at all of them"
     )

@@ -14,7 +14,7 @@ import xarray as xr
 from dynamics.emergence.levels import has_controls
 from dynamics.progress import size_of
 from dynamics.report.findings import Result
-from dynamics.report.numbers import NONE, listed
+from dynamics.report.numbers import NONE, listed, unit, units
 from dynamics.secrets import public
 from dynamics.store import DONE, FAILED, package_version
 from dynamics.store.attributes import mapping
@@ -153,7 +153,12 @@ def notes(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
         for note in filter(None, str(row.get("note", "")).split("; ")):
             said.setdefault(note, []).append(row["step"])
     return [
-        (note, f"step {steps[0]:,}" if len(steps) == 1 else f"{len(steps)} of {len(done)} steps")
+        (
+            note,
+            f"{unit()} {steps[0]:,}"
+            if len(steps) == 1
+            else f"{len(steps)} of {len(done)} {units()}",
+        )
         for note, steps in said.items()
     ]
 
@@ -192,7 +197,7 @@ def notices(
         verb = "is" if pending == 1 else "are"
         parts = [f"{pending} of {len(rows)} checkpoints {verb} still to be done"] if pending else []
         parts += [
-            f"{r.target} by {r.metric} has {r.data.sizes['step']} of {counts[DONE]} complete steps"
+            f"{r.target} by {r.metric} has {r.data.sizes['step']} of {counts[DONE]} complete {units()}"
             for r in behind
         ]
         said.append(("Not complete", f"{'; '.join(parts)}. This report shows what is there."))
@@ -212,7 +217,7 @@ def notices(
     apart = any(has_controls(r.data) for r in late)
     if results and len(late) == len(results) and not apart:
         said.append((
-            "No untrained network", "There is no step 0, so gains count from the first checkpoint.",
+            "No untrained network", f"There is no {unit()} 0, so gains count from the first checkpoint.",
         ))  # fmt: skip
     if left_out:
         said.append(("Not shown", " ".join(left_out)))

@@ -100,7 +100,7 @@
     const table = byId("profile");
     table.tBodies[0].replaceChildren(...rows);
     table.tHead.rows[0].cells[3].textContent = `From ${level(one.bottom)} to ${level(one.top)}`;
-    byId("profile-caption").textContent = `${one.group}, ${one.name}, step ${thousands(one.steps[place])}`;
+    byId("profile-caption").textContent = `${one.group}, ${one.name}, ${data.unit} ${thousands(one.steps[place])}`;
     byId("profile-key").textContent = one.key;
   };
 
@@ -108,11 +108,11 @@
     const gap = data.rdms.steps.map((other) => Math.abs(Math.log1p(other) - Math.log1p(step)));
     const place = gap.indexOf(Math.min(...gap));
     const at = thousands(data.rdms.steps[place]);
-    byId("rdm-caption").textContent = `At step ${at}.`;
+    byId("rdm-caption").textContent = `At ${data.unit} ${at}.`;
     for (const frame of document.querySelectorAll(".frame")) {
       frame.style.setProperty("--frame", place);
       const picture = frame.firstElementChild;
-      picture.alt = `Dissimilarity matrix of ${picture.dataset.layer} at step ${at}`;
+      picture.alt = `Dissimilarity matrix of ${picture.dataset.layer} at ${data.unit} ${at}`;
     }
   };
 
@@ -120,7 +120,7 @@
     const place = Number(slider.value);
     const step = steps()[place];
     shown.textContent = thousands(step);
-    slider.setAttribute("aria-valuetext", `step ${thousands(step)}`);
+    slider.setAttribute("aria-valuetext", `${data.unit} ${thousands(step)}`);
     if (data.series.length) drawProfile(place);
     if (data.rdms) drawDissimilarities(step);
   };

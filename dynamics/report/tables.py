@@ -14,12 +14,14 @@ from dynamics.report.findings import MEAN, Curve, Found, Result
 from dynamics.report.narrative import LEVEL, numbers_of, numbers_of_best
 from dynamics.report.numbers import (
     NONE,
+    counted,
     level,
     levels_between,
     p_value,
     percent,
     step,
     steps_between,
+    unit,
 )
 
 _DIGITS = 3
@@ -68,9 +70,15 @@ def emergence_table(result: Result, curves: list[Curve]) -> Table:
     """
     first = int(curves[0].score["step"][0])
     controls = curves[0].controls
-    origin = "Untrained" if first == 0 or controls else f"Step {first:,}"
-    told = f"mean score of {controls} untrained networks" if controls else "score at the first step"
-    columns = {name: (record.label, record.about) for name, record in STATISTICS.items()}
+    origin = "Untrained" if first == 0 or controls else f"{unit().capitalize()} {first:,}"
+    told = (
+        f"mean score of {controls} untrained networks"
+        if controls
+        else counted("score at the first step")
+    )
+    columns = {
+        name: (counted(record.label), counted(record.about)) for name, record in STATISTICS.items()
+    }
     columns["first"] = (origin, told)
     every = [
         (curve, str(layer), _numbers(curve, str(layer)))
@@ -176,7 +184,7 @@ def _is_known(found: Mapping, name: str) -> bool:
 def _cell(name: str, found: Mapping, *, digits: int = _DIGITS) -> Cell:
     record, value = STATISTICS[name], float(found.get(name, math.nan))
     if record.tells and found.get(f"{name}_status", KNOWN) != KNOWN:
-        return Cell(str(found[f"{name}_status"]))
+        return Cell(counted(str(found[f"{name}_status"])))
     limits = [float(found.get(f"{name}_{side}", math.nan)) for side in ("lower", "upper")]
     sort = f"{value:.10g}" if math.isfinite(value) else ""
     text, note = _WRITTEN[record.unit](value, limits[0], limits[1], digits)
@@ -189,7 +197,7 @@ def _without_step(record: Statistic, found: Mapping, name: str, low: float) -> C
     """Say why there is no step, and before which there is none."""
     if record.p:
         return Cell("not shown", _tested(record, found))
-    status = str(found.get(f"{name}_status", ""))
+    status = counted(str(found.get(f"{name}_status", "")))
     bound = f"not before {step(low)}" if math.isfinite(low) and low > 0 else ""
     return Cell(status or NONE, bound if status == STILL_RISING else "")
 
