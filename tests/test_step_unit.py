@@ -19,7 +19,8 @@ from dynamics.cli.program import app
 from dynamics.config import validate
 from dynamics.extraction import crawl
 from dynamics.plots.steps import step_title
-from dynamics.report.numbers import counted, counting, unit
+from dynamics.report import numbers
+from dynamics.report.numbers import counted, counting
 
 WEIGHTS = {"weight": torch.ones(2, 1, 3), "bias": torch.zeros(2)}
 
@@ -193,10 +194,11 @@ def test_sentences_name_what_is_counted():
     assert counted("Step by step, step=3") == "Step by step, step=3"
     with counting("epochs"):
         assert counted("Step by step of 9 steps, step=3") == "Epoch by epoch of 9 epochs, step=3"
-        assert unit() == "epoch"
+        assert counted("a line a step") == "a line an epoch"
+        assert numbers.unit() == "epoch"
     with counting("saves"):
         assert counted("the last step") == "the last save"
-    assert unit() == "step"
+    assert numbers.unit() == "step"
 
 
 def test_a_page_names_what_is_counted_and_leaves_names_as_they_are(tmp_path, monkeypatch):

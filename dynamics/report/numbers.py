@@ -36,7 +36,7 @@ def level(value: float, digits: int = 2) -> str:
     return text.replace("-", "−")
 
 
-_STEP = re.compile(r"\b([Ss])tep(s?)\b(?!=)")
+_STEP = re.compile(r"(\ba )?\b([Ss])tep(s?)\b(?!=)")
 _counts: ContextVar[str] = ContextVar("counts", default="steps")
 
 
@@ -75,8 +75,10 @@ def counted(text: str) -> str:
     """
 
     def named(match: re.Match[str]) -> str:
-        word = units() if match[2] else unit()
-        return word.capitalize() if match[1] == "S" else word
+        article, large, several = match.groups()
+        word = units() if several else unit()
+        word = word.capitalize() if large == "S" else word
+        return f"{'an' if word[0] in 'aeiou' else 'a'} {word}" if article else word
 
     return _STEP.sub(named, text)
 

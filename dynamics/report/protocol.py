@@ -297,19 +297,20 @@ def _intervals(found: Found, cited: dict[str, None]) -> str:
         cited["satterthwaite"] = None
     exact = _exact([result.data for result, _ in withs])
     return (
-        f"Square brackets hold 95 % intervals over {over}. {' '.join(made)}{people} Limits of "
-        f"a {unit()} invert tests along the curve: they reach from the estimate back as far as the curve "
-        f"is not significantly below its goal, and on to the first {unit()} at which it is "
+        f"Square brackets hold 95 % intervals over {over}. {' '.join(made)}{people} "
+        f"{counted('Limits of a step')} invert tests along the curve: they reach from "
+        "the estimate back as far as the "
+        f"curve is not significantly below its goal, and on to the first {unit()} at which it is "
         "significantly above. Where the gain itself is not significant (one-sided, at 5 %) the "
-        f"interval is open above, [{unit()}, ∞), as Fieller's interval of a ratio is; such an onset or "
-        "half-time should not be quoted without it. So is that of a plateau which may begin only "
-        "within the last factor of ten. Whether a curve leaves its first level, and whether it "
-        f"declines after its peak, is tested by the largest contrast over all {units()} (Westfall & "
-        "Young); differences of half-times have limits after Zou & Donner and p values, at least "
-        "those of the earlier curve having no gain, corrected by Holm's method. The limits around "
-        f"a curve are pointwise. {exact} All of this is for this network and this brain before "
-        "other stimuli of the same kind: what another initialisation would do takes several runs "
-        "to know." + (f" {lacking}" if lacking else "")
+        f"interval is open above, [{unit()}, ∞), as Fieller's interval of a ratio is; such an "
+        "onset or half-time should not be quoted without it. So is that of a plateau which may "
+        "begin only within the last factor of ten. Whether a curve leaves its first level, and "
+        f"whether it declines after its peak, is tested by the largest contrast over all {units()} "
+        "(Westfall & Young); differences of half-times have limits after Zou & Donner and p "
+        "values, at least those of the earlier curve having no gain, corrected by Holm's method. "
+        f"The limits around a curve are pointwise. {exact} All of this is for this network and "
+        "this brain before other stimuli of the same kind: what another "
+        "initialisation would do takes several runs to know." + (f" {lacking}" if lacking else "")
     )
 
 
@@ -355,9 +356,9 @@ def _resamples(result: Result, cited: dict[str, None]) -> str:
     units = _safe(str(result.data.attrs.get("halves", "stimuli")))
     said = (
         f"Every score by {{label}} was computed again, refitted, on {number} complementary "
-        f"halves of the {units} (seed {seed}), the same ones for every {unit()}, layer and target, so "
-        "that differences are paired. Half of the squared difference of two halves is the variance "
-        f"at half of the {units}, and half of that the variance at all of them"
+        f"halves of the {units} (seed {seed}), the same ones for every {unit()}, layer and target, "
+        "so that differences are paired. Half of the squared difference of two halves is the "
+        f"variance at half of the {units}, and half of that the variance at all of them"
     )
     if scheme.correlation:
         cited["fisher"] = None

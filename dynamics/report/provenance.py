@@ -197,7 +197,8 @@ def notices(
         verb = "is" if pending == 1 else "are"
         parts = [f"{pending} of {len(rows)} checkpoints {verb} still to be done"] if pending else []
         parts += [
-            f"{r.target} by {r.metric} has {r.data.sizes['step']} of {counts[DONE]} complete {units()}"
+            f"{r.target} by {r.metric} has {r.data.sizes['step']} of {counts[DONE]} complete "
+            f"{units()}"
             for r in behind
         ]
         said.append(("Not complete", f"{'; '.join(parts)}. This report shows what is there."))
@@ -217,7 +218,8 @@ def notices(
     apart = any(has_controls(r.data) for r in late)
     if results and len(late) == len(results) and not apart:
         said.append((
-            "No untrained network", f"There is no {unit()} 0, so gains count from the first checkpoint.",
+            "No untrained network",
+            f"There is no {unit()} 0, so gains count from the first checkpoint.",
         ))  # fmt: skip
     if left_out:
         said.append(("Not shown", " ".join(left_out)))
