@@ -50,7 +50,7 @@ _CURES = {
     "`checkpoints: {0: FILE, 1000: FILE}`",
     "of a step that another has": "",
     "with weights, but another ending than those of checkpoints": "name them by a glob, such as "
-    "`FOLDER/*`, or by step, `checkpoints: {0: FILE, 1000: FILE}`",
+    "FOLDER/*, or by step, `checkpoints: {0: FILE, 1000: FILE}`",
     "without weights in them": "",
     "that are damaged, or no files of torch or safetensors": "",
     "folders that are no checkpoint themselves": "",
