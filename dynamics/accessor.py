@@ -33,6 +33,9 @@ class Dynamics:
     over ``"stimuli"`` and no intervals; the attribute `no_intervals` says why (none were asked
     for, or the metric has none, or they are kept as means of regions alone) and what to do.
 
+    Of several runs of one recipe `replicates` makes results whose `over` is ``"initialisations"``
+    (other seeds, these sounds) or ``"both"`` (other seeds before other sounds).
+
     `value` is what of a metric is meant: ``"score"``, ``"r2"``, ``"r2_corrected"`` or what else
     `dynamics.analysis.values.of` takes; by default what the results are of.
 
@@ -65,6 +68,8 @@ class Dynamics:
     ) -> Any:
         """Call a function of results, its first arguments, `by` and `over`."""
         results = self._of(value)
+        if over == curves.units_of(results):  # what subjects are called where they are runs
+            over = "subjects"
         over = over or curves.default_over(results, by)
         return function(results, *first, by, over, **arguments)
 
@@ -187,6 +192,12 @@ class Dynamics:
         """Highest minus last score, and whether that is more than noise; `lower` is one-sided."""
         return self._ask(summary.decline, value, by, over, **arguments)
 
+    def fall(
+        self, *, by: str | None = None, over: str | None = None, value: str | None = None
+    ) -> xr.Dataset:
+        """How far each curve falls below the untrained level: `dynamics.emergence.fall_test`."""
+        return self._ask(summary.fall, value, by, over)
+
     def gain(
         self,
         *,
@@ -256,6 +267,13 @@ class Dynamics:
     ) -> xr.Dataset:
         """Compare with the results of another run, as `dynamics.emergence.compare_runs`."""
         return emergence.compare_runs(self._of(value), values.of(taken(other), value), **arguments)
+
+    def replicates(self, *, by: str | None = None, value: str | None = None) -> xr.Dataset:
+        """Take the runs along `run` as one recipe's, as `dynamics.emergence.replicates`.
+
+        Their statistics have intervals over initialisations.
+        """
+        return emergence.replicates(values.of(self._given, value), by=by)
 
     def best_layer(
         self,

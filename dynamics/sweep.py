@@ -269,7 +269,9 @@ def _check_metric(sweep: Sweep, metric: Choice, tried: _Tried) -> None:
     sizes = {str(dim): size for dim, size in tried.joined["response"].sizes.items()}
     folds, made = analysis.folds_of(metric, sweep), tried.made
     if folds not in made:
-        made[folds] = make_target(tried.data, tried.heard, seed=sweep.seed, n_folds=folds)
+        made[folds] = make_target(
+            tried.data, tried.heard, seed=sweep.seed, n_folds=folds, halves=sweep.halves
+        )
     analysis.check_fit(
         metric,
         tried.label,

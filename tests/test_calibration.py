@@ -14,9 +14,11 @@ from scipy import stats
 
 from dynamics import analysis, emergence, store
 from dynamics.analysis import analyze
+from dynamics.brains import neighbours
 from dynamics.config import Choice, validate
+from dynamics.metrics.subsets import half_rows
 from dynamics.progress import silent
-from dynamics.report import findings, narrative, page
+from dynamics.report import findings, narrative, population
 
 
 def most(number, nominal=0.05, errors=3.0):
@@ -164,6 +166,66 @@ def test_scores_that_jump_together_have_no_p_value_as_no_trend_follows():
 
 
 def test_intervals_say_before_what_population_they_hold():
-    alone, people = (page._population([over]) for over in ("stimuli", "stimuli and subjects"))
-    assert "other sounds of these categories, in these people: what other people" in alone
-    assert "in other people: what sounds of other kinds and another initialisation" in people
+    words = {
+        "stimuli": "other sounds of these categories, in these people, this network only",
+        "stimuli and subjects": "other sounds of these categories and other people, this network",
+        "categories of stimuli": "sounds of other categories, in these people, this network only",
+        "stimuli and initialisations": "categories and other initialisations, in these people",
+    }
+    for over, told in words.items():
+        assert told in population.population(over)
+        assert ("other people" in population.population(over)) == ("subjects" in over)
+    assert "What other people, sounds of other kinds and another initialisation would change" in (
+        population.populations(["stimuli"])
+    )
+
+
+def test_halves_of_categories_hold_for_other_categories():
+    number = 60
+    held = {by: calibration.held_of_categories(number, by=by) for by in ("stimuli", "categories")}
+    assert held["categories"].mean() >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / number)
+    assert held["stimuli"].mean() < 0.85  # over stimuli of these categories
+
+
+def test_a_sweep_keeps_categories_whole_where_it_is_told_to():
+    labels = np.repeat(list("abcdefghij"), 6)
+    unit = neighbours.whole(labels, "categories")
+    rows = half_rows(np.arange(60) % 5, 10, units=unit.unit)
+    for one, other in zip(rows[0::2], rows[1::2], strict=True):
+        parts = [set(labels[each[each >= 0]]) for each in (one, other)]
+        assert not parts[0] & parts[1] and len(parts[0] | parts[1]) == 10
+    with pytest.raises(ValueError, match="takes 8 categories of stimuli and there are 2"):
+        neighbours.whole(np.repeat(["a", "b"], 9), "categories")
+    with pytest.raises(ValueError, match="takes 8 groups of stimuli and there are 0"):
+        neighbours.whole(None, "groups")
+
+
+def test_standard_errors_of_scores_of_pairs_count_what_pairs_add_once():
+    raw, once = calibration.errors_of_pairs(40, n=40)
+    assert 1.15 < raw < 1.7  # the part that falls with 1 / n^2 is shown twice
+    assert 0.8 < once < 0.87 * raw
+
+
+def test_few_halves_and_many_steps_call_no_more_flat_curves_rising_than_they_say():
+    number = 100
+    for halves, steps in ((10, 40), (50, 40)):
+        p = calibration.p_of_flat(number, halves=halves, steps=steps)
+        assert (p <= 0.05).mean() <= most(number)
+
+
+def test_a_curve_that_falls_far_below_untrained_is_said_to_fall_and_a_flat_one_is_not():
+    number = 40
+    shown = []
+    for seed in range(number):
+        data = calibration.linear_results(seed, mean=np.zeros((5, 2, 1)), along=0.5)
+        curve, resampled, _ = emergence.resampled_curve(data)
+        test = emergence.fall_test(curve, resampled, among="layer")
+        shown.append(float(test["fall_p"].min()) <= 0.05)
+    assert np.mean(shown) <= most(number)
+    mean = np.array([0.3, 0.05, 0.2, 0.3, 0.35])[:, None, None] * np.ones((1, 2, 1))
+    data = calibration.linear_results(0, mean=mean, noise=0.02)
+    found = data.dynamics.fall(over="stimuli").isel(layer=0)
+    assert float(found["fall"]) == pytest.approx(0.25, abs=0.06) and float(found["fall_step"]) == 10
+    assert float(found["fall_p"]) < 0.01
+    (curve,) = findings.curves_of(findings.Result("brain", "ridge", data))
+    assert "It falls below the untrained network, by 0.2" in narrative.about(curve)

@@ -44,7 +44,7 @@ def test_intervals_of_2000_steps_take_little_memory(statistic):
 def test_the_peak_of_many_steps_is_where_every_step_by_itself_may_be_it():
     curve, resampled = aligned(*curves(60, layers=3))
     found = emergence.peak_range(curve, resampled, draws=500)
-    noise, steps = _Noise(resampled, 500, 0), curve["step"].to_numpy()
+    noise, steps = _Noise(resampled, 500, 0, common=True), curve["step"].to_numpy()
     for layer in range(3):
         scores, cloud = curve[:, layer].to_numpy(), resampled[:, :, layer].to_numpy()
         may = [
@@ -86,7 +86,7 @@ def shaped(shape, *, steps, correlation, seed=0):
 
 def one_by_one(curve, resampled, *, draws, layer):
     """First and last step that may be the peak, from the definition: all contrasts of all steps."""
-    noise = _Noise(resampled, draws, 0)
+    noise = _Noise(resampled, draws, 0, common=True)
     scores, cloud = curve[:, layer].to_numpy(), resampled[:, :, layer].to_numpy()
     known = np.flatnonzero(np.isfinite(scores) & np.isfinite(cloud).all(0))
     may = [

@@ -12,7 +12,7 @@ from dynamics import emergence, plots, sweep
 from dynamics.cli.sweeps import _when
 from dynamics.emergence import best_layers
 from dynamics.emergence.parts import curves_by
-from dynamics.report import findings, narrative, tables
+from dynamics.report import findings, narrative, orders, tables
 
 
 def uneven():
@@ -156,7 +156,7 @@ def test_the_report_names_the_controls_from_which_gains_count():
     assert narrative.start_of(curve) == "the mean of 2 untrained networks"
     table = tables.emergence_table(findings.Result("brain", "ridge", found), [curve])
     assert table.headings[0] == ("Untrained", "mean score of 2 untrained networks")
-    shown = {line.split(" (")[0] for line in narrative.order_of_layers(curve)}
+    shown = {line.split(" (")[0] for line in orders.order_of_layers(curve)}
     assert any("in the order" in line for line in shown)
 
 

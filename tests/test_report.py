@@ -21,6 +21,7 @@ from dynamics.report import (
     findings,
     narrative,
     numbers,
+    orders,
     profiles,
     protocol,
     tables,
@@ -90,7 +91,8 @@ def test_a_curve_that_rises_is_quoted_with_its_half_time_and_interval(found):
     low, high = at["half_time_lower"], at["half_time_upper"]
     when = numbers.step(float(speech.statistics["half_time"].sel(layer=speech.best)))
     where = "in layer3 (the highest of 3 at the end): it rises"
-    assert said.startswith(f"speech is half-way at step {when} [{low:.0f}, {high:.0f}] {where}")
+    whose = "speech (this network only)"
+    assert said.startswith(f"{whose} is half-way at step {when} [{low:.0f}, {high:.0f}] {where}")
     # Limits of one that was chosen are wider than those of the layer by itself.
     for side, sign in (("lower", 1), ("upper", -1)):
         own = float(speech.statistics[f"half_time_{side}"].sel(layer=speech.best))
@@ -147,7 +149,7 @@ def test_a_curve_that_falls_again_is_said_to_decline(found):
 def test_a_curve_that_never_moves_has_no_gain(found):
     flat = curve(found, "hum")
     said = narrative.about(flat)
-    assert "hum shows no gain in" in said and "half-way" not in said
+    assert "hum (this network only) shows no gain in" in said and "half-way" not in said
     assert "At no step is it shown to be above the untrained network" in said
     assert narrative.numbers_of(flat, flat.best)["half_time_status"] == "no gain"
 
@@ -158,15 +160,14 @@ def test_a_gain_within_its_noise_is_not_shown_and_its_interval_open_above(tmp_pa
     curves = findings.curves_of(results[0])
     speech = curves[1]
     said = narrative.about(speech)
-    assert (
-        "speech is not shown to gain" in said and "∞), has an interval that is open above" in said
-    )
-    assert narrative.order_of_parts(curves) == []
+    assert "speech (this network only) is not shown to gain" in said
+    assert "∞), has an interval that is open above" in said
+    assert orders.order_of_parts(curves) == []
 
 
 def test_the_order_of_emergence_names_pairs_that_differ_and_what_has_no_place(found):
     curves = found[0][1]
-    said = " ".join(narrative.order_of_parts(curves))
+    said = " ".join(orders.order_of_parts(curves))
     assert re.search(
         r"best layer, the neuroids come in the order music \(step \d[\d.]*, rank 1 \[1, 1\]\), "
         r"speech \(step \d+, rank 2",
@@ -359,7 +360,7 @@ def test_missing_scores_leave_gaps_and_no_error(tmp_path, no_figures):
     score[{"step": 2, "layer": 0}] = np.nan  # and a step in the middle in one layer
     tree["results/cortex/ridge"].dataset = results.assign(score=score)
     page = report.render(tree)
-    assert "hum has too few scores for a curve" in text_of(page)
+    assert "hum (this network only) has too few scores for a curve" in text_of(page)
     assert not re.search(r"\bnan\b|NaN", text_of(page))
 
 
@@ -444,7 +445,7 @@ def test_probes_are_drawn_against_brains_and_never_called_one(tmp_path, no_figur
     assert any(each.startswith(told) for each in captions)
     said = text_of(report.render(tree))
     assert "compared with cortex." in said
-    assert "By probe, the score in digits is half-way at step" in said
+    assert "By probe, the score in digits (this network only) is half-way at step" in said
     assert "Chance is 0.10." in said and "20 resamples, bootstrap of test sounds" in said
     assert "95 % intervals over stimuli by ridge and rsa and over test sounds by probe;" in said
     captions = [tables.emergence_table(result, curves).caption for result, curves in found]

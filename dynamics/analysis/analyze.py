@@ -175,7 +175,9 @@ def _joined(sweep: Sweep, activations: xr.Dataset, loaded: Loaded) -> _Joined:
         if analysis.applies(metric, label)
     ]
     targets = {
-        key: make_target(datasets[key[0]], activations, seed=sweep.seed, n_folds=key[1])
+        key: make_target(
+            datasets[key[0]], activations, seed=sweep.seed, n_folds=key[1], halves=sweep.halves
+        )
         for key in dict.fromkeys(_key(sweep, *pair) for pair in pairs)
     }
     times = store.read_times(sweep.place) is not None
@@ -283,7 +285,7 @@ def _begin(
         group.attrs.update({"score_name": own.axis, "sentence": own.sentence})
     every = analysis.arguments(metric.name) | analysis.given(metric)
     if target.parts is not None and own.units is None:
-        group.attrs["halves"] = target.parts.called
+        group.attrs.update({"halves": target.parts.called, "halves_units": target.parts.number})
     group.attrs.update(own.told(every, target))
     group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
     if target.gaps:

@@ -1,4 +1,9 @@
-"""Stimuli that halves keep together: parts of one recording are not independent of each other."""
+"""Stimuli that halves keep together: parts of a recording, or whole categories.
+
+Parts of one recording are not independent of each other. And where the claim is about other
+categories, or other groups of sounds, these are what is drawn from a population: halves of sounds
+would say what other sounds of the same categories do, and their errors would be too small.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,9 @@ import xarray as xr
 _UNITS = 20
 # Recordings of every fold, or in all where folds cut through recordings, to be units themselves.
 _FEWEST, _FEWEST_IN_ALL = 2, 8
+
+
+BY = ("stimuli", "categories", "groups")
 
 
 class Together(NamedTuple):
@@ -26,6 +34,41 @@ class Together(NamedTuple):
 
     unit: np.ndarray
     called: str
+
+    @property
+    def number(self) -> int:
+        """How many units there are."""
+        return int(self.unit.max()) + 1
+
+
+def whole(labels: np.ndarray | None, by: str) -> Together:
+    """Keep every category or group of stimuli in one half.
+
+    Parameters
+    ----------
+    labels : array of shape (n,), or None
+        Category or group of every stimulus.
+    by : str
+        ``"categories"`` or ``"groups"``.
+
+    Returns
+    -------
+    Together
+        They are the units.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or fewer than 8, of which halves tell little.
+    """
+    number = 0 if labels is None else len(np.unique(labels.astype(str)))
+    if labels is None or number < _FEWEST_IN_ALL:
+        raise ValueError(
+            f"`halves: {by}` takes {_FEWEST_IN_ALL} {by} of stimuli and there are {number}: "
+            "leave it out, for limits over other stimuli of these"
+        )
+    unit = np.unique(labels.astype(str), return_inverse=True)[1].ravel()
+    return Together(unit, f"{by} of stimuli")
 
 
 def together(heard: xr.Dataset, folds: np.ndarray) -> Together | None:

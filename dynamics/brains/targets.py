@@ -13,7 +13,7 @@ import xarray as xr
 
 from dynamics import brains, metrics
 from dynamics.brains.gaps import describe_gaps, find_gaps, without_dead_repetitions
-from dynamics.brains.neighbours import Together, together
+from dynamics.brains.neighbours import Together, together, whole
 from dynamics.config import Choice
 from dynamics.metrics.blocks import time_apart
 from dynamics.metrics.correlation import varying
@@ -202,7 +202,12 @@ def load_brain(choice: Choice, stimuli: StimulusSet) -> xr.Dataset:
 
 
 def make_target(
-    data: xr.Dataset, activations: xr.Dataset, *, seed: int = 0, n_folds: int = N_FOLDS
+    data: xr.Dataset,
+    activations: xr.Dataset,
+    *,
+    seed: int = 0,
+    n_folds: int = N_FOLDS,
+    halves: str = "stimuli",
 ) -> Target:
     """Join a brain target with the stimuli of a store, by name.
 
@@ -220,6 +225,9 @@ def make_target(
         Names of the stimuli.
     n_folds : int
         How many folds, where the target brings none.
+    halves : str
+        What halves of the stimuli keep whole: ``"categories"``, ``"groups"`` (coordinate `group`
+        of the target) or nothing but parts of one recording, ``"stimuli"``.
 
     Returns
     -------
@@ -281,7 +289,7 @@ def make_target(
         names=data["stimulus"].to_numpy().astype(str),
         n_folds=n_folds,
         gaps=found,
-        parts=together(activations.isel(stimulus=rows), folds),
+        parts=_kept_whole(halves, data, activations.isel(stimulus=rows), folds, title),
     )
     if not (target.live if course is None else varying(course.reshape(-1, course.shape[2]))).any():
         raise ValueError(
@@ -289,6 +297,19 @@ def make_target(
             f"{len(rows)} stimuli: give responses, one a stimulus"
         )
     return target
+
+
+def _kept_whole(
+    halves: str, data: xr.Dataset, heard: xr.Dataset, folds: np.ndarray, title: str
+) -> Together | None:
+    """Return what halves keep in one piece."""
+    if halves == "stimuli":
+        return together(heard, folds)
+    labels = heard["category"] if halves == "categories" else data.get("group")
+    try:
+        return whole(None if labels is None else labels.to_numpy(), halves)
+    except ValueError as error:
+        raise ValueError(f"target {title!r}: {error}") from None
 
 
 def _folds(

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dynamics.cli import collections, lists, stopped, stores, sweeps, targets
+from dynamics.cli import collections, lists, power, stopped, stores, sweeps, targets
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -93,7 +93,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "A sweep": tuple(_shown(command) for command in sweeps.COMMANDS),
     "Many runs": tuple(_shown(command) for command in collections.COMMANDS),
     "A store": stores.COMMANDS,
-    "A recording": targets.COMMANDS,
+    "A recording": (*targets.COMMANDS, *power.COMMANDS),
     "What a sweep can name, or the arguments of one, and this machine": lists.COMMANDS,
 }
 

@@ -63,7 +63,7 @@ def target(
     load_plugins(plugin)
     if output is not None and output.suffix not in (".nc", ".zarr"):
         raise ValueError(f"'{output}' is neither .nc nor .zarr: give it one of these endings")
-    data, sounds, sweep = _loaded(source, _arguments(argument or []), label, stimuli)
+    data, sounds, sweep = loaded_target(source, read_arguments(argument or []), label, stimuli)
     found: dict[str, Any] = overview(data, sounds)
     found["metrics"] = _metrics(data, sounds, sweep, label)
     if output is not None:
@@ -84,7 +84,7 @@ def target(
 COMMANDS = (target,)
 
 
-def _arguments(given: list[str]) -> dict[str, Any]:
+def read_arguments(given: list[str]) -> dict[str, Any]:
     """Read arguments of a reader: ``key=value``, the value as in YAML."""
     import yaml
 
@@ -102,7 +102,7 @@ def _arguments(given: list[str]) -> dict[str, Any]:
     return found
 
 
-def _loaded(
+def loaded_target(
     source: str, arguments: dict[str, Any], label: str, stimuli: str
 ) -> tuple[xr.Dataset, StimulusSet | None, Sweep | None]:
     """Load a target, the sounds where they are named, and the sweep where there is one."""

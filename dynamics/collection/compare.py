@@ -13,6 +13,7 @@ from dynamics import plots
 from dynamics.collection import page, tables
 from dynamics.collection.lazy import gaps
 from dynamics.collection.opening import Compared, Opened, compared, gather, open_runs
+from dynamics.collection.recipes import Recipes, half_times_of, recipes_of, trained
 from dynamics.collection.together import brains_and_tasks, contrasts_of, trends_of
 from dynamics.config.collection import Collection
 from dynamics.emergence.of_models import ALL, is_single
@@ -32,9 +33,12 @@ class Found(NamedTuple):
     collection : Collection
         Of which runs.
     tables : dict of str to pandas.DataFrame
-        By name: models, best-layers, half-times, differences, trends, contrasts, brains-tasks.
+        By name: models, best-layers, half-times, replicates, differences, trends, contrasts,
+        brains-tasks.
     said : list of str
         What is not there, and why.
+    sentences : list of str
+        What runs of one recipe show together.
     drawings : list of Picture
         Figures that are still to be drawn.
     """
@@ -42,6 +46,7 @@ class Found(NamedTuple):
     collection: Collection
     tables: dict[str, pd.DataFrame]
     said: list[str]
+    sentences: list[str]
     drawings: list[Picture]
 
 
@@ -110,7 +115,9 @@ def compare(
     report = folder / "report.html"
     with replacing(report) as beside:
         number = len(collection.runs)
-        text = page.render(collection.name, number, found.tables, found.said, shown)
+        text = page.render(
+            collection.name, number, found.tables, found.said, shown, sentences=found.sentences
+        )
         beside.write_text(text, encoding="utf-8", newline="\n")
     return Written(folder, report, files, found)
 
@@ -143,11 +150,13 @@ def find(collection: Collection) -> Found:
     pairs, correlated = brains_and_tasks(every, opened)
     fitted, trends, unfitted = trends_of(every, opened, collection.trends)
     contrasted, contrasts, without = contrasts_of(collection, every, opened)
+    recipes, replicated, sentences, fewer = recipes_of(collection, every, opened)
     differences = [tables.differences(each) for each in every]
     made = {
         "models": models,
         "best-layers": tables.best_layers(models),
         "half-times": tables.half_times(every),
+        "replicates": replicated,
         "differences": pd.concat(differences, ignore_index=True),
         "trends": trends,
         "contrasts": contrasts,
@@ -155,12 +164,13 @@ def find(collection: Collection) -> Found:
     }
     drawings = [
         *(picture for each in every for picture in _pictures(each, opened, made, collection)),
+        *(picture for one in recipes for picture in _of_recipes(one, replicated)),
         *(_of_trend(one) for one in fitted),
         *(_of_contrast(one) for one in contrasted),
         *(_of_tasks(*one) for one in pairs),
     ]
     kept = {name: table for name, table in made.items() if len(table)}
-    return Found(collection, kept, [*said, *unfitted, *without], drawings)
+    return Found(collection, kept, [*said, *unfitted, *without, *fewer], sentences, drawings)
 
 
 def _laid_out(models: pd.DataFrame) -> Iterator[str]:
@@ -236,6 +246,24 @@ def _titled(ax: Any, words: str) -> Figure:
     figure = figure_of(ax)
     figure.suptitle(words, fontsize=7.5)
     return figure
+
+
+def _of_recipes(each: Recipes, table: pd.DataFrame) -> Iterator[Picture]:
+    """Plan the figures of recipes of which there are several runs."""
+    curves, times = trained(each), half_times_of(table, each)
+    words, name = f"{each.target} by {each.metric}", f"{each.metric}-{each.target}"
+    what = "mean over the runs of every recipe, limits of 95 % over other initialisations"
+    if curves:
+        yield Picture(
+            f"recipes-{name}", f"{words}: {what} (these people; other stimuli where it says so).",
+            lambda: _titled(drawn.plot_many_curves(curves), words),
+        )  # fmt: skip
+    if len(times):
+        yield Picture(
+            f"recipes-half-times-{name}",
+            f"{words}: when the {what.removeprefix('mean over the ')} have made half of the gain.",
+            lambda: _titled(drawn.plot_half_times(times), words),
+        )
 
 
 def _of_trend(one: Any) -> Picture:

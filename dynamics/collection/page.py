@@ -17,6 +17,7 @@ _MOST_ROWS = 80
 _HEADINGS = {
     "best-layers": "Best layer by region",
     "half-times": "Half-times",
+    "replicates": "Runs of one recipe",
     "differences": "Differences between runs",
     "trends": "Trends",
     "contrasts": "Contrasts along training",
@@ -26,7 +27,12 @@ _HINTS = {
     "best-layers": "The layer with the highest mean score at the last step: the same scores choose "
     "and are shown, which flatters. depth is 0 at the input and 1 at the output.",
     "half-times": "First step at which a run has made half of its final gain, in the layer that "
-    "ends best, with limits of 95 %; runs of a single trained network have none.",
+    "ends best, with limits of 95 % for each network only; runs of a single trained network have "
+    "none.",
+    "replicates": "Runs that differ in nothing but the coordinate of replicates, each averaged "
+    "first: limits of 95 % are over initialisations (other seeds; Student's t of the runs less "
+    "one), and over stimuli as well where `over` says so, in these people; those of the layer that "
+    "ends highest hold for all layers at once.",
     "differences": "First minus second, on the same halves of the stimuli, so that what sounds do "
     "to both cancels: limits of 95 % are over stimuli, these runs; p_adjusted is the false "
     "discovery rate over all pairs.",
@@ -46,6 +52,8 @@ def render(
     made: Mapping[str, pd.DataFrame],
     said: Sequence[str],
     pictures: Sequence[tuple[str, str, str]],
+    *,
+    sentences: Sequence[str] = (),
 ) -> str:
     """Write the report of a collection as HTML.
 
@@ -61,6 +69,8 @@ def render(
         What is not in them, and why.
     pictures : sequence of (name, caption, address)
         Figures, as addresses that hold the picture itself.
+    sentences : sequence of str
+        What runs of one recipe show together.
 
     Returns
     -------
@@ -91,6 +101,7 @@ def render(
         name=name,
         runs=runs,
         said=said,
+        sentences=sentences,
         models=shown,
         others=others,
         pictures=pictures,

@@ -182,6 +182,13 @@ KEYS: tuple[tuple[str, str, str], ...] = (
         "halves of the stimuli on which every score is computed again; 0 for no intervals",
     ),
     (
+        "`halves`",
+        "`stimuli`",
+        "what halves keep whole: `categories` (or `groups`, the target's coordinate `group`), 8 at "
+        "least, make limits that hold for other categories; of `stimuli` they hold for other "
+        "stimuli of these",
+    ),
+    (
         "`resample_neuroids`",
         "500",
         "neuroids up to which each one's resamples are kept; beyond, means of subjects and regions",

@@ -123,6 +123,7 @@ class Sweep(_Section):
     seed: int = Field(default=0, ge=0)
     folds: int = Field(default=5, ge=2)
     resamples: int = Field(default=50, ge=0, multiple_of=2)
+    halves: Literal["stimuli", "categories", "groups"] = "stimuli"
     resample_neuroids: int = Field(default=500, ge=0)
     permutations: int = Field(default=0, ge=0)
     shuffle: Literal["auto", "overall", "category"] = "auto"

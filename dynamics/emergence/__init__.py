@@ -10,6 +10,7 @@ from dynamics.emergence.comparing_runs import compare_runs
 from dynamics.emergence.correlations import correlate
 from dynamics.emergence.curve_fits import FITS, fit
 from dynamics.emergence.curves import mean_curve, resampled_curve
+from dynamics.emergence.initialisations import replicates
 from dynamics.emergence.intervals import METHODS, bands, interval
 from dynamics.emergence.levels import level
 from dynamics.emergence.parts import bands_by, curve_and_band, curves_by, steps_by
@@ -32,6 +33,7 @@ from dynamics.emergence.testing import (
     CORRECTIONS,
     benjamini_hochberg,
     decline_test,
+    fall_test,
     holm,
     onset_test,
     onset_test_subjects,
@@ -61,6 +63,7 @@ __all__ = [
     "curve_and_band",
     "curves_by",
     "decline_test",
+    "fall_test",
     "final",
     "fit",
     "gain",
@@ -79,6 +82,7 @@ __all__ = [
     "peak_range",
     "plateau",
     "plateau_step",
+    "replicates",
     "resampled_curve",
     "scheme",
     "spatial",

@@ -11,7 +11,13 @@ import numpy as np
 import xarray as xr
 
 from dynamics.emergence.resampling import Scheme, aligned
-from dynamics.store.attributes import check_scheme
+from dynamics.store.attributes import check_scheme, mapping
+
+OF_PAIRS = ("rsa", "rsa_time", "cka", "cka_time")
+"""Metrics whose scores are of pairs of stimuli, see `dynamics.emergence.resampling.once`."""
+
+WHOLE = ("categories of stimuli", "groups of stimuli")
+"""What halves are made of where limits hold for others of these."""
 
 COUNT = "neuroids_averaged"
 """Coordinate of what is averaged: how much each counts, a mean of a group as its neuroids do.
@@ -296,7 +302,7 @@ def resampled(results: xr.Dataset, *, of: str = "") -> xr.DataArray | None:
         found = results[f"{start}resample_score"]
         if not of:  # the others are resampled as the scores are
             check_scheme(found)
-        return found
+        return _marked(found, results)
     if not _whole_groups(results, f"{start}resample_mean"):
         return None
     own = results["group_of_neuroid"].to_numpy().astype(int)
@@ -312,7 +318,18 @@ def resampled(results: xr.Dataset, *, of: str = "") -> xr.DataArray | None:
         if values.dims == ("neuroid",) and name not in ("neuroid", COUNT)
         if (values.to_numpy() == values.to_numpy()[first][place]).all()
     }
+    mean = _marked(mean, results)
     return mean.assign_coords({COUNT: (number.dims, number.to_numpy()), **labels})
+
+
+def _marked(found: xr.DataArray, results: xr.Dataset) -> xr.DataArray:
+    """Mark resamples by what results say of them: pairs of stimuli, and of what they are halves."""
+    attrs: dict[str, object] = {}
+    if mapping(results.attrs.get("identity")).get("metric") in OF_PAIRS and "paired" in found.attrs:
+        attrs["squares"] = 1
+    if (units := str(results.attrs.get("halves", ""))) in WHOLE:
+        attrs |= {"over": units, "limit": float(results.attrs.get("halves_units", 2) - 1)}
+    return found.assign_attrs(attrs) if attrs else found
 
 
 def has_resamples(results: xr.Dataset) -> bool:

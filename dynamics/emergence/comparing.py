@@ -16,9 +16,17 @@ import xarray as xr
 from scipy import stats
 
 from dynamics.emergence.crossings import UNKNOWN
-from dynamics.emergence.intervals import interval, invert
+from dynamics.emergence.differences import (
+    NARROW,
+    correlation,
+    described,
+    difference,
+    equivalence,
+    in_decades,
+    margin_of,
+)
 from dynamics.emergence.resampling import Scheme, aligned, drawn_curves
-from dynamics.emergence.table import STATISTICS, function_of
+from dynamics.emergence.table import function_of
 from dynamics.emergence.testing import CORRECTIONS
 
 
@@ -30,6 +38,7 @@ def compare(
     statistic: str = "half_time",
     correction: str = "holm",
     confidence: float = 0.95,
+    margin: float | None = None,
     **arguments: Any,
 ) -> xr.Dataset:
     """Compare a statistic between all pairs of curves along a dimension.
@@ -46,6 +55,9 @@ def compare(
         ``"holm"``, ``"bh"`` or ``"none"``: over the pairs, for each other coordinate by itself.
     confidence : float
         Coverage of the intervals, each by itself.
+    margin : float, optional
+        Test as well whether differences are smaller: of steps a factor (1.5), of scores a
+        difference.
     **arguments
         What else the statistic takes.
 
@@ -58,7 +70,9 @@ def compare(
         two curves and the correlation of what resamples do to them; they are infinite, and p is
         1, where those are open. A curve that never rises comes first before none: p is at least
         that of the earlier one having no gain. Where either curve has no value there is no
-        difference, and `status` says which one has.
+        difference, and `status` says which one has. With a margin also `p_no_later` (of the second
+        being later by the margin or more), `p_no_earlier` and `p_equivalent`, the larger of these
+        two one-sided p values, with `p_equivalent_adjusted`.
 
     Raises
     ------
@@ -73,26 +87,36 @@ def compare(
         )
     curve, resampled = aligned(curve, resampled)
     freedom = Scheme.of(resampled).freedom(resampled.sizes["resample"])
-    found, off = _in_decades(curve, resampled, statistic, confidence, arguments)
     names = [str(name) for name in _labels(curve, dim)]
     pairs = list(combinations(range(len(names)), 2))
     sides = [xr.DataArray([each[side] for each in pairs], dims="pair") for side in (0, 1)]
-    bare = found.drop_vars(dim, errors="ignore"), off.drop_vars(dim, errors="ignore")
-    a, b = (bare[0].isel({dim: places}) for places in sides)
-    rho = _correlation(*(bare[1].isel({dim: places}) for places in sides))
-    found = _difference(a, b, rho, stats.t.ppf((1 + confidence) / 2, freedom), freedom)
+
+    def differences(sure: float) -> xr.Dataset:
+        when, off = in_decades(curve, resampled, statistic, sure, arguments)
+        when, off = when.drop_vars(dim, errors="ignore"), off.drop_vars(dim, errors="ignore")
+        a, b = (when.isel({dim: places}) for places in sides)
+        one, other = (off.isel({dim: places}) for places in sides)
+        rho = correlation(one, other)
+        return difference(a, b, rho, stats.t.ppf((1 + sure) / 2, freedom), freedom)
+
+    found = differences(confidence)
+    if margin is not None:
+        room = margin_of(margin, statistic)
+        found = found.assign(equivalence(differences(NARROW), room, freedom))
     found = found.transpose("pair", ...).assign_coords(
         first=("pair", [names[one] for one, _ in pairs]),
         second=("pair", [names[other] for _, other in pairs]),
     )
-    found["p_adjusted"] = xr.apply_ufunc(
-        CORRECTIONS[correction],
-        found["p"],
-        input_core_dims=[["pair"]],
-        output_core_dims=[["pair"]],
-        vectorize=True,
-    )
-    found["difference"].attrs.update(_described(statistic))
+    for name in ("p", *(["p_equivalent"] if margin is not None else [])):
+        found[f"{name}_adjusted"] = xr.apply_ufunc(
+            CORRECTIONS[correction],
+            found[name],
+            input_core_dims=[["pair"]],
+            output_core_dims=[["pair"]],
+            vectorize=True,
+        )
+    found["difference"].attrs.update(described(statistic))
+    found = found.assign_attrs({} if margin is None else {"margin": margin})
     return found.assign_attrs(statistic=statistic, correction=correction, confidence=confidence)
 
 
@@ -103,6 +127,7 @@ def compare_two(
     paired: bool = True,
     statistic: str = "half_time",
     confidence: float = 0.95,
+    margin: float | None = None,
     **arguments: Any,
 ) -> xr.Dataset:
     """Compare a statistic between curves of two runs, which may have different steps.
@@ -115,14 +140,14 @@ def compare_two(
     paired : bool
         Whether resample k of both is of the same stimuli. Where it is not, the errors are taken
         as independent.
-    statistic, confidence, **arguments
+    statistic, confidence, margin, **arguments
         As in `compare`.
 
     Returns
     -------
     xarray.Dataset
-        `difference`, `lower`, `upper`, `p`, `status` as in `compare`, and the statistic of
-        either, `estimate_first` and `estimate_second`.
+        `difference`, `lower`, `upper`, `p`, `status` (and what a margin adds) as in `compare`, and
+        the statistic of either, `estimate_first` and `estimate_second`.
 
     Raises
     ------
@@ -138,15 +163,22 @@ def compare_two(
             f"{numbers[0]} and {numbers[1]} resamples are no pairs: compare with `paired=False`"
         )
     freedom = min(each.freedom(n) for each, n in zip(schemes, numbers, strict=True))
-    found, off = zip(*(_in_decades(*each, statistic, confidence, arguments) for each in both))
-    rho = _correlation(*off) if paired else xr.DataArray(0.0)
-    quantile = stats.t.ppf((1 + confidence) / 2, freedom)
-    difference = _difference(found[0], found[1], rho, quantile, freedom)
+
+    def differences(sure: float) -> xr.Dataset:
+        (a, one), (b, other) = (in_decades(*each, statistic, sure, arguments) for each in both)
+        rho = correlation(one, other) if paired else xr.DataArray(0.0)
+        return difference(a, b, rho, stats.t.ppf((1 + sure) / 2, freedom), freedom)
+
+    between = differences(confidence)
+    if margin is not None:
+        room = margin_of(margin, statistic)
+        between = between.assign(equivalence(differences(NARROW), room, freedom))
+        between.attrs["margin"] = margin
     for name, each in zip(("first", "second"), both, strict=True):
         estimate = function(each[0], **arguments)
-        difference[f"estimate_{name}"] = estimate.drop_vars("status", errors="ignore")
-    difference["difference"].attrs.update(_described(statistic))
-    return difference.assign_attrs(
+        between[f"estimate_{name}"] = estimate.drop_vars("status", errors="ignore")
+    between["difference"].attrs.update(described(statistic))
+    return between.assign_attrs(
         statistic=statistic, confidence=confidence, paired_stimuli=int(paired)
     )
 
@@ -252,71 +284,6 @@ def check_comparable(curve: xr.DataArray, dim: str, statistic: str) -> None:
                     f"the curves along {dim!r} have {name} {' and '.join(kinds)}: compare curves "
                     f"of one {name}"
                 )
-
-
-def _in_decades(
-    curve, resampled, statistic, confidence, arguments
-) -> tuple[xr.Dataset, xr.DataArray]:
-    """Estimate and limits, steps as log10(1 + step), with the p value of no gain.
-
-    And what each resample does to the statistic, up to a factor: for correlations.
-    """
-    function, place = function_of(statistic), STATISTICS[statistic].goal
-    if place is None:
-        found = interval(curve, resampled, statistic=statistic, confidence=confidence, **arguments)
-        off = Scheme.of(resampled).of_values(function(resampled, **arguments))
-        return found.assign(gain_p=0.0), off.rename(resample="deviation")
-    estimate = function(curve, **arguments).drop_vars("status")
-    bounds = invert(curve, resampled, confidence, arguments.get("baseline"), place | arguments)
-    when = {"estimate": estimate, "lower": bounds["lower"], "upper": bounds["upper"]}
-    found = xr.Dataset({name: np.log10(1 + value) for name, value in when.items()})
-    return found.assign(gain_p=bounds["gain_p"]), bounds["deviation"]
-
-
-def _described(statistic: str) -> dict[str, str]:
-    unit = "decades" if STATISTICS[statistic].goal else "1"
-    return {"description": f"{statistic}: second minus first", "units": unit}
-
-
-def _correlation(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
-    """Correlation of deviations, which have no mean to take off."""
-    product = (one * other).sum("deviation")
-    scale = ((one**2).sum("deviation") * (other**2).sum("deviation")) ** 0.5
-    return product / scale.where(scale > 0)
-
-
-def _difference(a, b, rho, quantile, freedom) -> xr.Dataset:
-    """Limits of b - a from those of a and b (Zou & Donner 2008, 10.1002/sim.3095)."""
-    difference = b["estimate"] - a["estimate"]
-    rho = rho.fillna(0.0).clip(-1, 1)
-
-    def reach(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
-        open_ended = ~(np.isfinite(one) & np.isfinite(other))
-        one, other = one.where(~open_ended, 0.0), other.where(~open_ended, 0.0)
-        length = np.sqrt((one**2 + other**2 - 2 * rho * one * other).clip(min=0))
-        return length.where(~open_ended, np.inf)
-
-    down = reach(b["estimate"] - b["lower"], a["upper"] - a["estimate"])
-    up = reach(b["upper"] - b["estimate"], a["estimate"] - a["lower"])
-    toward = xr.where(difference > 0, down, up) / quantile
-    t = abs(difference) / toward.where(toward > 0)
-    p = xr.apply_ufunc(lambda x: 2 * stats.t.sf(x, freedom), t)
-    p = np.maximum(p, xr.where(difference > 0, a["gain_p"], b["gain_p"]))
-    has = [each["estimate"].notnull() for each in (a, b)]
-    status = xr.where(
-        has[0] & has[1],
-        "both",
-        xr.where(has[0], "first only", xr.where(has[1], "second only", "neither")),
-    )
-    return xr.Dataset(
-        {
-            "difference": difference,
-            "lower": (difference - down).where(has[0] & has[1]),
-            "upper": (difference + up).where(has[0] & has[1]),
-            "p": p.where(has[0] & has[1]),
-            "status": status,
-        }
-    )
 
 
 def _labels(curve: xr.DataArray, dim: str) -> np.ndarray:

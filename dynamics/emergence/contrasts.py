@@ -12,37 +12,80 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from scipy import stats
 
 from dynamics.emergence.resampling import BLOCK, Scheme
 
+FEWEST_DEVIATIONS = 10
+"""Degrees of freedom below which nothing is said of how contrasts go together."""
+
 _WITNESSES, _AT_ONCE = 8, 64
+_SETS = 100  # of errors that are drawn
+_KNOWN = 60  # degrees of freedom
 # What rounding may do to a contrast from sums of squares, and where that is too much to use.
 _ROUNDING, _UNSOUND = 1e-3, 1e-6
 _NONE = 1e-12  # an error of a contrast that does not vary
 
 
 class Noise:
-    """Draws of what the contrasts would do by chance, the same draws for every curve."""
+    """Draws of what the contrasts would do by chance, the same draws for every curve.
 
-    def __init__(self, resampled: xr.DataArray, draws: int, seed: int):
+    With `common` errors are drawn once for all steps, as `Highest` can count with.
+    """
+
+    def __init__(self, resampled: xr.DataArray, draws: int, seed: int, *, common: bool = False):
         self.scheme, number = Scheme.of(resampled), resampled.sizes["resample"]
         self.divisor = self.scheme.divisor(number)
         self.mix = self.scheme.mixing(number, draws=draws, seed=seed)
+        self.freedom = self.scheme.freedom(number)
+        # Of many deviations every error is known, and one of all steps stands for each.
+        self.common = common or self.freedom > _KNOWN
+        if not self.common:
+            rng, rows = np.random.default_rng([seed, 1]), self.mix.shape[1]
+            sets = _SETS * max(1, round(self.freedom))
+            self.normal, self.again = (
+                rng.standard_normal((number, rows)) / np.sqrt(self.divisor)
+                for number in (draws, sets)
+            )
 
     def errors(self, cloud: np.ndarray) -> np.ndarray:
         """Return standard errors (steps,) of contrasts (resamples, steps)."""
         return np.sqrt((self.scheme.deviations(cloud) ** 2).sum(0) / self.divisor)
 
     def maxima(self, cloud: np.ndarray) -> np.ndarray:
-        """Return the largest standardised contrast (draws,) where nothing changes."""
+        """Return the largest standardised contrast (draws,) where nothing changes.
+
+        Errors are drawn as the contrasts are: each has one of its own, and over 40 steps the
+        largest ratio is larger than with one error for all. Few deviations cannot show how
+        contrasts go together: then the ratios are as large as they may be at most (Bonferroni).
+        """
         errors = self.errors(cloud)
         use = np.isfinite(errors) & (errors > 1e-12)
         if not use.any():
             return np.zeros(len(self.mix))
+        if self.freedom < FEWEST_DEVIATIONS and not self.common:
+            level = (np.arange(len(self.mix)) + 0.5) / len(self.mix) / use.sum()
+            return stats.t.isf(level, self.freedom)
         standard = self.scheme.deviations(cloud)[:, use] / errors[use]
         at_once = max(1, BLOCK // len(self.mix))
         blocks = range(0, standard.shape[1], at_once)
-        return np.max([(self.mix @ standard[:, i : i + at_once]).max(1) for i in blocks], axis=0)
+        return np.max([self._ratios(standard[:, i : i + at_once]) for i in blocks], axis=0)
+
+    def _ratios(self, standard: np.ndarray) -> np.ndarray:
+        """Return the largest ratio (draws,) of drawn contrasts (deviations, some) to drawn errors.
+
+        There are fewer sets of errors than of contrasts.
+        """
+        if self.common:
+            return (self.mix @ standard).max(1)
+        freedom = round(self.freedom)
+        drawn = self.again @ standard
+        error = np.sqrt((drawn.reshape(-1, freedom, standard.shape[1]) ** 2).mean(1))
+        found = np.empty(len(self.normal))
+        for place in range(len(error)):
+            mine = slice(place, None, len(error))
+            found[mine] = (self.normal[mine] @ (standard / error[place])).max(1)
+        return found
 
     def largest(self, contrast: np.ndarray, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return standardised contrasts and their adjusted p values, (steps,) each."""

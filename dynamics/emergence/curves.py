@@ -25,6 +25,8 @@ from dynamics.emergence.statistics import baseline_text
 from dynamics.store.attributes import mapping
 
 OVER = ("stimuli", "subjects", "both")
+INITIALISATIONS = "initialisations"
+"""What subjects are where several runs of one recipe are: the attribute `units` of results."""
 _COUNTED = "counted_step"
 
 
@@ -140,8 +142,10 @@ def _pair(results: xr.Dataset, by: str | None, over: str, above: str) -> Pair:
 
 def default_over(results: xr.Dataset, by: str | None = None) -> str:
     """Return over what limits are: "both" where each curve is of 3 subjects or more."""
-    if by in ("subject", "neuroid") or not has_resamples(results):
+    if by in ("subject", "neuroid"):
         return "stimuli"
+    if not has_resamples(results):
+        return "stimuli" if units_of(results) == "subjects" else "subjects"
     score = results["score"]
     if "subject" not in score.coords and "subject" not in score.dims:
         return "stimuli"
@@ -152,15 +156,20 @@ def default_over(results: xr.Dataset, by: str | None = None) -> str:
     return "both" if int(there.where(there > 0).min().fillna(0)) > 2 else "stimuli"
 
 
+def units_of(results: xr.Dataset) -> str:
+    """Name what results have for subjects: people, or several runs of one recipe."""
+    return str(results.attrs.get("units", "subjects"))
+
+
 def over_in_words(results: xr.Dataset, over: str) -> str:
     """Say what resamples vary: of probes the test sounds, unless their attribute `over` says."""
     if over == "subjects":
-        return over
+        return units_of(results)
     again = resampled(results)
     is_probe = mapping(results.attrs.get("identity")).get("metric") == "probe"
     own = {} if again is None else again.attrs
     stimuli = str(own.get("over", "test sounds" if is_probe else "stimuli"))
-    return f"{stimuli} and subjects" if over == "both" else stimuli
+    return f"{stimuli} and {units_of(results)}" if over == "both" else stimuli
 
 
 def counted(

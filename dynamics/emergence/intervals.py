@@ -193,7 +193,7 @@ def invert(
     -------
     xarray.Dataset
         `lower`, `upper`; `gain_p`: p value, one-sided, of there being no gain to the goal's
-        reference at all (`upper` is infinite where that is above 1 - confidence); `deviation`
+        reference at all (`upper` is infinite where that is above 1 - confidence); `off`
         (deviation): of the contrast at the estimated step, by resample.
     """
     steps, options = curve["step"].to_numpy().astype(float), {"decades": 1.0} | place
@@ -254,7 +254,8 @@ def invert(
         vectorize=True,
         output_dtypes=[float] * 4,
     )
-    return xr.Dataset({"lower": lower, "upper": upper, "gain_p": gain_p, "deviation": deviation})
+    # A variable by the name of its own dimension would be an index, by which products are joined.
+    return xr.Dataset({"lower": lower, "upper": upper, "gain_p": gain_p, "off": deviation})
 
 
 def _between(steps: np.ndarray) -> Callable[..., np.ndarray]:

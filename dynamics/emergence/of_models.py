@@ -24,7 +24,7 @@ from dynamics.emergence.curves import scored
 from dynamics.emergence.intake import with_layers
 from dynamics.emergence.levels import has_controls
 from dynamics.emergence.parts import parts
-from dynamics.emergence.resampling import Scheme
+from dynamics.emergence.resampling import Scheme, once
 from dynamics.emergence.testing import benjamini_hochberg
 
 ALL = "all"
@@ -328,11 +328,12 @@ def _units(values: xr.DataArray, labelled: Any, unit: str | None) -> Units:
 
 def _stabilised(level: np.ndarray, cloud: np.ndarray, scheme: Scheme) -> np.ndarray:
     """As `dynamics.emergence.stabilised`, of arrays with the resamples first."""
-    if not scheme.correlation:
-        return cloud
-    mean = cloud.mean(0)
-    known = (np.abs(level) < 1) & (np.abs(mean) < 1)
-    factor = np.where(known, (1 - level**2) / np.where(known, 1 - mean**2, 1.0), 1.0)
+    mean, factor = cloud.mean(0), np.ones(cloud.shape[1:])
+    if scheme.correlation:
+        known = (np.abs(level) < 1) & (np.abs(mean) < 1)
+        factor = np.where(known, (1 - level**2) / np.where(known, 1 - mean**2, 1.0), 1.0)
+    if scheme.squares and scheme.paired:
+        factor = factor * once(cloud)
     return mean + (cloud - mean) * factor
 
 

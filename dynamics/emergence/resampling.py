@@ -16,6 +16,13 @@ compromise: with it errors of contrasts came out between 5 % too small and 20 % 
 half-times, 5 to 30 % too large on the way to a plateau, and up to 20 % too small at the first steps
 of a slow rise.
 
+Scores of pairs of stimuli (RSA, CKA) have a part of their variance that falls with 1 / n^2, which
+halves show twice: standard errors came out 1.2 to 1.4 times too wide. The same part makes the mean
+of two complementary halves differ from pair to pair, by as much as it is shown too often, so that
+(mean squared half difference) - (variance of the pairs' means) has every part once: `once`. In
+simulations of RSA (n = 60, 165; correlations of 0 to .3) limits of 95 % held in 99 % of cases and
+hold in 95.
+
 All of these speak of this network and this brain before other stimuli of the same kind. What
 another initialisation would do takes several runs to know.
 """
@@ -32,6 +39,7 @@ from dynamics.emergence.statistics import check
 from dynamics.store.attributes import check_scheme
 
 _SHORT = 1.04
+_PAIRS = 10  # of halves, of which two variances can be told apart
 # Most numbers in one array of what is drawn: 32 MiB in double precision.
 BLOCK = 2**22
 
@@ -50,12 +58,16 @@ class Scheme(NamedTuple):
         deviations `stabilised` brings to the level of the full sample's score.
     limit : float
         Most degrees of freedom, where fewer units than resamples are behind them; 0: no limit.
+    squares : bool
+        Whether scores are made of pairs of stimuli, so that `stabilised` counts once what halves
+        show twice.
     """
 
     variance_factor: float = 1.0
     paired: bool = False
     correlation: bool = False
     limit: float = 0.0
+    squares: bool = False
 
     @classmethod
     def of(cls, resampled: xr.DataArray) -> Scheme:
@@ -90,6 +102,7 @@ class Scheme(NamedTuple):
             bool(attrs.get("paired", 0)),
             bool(attrs.get("correlation", 0)),
             float(attrs.get("limit", 0.0)),
+            bool(attrs.get("squares", 0)),
         )
         if scheme.paired and resampled.sizes["resample"] % 2:
             raise ValueError(
@@ -100,12 +113,13 @@ class Scheme(NamedTuple):
     @property
     def attrs(self) -> dict[str, float]:
         """The attributes that `of` reads."""
-        return {
+        found = {
             "spread": self.variance_factor,
             "paired": int(self.paired),
             "correlation": int(self.correlation),
             "limit": self.limit,
         }
+        return found | ({"squares": 1} if self.squares else {})
 
     def divisor(self, resamples: int) -> int:
         """Return by what a sum of squared deviations of so many resamples is divided."""
@@ -255,10 +269,11 @@ def drawn_curves(
 
 
 def stabilised(curve: xr.DataArray, resampled: xr.DataArray) -> xr.DataArray:
-    """Bring the deviations of correlations on resamples to the level of the full sample's.
+    """Bring the deviations of scores on resamples to the level of the full sample's.
 
     The standard error of a correlation r falls with 1 - r^2 (Fisher 1921), so deviations around
-    a mean of m over resamples are multiplied by (1 - r^2) / (1 - m^2).
+    a mean of m over resamples are multiplied by (1 - r^2) / (1 - m^2). Where scores are of pairs of
+    stimuli those of halves are multiplied by `once` as well.
 
     Parameters
     ----------
@@ -270,16 +285,45 @@ def stabilised(curve: xr.DataArray, resampled: xr.DataArray) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        `resampled` itself where the scheme says nothing of correlations.
+        `resampled` itself where the scheme says nothing of correlations or pairs of stimuli.
     """
     found = Scheme.of(resampled)
-    if not found.correlation:
+    if not (found.correlation or found.squares):
         return resampled
     mean = resampled.mean("resample")
-    known = (abs(curve) < 1) & (abs(mean) < 1)
-    factor = ((1 - curve**2) / (1 - mean**2).where(known)).fillna(1.0)
-    done = found._replace(correlation=False).attrs
-    return (mean + (resampled - mean) * factor).assign_attrs(resampled.attrs | done)
+    factor = xr.ones_like(mean)
+    if found.correlation:
+        known = (abs(curve) < 1) & (abs(mean) < 1)
+        factor = ((1 - curve**2) / (1 - mean**2).where(known)).fillna(1.0)
+    if found.squares and found.paired:
+        axis = resampled.get_axis_num("resample")
+        factor = factor * mean.copy(data=once(np.moveaxis(resampled.to_numpy(), axis, 0)))
+    done = found._replace(correlation=False, squares=False).attrs
+    attrs = {key: value for key, value in resampled.attrs.items() if key != "squares"} | done
+    return (mean + (resampled - mean) * factor).assign_attrs(attrs)
+
+
+def once(cloud: np.ndarray) -> np.ndarray:
+    """Return by what deviations of halves are multiplied that show squares of stimuli twice.
+
+    Parameters
+    ----------
+    cloud : array of shape (resamples, ...)
+        Scores of complementary halves, two by two.
+
+    Returns
+    -------
+    array of shape (...)
+        From the root of a half, where all variance is of pairs of stimuli, to 1; 1 of fewer than
+        ten pairs of halves, which cannot tell.
+    """
+    one, other = cloud[0::2], cloud[1::2]
+    if len(one) < _PAIRS:
+        return np.ones(cloud.shape[1:])
+    shown = (((one - other) / 2) ** 2).mean(0)
+    between = ((one + other) / 2).var(0, ddof=1)
+    part = np.divide(between, shown, out=np.zeros_like(shown), where=shown > 0)
+    return np.sqrt(np.clip(1 - np.nan_to_num(part), 0.5, 1.0))
 
 
 def aligned(curve: xr.DataArray, resampled: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:

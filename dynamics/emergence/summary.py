@@ -23,8 +23,10 @@ from dynamics.emergence.curves import (
     counted,
     default_over,
     or_others,
+    over_in_words,
     pair,
     scored,
+    units_of,
     variable,
 )
 from dynamics.emergence.intervals import interval
@@ -173,6 +175,13 @@ def decline(results: xr.Dataset, by: str | None, over: str, **arguments: Any) ->
     else:
         found["status"] = ends(curve, needs=NEEDS["decline"])
     return _said(found, results, curve, over)
+
+
+def fall(results: xr.Dataset, by: str | None, over: str) -> xr.Dataset:
+    """Return how far each curve falls below its untrained level, tested where it can be."""
+    (curve, resampled), known, text = counted(results, by, over)
+    found = testing.fall_test(curve, resampled, **known)
+    return _said(found, results, curve, over).assign_attrs(baseline=text)
 
 
 def gain(
@@ -399,6 +408,8 @@ def _said(
     again = resampled(results)
     if over == "stimuli" and again is not None:
         over = again.attrs.get("over", over)
+    elif units_of(results) != "subjects":
+        over = over_in_words(results, over)
     if not {"lower", "p", "half_time_lower"} & set(found.variables):
         found = found.assign_attrs(no_intervals=remarks.why_no_intervals(results) or _OF_GROUPS)
     return found.assign_attrs(

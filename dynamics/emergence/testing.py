@@ -2,7 +2,9 @@
 
 The largest of the standardised contrasts of all steps is compared with its distribution where
 nothing changes (Westfall & Young 1993), which has the correlations that the resamples show. So at
-most 5 % of flat curves are called rising at any step at all.
+most 5 % of flat curves are called rising at any step at all (in simulations of 10 and 40 steps 5 to
+6 %; with one error for all steps it was 7 to 8). With fewer than 20 halves, or 11 subjects, it is
+Bonferroni's bound that is compared with: more halves show more.
 """
 
 from __future__ import annotations
@@ -161,6 +163,40 @@ def decline_test(
     )
 
 
+def fall_test(
+    curve: xr.DataArray,
+    resampled: xr.DataArray | None,
+    *,
+    baseline: xr.DataArray | None = None,
+    among: str = "",
+) -> xr.Dataset:
+    """Find how far a curve falls below its baseline, and test it familywise over the steps.
+
+    Parameters
+    ----------
+    curve, baseline, among
+        As in `onset_test`.
+    resampled : xarray.DataArray or None
+        The same on resamples; None for no test.
+
+    Returns
+    -------
+    xarray.Dataset
+        `fall`: baseline less lowest score, never below 0; `fall_step`: where that is; and with
+        resamples `fall_p`, of its being below at any step at all.
+    """
+    steps = statistics.check(curve)
+    start = curve.isel(step=0, drop=True) if baseline is None else baseline
+    place = curve.fillna(np.inf).argmin("step")
+    depth = (start - curve.min("step")).clip(min=0)
+    when = xr.DataArray(steps.astype(float)[place.to_numpy()], dims=place.dims)
+    found = xr.Dataset({"fall": depth, "fall_step": when.where(depth > 0)})
+    if resampled is None or curve.sizes["step"] < 2:
+        return found
+    test = onset_test(curve, resampled, baseline=baseline, direction="down", among=among)
+    return found.assign(fall_p=test["detected_p"])
+
+
 def peak_range(
     curve: xr.DataArray,
     resampled: xr.DataArray,
@@ -190,7 +226,7 @@ def peak_range(
     """
     curve, resampled = aligned(curve, resampled)
     way = statistics.sign(direction)
-    noise = Noise(resampled, draws, seed)
+    noise = Noise(resampled, draws, seed, common=True)
     steps = curve["step"].to_numpy().astype(float)
 
     def limits(scores: np.ndarray, cloud: np.ndarray):

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from dynamics import plots
 from dynamics.report.findings import MEAN, Curve, Found
 from dynamics.report.numbers import counted, level, listed, step, unit
+from dynamics.report.population import population
 
 logger = logging.getLogger(__name__)
 
@@ -173,6 +174,9 @@ def _plan(drawing: plots.Drawing, curves: Mapping[str, list[Curve]], shown: str)
         "when": _when(every[0]) if every else "",
     }
     alt, caption = (counted(text).format(**values).strip() for text in (kind.alt, kind.caption))
+    if over := list(dict.fromkeys(each.over for each in every if each.over)):
+        held = "; ".join(f"over {one}: {population(one)}" for one in over)
+        caption = f"{caption} Limits hold for others as follows, {held}."
     return Plan(drawing, alt, caption, kind.group or name or _OTHERS, kind.wide or len(targets) > 1)
 
 

@@ -12,7 +12,7 @@ from dynamics import emergence
 from dynamics.analysis.values import named
 from dynamics.emergence import STATISTICS, levels
 from dynamics.emergence.best_layers import highest
-from dynamics.emergence.curves import Pair, scored
+from dynamics.emergence.curves import INITIALISATIONS, Pair, scored, units_of
 from dynamics.emergence.of_models import is_single
 from dynamics.report.numbers import unit
 from dynamics.store.attributes import mapping
@@ -71,6 +71,9 @@ class Curve(NamedTuple):
         any, else as they are.
     chosen : xarray.Dataset or None
         As `dynamics.emergence.summary_of_chosen`, of the best layer; None with a single one.
+    fall : xarray.Dataset or None
+        As `dynamics.emergence.fall_test`, of every layer, tested over all of them at once; None of
+        one step.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Curve(NamedTuple):
     controls: int = 0
     above: Pair | None = None
     chosen: xr.Dataset | None = None
+    fall: xr.Dataset | None = None
 
     @property
     def gains(self) -> Pair:
@@ -94,6 +98,11 @@ class Curve(NamedTuple):
     def known(self) -> dict[str, Any]:
         """Arguments of those statistics."""
         return {"baseline": xr.DataArray(0.0)} if self.controls else {}
+
+    @property
+    def initialisations(self) -> bool:
+        """Whether it is of several runs of one recipe, and not of one network."""
+        return INITIALISATIONS in self.over
 
     @property
     def best(self) -> str:
@@ -167,6 +176,12 @@ def _curve(name: str, what: str, data: xr.Dataset) -> Curve:
     chosen = None
     if data.sizes["layer"] > 1:
         chosen = emergence.summary_of_chosen(data, _best(score), names=_names(data))
+    above = Pair(*emergence.resampled_curve(data, above="untrained")[:2]) if controls else None
+    fall = None
+    if data.sizes["step"] > 1:
+        gains, known = above or Pair(score, resampled), xr.DataArray(0.0) if controls else None
+        among = "layer" if data.sizes["layer"] > 1 else ""
+        fall = emergence.fall_test(*gains, baseline=known, among=among)
     return Curve(
         name,
         what,
@@ -177,8 +192,9 @@ def _curve(name: str, what: str, data: xr.Dataset) -> Curve:
         over,
         _statistics(data),
         controls,
-        Pair(*emergence.resampled_curve(data, above="untrained")[:2]) if controls else None,
+        above,
         chosen,
+        fall,
     )
 
 
@@ -246,9 +262,11 @@ def _groups(data: xr.Dataset) -> Iterator[tuple[str, str, xr.Dataset]]:
     number = data["score"].sizes[dim]
     subjects = len(np.unique(data["subject"])) if "subject" in data else 1
     over = f"mean over {number} {dim}s" if number > 1 else f"one {dim}"
-    if dim == "subject" and number == 1:
+    if units_of(data) == INITIALISATIONS:
+        over = f"mean over {subjects if dim == 'neuroid' else number} {INITIALISATIONS}"
+    elif dim == "subject" and number == 1:
         over = "all neuroids together"
-    if dim == "neuroid" and subjects > 1:
+    if dim == "neuroid" and subjects > 1 and units_of(data) != INITIALISATIONS:
         over += f" of {subjects} subjects"
     yield MEAN, over, data
     if number < 2:

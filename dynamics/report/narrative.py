@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
-from dynamics import emergence
 from dynamics.emergence import STATISTICS
 from dynamics.emergence.crossings import UNKNOWN
 from dynamics.emergence.crossings import WORDS as UNKNOWN_WORDS
-from dynamics.report.findings import MEAN, Curve, at_best_layers
+from dynamics.report.findings import Curve
 from dynamics.report.numbers import (
     counted,
     level,
     levels_between,
-    listed,
     p_equals,
     step,
     steps_between,
@@ -28,7 +25,6 @@ from dynamics.report.numbers import (
 )
 
 LEVEL = 0.05
-_MOST_PAIRS = 12
 
 
 def about(curve: Curve, *, name: str = "", brief: bool = False, baseline: str = "baseline") -> str:
@@ -52,10 +48,11 @@ def about(curve: Curve, *, name: str = "", brief: bool = False, baseline: str = 
     """
     found = numbers_of_best(curve)
     steps = curve.score["step"].to_numpy()
-    said = [_rise(name or curve.name, curve, found, steps)]
+    said = [_rise((name or curve.name) + alone(curve), curve, found, steps)]
     if "half_time" in found:
         said += [] if brief else [_detection(found, start_of(curve)), _plateau(found, steps)]
         said.append(_decline(found, only_shown=brief or found["half_time_status"] == "no gain"))
+        said.append(_fall(curve))
     if not brief:
         said += [_references(found, baseline), *_of_records(found)]
     return " ".join(sentence for sentence in said if sentence)
@@ -101,65 +98,9 @@ def numbers_of_best(curve: Curve) -> dict[str, Any]:
     return {**found, **own, "chosen_among": curve.chosen.attrs["chosen_among"]}
 
 
-def order_of_parts(curves: Sequence[Curve]) -> list[str]:
-    """Say in which order the neuroids or regions emerge, and how sure that is.
-
-    Parameters
-    ----------
-    curves : sequence of Curve
-        As `curves_of` gives them; the mean is left out.
-
-    Returns
-    -------
-    list of str
-        Sentences; none where there is nothing to compare.
-    """
-    parts = [each for each in curves if each.name != MEAN]
-    if any(each.resampled is None or "half_time" not in each.statistics for each in parts):
-        return []
-    sure = [each for each in parts if _is_shown(numbers_of_best(each))]
-    together = at_best_layers(sure)
-    if together is None:
-        return []
-    without = [each.name for each in parts if each not in sure]
-    kind = "regions" if parts[0].what.startswith("region") else "neuroids"
-    return _order(*together, "curve", f", each in its own best layer, the {kind}", without,
-                  **sure[0].known)  # fmt: skip
-
-
-def order_of_layers(curve: Curve) -> list[str]:
-    """Say in which order the layers emerge, and whether the best one moves.
-
-    Parameters
-    ----------
-    curve : Curve
-        The mean, usually.
-
-    Returns
-    -------
-    list of str
-        Sentences; none where there is nothing to compare.
-    """
-    shape = curve.score.sizes
-    if curve.resampled is None or "half_time" not in curve.statistics or shape["layer"] < 2:
-        return []
-    layers = [str(name) for name in curve.score["layer"].to_numpy()]
-    sure = [name for name in layers if _is_shown(numbers_of(curve, name))]
-    said = []
-    if len(sure) > 1:
-        score, again = (one.sel(layer=sure) for one in curve.gains if one is not None)
-        without = [name for name in layers if name not in sure]
-        said = _order(score, again, "layer", " the layers", without, **curve.known)
-    moved = emergence.best_layer(curve.score, curve.resampled)
-    slope, low, high, p = (float(moved[name]) for name in ("slope", "lower", "upper", "p"))
-    if math.isfinite(slope) and math.isfinite(p):
-        way = "towards the output" if slope > 0 else "towards the input"
-        verdict = f"moves {way}" if p <= LEVEL else "is not shown to move"
-        said.append(
-            f"The centre of the layer profile {verdict} with training: {level(slope)} "
-            f"{levels_between(low, high)} layers per decade of {units()} ({p_equals(p)})."
-        )
-    return said
+def alone(curve: Curve) -> str:
+    """Say that a curve is one network's; nothing where it is of several initialisations."""
+    return "" if curve.initialisations else " (this network only)"
 
 
 def start_of(curve: Curve) -> str:
@@ -228,7 +169,7 @@ def _detection(found: Mapping, start: str) -> str:
     return f"At no {unit()} is it shown to be above {start} ({p})."
 
 
-def _is_shown(one: Mapping) -> bool:
+def is_shown(one: Mapping) -> bool:
     """Whether a curve has a half-time with an end: else its gain itself is not shown."""
     return math.isfinite(one.get("half_time", math.nan)) and math.isfinite(_upper(one, "half_time"))
 
@@ -257,6 +198,20 @@ def _decline(found: Mapping, *, only_shown: bool) -> str:
         return ""
     known = f" ({p_equals(p)}: not shown to be more than noise)" if math.isfinite(p) else ""
     return f"It {top} and loses {lost}{known}."
+
+
+def _fall(curve: Curve) -> str:
+    """Say that a curve is below where it began at some step, where that is shown."""
+    if curve.fall is None or "fall_p" not in curve.fall:
+        return ""
+    at = curve.fall.sel(layer=curve.best)
+    p = float(at["fall_p"])
+    if not p <= LEVEL:
+        return ""
+    return (
+        f"It falls below {start_of(curve)}, by {level(float(at['fall']))} at {unit()} "
+        f"{step(float(at['fall_step']))} ({p_equals(p)}, corrected over {units()} and layers)."
+    )
 
 
 def _references(found: Mapping, baseline: str) -> str:
@@ -311,54 +266,6 @@ def _of_records(found: Mapping) -> list[str]:
         for name, record in STATISTICS.items()
         if record.sentence and math.isfinite(found.get(name, math.nan))
     ]
-
-
-def _order(
-    score: xr.DataArray,
-    resampled: xr.DataArray,
-    dim: str,
-    what: str,
-    without: list[str],
-    **known: Any,
-) -> list[str]:
-    ranks = emergence.order(score, resampled, dim=dim, **known)
-    names = [str(name) for name in ranks[dim].to_numpy()]
-    when = ranks["estimate"].to_numpy()
-    places = np.argsort(ranks["rank"].to_numpy(), kind="stable")
-    bounds = [f"{names[i]} ({unit()} {step(when[i])}, rank {_rank(ranks, i)})" for i in places]
-    said = [f"By half-time{what} come in the order {', '.join(bounds)}."]
-    if without:
-        said.append(f"Not shown to gain, and so without a place: {listed(without)}.")
-    pairs = emergence.compare(score, resampled, dim=dim, **known)
-    sure = pairs.isel(pair=np.flatnonzero(pairs["p_adjusted"].to_numpy() <= LEVEL))
-    total = int(np.isfinite(pairs["p_adjusted"]).sum())
-    if not sure.sizes["pair"]:
-        verdict = f"none of the {total} pairs differs" if total > 1 else "the pair does not differ"
-        said.append(f"That order is not established: {verdict} after Holm's correction.")
-        return said
-    said.append(
-        f"Of {total} pairs {sure.sizes['pair']} "
-        f"{'differs' if sure.sizes['pair'] == 1 else 'differ'} after Holm's correction: "
-        + "; ".join(_pair(sure.isel(pair=i)) for i in range(min(_MOST_PAIRS, sure.sizes["pair"])))
-        + (f"; and {more} more." if (more := sure.sizes["pair"] - _MOST_PAIRS) > 0 else ".")
-    )
-    return said
-
-
-def _pair(found: xr.Dataset) -> str:
-    difference, low, high = (float(found[key]) for key in ("difference", "lower", "upper"))
-    first, second = str(found["first"].item()), str(found["second"].item())
-    if difference < 0:
-        first, second, low, high = second, first, -high, -low
-    size = f"{level(abs(difference))} {levels_between(low, high)} decades"
-    return f"{first} before {second} by {size} ({p_equals(float(found['p_adjusted']))})"
-
-
-def _rank(ranks: xr.Dataset, place: int) -> str:
-    rank, low, high = (
-        float(ranks[key].to_numpy()[place]) for key in ("rank", "rank_lower", "rank_upper")
-    )
-    return f"{rank:g} [{low:.0f}, {high:.0f}]"
 
 
 def _levels(found: Mapping, name: str) -> str:

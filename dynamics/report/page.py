@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
@@ -18,6 +18,7 @@ from dynamics.report import (
     figures,
     findings,
     narrative,
+    orders,
     profiles,
     protocol,
     provenance,
@@ -25,6 +26,7 @@ from dynamics.report import (
 )
 from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import counted, counting, level, listed, unit, units
+from dynamics.report.population import populations
 from dynamics.store import FAILED
 from dynamics.store.attributes import mapping
 
@@ -148,7 +150,7 @@ def _findings(found: Found) -> dict[str, Any]:
         if result.is_probe:
             whole = "the score"
         name = f"By {result.shown}, {whole} in {result.target}"
-        orders = (narrative.order_of_parts(curves), narrative.order_of_layers(mean))
+        told = (orders.order_of_parts(curves), orders.order_of_layers(mean))
         said.append(
             {
                 "target": result.target,
@@ -160,7 +162,7 @@ def _findings(found: Found) -> dict[str, Any]:
                     (part.name, narrative.about(part, brief=True).removeprefix(part.name))
                     for part in parts
                 ],
-                "orders": [" ".join(sentences) for sentences in orders if sentences],
+                "orders": [" ".join(sentences) for sentences in told if sentences],
             }
         )
     return {"findings": said, "glance": tables.glance(found), "bracket_hint": _bracket_hint(found)}
@@ -181,18 +183,7 @@ def _bracket_hint(found: Found) -> str:
     return (
         f"Square brackets hold 95 % intervals {listed(over)}; one that ends in ∞) is open above: "
         "that the curve never gets there is not excluded. Those of the layer that ends highest, "
-        f"which is chosen on the same stimuli, hold for all layers at once. {_population(metrics)}"
-    )
-
-
-def _population(over: Iterable[str]) -> str:
-    """Say of what population intervals over some units speak, and of what they do not."""
-    people = all("subjects" in what for what in over)
-    known = " and in other people" if people else ", in these people"
-    others = "sounds of other kinds and" if people else "other people, sounds of other kinds and"
-    return (
-        f"They are of this network before other sounds of these categories{known}: what {others} "
-        "another initialisation would change is not in them."
+        f"which is chosen on the same stimuli, hold for all layers at once. {populations(metrics)}"
     )
 
 

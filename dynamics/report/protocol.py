@@ -16,6 +16,7 @@ from dynamics.emergence.curves import scored
 from dynamics.emergence.remarks import about_edges, about_shared, why_no_intervals, with_gaps
 from dynamics.report.findings import Found, Result
 from dynamics.report.numbers import counted, listed, unit, units
+from dynamics.report.population import populations
 from dynamics.store.attributes import mapping
 from dynamics.store.components import KEPT, Kept, in_words
 
@@ -308,9 +309,9 @@ def _intervals(found: Found, cited: dict[str, None]) -> str:
         f"whether it declines after its peak, is tested by the largest contrast over all {units()} "
         "(Westfall & Young); differences of half-times have limits after Zou & Donner and p "
         "values, at least those of the earlier curve having no gain, corrected by Holm's method. "
-        f"The limits around a curve are pointwise. {exact} All of this is for this network and "
-        "this brain before other stimuli of the same kind: what another "
-        "initialisation would do takes several runs to know." + (f" {lacking}" if lacking else "")
+        "The limits around a curve are pointwise. "
+        f"{exact} {populations(curve.over for _, curve in withs)} What another initialisation "
+        "would do takes several runs to know." + (f" {lacking}" if lacking else "")
     )
 
 
