@@ -49,7 +49,7 @@ def power(
     as_json: Json = False,
     plugin: Plugins = None,
 ) -> None:
-    """Say which gain and which difference of half-times a target could show.
+    """Say which gain and half-times a target could show.
 
     Example: dynamics power nh2015-components
     """
