@@ -80,18 +80,24 @@ def held(curve, resampled, mean, statistic):
 
 
 def people(seed, mean, steps, *, subjects, error, spread, halves=50, alike=0.8):
-    """Curves (step, subject) of people who differ by `spread` in level, and on halves."""
+    """Curves (step, subject) of people who differ by `spread` in level, and on halves.
+
+    And what limits speak of: what people do on average, on these stimuli, and these people.
+    """
     rng = np.random.default_rng(seed)
     root = root_of(steps, alike)
     own = spread * rng.standard_normal((subjects, 1)) * mean
 
     def drawn(*shape):
         # Half of the variance is what the stimuli do to all people.
-        parts = [rng.standard_normal((*shape, count, len(steps))) for count in (1, subjects)]
-        return error * np.sqrt(0.5) * ((parts[0] + parts[1]) @ root.T)
+        return [
+            error * np.sqrt(0.5) * (rng.standard_normal((*shape, count, len(steps))) @ root.T)
+            for count in (1, subjects)
+        ]
 
-    score = mean + own + drawn()
-    off = drawn(halves // 2)
+    shared, single = drawn()
+    score = mean + own + shared + single
+    off = sum(drawn(halves // 2))
     cloud = np.stack([score + off, score - off], 1).reshape(halves, subjects, len(steps))
     coords = {"step": steps}
     return (
@@ -99,20 +105,31 @@ def people(seed, mean, steps, *, subjects, error, spread, halves=50, alike=0.8):
         xr.DataArray(
             cloud, dims=("resample", "subject", "step"), coords=coords, attrs=SCHEME.attrs
         ),
+        {
+            over: xr.DataArray(true, dims="step", coords=coords)
+            for over, true in (
+                ("both", mean),
+                ("subjects", mean + shared[0]),
+                ("stimuli", mean + own.mean(0)),
+            )
+        },
     )
 
 
 def held_of_people(simulations, statistic, *, subjects, over="both", steps=10, **made):
-    """Whether limits over people (and stimuli) hold what people do on average (sim,)."""
+    """Whether limits over people, stimuli or both hold what they speak of (sim,).
+
+    Over people that is what people do on average on these stimuli, over stimuli what these people
+    do on average over stimuli.
+    """
     places = steps_of(steps)
     mean = 0.4 * shapes(places)["sigmoid"]
-    truth = emergence.STATISTICS[statistic].function(
-        xr.DataArray(mean, dims="step", coords={"step": places})
-    )
+    function = emergence.STATISTICS[statistic].function
     found = []
     for seed in range(simulations):
         given = {"subjects": subjects, "error": 0.03, "spread": 0.2} | made
-        curve, again = people(seed, mean, places, **given)
+        curve, again, true = people(seed, mean, places, **given)
+        truth = function(true[over])
         pair = with_subjects(curve, again) if over == "both" else over_subjects(curve)
         if over == "stimuli":
             pair = curve.mean("subject"), again.mean("subject").assign_attrs(again.attrs)

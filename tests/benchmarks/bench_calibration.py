@@ -99,7 +99,7 @@ def finds(number: int) -> None:
 
 
 def people(number: int) -> None:
-    """Drawn: limits over people, and of stimuli alone, against what people do on average."""
+    """Drawn: limits over people, stimuli or both, each against what it speaks of."""
     for subjects in (4, 8, 20):
         for over in ("stimuli", "subjects", "both"):
             for statistic in ("final", "gain", "half_time"):
