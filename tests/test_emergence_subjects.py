@@ -104,6 +104,21 @@ def test_intervals_cover_what_they_speak_of(over, true):
     assert 0.95 - 3 * np.sqrt(0.95 * 0.05 / number) < hits / number <= 0.985, hits / number
 
 
+@pytest.mark.parametrize("subjects", [3, 5, 6, 20])
+def test_few_subjects_have_their_own_degrees_of_freedom(subjects):
+    """Of a sum of variances they are as much too high as that of few subjects is too low."""
+    limits = []
+    for seed in range(20):
+        # Subjects vary a little more than their stimuli do, so that either may come out larger.
+        given = people(np.random.default_rng(seed), subjects, between=0.05, shared=0.03)
+        _, cloud = emergence.with_subjects(*given)
+        limits.append(emergence.Scheme.of(cloud).limit)
+    if subjects < 6:
+        assert max(limits) <= subjects - 1
+    else:
+        assert max(limits) > subjects - 1
+
+
 def test_the_best_layer_is_as_sure_as_the_difference_of_two_layers_is():
     rng = np.random.default_rng(6)
     one, again = people(rng, 5, between=0.0, noise=0.01)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamics import cluster
+from dynamics import compute
 
 SCRIPT = """
 print("once")
@@ -36,7 +36,7 @@ def test_processes_do_not_run_the_script_again(tmp_path):
 
 def test_the_script_has_its_place_again_after_a_fault(monkeypatch):
     place = getattr(sys.modules["__main__"], "__file__", None)
-    with pytest.raises(ZeroDivisionError), cluster._without_script():
+    with pytest.raises(ZeroDivisionError), compute._without_script():
         assert not hasattr(sys.modules["__main__"], "__file__")
         raise ZeroDivisionError
     assert getattr(sys.modules["__main__"], "__file__", None) == place

@@ -31,8 +31,8 @@ _HINTS = {
     "none.",
     "replicates": "Runs that differ in nothing but the coordinate of replicates, each averaged "
     "first: limits of 95 % are over initialisations (other seeds; Student's t of the runs less "
-    "one), and over stimuli as well where `over` says so, in these people; those of the layer that "
-    "ends highest hold for all layers at once.",
+    "one), and over stimuli as well where the column says so, in these people; those of the layer "
+    "that ends highest hold for all layers at once.",
     "differences": "First minus second, on the same halves of the stimuli, so that what sounds do "
     "to both cancels: limits of 95 % are over stimuli, these runs; p_adjusted is the false "
     "discovery rate over all pairs.",

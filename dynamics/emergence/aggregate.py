@@ -19,6 +19,12 @@ OF_PAIRS = ("rsa", "rsa_time", "cka", "cka_time")
 WHOLE = ("categories of stimuli", "groups of stimuli")
 """What halves are made of where limits hold for others of these."""
 
+# Degrees of freedom of subjects below which those of the sum are not read off the variances: where
+# that of few subjects comes out too low by chance, these would come out too high as well. Limits of
+# a gain held in 86 % with 3 of them and in 91 with 5; with the degrees of freedom of the subjects
+# alone in 95 and 97.
+_FEW = 5
+
 COUNT = "neuroids_averaged"
 """Coordinate of what is averaged: how much each counts, a mean of a group as its neuroids do.
 
@@ -229,7 +235,8 @@ def with_subjects(
     curve, resampled : xarray.DataArray
         Without the dimension. The deviations of stimuli, each with both signs, and those of
         subjects, scaled so that the variance over all of them is that of the mean; the degrees
-        of freedom are those of a sum of variances (Satterthwaite 1946, 10.2307/3002019).
+        of freedom are those of a sum of variances (Satterthwaite 1946, 10.2307/3002019), and no
+        more than the subjects' where these are fewer than six.
 
     Raises
     ------
@@ -268,6 +275,8 @@ def with_subjects(
     ]
     below = sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
     limit = sum(variances) ** 2 / below if below > 0 else min(freedoms)
+    if freedoms[1] < _FEW:
+        limit = min(limit, freedoms[1])
     total = 2 * off.sizes["resample"] + own.sizes["resample"]
     signs = off * np.sqrt((total - 1) / counts[0] / 2)
     rows = xr.concat([signs, -signs, own * np.sqrt((total - 1) / counts[1])], "resample")
