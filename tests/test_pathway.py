@@ -81,14 +81,17 @@ def test_without_an_order_the_interval_holds_none():
 
 def test_deeper_layers_follow_later():
     found = temporal(made())
-    assert found["lower"][-1] > 0.9 and found.attrs == {"over": "subjects", "units": 3}
+    assert found["lower"].isnull().all() and found.attrs == {"over": "subjects", "units": 3}
     data = made()
     mean = data["latency_score"].isel(step=-1).groupby("subject").mean().mean("subject")
     best = LATENCIES[mean.argmax("latency").to_numpy()]
     assert float(found["estimate"][-1]) == pytest.approx(np.corrcoef(best, np.arange(5))[0, 1])
+    assert temporal(data.drop_vars("subject"))["lower"][-1] > 0.9
     alone = temporal(made(late=0.0).drop_vars("subject"))
     assert alone.attrs["over"] == "neuroids"
     assert not (alone["lower"] > 0.5).any()
+    alike = data.isel(layer=[0] * 5).assign_coords(layer=data["layer"]).drop_vars("subject")
+    assert temporal(alike).to_array().isnull().all()
     with pytest.raises(ValueError, match="no scores by latency"):
         temporal(data.drop_vars("latency_score"))
 

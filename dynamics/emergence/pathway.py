@@ -21,6 +21,7 @@ MAPS = ("distance", "order", "thickness", "myelin", "timescale", "expansion")
 """Coordinates of neuroids that are drawn as maps; functions take any other number by name."""
 
 _DRAWS, _SHUFFLES = 500, 9999
+_FEWEST = 10  # units of which a bootstrap's percentiles tell something
 
 
 def maps_of(results: xr.Dataset) -> list[str]:
@@ -110,8 +111,9 @@ def temporal(results: xr.Dataset, *, seed: int = 0) -> xr.Dataset:
     xarray.Dataset
         `estimate` (step), of the mean over neuroids within subjects and then over these, as
         `dynamics.metrics.temporal_score`; `lower` and `upper`, from 500 bootstraps of subjects
-        where there are three at least, else of neuroids (percentiles: 95 %): other people or
-        other neuroids, these sounds. Attributes `over` and `units`, how many are drawn from.
+        where there are three at least, else of neuroids (percentiles: 95 %; NaN with fewer than
+        ten, of which a bootstrap says too little): other people or other neuroids, these sounds.
+        Attributes `over` and `units`, how many are drawn from.
 
     Raises
     ------
@@ -146,13 +148,15 @@ def temporal(results: xr.Dataset, *, seed: int = 0) -> xr.Dataset:
     drawn = np.array([of(weight) for weight in weights])
     known = np.isfinite(drawn).any(0)
     limits = np.full((2, drawn.shape[1]), np.nan)
-    if number > 2 and known.any():
+    if number >= _FEWEST and known.any():
         limits[:, known] = np.nanquantile(drawn[:, known], (0.025, 0.975), axis=0)
     name = "Temporal score (r)"
     estimate = xr.DataArray(
         of(np.full(number, 1 / number)), dims="step", coords={"step": scores["step"]},
         attrs={"long_name": name},
     )  # fmt: skip
+    # Where all layers predict one latency best there is no order, and nothing to be unsure of.
+    limits[:, estimate.isnull().to_numpy()] = np.nan
     sides = {side: ("step", values) for side, values in zip(("lower", "upper"), limits)}
     attrs = {"over": "subjects" if several else "neuroids", "units": number}
     return xr.Dataset({"estimate": estimate, **sides}, attrs=attrs)

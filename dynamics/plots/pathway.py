@@ -46,7 +46,8 @@ def plot_order_score(found: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     ax.set_ylim(-1.05, 1.05)
     ax.set_ylabel(str(found["estimate"].attrs.get("long_name", "Score (r)")))
     over = found.attrs.get("over", "")
-    ax.set_title(f"95 % over {over}" if over else "", fontsize=6.5)
+    limited = over and "lower" in found and bool(found["lower"].notnull().any())
+    ax.set_title(f"95 % over {over}" if limited else "", fontsize=6.5)
     return ax
 
 

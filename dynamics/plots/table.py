@@ -228,6 +228,8 @@ def _pathway(shown: Shown) -> Sequence[str]:
     if not several or "neuroid" not in shown.results.get("score", xr.DataArray()).dims:
         return []
     timed = LATENCY in _along(shown) and shown.results.sizes.get("layer", 1) > 2
+    if "temporal_score" in shown.results:  # of layers that all predict one latency best none
+        timed = timed and bool(shown.results["temporal_score"].notnull().any())
     return [*maps_of(shown.results), *([LATENCY] if timed else [])]
 
 
