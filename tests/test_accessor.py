@@ -202,6 +202,7 @@ def test_without_an_untrained_step_the_first_one_is_the_baseline_and_that_is_sai
     assert (when["estimate"] > 30).all()
 
 
+@pytest.mark.slow
 def test_untrained_controls_stand_in_for_a_missing_step_0():
     found = results()
     level = found["score"].isel(step=0, drop=True)

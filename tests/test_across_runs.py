@@ -38,6 +38,7 @@ def simulated(rng, number, *, steps=1, seeds=0.0, own=0.5, effect=0.0, pairs=20)
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("over", "number", "seeds", "effect"),
     [("stimuli", 1, 0.0, 0.7), ("runs", 4, 1.0, 0.0), ("both", 4, 1.0, 0.5), ("both", 4, 0.0, 0.0)],
@@ -72,6 +73,7 @@ def test_what_stimuli_do_to_all_runs_cancels_only_where_they_are_the_same():
     assert paired < 0.3 * apart
 
 
+@pytest.mark.slow
 def test_an_interaction_is_a_contrast_of_what_two_listeners_differ_in():
     """Of two languages with planted half a unit, and of none."""
     rng = np.random.default_rng(4)

@@ -182,6 +182,7 @@ _TREES = list({module: (module, tree, None) for module, tree, _ in messages()}.v
 ADVISED = advised()
 
 
+@pytest.mark.slow
 def test_what_messages_name_exists():
     wrong = [
         f"{module}: `{token}` in {text!r}"

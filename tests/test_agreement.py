@@ -24,6 +24,7 @@ def arrays(path):
     return {name: layers[name]["activation"].to_numpy() for name in layers.children}
 
 
+@pytest.mark.slow
 def test_other_versions_are_accepted_only_where_they_give_the_same_numbers(
     content, tmp_path, monkeypatch
 ):
@@ -65,6 +66,7 @@ def test_a_revision_of_the_code_with_other_numbers_is_refused(content, monkeypat
         crawl.crawl(sweep_of(content), advance=silent)
 
 
+@pytest.mark.slow
 def test_a_changed_checkpoint_of_a_done_step_is_an_error_not_a_stale_hit(content, tmp_path):
     sweep = sweep_of(content)
     crawl.crawl(sweep, advance=silent)
@@ -89,6 +91,7 @@ def test_a_changed_checkpoint_of_a_done_step_is_an_error_not_a_stale_hit(content
         assert changed == [False, False, True, False]
 
 
+@pytest.mark.slow
 def test_a_done_step_whose_file_was_moved_or_saved_again_is_not_done_again(
     content, tmp_path, monkeypatch
 ):

@@ -74,6 +74,7 @@ def sweep(tmp_path, brain, monkeypatch):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.guards(7)
 def test_untrained_networks_are_scored_like_a_step(sweep, brain, monkeypatch):
@@ -109,6 +110,7 @@ def test_untrained_networks_are_scored_like_a_step(sweep, brain, monkeypatch):
     assert again.shape[0] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.guards(7)
 def test_permuted_networks_are_scored_beside_the_untrained_ones(sweep, brain, monkeypatch):
@@ -224,6 +226,7 @@ def test_crossnobis_rsa_takes_the_repetitions():
     assert score[0, 0] > 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_only_what_is_missing_is_computed(sweep):
     analyze.analyze(sweep, advance=silent)
@@ -273,6 +276,7 @@ def test_a_metric_that_does_not_exist_is_refused_before_anything_is_written(swee
         analyze.analyze(sweep.model_copy(update={"metrics": metrics}), advance=silent)
 
 
+@pytest.mark.slow
 def test_no_scheduler_at_an_address_is_one_sentence(monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE", 0.5)
     with (

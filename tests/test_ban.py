@@ -83,6 +83,7 @@ def test_padding_changes_no_number():
         assert not both[layer][0, count:].any()
 
 
+@pytest.mark.slow
 def test_labels_are_learned_and_the_adapter_reads_the_checkpoints(tmp_path, folder):
     given = settings(tmp_path, folder)
     losses = {}

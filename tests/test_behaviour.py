@@ -92,6 +92,7 @@ def test_a_brain_like_score_has_both_parts_along_training(tmp_path):
         probes.brain_like(cortical, probe_of(said), listener, areas=["A1"])
 
 
+@pytest.mark.slow
 def test_answers_are_kept_where_a_task_asks_for_them(tmp_path):
     content = sweep_in(
         tmp_path, (0, 10),

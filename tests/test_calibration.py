@@ -100,6 +100,7 @@ def test_results_that_were_begun_with_other_shuffles_go_on_and_say_so(small, hea
         analyze.analyze(small(shuffle="category"), advance=silent)
 
 
+@pytest.mark.slow
 def test_the_best_of_many_layers_is_not_shown_to_be_what_none_is():
     number = 40
     found = calibration.of_best_layer(number, layers=12, steps=3, nulls=39)

@@ -117,6 +117,7 @@ def test_a_transfer_that_breaks_is_repeated_until_size_and_hash_are_right(store,
     assert not any((tmp_path / "disk").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["cut", "flip", "500"])
 def test_a_transfer_that_never_succeeds_is_one_sentence_and_leaves_nothing(store, tmp_path, fault):
     upload_run(store, tmp_path, steps=(5,))
@@ -132,6 +133,7 @@ def test_a_transfer_that_never_succeeds_is_one_sentence_and_leaves_nothing(store
     assert not any((tmp_path / "disk").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [1, 2, 3])
 def test_at_most_keep_are_on_disk_and_the_next_is_already_there(store, tmp_path, keep):
     upload_run(store, tmp_path, steps=(1, 2, 3, 4, 5, 6))

@@ -242,6 +242,7 @@ for step in (10, 200):
 """
 
 
+@pytest.mark.slow
 def test_speechbrains_own_folders(tmp_path):
     subprocess.run([sys.executable, "-c", SPEECHBRAIN, str(tmp_path)], check=True)
     found = checkpoints.find(tmp_path)

@@ -96,6 +96,7 @@ def test_run_makes_store_figures_and_table_and_a_second_run_nothing_new(
     assert "all sound" in dynamics(good, "verify", good["store"]).out
 
 
+@pytest.mark.slow
 def test_plot_writes_the_formats_that_are_asked_for_and_refuses_others(tmp_path, good, dynamics):
     path = make(tmp_path / "out" / "tiny.zarr", steps=(0, 10), resamples=0)
     target = {"name": good["targets"][0]["name"], "label": "cortex"}

@@ -141,6 +141,7 @@ def test_a_shell_completes_commands_and_options(typed, known):
     assert done.stdout.split() == known and not done.stderr
 
 
+@pytest.mark.slow
 def test_quiet_commands_say_only_what_went_wrong(tmp_path):
     command = [sys.executable, "-m", "dynamics", "crawl", "nothing.yaml", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)

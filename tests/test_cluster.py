@@ -25,6 +25,7 @@ def later(seconds, function):
     return thread
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_without_workers_or_scheduler_the_wait_ends_with_a_sentence(tmp_path, caplog):
     with processes(tmp_path, workers=0) as made, cluster.cluster(made.address) as here:

@@ -177,6 +177,7 @@ def test_statistics_of_one_run_are_those_of_its_own_store(four, here):
     np.testing.assert_allclose(found, own["estimate"], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_what_is_missing_or_of_another_question_is_a_gap_that_is_said(here):
     for name in "ab":
         many_runs.make(here / f"{name}.zarr")
@@ -245,6 +246,7 @@ def test_tables_are_sorted_and_differences_are_paired(four, here):
     )
 
 
+@pytest.mark.slow
 def test_a_collection_is_compared_whole(four, here):
     content = four | {"trends": "parameters", "contrast": {"run.size": ["l", "s"]}}
     content["runs"][0]["coordinates"]["parameters"] = 3e4
@@ -266,6 +268,7 @@ def test_a_collection_is_compared_whole(four, here):
     assert (slopes["estimate"] > 0.08).all() and (slopes["lower"] > 0).all()
 
 
+@pytest.mark.slow
 def test_an_interaction_of_language_and_listener_follows_training(here):
     """One of two runs gains for listeners of one language; two runs alike show nothing."""
     for planted in (0.1, 0.0):
@@ -288,6 +291,7 @@ def test_an_interaction_of_language_and_listener_follows_training(here):
         assert (last["lower"] > 0) == (planted > 0)
 
 
+@pytest.mark.slow
 def test_brains_and_tasks_are_correlated_over_runs(here):
     for number, level in enumerate((0.2, 0.3, 0.4, 0.5, 0.6)):
         many_runs.make(here / f"m{number}.zarr", level=level, probe=level**2, targets=("one",))
@@ -389,6 +393,7 @@ def test_groups_of_runs_that_answer_one_question_are_the_larger(here):
     assert not tables.paired(one) and tables.differences(one).empty
 
 
+@pytest.mark.slow
 def test_a_sweep_of_one_checkpoint_has_a_handful_of_figures_and_no_half_times(here):
     from dynamics import plots, report
 

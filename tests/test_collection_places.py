@@ -61,6 +61,7 @@ def test_paths_are_relative_to_the_yaml(lab):
     assert [run.name for run in load_collection(path).runs] == ["again"]
 
 
+@pytest.mark.slow
 def test_differences_are_those_of_correlations_halves_pair_by_pair(tmp_path, monkeypatch):
     """Correlations on halves are brought to the level of all stimuli before they are paired."""
     monkeypatch.setattr(many_runs, "HALVES", many_runs.HALVES | {"correlation": 1})

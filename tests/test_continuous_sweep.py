@@ -267,6 +267,7 @@ ENCODE = {
 }
 
 
+@pytest.mark.slow
 def test_a_sweep_of_audiobook_runs_from_its_file_and_goes_on_where_it_was(
     tmp_path, in_this_process
 ):

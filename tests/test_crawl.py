@@ -220,6 +220,7 @@ def test_a_full_disk_under_the_store_stops_the_crawl_and_blames_no_checkpoint(co
     assert crawl.crawl(sweep, advance=silent) == {"done": 4, "failed": 0, "new": 2}
 
 
+@pytest.mark.slow
 def test_a_store_on_a_real_disk_that_fills_up_goes_on_once_there_is_room(content, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -257,6 +258,7 @@ def test_checkpoints_with_strange_names_are_crawled(content, tmp_path):
     assert crawl.crawl(sweep, advance=silent)["new"] == 0
 
 
+@pytest.mark.slow
 def test_a_further_checkpoint_costs_the_same_reads_and_writes_whatever_came_before(
     content, tmp_path, monkeypatch
 ):

@@ -77,6 +77,7 @@ SAME = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAME)
 def test_statistics_and_figures_are_the_same_after_it(results, tmp_path, name):
     changed = SAME[name](results, tmp_path)
@@ -117,6 +118,7 @@ def test_one_layer_is_drawn(results, select):
     np.testing.assert_allclose(np.ravel(one.dynamics.half_time()["estimate"]), float(expected))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["chunked", "persisted", "unsorted", "transposed"])
 def test_panels_bars_tasks_and_runs_are_drawn_from_it_as_well(results, tmp_path, name):
     changed = SAME[name](results, tmp_path)

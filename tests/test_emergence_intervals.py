@@ -117,6 +117,7 @@ def test_a_missing_curve_has_no_interval_and_a_missing_step_is_bridged():
         assert found["status"].to_numpy().tolist() == ["reached", "missing"]
 
 
+@pytest.mark.slow
 def test_flat_curves_are_called_rising_in_at_most_five_percent():
     flat = [noisy(np.zeros(8), 60, 0.05, seed, correlated=0.3) for seed in range(600)]
     curve = xr.concat([c for c, _ in flat], "run")

@@ -78,6 +78,7 @@ def test_the_variances_of_stimuli_and_subjects_add_up_without_counting_noise_twi
     np.testing.assert_allclose(mean, curve.mean("subject"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("over", "true"), [("stimuli", 0), ("subjects", 1), ("both", 1)])
 def test_intervals_cover_what_they_speak_of(over, true):
     """Truth: half-time of the mean curve, of these subjects or of all people."""

@@ -52,6 +52,7 @@ OF_THE_CHECKPOINT = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_THE_MACHINE)
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_fault_of_the_machine_ends_the_crawl_and_no_row_holds_it(
@@ -102,6 +103,7 @@ def test_a_fault_of_reading_that_is_the_machines_ends_the_crawl(tmp_path, monkey
     assert rows(sweep) == []
 
 
+@pytest.mark.slow
 def test_a_package_whose_import_fails_in_any_way_is_named_with_its_cure(tmp_path, monkeypatch):
     # As torchaudio does beside a torch that it was not built for.
     package = tmp_path / "torchaudio"

@@ -82,6 +82,7 @@ def test_crossnobis_takes_a_target_that_lacks_a_repetition(tmp_path, monkeypatch
     check(tmp_path, monkeypatch, {"name": "rsa", "arguments": {"distance": "crossnobis"}})
 
 
+@pytest.mark.slow
 def test_windows_are_tried_on_the_times_of_the_target():
     sizes = {"stimulus": N, "neuroid": 4, "time": 300}
     choice = Choice(name="encode_timeresolved", arguments={"windows": [[0, 1.5]]})

@@ -97,6 +97,7 @@ def test_where_all_sounds_fit_a_store_is_that_of_before_there_were_windows(conte
         crawl.crawl(sweep_of(content), advance=silent)
 
 
+@pytest.mark.slow
 def test_a_store_that_was_begun_without_windows_is_gone_on_with(content, tmp_path, monkeypatch):
     monkeypatch.setattr(encodecmae, "HEARING", models.Hearing(models.Windows(1.0, 1.0, 0.5)))
     crawl.crawl(sweep_of(content, windows="none"), advance=silent)
@@ -227,6 +228,7 @@ def test_stopped_at_any_write_the_store_of_long_sounds_is_resumed_the_same(conte
         assert store.verify(path) == {}
 
 
+@pytest.mark.slow
 def test_other_versions_and_changed_files_are_compared_block_by_block(content, tmp_path):
     sweep = sweep_of(content)
     crawl.crawl(sweep, advance=silent)

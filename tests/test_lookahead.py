@@ -104,6 +104,7 @@ def test_one_is_made_ahead_while_one_is_used_and_faults_keep_their_place():
     assert found == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_what_is_used_is_not_held_longer_than_it_is_used():
     import gc
     import weakref

@@ -321,6 +321,7 @@ def test_the_conditional_null_shuffles_what_the_baseline_leaves():
         METHODS["variance_partition"](layers, target, null="none")
 
 
+@pytest.mark.slow
 def test_a_layer_that_holds_what_the_baseline_holds_is_seldom_significant():
     """Of 200 tests at .05 about 10 +- 3 if the null is right; the null without relation is not."""
     below = {"conditional": 0, "independent": 0}

@@ -31,6 +31,7 @@ def there(Y, j):
     return np.isfinite(Y[:, j].reshape(N, -1)).all(1)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_scikit_learn_on_the_stimuli_that_a_neuroid_has():
     layers, Y, folds = example()
     found = metrics.encode(layers, Y, folds=folds, missing="mask")

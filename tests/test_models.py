@@ -16,6 +16,7 @@ def network():
     return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
 
 
+@pytest.mark.slow
 def test_importing_the_package_imports_no_model_library():
     code = (
         "import sys, dynamics.models; "

@@ -63,6 +63,7 @@ def saved(tmp_path, name, seed=1):
     return network, folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_saved_network_alone_and_padded_gives_the_librarys_own_activations(tmp_path, name):
     network, _ = saved(tmp_path, name)

@@ -19,6 +19,7 @@ def test_the_hub_imports_beside_the_installed_torchaudio_and_knows_its_upstreams
     assert {"tera_local", "hubert_local", "wav2vec2_local"} <= set(adapter.upstreams())
 
 
+@pytest.mark.slow
 def test_the_import_says_nothing_and_leaves_logging_alone():
     code = (
         "import logging; from dynamics.models import s3prl; s3prl.upstreams();"

@@ -35,6 +35,7 @@ def in_words(statuses):
     return statuses.to_numpy().tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "said"), [(0, FIRST), (-1, LAST)])
 def test_a_layer_without_a_score_at_an_end_has_no_half_time_or_gain_by_any_route(
     monkeypatch, step, said
@@ -121,6 +122,7 @@ def test_a_layer_that_is_missing_at_a_step_moves_no_profile():
     assert np.isfinite(emergence.best_layer(never, again)["centre"]).all()
 
 
+@pytest.mark.slow
 def test_controls_stand_in_for_a_step_0_that_has_no_score_at_all(monkeypatch):
     whole = uneven()
     level = whole["score"].isel(step=0, drop=True)
@@ -180,6 +182,7 @@ def test_gaps_in_the_middle_leave_all_routes_one_answer(monkeypatch):
     assert float(level) == pytest.approx((one[-1] + one[-3]) / 2, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_of_no_score_at_all_everything_is_missing(monkeypatch):
     found = uneven()
     for name in ("score", "resample_score"):

@@ -45,6 +45,7 @@ def sweep(tmp_path):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.guards(5)
 def test_a_step_is_read_once_and_each_of_its_gram_matrices_is_made_once(sweep, monkeypatch):
@@ -133,6 +134,7 @@ def test_what_is_beyond_the_bytes_is_made_again_and_is_the_same(most):
             np.testing.assert_array_equal(values, other[name][1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["default", "pepino", "tuckute"])
 def test_every_protocol_shares_and_stays_as_it_is(protocol):
     layers, times, parts, targets, orders = problem(["ridge"], 2)
@@ -163,6 +165,7 @@ def test_a_layer_of_another_context_at_the_same_place_is_another_layer():
             X[:] += np.arange(18).reshape(6, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_together_is_what_each_is_alone_to_the_last_bit(sweep):
     analyze.analyze(sweep)
@@ -184,6 +187,7 @@ def test_together_is_what_each_is_alone_to_the_last_bit(sweep):
             shutil.rmtree(sweep.store / "results" / label / "alone")
 
 
+@pytest.mark.slow
 @pytest.mark.guards(10)
 def test_baseline_and_controls_are_tasks_as_steps_are(tmp_path, monkeypatch):
     content = sweep_in(

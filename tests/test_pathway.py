@@ -96,6 +96,7 @@ def test_deeper_layers_follow_later():
         temporal(data.drop_vars("latency_score"))
 
 
+@pytest.mark.slow
 def test_half_times_follow_a_map_or_not():
     found = along_map(made(), "distance")
     own = accessor.Dynamics(made()).half_time(by="region")["estimate"]

@@ -180,6 +180,7 @@ def stopping(function, *, at):
     return called
 
 
+@pytest.mark.slow
 @pytest.mark.guards(1)
 def test_stopped_anywhere_and_resumed_the_controls_are_the_same_bytes(
     content, monkeypatch, tmp_path

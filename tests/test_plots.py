@@ -116,6 +116,7 @@ def test_layers_differ_in_lightness_and_not_only_in_hue(results):
     assert (np.diff(lightness) > 0.1).all()
 
 
+@pytest.mark.slow
 def test_figures_are_written_whole_and_say_simulated(results, tmp_path):
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs={"run": "r"}), "/results/t/ridge": results})
     figure = plots.figure_of_targets(tree, "ridge", ["t"])

@@ -97,6 +97,7 @@ def check(figure: Figure):
     plt.close(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "regions", "steps"),
     [
@@ -121,6 +122,7 @@ def test_two_thousand_steps_are_drawn():
         check(drawings(found)[kind]())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 6, 12, 36])
 def test_one_to_thirty_six_models_hold_their_names(number):
     def name(i):

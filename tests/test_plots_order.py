@@ -122,6 +122,7 @@ def test_one_step_and_no_resamples_still_have_a_best_layer():
     assert (of_label(ax, "best layer").get_ydata()[3:] == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("people, over", [(False, "stimuli"), (True, "stimuli and subjects")])
 def test_a_forest_and_a_drift_say_what_their_intervals_are_over(people, over):
     data = results() if people else results().drop_vars("subject")

@@ -371,6 +371,7 @@ FIGURES = {"dots": Kind(draw, "dots-{metric}-{target}", "Dots of {name}.", "Dots
 """
 
 
+@pytest.mark.slow
 def test_a_statistic_and_a_figure_are_one_record_each(here):
     from report_store import make
 

@@ -74,6 +74,7 @@ def test_the_penalty_is_the_best_on_validation_sounds_and_both_then_train():
     np.testing.assert_allclose(found.decision, expected, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(PROBES))
 def test_a_planted_difference_is_found_and_random_labels_stay_at_chance(kind):
     part = thirds()
@@ -300,6 +301,7 @@ def test_networks_and_tasks_of_few_sounds_get_a_bootstrap_of_the_test_sounds_and
     assert resampling.draw(few, "ridge", 2).method == "bootstrap"
 
 
+@pytest.mark.slow
 def test_refitted_intervals_cover_a_planted_score_and_those_of_test_sounds_alone_do_not():
     n, k, p = (48, 16, 400), 4, 40
     y = np.concatenate([np.arange(each) % k for each in n])

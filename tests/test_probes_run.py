@@ -45,6 +45,7 @@ def values_of(path, task="pitch-class"):
     return {name: results[name].to_numpy() for name in results.data_vars}
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_network_and_task_alone(content):
     task = {"name": "pitch-class", "arguments": SMALL}
     made = sweep_of(content, probes=[task], baseline="spectrotemporal")
@@ -128,6 +129,7 @@ def test_how_many_resamples_is_a_key_of_the_task(content):
         probes.probe(odd, advance=silent)
 
 
+@pytest.mark.slow
 def test_stimuli_categories_are_probed_from_the_store(content):
     made = sweep_of(content, probes=["stimuli-category"], select=[10])
     crawl.crawl(made, advance=silent)
@@ -165,6 +167,7 @@ def test_only_what_is_missing_is_probed_and_one_forward_pass_serves_two_tasks(
     np.testing.assert_array_equal(after["score"][[0, 1, 3]], before["score"])
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_and_ends_with_the_same_numbers(content, tmp_path):
     whole = sweep_of(content, store=str(tmp_path / "whole.zarr"))
     made = sweep_of(content)

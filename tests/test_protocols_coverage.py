@@ -65,6 +65,7 @@ def held(simulations, statistic):
     return ((found["lower"] <= truth) & (truth <= found["upper"])).mean().item()
 
 
+@pytest.mark.slow
 def test_a_simulation_comes_again_with_its_seed_and_the_network_learns():
     full, again = simulate("tuckute", 0)
     assert full.shape == (2, NEUROIDS) and again.shape == (2, RESAMPLES, NEUROIDS)

@@ -80,6 +80,7 @@ def test_fewer_than_three_runs_and_other_recipes_are_refused():
     assert isinstance(runs[first], xr.Dataset)
 
 
+@pytest.mark.slow
 def test_runs_of_one_recipe_are_a_table_figures_and_sentences_of_a_comparison(
     tmp_path, monkeypatch
 ):

@@ -103,6 +103,7 @@ def test_a_curve_that_rises_is_quoted_with_its_half_time_and_interval(found):
     )
 
 
+@pytest.mark.slow
 def test_limits_over_a_baseline_on_the_same_resamples_are_of_the_difference(tmp_path):
     path = make(tmp_path / "run.zarr", steps=(0, 10, 100), noise=0.1)
     exact = findings.curves_of(findings.results_of(store.open(path))[0][0])
@@ -263,6 +264,7 @@ def test_the_report_is_written_whole_beside_the_figures(tmp_path, no_figures):
         report.write(tmp_path / "none.zarr")
 
 
+@pytest.mark.slow
 def test_what_was_run_is_on_the_page(tmp_path, no_figures):
     failed = {5: "truncated file", 50: "weights are not finite"}
     path = make(tmp_path / "run.zarr", failed=failed, pending=(20000,), simulated=1)
@@ -288,6 +290,7 @@ def test_the_pooling_is_told_with_its_arguments(tmp_path, pooling, said, no_figu
     assert said in page and "{" not in page
 
 
+@pytest.mark.slow
 def test_a_metric_with_fewer_halves_of_its_own_is_told_apart(tmp_path, no_figures):
     path = make(tmp_path / "run.zarr", steps=(0, 10))
     assert "Resamples 20 " in " ".join(text_of(report.render(store.open(path))).split())
@@ -311,6 +314,7 @@ def test_results_that_lag_behind_the_crawl_are_named(tmp_path, no_figures):
     assert "cortex by ridge has 2 of 3 complete steps" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments, expected, missing",
     [
@@ -352,6 +356,7 @@ def test_results_of_another_shape_are_left_out_with_a_sentence(tmp_path, no_figu
     assert "cortex by begun has no complete step yet." in said
 
 
+@pytest.mark.slow
 def test_missing_scores_leave_gaps_and_no_error(tmp_path, no_figures):
     tree = store.open(make(tmp_path / "run.zarr")).load()
     results = tree["results/cortex/ridge"].to_dataset()
@@ -372,6 +377,7 @@ def test_no_address_in_the_page_leads_outside(tmp_path, no_figures):
     assert not re.search(r"\son\w+=", re.sub(r"<script.*?</script>", "", page, flags=re.S))
 
 
+@pytest.mark.slow
 def test_figures_are_vector_drawings_with_an_alternative_in_words(tree, found):
     assert len(figures.pictures(tree, found[:1])) == 2  # what a paper would show
     drawn = figures.pictures(tree, found[:1], {}, ["all"])
@@ -383,6 +389,7 @@ def test_figures_are_vector_drawings_with_an_alternative_in_words(tree, found):
     assert "speech: the layer that ends highest, layer3, goes from 0.10" in drawn[1].alt
 
 
+@pytest.mark.slow
 def test_a_figure_that_was_saved_is_the_one_that_a_report_draws(tree, found, tmp_path, monkeypatch):
     plans = figures._plans(tree, found[:1])[:2]
     monkeypatch.setattr(figures, "_plans", lambda *_: plans)
@@ -435,6 +442,7 @@ def test_a_drawing_of_too_many_points_is_a_picture(monkeypatch, tree, found):
     assert picture.uri.startswith("data:image/png;base64,")
 
 
+@pytest.mark.slow
 def test_probes_are_drawn_against_brains_and_never_called_one(tmp_path, no_figures):
     tree = store.open(make(tmp_path / "run.zarr", probe=True, parts=("speech",)))
     results, _ = findings.results_of(tree)
@@ -476,6 +484,7 @@ def test_regions_are_shown_where_neuroids_are_many(tmp_path):
     np.testing.assert_allclose(curves[2].score, expected)
 
 
+@pytest.mark.slow
 def test_how_weights_were_taken_is_said_once_with_the_number_of_steps(tmp_path, no_figures):
     where = make(tmp_path / "run.zarr")
     assert "How the weights were taken" not in text_of(report.render(store.open(where)))

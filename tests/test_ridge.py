@@ -51,6 +51,7 @@ def data(n, p, v=3, seed=0, scale=1.0):
     return Xs, Y, stratified_folds(None, 4, seed, n=n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [5, 40, 90])
 @pytest.mark.parametrize("scale", [1e-5, 1.0, 1e5])
 @pytest.mark.guards(4)

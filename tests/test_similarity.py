@@ -62,6 +62,7 @@ def space(step, layer):
     return layers_at(step)[layer].astype(float)
 
 
+@pytest.mark.slow
 def test_new_steps_add_their_row_and_column_and_nothing_else_is_computed(
     content, tmp_path, monkeypatch
 ):

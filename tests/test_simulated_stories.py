@@ -56,6 +56,7 @@ def test_the_audiobook_cannot_be_downloaded_and_says_where_it_is_from(tmp_path, 
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_stories_are_five_minutes_in_five_languages(data_root):
     stimuli = sounds.load("stories")
     assert stimuli.names == tuple(f"story{n}" for n in range(1, 7))

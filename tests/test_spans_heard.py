@@ -197,6 +197,7 @@ def words(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_words_are_crawled_with_their_labels_compared_and_probed(words):
     stimuli = {"name": str(words / "said"), "arguments": {"events": True, "category": "word"}}
     content = sweep_in(words, [0, 10], stimuli=stimuli, targets=[],
@@ -285,6 +286,7 @@ def test_labels_that_cannot_be_learned_are_told(words, arguments, told):
         probes.load("stimuli-label", stimuli=stimuli, **arguments)
 
 
+@pytest.mark.slow
 def test_results_say_what_the_halves_of_parts_are_of(words):
     stimuli = {"name": str(words / "said"), "arguments": {"events": True}}
     target = {"name": "stimuli-labels", "label": "words", "arguments": {"label": "word"}}
@@ -301,6 +303,7 @@ def test_results_say_what_the_halves_of_parts_are_of(words):
     assert analyze.analyze(sweep, advance=silent) == {"new": 0, "already": 1}
 
 
+@pytest.mark.slow
 def test_labels_are_a_target_for_every_metric(words):
     stimuli = {"name": str(words / "said"), "arguments": {"events": True}}
     target = {"name": "stimuli-labels", "label": "words", "arguments": {"label": "word"}}

@@ -86,6 +86,7 @@ def test_the_second_of_two_writers_of_a_repository_in_a_bucket_is_refused(icechu
     assert store.open(icechunk_on_s3)["activations"]["step"].to_numpy().tolist() == [0, 5]
 
 
+@pytest.mark.slow
 def test_a_store_at_google_is_what_a_folder_is(google, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no store at gs://.*dynamics crawl"):
         store.open(google)

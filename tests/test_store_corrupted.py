@@ -144,6 +144,7 @@ def test_a_sound_store_is_sound(sound, caplog):
     assert named(sound, caplog)[1] == ""
 
 
+@pytest.mark.slow
 def test_no_damage_is_silent(sound, tmp_path, caplog):
     assert silent(sound, tmp_path, range(0, 1000, 67), caplog) == []
 

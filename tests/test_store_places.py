@@ -84,6 +84,7 @@ def test_a_store_in_a_bucket_is_crawled_analyzed_verified_and_redone(
     same_values(sweep.place, local.store)
 
 
+@pytest.mark.slow
 def test_a_store_in_a_bucket_is_what_it_is_on_a_disk(s3, tmp_path):
     fill(tmp_path / "s.zarr", [10, 0])
     fill(s3, [10, 0])
@@ -139,6 +140,7 @@ def test_writes_that_fail_are_one_sentence_and_what_is_committed_stays_whole(fla
     same_values(place, tmp_path / "s.zarr")
 
 
+@pytest.mark.slow
 def test_an_object_is_read_with_one_request(flaky):
     place = store.Place(URL, options_of(flaky.port))
     fill(place, [10])
@@ -154,6 +156,7 @@ def _hold(place, ready, leave):
         leave.wait(60)
 
 
+@pytest.mark.slow
 def test_a_second_writer_in_a_bucket_is_refused_and_a_dead_ones_lock_is_taken_over(s3):
     spawn = multiprocessing.get_context("spawn")
     ready, leave = spawn.Event(), spawn.Event()
@@ -199,6 +202,7 @@ def test_only_one_of_many_takes_over_a_stale_lock(s3):
         contenders[1].acquire()
 
 
+@pytest.mark.slow
 def test_a_writer_whose_lock_was_taken_commits_nothing_more(s3):
     with store.lock(s3):
         root = fill(s3, [0])
@@ -211,6 +215,7 @@ def test_a_writer_whose_lock_was_taken_commits_nothing_more(s3):
     assert store.open(s3)["activations"]["step"].to_numpy().tolist() == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
 def test_a_clock_that_jumps_hides_no_lock_that_was_taken(s3, monkeypatch, jump):
     with store.lock(s3):
@@ -367,6 +372,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_crawl_with_one_sentence_and_it_goes_on_when_there_is_room(
     content, small_disk, tmp_path
 ):

@@ -74,6 +74,7 @@ def content(tmp_path, monkeypatch, in_this_process):
     }
 
 
+@pytest.mark.slow
 def test_nulls_groups_and_baseline_reach_the_store(content):
     content |= {"permutations": 5, "shuffle": "category", "metrics": [
         {"name": "ridge", "arguments": {"targets": ["one"]}},

@@ -50,6 +50,7 @@ def recorded(tmp_path):
     return tmp_path, arrays
 
 
+@pytest.mark.slow
 def test_an_array_a_sound_is_shown_and_converted(recorded, shown):
     folder, arrays = recorded
     source = folder / "responses.npz"

@@ -112,6 +112,7 @@ def test_the_null_is_of_what_controls_leave():
     assert found["score"][1][0].min() > 0.1 > np.abs(found["null_score"][1]).max()
 
 
+@pytest.mark.slow
 def test_a_sweep_reads_controls_from_files(tmp_path, in_this_process):
     rng, seconds = np.random.default_rng(0), (5, 4, 5, 6, 5)
     content = config(tmp_path, seconds=seconds)

@@ -356,6 +356,7 @@ def activations(sweep):
     return {name: layers[name]["activation"].to_numpy() for name in layers.children}
 
 
+@pytest.mark.slow
 def test_a_crawl_takes_the_average_where_the_sweep_says_so_and_says_it_in_every_row(tmp_path):
     content = sweep_in(tmp_path, (), untrained=0)
     folder, alone = tmp_path / "checkpoints", tmp_path / "alone"
