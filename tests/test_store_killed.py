@@ -59,8 +59,8 @@ def test_results_killed_at_random_moments_and_resumed_are_those_of_an_undisturbe
         child = server.Process(target=score_all, args=(path, started))
         child.start()
         assert started.wait(60)
-        # Time for some five steps a life: most kills fall on chunks that hold committed steps.
-        child.join(rng.uniform(0.01, 0.2) if kills < 25 else None)
+        # Time for some steps a life: most kills fall on chunks that hold committed steps.
+        child.join(rng.uniform(0.01, 0.4) if kills < 25 else None)
         if child.is_alive():
             child.kill()
             kills += 1
