@@ -64,9 +64,9 @@ def test_an_efficient_estimate_is_the_surer_the_steeper_the_curve():
     assert bounds[0] < 0.5 * bounds[1]
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 def test_intervals_cover_and_flat_curves_stay_flat():
-    number = 24
+    number = 60
     simulations = [simulation.simulate(seed) for seed in range(number)]
     curve, resampled = simulation.gather(simulations)
     # Three Monte-Carlo errors below 95 %, over the nine curves that rise, as if four of them

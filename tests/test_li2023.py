@@ -90,7 +90,7 @@ def listeners(last, *, planted, seed=0):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 def test_an_interaction_grows_where_it_is_planted_and_not_where_it_is_not(
     content, tmp_path, in_this_process, monkeypatch
 ):

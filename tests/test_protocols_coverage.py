@@ -73,14 +73,9 @@ def test_a_simulation_comes_again_with_its_seed_and_the_network_learns():
     assert (full[1].mean() > full[0].mean() + 0.02) and again.mean() > 0.3
 
 
-# Four minutes for what is of the same code: the dearer one is run on request.
-@pytest.mark.parametrize(
-    "protocol",
-    [
-        pytest.param("pepino", marks=pytest.mark.benchmark),
-        pytest.param("tuckute", marks=pytest.mark.slow),
-    ],
-)
+# Some minutes: run on request.
+@pytest.mark.benchmark
+@pytest.mark.parametrize("protocol", ["pepino", "tuckute"])
 def test_intervals_of_protocols_cover(protocol):
     simulations = [simulate(protocol, seed) for seed in SEEDS]
     for statistic in ("final", "gain"):

@@ -152,9 +152,12 @@ def undated(path):
     return tree
 
 
-@pytest.mark.slow
+# Every second write of one half is enough for each check, the other half is run on request.
 @pytest.mark.guards(1)
-@pytest.mark.parametrize("part", [0, 1])
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param(0, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.benchmark)],
+)
 def test_stopped_at_any_write_a_store_is_readable_and_resumed_the_same(tmp_path, monkeypatch, part):
     copies = copied_at_every_write(tmp_path / "s.zarr", tmp_path / "copies", monkeypatch)
     assert len(copies) > 100
@@ -165,7 +168,7 @@ def test_stopped_at_any_write_a_store_is_readable_and_resumed_the_same(tmp_path,
     copies += copied_at_every_write(other, tmp_path / "others", monkeypatch)[:20]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for path in copies[part::2]:  # two tests, for two processes
+        for path in copies[part::2]:
             look_at(path)
             write_all(path)
             assert undated(path).identical(reference)

@@ -90,7 +90,7 @@ def test_spatial_and_temporal_scores_of_a_target_with_maps(here):
         assert f"pathway-encoding-responses-{other}" in names, "maps are kept with the results"
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 def test_a_collection_of_sizes_and_data_is_trained_run_and_compared(here, data_root):
     content = yaml.safe_load((CONFIGS / "antonello2023.yaml").read_text())
     content["shared"] |= {

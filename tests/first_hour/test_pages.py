@@ -25,8 +25,16 @@ RECORDINGS = {
 IN_PYTHON = "In Python"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("heading", RUNS)
+# A minute or two each: those whose way is that of another are run on request.
+ON_REQUEST = {"Lightning", "s3prl"}
+
+
+def each_run(heading):
+    marks = pytest.mark.benchmark if heading in ON_REQUEST else pytest.mark.slow
+    return pytest.param(heading, marks=marks)
+
+
+@pytest.mark.parametrize("heading", [each_run(one) for one in RUNS])
 def test_from_checkpoints_to_a_figure(heading, tmp_path):
     page, run = RUNS[heading]
     said = followed(tmp_path, parts(page)[heading])
@@ -46,7 +54,7 @@ def test_from_checkpoints_to_a_figure(heading, tmp_path):
         assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) < 10
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 def test_from_the_hub_to_a_figure(tmp_path, encodecmae_fixtures):
     """The published run's sweep, on a hub of this machine that holds two small checkpoints."""
     repository = "lpepino/encodecmae-pretrained"
