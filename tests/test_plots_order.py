@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import xarray as xr
-from plots_results import LAYERS, STEPS, results, without
+from plots_results import LAYERS, STEPS, of_one_subject, results, without
 
 from dynamics import emergence, plots
 from dynamics.emergence.aggregate import average
@@ -97,7 +97,7 @@ def of_label(ax, label):
 
 
 def test_the_best_layer_is_drawn_over_its_support_and_the_drift_is_told():
-    data = results()
+    data = of_one_subject()
     ax = plots.plot_best_layer(data)
     curve, resampled, _ = emergence.resampled_curve(data)
     found = emergence.best_layer(curve, resampled)

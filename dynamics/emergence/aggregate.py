@@ -19,11 +19,13 @@ OF_PAIRS = ("rsa", "rsa_time", "cka", "cka_time")
 WHOLE = ("categories of stimuli", "groups of stimuli")
 """What halves are made of where limits hold for others of these."""
 
-# Degrees of freedom of subjects below which those of the sum are not read off the variances: where
-# that of few subjects comes out too low by chance, these would come out too high as well. Limits of
-# a gain held in 86 % with 3 of them and in 91 with 5; with the degrees of freedom of the subjects
-# alone in 95 and 97.
-_FEW = 5
+FEW = 5
+"""Degrees of freedom of subjects below which those of a sum are not read off the variances.
+
+Where that of few subjects comes out too low by chance, these would come out too high as well.
+Limits of a gain held in 86 % with 3 of them and in 91 with 5; with the degrees of freedom of the
+subjects alone in 95 and 97.
+"""
 
 COUNT = "neuroids_averaged"
 """Coordinate of what is averaged: how much each counts, a mean of a group as its neuroids do.
@@ -275,7 +277,7 @@ def with_subjects(
     ]
     below = sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
     limit = sum(variances) ** 2 / below if below > 0 else min(freedoms)
-    if freedoms[1] < _FEW:
+    if freedoms[1] < FEW:
         limit = min(limit, freedoms[1])
     total = 2 * off.sizes["resample"] + own.sizes["resample"]
     signs = off * np.sqrt((total - 1) / counts[0] / 2)

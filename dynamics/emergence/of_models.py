@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from dynamics.emergence.aggregate import COUNT, resampled
+from dynamics.emergence.aggregate import COUNT, FEW, resampled
 from dynamics.emergence.curves import scored
 from dynamics.emergence.intake import with_layers
 from dynamics.emergence.levels import has_controls
@@ -274,6 +274,7 @@ def limits(
         total = variance.sum() + people.sum()
         rows = 2 * (resamples // 2 if scheme.paired else resamples) + number - 1
         freedom = min(rows, total**2 / below if below > 0 else min(freedom, number - 1))
+        freedom = min(freedom, number - 1) if number - 1 < FEW else freedom
         variance, over = variance + people, "stimuli and subjects"
     half = stats.t.ppf((1 + _CONFIDENCE) / 2, freedom) * np.sqrt(variance)
     return mean, mean - half, mean + half, over
