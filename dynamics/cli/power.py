@@ -9,7 +9,14 @@ import typer
 
 from dynamics.cli import readable
 from dynamics.cli.console import Json, Plugins, load_plugins, out, told
-from dynamics.cli.targets import loaded_target, read_arguments
+from dynamics.cli.targets import (
+    Arguments,
+    Label,
+    Source,
+    Stimuli,
+    loaded_target,
+    read_arguments,
+)
 
 # Part of the noise ceiling that a trained network reaches, and of its score that an untrained one
 # does, where nothing is said: about those of components of natural sounds.
@@ -17,21 +24,10 @@ _REACHED, _BEFORE = 0.6, 0.5
 
 
 def power(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="a file, a name that `dynamics brains` lists, or the YAML file of a sweep",
-            show_default=False,
-        ),
-    ],
-    argument: Annotated[
-        list[str] | None,
-        typer.Option("--argument", "-a", help="KEY=VALUE for the reader, the value as in YAML"),
-    ] = None,
-    label: Annotated[str, typer.Option(help="which target of a sweep (default: the first)")] = "",
-    stimuli: Annotated[
-        str, typer.Option(help="folder of the sounds, or the name of a stimulus set")
-    ] = "",
+    source: Source,
+    argument: Arguments = None,
+    label: Label = "",
+    stimuli: Stimuli = "",
     score: Annotated[
         float | None,
         typer.Option(help="correlation at the end of training (default: 0.6 of the noise ceiling)"),

@@ -30,23 +30,26 @@ _READERS = {
 
 _NO_RUN = "no run"
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="a file, a name that `dynamics brains` lists, or the YAML file of a sweep",
+        show_default=False,
+    ),
+]
+Arguments = Annotated[
+    list[str] | None,
+    typer.Option("--argument", "-a", help="KEY=VALUE for the reader, the value as in YAML"),
+]
+Label = Annotated[str, typer.Option(help="which target of a sweep (default: the first)")]
+Stimuli = Annotated[str, typer.Option(help="folder of the sounds, or the name of a stimulus set")]
+
 
 def target(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="a file, a name that `dynamics brains` lists, or the YAML file of a sweep",
-            show_default=False,
-        ),
-    ],
-    argument: Annotated[
-        list[str] | None,
-        typer.Option("--argument", "-a", help="KEY=VALUE for the reader, the value as in YAML"),
-    ] = None,
-    label: Annotated[str, typer.Option(help="which target of a sweep (default: the first)")] = "",
-    stimuli: Annotated[
-        str, typer.Option(help="folder of the sounds, or the name of a stimulus set")
-    ] = "",
+    source: Source,
+    argument: Arguments = None,
+    label: Label = "",
+    stimuli: Stimuli = "",
     as_json: Json = False,
     output: Annotated[
         Path | None,

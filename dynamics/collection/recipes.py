@@ -117,7 +117,7 @@ def _curves(
         if region != ALL and len(own) >= FEWEST:
             found[region] = replicates(own)
     return {
-        region: findings.curves_of(findings.Result(each.target, each.metric, one))[0]
+        region: findings.mean_of(findings.Result(each.target, each.metric, one))
         for region, one in found.items()
     }
 

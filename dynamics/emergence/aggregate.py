@@ -7,6 +7,8 @@ stimuli, and both together of other people before other stimuli.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -275,15 +277,30 @@ def with_subjects(
     freedoms = [
         each.freedom(x.sizes["resample"]) for each, x in ((scheme, resampled), (other, subjects))
     ]
-    below = sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
-    limit = sum(variances) ** 2 / below if below > 0 else min(freedoms)
-    if freedoms[1] < FEW:
-        limit = min(limit, freedoms[1])
+    limit = freedom_of_sum(variances, freedoms)
     total = 2 * off.sizes["resample"] + own.sizes["resample"]
     signs = off * np.sqrt((total - 1) / counts[0] / 2)
     rows = xr.concat([signs, -signs, own * np.sqrt((total - 1) / counts[1])], "resample")
     both = (mean + rows).transpose(*axes)
     return mean, both.assign_attrs(Scheme(limit=float(limit)).attrs)
+
+
+def freedom_of_sum(variances: Sequence[float], freedoms: Sequence[float]) -> float:
+    """Return the degrees of freedom of the sum of two variances: of stimuli, and of subjects.
+
+    Parameters
+    ----------
+    variances, freedoms : sequence of float, of length 2
+        Of stimuli and of subjects, in this order.
+
+    Returns
+    -------
+    float
+        As Satterthwaite (1946) has them, and no more than those of few subjects (`FEW`).
+    """
+    below = sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    found = sum(variances) ** 2 / below if below > 0 else min(freedoms)
+    return min(found, freedoms[1]) if freedoms[1] < FEW else found
 
 
 def resampled(results: xr.Dataset, *, of: str = "") -> xr.DataArray | None:

@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from dynamics.emergence.aggregate import COUNT, FEW, resampled
+from dynamics.emergence.aggregate import COUNT, freedom_of_sum, resampled
 from dynamics.emergence.curves import scored
 from dynamics.emergence.intake import with_layers
 from dynamics.emergence.levels import has_controls
@@ -270,11 +270,9 @@ def limits(
         single = ((scheme.deviations(within) ** 2).sum(0) / divisor).mean(-1)
         # What subjects differ by less what their own noise before these stimuli adds to it.
         people = np.clip(people - (single - variance) / (number - 1), 0, people)
-        below = variance.sum() ** 2 / freedom + people.sum() ** 2 / (number - 1)
-        total = variance.sum() + people.sum()
         rows = 2 * (resamples // 2 if scheme.paired else resamples) + number - 1
-        freedom = min(rows, total**2 / below if below > 0 else min(freedom, number - 1))
-        freedom = min(freedom, number - 1) if number - 1 < FEW else freedom
+        parts = float(variance.sum()), float(people.sum())
+        freedom = min(rows, freedom_of_sum(parts, (freedom, number - 1)))
         variance, over = variance + people, "stimuli and subjects"
     half = stats.t.ppf((1 + _CONFIDENCE) / 2, freedom) * np.sqrt(variance)
     return mean, mean - half, mean + half, over

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from dynamics.models.hearing import Hearing
-from dynamics.models.mel import SAMPLE_RATE, SHIFT, WINDOW, frame_count, log_mel
+from dynamics.models.mel import SAMPLE_RATE, SHIFT, WINDOW, frame_count, inside, log_mel
 from dynamics.models.weights import load_strictly
 
 HEARING = Hearing(causal=False)
@@ -213,8 +213,3 @@ class BAN(nn.Module):
             One sentence naming missing, left over, wrongly shaped or non-finite weights.
         """
         self.notes = load_strictly(self, state, ignore=(_READOUT,), what="BAN")
-
-
-def inside(count: torch.Tensor, length: int) -> torch.Tensor:
-    """Mark (batch, length) the first `count` (batch,) frames."""
-    return torch.arange(length, device=count.device) < count[:, None]

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from dynamics.models.hearing import Hearing
-from dynamics.models.mel import SAMPLE_RATE, SHIFT, WINDOW, frame_count, log_mel
+from dynamics.models.mel import SAMPLE_RATE, SHIFT, WINDOW, frame_count, inside, log_mel
 from dynamics.models.names import WRAPPERS
 from dynamics.models.residual import Encoder, Positions
 from dynamics.models.weights import load_strictly
@@ -201,12 +201,12 @@ class EnCodecMAE(nn.Module):
             )
         mel = stack(log_mel(waveforms, mels=self.mels), self.frames_per_token)
         mel = mel[:, : int(tokens.max())]
-        return mel.masked_fill(~_valid(tokens, mel.shape[1])[..., None], 0.0), tokens
+        return mel.masked_fill(~inside(tokens, mel.shape[1])[..., None], 0.0), tokens
 
     @torch.no_grad()
     def forward_prepared(self, mel: torch.Tensor, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
         """Activations of every layer for what `prepare` gave."""
-        valid = _valid(tokens, mel.shape[1])
+        valid = inside(tokens, mel.shape[1])
         x = self.masker["positional_encoder"](self.wav_encoder["post_net"](mel))
         streams = self.visible_encoder(x, None if bool(valid.all()) else valid)
         return {
@@ -292,11 +292,6 @@ def _shared_filled(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.T
     if filled.keys() <= state.keys():
         return dict(state), []
     return dict(state) | filled, ["one feed-forward block for all layers"]
-
-
-def _valid(counts: torch.Tensor, length: int) -> torch.Tensor:
-    """Mark (batch, length) the first `counts` (batch,) places."""
-    return torch.arange(length, device=counts.device) < counts[:, None]
 
 
 def _sizes(state: Mapping[str, torch.Tensor], heads: int, frames_per_token: int) -> dict[str, int]:

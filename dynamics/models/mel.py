@@ -85,3 +85,21 @@ def _triangles(mels: int) -> torch.Tensor:
     # Kaldi leaves the bin at half the rate out.
     weights[:-1] = np.maximum(single(0.0), np.minimum(rise, fall))
     return torch.from_numpy(weights)
+
+
+def inside(count: torch.Tensor, length: int) -> torch.Tensor:
+    """Mark the frames of every stimulus that are its own.
+
+    Parameters
+    ----------
+    count : torch.Tensor of shape (batch,)
+        How many these are.
+    length : int
+        Frames of the batch.
+
+    Returns
+    -------
+    torch.Tensor of shape (batch, length), bool
+        Whether a frame is among the first `count`.
+    """
+    return torch.arange(length, device=count.device) < count[:, None]

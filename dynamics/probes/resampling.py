@@ -110,7 +110,11 @@ def draw(task: Task, kind: str, resamples: int = DEFAULT, *, seed: int = 0) -> R
     own = _units(task)
     called, limit = ("", 0) if own is None else (own.called, int(own.unit.max()))
     if kind != "mlp":
-        inside = _halves(task, resamples, seed, None if own is None else own.unit)
+        inside = (
+            _halves(task, resamples, seed)
+            if own is None
+            else _halves_of_units(task, resamples, seed, own.unit)
+        )
         if all(_can_be_learned(task, part, half) for half in inside for part in task.partitions):
             return Resamples(inside.astype(float), True, kind in _HELD, called, limit)
     tested, n = [part.test for part in task.partitions], len(task.splits)
@@ -118,12 +122,11 @@ def draw(task: Task, kind: str, resamples: int = DEFAULT, *, seed: int = 0) -> R
         counts = bootstrap_counts(tested, n=n, resamples=resamples, seed=seed)
     else:
         # Of the units in each test set, so that each is drawn with all its parts.
-        inside, rng = np.zeros((resamples, n)), np.random.default_rng(seed)
+        counts, rng = np.zeros((resamples, n)), np.random.default_rng(seed)
         for rows in tested:
             there, place = np.unique(own.unit[rows], return_inverse=True)
             drawn = rng.multinomial(len(there), np.full(len(there), 1 / len(there)), resamples)
-            inside[:, rows] = drawn[:, place.ravel()]
-        counts = inside
+            counts[:, rows] = drawn[:, place.ravel()]
     return Resamples(counts, False, False, called, limit)
 
 
@@ -213,14 +216,12 @@ def rescore(
     )
 
 
-def _halves(task: Task, resamples: int, seed: int, unit: np.ndarray | None = None) -> np.ndarray:
+def _halves(task: Task, resamples: int, seed: int) -> np.ndarray:
     """Halves (resamples, n), two by two, of every split and in it of every class.
 
     Sounds are dealt to the two sides like cards, class after class in a random order; of several
-    classes of one sound its rarest counts. Units are dealt split after split, the largest first.
+    classes of one sound its rarest counts.
     """
-    if unit is not None:
-        return _halves_of_units(task, resamples, seed, unit)
     rng, n = np.random.default_rng(seed), len(task.splits)
     _, split = np.unique(task.splits, return_inverse=True)
     sizes = np.zeros(1) if task.is_regression else task.labels.sum(0)
@@ -237,6 +238,7 @@ def _halves(task: Task, resamples: int, seed: int, unit: np.ndarray | None = Non
 
 
 def _halves_of_units(task: Task, resamples: int, seed: int, unit: np.ndarray) -> np.ndarray:
+    """Halves (resamples, n), two by two, of whole units, dealt split after split."""
     rng, splits = np.random.default_rng(seed), np.array(task.splits)
     used = splits != ""
     names, first, size = np.unique(unit[used], return_index=True, return_counts=True)
