@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import logging
 import sys
 import time
@@ -18,8 +19,9 @@ from concurrent.futures import CancelledError
 from contextvars import ContextVar
 from typing import Any
 
-from dynamics import compute, environment
+from dynamics import compute, environment, progress
 from dynamics.compute import Compute, quietly
+from dynamics.progress import size_of
 from dynamics.submitted import AGAIN, GoneError, Held, KilledError, Task
 
 logger = logging.getLogger(__name__)
@@ -118,6 +120,8 @@ def cluster(
         try:
             if asked is not None:
                 here.prepare(places)
+            if link := _dashboard(client):
+                progress.say(f"workers of {here.where} can be watched at {link}")
             yield here
         except (CommClosedError, closed, CancelledError) as error:
             raise GoneError(_GONE.format(here.where)) from error
@@ -126,6 +130,15 @@ def cluster(
                 f"{error}: lower `workers` or `batch_size`, or give them more; what is done stays, "
                 "and the same command goes on from there"
             ) from error
+
+
+def _dashboard(client: Any) -> str:
+    """Return where dask shows what its workers do; empty where its pages need what is not here."""
+    if importlib.util.find_spec("bokeh") is None:
+        return ""
+    with contextlib.suppress(OSError, TimeoutError, LookupError):
+        return str(client.dashboard_link or "")
+    return ""
 
 
 def _client(where: Compute | None, workers: int, stack: contextlib.ExitStack) -> Any:
@@ -162,6 +175,7 @@ class Workers:
         self.client, self.where, self.patience = client, where, patience
         # Tasks for so many are under way though none has come: by what waits, some are asked for.
         self.expected = asked.maximum if asked and asked.is_batch else 0
+        self._limits = [compute.memory_of(asked)] if asked and asked.is_batch else []
         self._gpus = asked.gpus_per_worker if asked else 0
         if self.expected and asked:
             self.patience = max(patience, asked.wait)
@@ -187,13 +201,17 @@ class Workers:
             self._threads = {name: worker["nthreads"] for name, worker in self._seen().items()}
         return self._threads
 
-    def submit(self, function: Callable, *given: Any, pure: bool = False, **named: Any) -> Task:
-        """Hand in a function with what it is given: values, or what `scatter` returned."""
+    def submit(self, function: Callable, *given: Any, called: str = "", **named: Any) -> Task:
+        """Hand in a function with what it is given: values, or what `scatter` returned.
+
+        It is `called` what it does in words, such as ``extract step 100``.
+        """
+        called = called or function.__name__
         if self._gpus and getattr(function, "on_gpu", False):
             named["resources"] = {"GPU": self._gpus}
         if self._wanted is not None:
             function, given = environment.in_place, (self._wanted, function, *given)
-        return Task(self, function, given, named, pure=pure)
+        return Task(self, function, given, named, called=called)
 
     def gather(self, tasks: Sequence[Task]) -> list[Any]:
         """Return the results of tasks, in their order."""
@@ -202,6 +220,34 @@ class Workers:
     def scatter(self, value: Any, *, hash: bool = False) -> Held:
         """Give the workers what many tasks need; it is given again to those that come later."""
         return Held(self, value, hash=hash)
+
+    def must_hold(self, count: float, what: str, cure: str) -> None:
+        """Refuse a task that needs more memory than any worker has.
+
+        Parameters
+        ----------
+        count : float
+            Bytes that it needs at least.
+        what : str
+            The task and what it holds, in words.
+        cure : str
+            What to do, beside giving workers more memory.
+
+        Raises
+        ------
+        OSError
+            With both numbers.
+        """
+        limits = self._limits
+        with contextlib.suppress(OSError, TimeoutError):
+            limits = [worker.get("memory_limit") or 0 for worker in self._seen().values()] or limits
+        # None has come yet, or one has no limit.
+        if limits and all(limits) and count > max(limits):
+            raise OSError(
+                f"{what} takes {size_of(count)} of memory at least, and a worker of {self.where} "
+                f"has {size_of(max(limits))}: give workers more memory (fewer of them on one "
+                f"machine: `workers`), or {cure}"
+            )
 
     def prepare(self, places: Mapping[str, str]) -> None:
         """Have all workers load the modules that the sweep names, and look what they lack.

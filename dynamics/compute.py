@@ -138,6 +138,13 @@ BATCH = {
 }
 
 
+def memory_of(compute: Compute) -> int:
+    """Return the bytes that a worker of a batch system has."""
+    from dask.utils import parse_bytes
+
+    return int(parse_bytes(compute.memory)) // compute.processes
+
+
 def batch(compute: Compute, stack: contextlib.ExitStack) -> Any:
     """Ask a batch system for workers, until the end of a stack.
 

@@ -52,6 +52,24 @@ def choose(style: str) -> None:
     _chosen = style
 
 
+def say(text: str) -> None:
+    """Show a sentence where progress is shown; the same one once.
+
+    Parameters
+    ----------
+    text : str
+        Such as where a cluster can be looked at.
+    """
+    if _chosen == "none" or text in _said:
+        return
+    _said.add(text)
+    shown = json.dumps({"note": text}) if _chosen == "json" else text
+    print(shown, file=sys.stderr, flush=True)
+
+
+_said: set[str] = set()
+
+
 def silent(*, note: str = "", amount: int = 1) -> None:
     """Show nothing; the default of every function that reports progress."""
 

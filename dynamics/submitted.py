@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
@@ -48,7 +49,10 @@ class Held:
 
 
 class Task:
-    """A task that workers were handed, and are handed again where they have gone."""
+    """A task that workers were handed, and are handed again where they have gone.
+
+    It is `called` what it does and to which step, as dask's dashboard and logs then say.
+    """
 
     def __init__(
         self,
@@ -57,9 +61,10 @@ class Task:
         given: Sequence[Any],
         named: dict[str, Any],
         *,
-        pure: bool = False,
+        called: str = "",
     ):
-        self._workers, self._function, self._pure = workers, function, pure
+        self._workers, self._function = workers, function
+        self.called = called or function.__name__
         self._given, self._named = given, named
         self._again, self._killed = 0, False
         self._future = self._submitted()
@@ -99,8 +104,8 @@ class Task:
         limit = getattr(error.last_worker, "memory_limit", 0)
         more = f"; it needed more than the {limit / 1e9:.1f} GB of a worker" if limit else ""
         return (
-            f"the workers of {self._workers.where} died over one task several times, as they do "
-            f"where memory runs out{more}"
+            f"the workers of {self._workers.where} died over one task ({self.called}) several "
+            f"times, as they do where memory runs out{more}"
         )
 
     def _hand_in_again(self, error: BaseException) -> None:
@@ -119,7 +124,9 @@ class Task:
     def _submitted(self) -> Any:
         self._workers.check()
         given = [_as_future(each) for each in self._given]
-        return self._workers.client.submit(self._function, *given, pure=self._pure, **self._named)
+        # Dask groups tasks by the words before the first number.
+        key = f"{'-'.join(self.called.split())}-{uuid.uuid4().hex}"
+        return self._workers.client.submit(self._function, *given, key=key, **self._named)
 
 
 def _as_future(given: Any) -> Any:

@@ -9,10 +9,11 @@ class Here:
     """Does in this process what is handed in, and keeps account of it."""
 
     def __init__(self):
-        self.asked = []
+        self.asked, self.called = [], []
 
-    def submit(self, function, *arguments, pure, **named):
+    def submit(self, function, *arguments, called, **named):
         self.asked.append((function, arguments))
+        self.called.append(called)
         return SimpleNamespace(result=lambda: function(*arguments, **named))
 
     def gather(self, found):
@@ -20,6 +21,9 @@ class Here:
 
     def scatter(self, value, hash):
         return value
+
+    def must_hold(self, count, what, cure):
+        self.least = count, what
 
     def ncores(self):
         return {"here": 1}

@@ -85,10 +85,21 @@ def test_a_task_that_kills_its_workers_is_named_and_an_innocent_one_is_not(tmp_p
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_worker_that_lacks_something_is_named_before_it_works(tmp_path, monkeypatch):
-    with processes(tmp_path) as made:
+    with processes(tmp_path, memory="3GB") as made:
         made.wait_for("workers", 1)
         with cluster.cluster(made.address, places={"the store": str(tmp_path)}) as here:
-            assert here.submit(slowly, 3).result() == 3
+            assert here.submit(slowly, 3, called="wait step 3").result() == 3
+            here.must_hold(2.9e9, "a step", "take less")
+            with pytest.raises(OSError, match=r"a step takes 3\.1 GB .* tcp\S+ has 3\.0 GB: give"):
+                here.must_hold(3.1e9, "a step", "take less")
+            (tasks,) = (
+                here.client.run_on_scheduler(
+                    lambda dask_scheduler: {
+                        each.name for each in dask_scheduler.task_prefixes.values()
+                    }
+                ),
+            )
+            assert "wait-step" in tasks
             # One that comes later, where the store is not.
             here._wanted = here._wanted._replace(places=(("the store", str(tmp_path / "none")),))
             with pytest.raises(OSError, match=r"the worker on .* does not see the store"):

@@ -13,11 +13,12 @@ from tiny_run import sweep_in, sweep_of
 
 from dynamics import cluster, compute, environment, store
 from dynamics.analysis import analyze
+from dynamics.analysis.scoring import check_memory
 from dynamics.compute import Compute
 from dynamics.config import validate
 from dynamics.config.compute import chosen
-from dynamics.extraction import crawl
-from dynamics.progress import silent
+from dynamics.extraction import crawl, room
+from dynamics.progress import silent, size_of
 from dynamics.sweep import DEMO
 
 JOB = {
@@ -176,7 +177,7 @@ def test_what_a_worker_lacks_is_said_with_its_host_before_it_works(tmp_path, mon
 
 def test_networks_wait_for_a_gpu_and_comparisons_do_not():
     class Client:
-        def submit(self, function, *given, pure, **named):
+        def submit(self, function, *given, key, **named):
             return function, named
 
     client = Client()
@@ -189,6 +190,33 @@ def test_networks_wait_for_a_gpu_and_comparisons_do_not():
     for function in (extract_one, control_one, probe_step):
         assert here.submit(function)._future == (function, {"resources": {"GPU": 1}})
     assert here.submit(score_together)._future == (score_together, {})
+
+
+def test_a_checkpoint_or_step_that_no_worker_has_memory_for_is_refused_with_the_numbers(tmp_path):
+    content = sweep_in(tmp_path, (0, 9), metrics=["rsa"], resamples=4)
+    sweep = sweep_of(content)
+    crawl.crawl(sweep, advance=silent)
+    root = store.open_group(sweep.store)
+    layers = store.read_activations(sweep.store, 9)
+    held = sum(each.nbytes for each in layers.values())
+    asked = Compute(**(JOB | {"memory": "8kB"}))  # two workers a job
+    here = cluster.Workers(None, "slurm", asked=asked)
+    here._seen = dict
+    targets = list(analyze._joined(sweep, *_opened(sweep)).targets.values())
+    with pytest.raises(OSError, match=r"a step, of .* and a worker of slurm has 4\.0 kB: give"):
+        check_memory(here, root, targets)
+    found = crawl.discover(sweep)
+    with pytest.raises(OSError, match=rf"step \d, a checkpoint of .*, {size_of(held)}, takes"):
+        room.check_memory(here, root, found)
+    for limit in ("1GB", "0"):
+        here = cluster.Workers(None, "slurm", asked=Compute(**(JOB | {"memory": limit})))
+        here._seen = dict
+        check_memory(here, root, targets)
+        room.check_memory(here, root, found)
+
+
+def _opened(sweep):
+    return store.open(sweep.place)["activations"].to_dataset(), analyze.load(sweep)
 
 
 SBATCH = """

@@ -46,8 +46,8 @@ class Elsewhere(Here):
         super().__init__()
         self.blind, self.back = set(blind), {}
 
-    def submit(self, function, content, checkpoint, *more, pure):
-        task = super().submit(function, content, checkpoint, *more, pure=pure)
+    def submit(self, function, content, checkpoint, *more, called):
+        task = super().submit(function, content, checkpoint, *more, called=called)
         once = []
 
         def result():
@@ -161,8 +161,8 @@ class Again(Elsewhere):
         super().__init__()
         self.path = path
 
-    def submit(self, function, content, checkpoint, *more, pure):
-        task = super().submit(function, content, checkpoint, *more, pure=pure)
+    def submit(self, function, content, checkpoint, *more, called):
+        task = super().submit(function, content, checkpoint, *more, called=called)
 
         def result():
             try:

@@ -204,6 +204,7 @@ def test_baseline_and_controls_are_tasks_as_steps_are(tmp_path, monkeypatch):
     assert asked.count(baselines.score_baseline) == 1
     paths = [given[0] for function, given in here.asked if function is scoring.score_together]
     assert [path.inside for path in paths] == ["controls"] * 2 + [""] * 3
+    assert here.called[-1].startswith("score step 20 by one ridge"), here.called
     before = levels(found)
     assert {name for _, name in before} >= {"baseline", "untrained_score"}
     # Nothing is asked again, unless it is gone: then that alone.

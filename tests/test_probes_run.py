@@ -98,6 +98,8 @@ def test_workers_of_a_cluster_probe_a_step_each_to_the_same_numbers(
     assert done == {"new": 5, "already": 0, "failed": 1}
     assert "no probe of pitch-class at step 10" in caplog.text and "is gone" in caplog.text
     assert [f.__name__ for f, _ in here.asked] == ["probe_baseline"] * 2 + ["probe_step"] * 3
+    assert here.called[0] == "probe baseline of pitch-class"
+    assert here.called[-1] == "probe step 100 by pitch-class stimuli-category", here.called
     # A worker needs no more than can be sent to it.
     for function, given in here.asked:
         pickle.dumps((function, given))

@@ -33,7 +33,7 @@ from dynamics.analysis import (
     self_similarity,
     split_halves,
 )
-from dynamics.analysis.scoring import Part, score_together
+from dynamics.analysis.scoring import Part, check_memory, score_together
 from dynamics.brains.gaps import describe_gaps
 from dynamics.brains.targets import (
     Loaded,
@@ -123,6 +123,7 @@ def analyze(
                         places={"the store": str(sweep.place.resolved())},
                     )
                 )
+                check_memory(client, store.open_group(sweep.place), list(every.targets.values()))
                 if advance is None and new:
                     advance = stack.enter_context(progress.bar("analyzing", new))
                 jobs = [*todo.baseline, *todo.untrained, *todo.steps]
@@ -375,6 +376,8 @@ def _shuffles(
     return {"permutations": count, "shuffle": scheme}
 
 
+# Metrics and targets that the name of a task names.
+_NAMED = 4
 _SCHEMES = {"category": "within categories", "overall": "over all stimuli"}
 
 
@@ -399,7 +402,12 @@ class _Work:
                 self._orders[key] = given
 
     def submit(
-        self, function: Callable, *given: Any, task: Sequence[Job], shuffled: bool = True
+        self,
+        function: Callable,
+        *given: Any,
+        task: Sequence[Job],
+        called: str,
+        shuffled: bool = True,
     ) -> Any:
         """Submit a function of `scoring.Part`, of targets and of their shuffles."""
         places = {place: number for number, place in enumerate(self._held)}
@@ -416,7 +424,8 @@ class _Work:
             for number, (job, order) in enumerate(zip(task, orders))
         ]
         held = list(self._held.values())
-        return self.client.submit(function, *given, parts, held, orders, pure=False)
+        by = " ".join(dict.fromkeys(f"{job.label} {job.metric.label}" for job in task[:_NAMED]))
+        return self.client.submit(function, *given, parts, held, orders, called=f"{called} by {by}")
 
 
 def _with_levels(
@@ -428,7 +437,9 @@ def _with_levels(
     """Give what metrics of the jobs are compared with to the targets: baseline, controls."""
     every = [analysis.find(job.metric.name, job.metric.arguments) for job in jobs]
     if any("baseline" in own.needs for own in every):
-        features = client.submit(baselines.baseline_features, sweep, pure=False).result()
+        features = client.submit(
+            baselines.baseline_features, sweep, called="extract baseline"
+        ).result()
         targets = {
             key: replace(target, baseline=features[target.rows].astype(float))
             for key, target in targets.items()
@@ -442,7 +453,9 @@ def _with_levels(
     if not wanted:
         return targets
     found = {
-        label: client.submit(controls.course, control, sweep, pure=False).result()
+        label: client.submit(
+            controls.course, control, sweep, called=f"extract control {label}"
+        ).result()
         for label, control in wanted.items()
     }
     return {key: replace(target, controls=found) for key, target in targets.items()}
@@ -455,14 +468,19 @@ def _levels(baseline: Sequence[Job], untrained: Sequence[Job], work: _Work) -> N
     """
     sweep = work.sweep
     if baseline:
-        task = work.submit(baselines.score_baseline, sweep, task=baseline, shuffled=False)
+        task = work.submit(
+            baselines.score_baseline, sweep, task=baseline, called="score baseline", shuffled=False
+        )
         for job, found in zip(baseline, task.result()):
             baselines.write_baseline(job.group, sweep, found)
     path = sweep.place.resolved() / "controls"
     every: dict[tuple[str, str], tuple[Job, dict[int, Variables]]] = {}
 
     def submit(task: list[Job]) -> Any:
-        return work.submit(score_together, path, task[0].step, task=task, shuffled=False)
+        step = task[0].step
+        return work.submit(
+            score_together, path, step, task=task, called=f"score control {step}", shuffled=False
+        )
 
     window = 4 * threads_of(work.client)
     for task, future in in_window(submit, _tasks(untrained, 1), window):
@@ -478,7 +496,8 @@ def _run(
     path, workers = work.sweep.place.resolved(), threads_of(work.client)
 
     def submit(task: list[Job]) -> Any:
-        return work.submit(score_together, path, task[0].step, task=task)
+        step = task[0].step
+        return work.submit(score_together, path, step, task=task, called=f"score step {step}")
 
     # Results are written in the order of the jobs, so that the store does not depend on
     # which worker was quicker.

@@ -8,10 +8,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import zarr
 
 from dynamics import analysis, metrics, store
 from dynamics.analysis import Variables
 from dynamics.brains.targets import Target
+from dynamics.progress import size_of
 
 
 def score_step(
@@ -115,6 +117,36 @@ def score_together(
     """
     times = store.read_times(path) if any(map(is_timed, parts)) else None
     return score_layers(store.read_activations(path, step), times, parts, targets, orders)
+
+
+def check_memory(client: Any, root: zarr.Group, targets: Sequence[Target]) -> None:
+    """Refuse steps that no worker of a cluster has the memory for.
+
+    A worker holds the activations of a step as they are stored and, averaged over time, in double
+    precision, and every target.
+
+    Parameters
+    ----------
+    client : Workers
+        Of a cluster.
+    root : zarr.Group
+        The store.
+    targets : sequence of Target
+        What steps are compared with.
+
+    Raises
+    ------
+    OSError
+        If they need more than any worker has, with both numbers.
+    """
+    held = [each for target in targets for each in vars(target).values()]
+    given = sum(each.nbytes for each in held if isinstance(each, np.ndarray))
+    stored, averaged = store.bytes_of_step(root), store.bytes_of_step(root, averaged=True)
+    client.must_hold(
+        stored + averaged + given,
+        f"a step, of {size_of(stored)} in the store, and targets of {size_of(given)}",
+        "crawl with `components`, fewer `stimuli` or a lower rate of the `pooling`",
+    )
 
 
 def score_layers(

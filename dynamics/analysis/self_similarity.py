@@ -108,9 +108,20 @@ def analyze(sweep: Sweep, client: Any, *, advance: progress.Advance) -> None:
     given = (sweep.place.resolved(), _specs(sweep, root))
     for some in _cut(wanted, block):
         others = _cut(done, block)
-        tables = [client.submit(compare_steps, *given, some, part, pure=False)
-                  for part in [*others, some]]  # fmt: skip
-        profiles = [client.submit(compare_layers, *given, step, pure=False) for step in some]
+        tables = [
+            client.submit(
+                compare_steps,
+                *given,
+                some,
+                part,
+                called=f"compare steps {some[0]}..{some[-1]} with {part[0]}..{part[-1]}",
+            )
+            for part in [*others, some]
+        ]
+        profiles = [
+            client.submit(compare_layers, *given, step, called=f"compare layers of step {step}")
+            for step in some
+        ]
         rows = {
             name: np.concatenate([found[name] for found in client.gather(tables)], 1)
             for name, _, _ in given[1]

@@ -29,6 +29,7 @@ from dynamics.extraction import (
     imported,
     poolings,
     reproducibility,
+    room,
     workers,
 )
 from dynamics.extraction.outcome import Outcome
@@ -130,6 +131,8 @@ def crawl(
             if where is not None and (todo or seeds):
                 places = workers.places(sweep, complete)
                 client = stack.enter_context(cluster(where, patience=patience, places=places))
+                if todo:
+                    room.check_memory(client, root, todo)
             if seeds:
                 controls.add(seeds, network, complete, client)
             if imports:

@@ -1,13 +1,17 @@
-"""How much of a disk a crawl will take, said before it does."""
+"""How much of a disk and of memory a crawl will take, said before it does."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import zarr
 
+from dynamics import store
+from dynamics.checkpoints import Checkpoint
 from dynamics.extraction.poolings import Pooling
 from dynamics.progress import size_of
 from dynamics.sounds import StimulusSet
@@ -86,3 +90,37 @@ def check(
         )
     logger.warning("%s%s", told, "" if free is None else f" of {size_of(free)} that are free")
     return bytes_all
+
+
+# A file holds weights, two moments of each, and in some runs an average of them.
+_BESIDE_WEIGHTS = 4
+
+
+def check_memory(client: Any, root: zarr.Group, todo: Sequence[Checkpoint]) -> None:
+    """Refuse checkpoints that no worker of a cluster has the memory for.
+
+    A worker holds the weights as they were read and in the network, and the activations of a step,
+    whose size is known where the store has some already.
+
+    Parameters
+    ----------
+    client : Workers
+        Of a cluster.
+    root : zarr.Group
+        The store.
+    todo : sequence of Checkpoint
+        What is to be read.
+
+    Raises
+    ------
+    OSError
+        If the largest needs more than any worker has, with both numbers.
+    """
+    largest = max(todo, key=lambda checkpoint: checkpoint.bytes)
+    layers = store.bytes_of_step(root)
+    also = f", with its activations, {size_of(layers)}," if layers else ""
+    client.must_hold(
+        2 * largest.bytes / _BESIDE_WEIGHTS + layers,
+        f"extracting step {largest.step}, a checkpoint of {size_of(largest.bytes)}{also}",
+        "lower the rate of the `pooling`",
+    )

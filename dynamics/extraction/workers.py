@@ -77,7 +77,8 @@ def extracted(
 
     def submit(checkpoint: Checkpoint) -> Any:
         step = checkpoint.step
-        return client.submit(extract_one, content, checkpoint, offer, rows.get(step), pure=False)
+        given = (content, checkpoint, offer, rows.get(step))
+        return client.submit(extract_one, *given, called=f"extract step {step}")
 
     deadly: list[Extracted] = []
     passed = said = False
@@ -220,7 +221,12 @@ def controls(
         Pooled activations by layer, of long sounds all blocks, and the content hash of the
         checkpoint; or why none could be used.
     """
-    submit = functools.partial(client.submit, control_one, sweep.model_dump_json(), tuple(found))
+    given = (sweep.model_dump_json(), tuple(found))
+
+    def submit(which: Control) -> Any:
+        called = f"extract {which.kind} network {which.seed}"
+        return client.submit(control_one, *given, which, called=called)
+
     for which, future in in_window(submit, wanted, lambda: _AHEAD * threads_of(client)):
         yield which, result_of(future)
 

@@ -307,7 +307,7 @@ def _baseline_of(sweep: Sweep, job: _Job, client: Any) -> Variables:
     if client is None:
         return _probed_baseline(sweep, job)
     given = (sweep.model_dump_json(), job.label)
-    return result_of(client.submit(probe_baseline, *given, pure=False))
+    return result_of(client.submit(probe_baseline, *given, called=f"probe baseline of {job.label}"))
 
 
 def probe_baseline(content: str, label: str) -> Variables:
@@ -349,7 +349,7 @@ def _there(
         checkpoints = [each for each in found if fresh or each.step == step]
         labels = [job.label for job in jobs if step in job.missing]
         given = (content, step, records[step], checkpoints, labels)
-        return client.submit(probe_step, *given, pure=False)
+        return client.submit(probe_step, *given, called=f"probe step {step} by {' '.join(labels)}")
 
     by_label = {job.label: job for job in jobs}
     for step, future in in_window(submit, due, lambda: 2 * threads_of(client)):

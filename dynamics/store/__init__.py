@@ -53,6 +53,7 @@ from dynamics.store.nodes import activation_of, storable
 from dynamics.store.place import Place, Where, place_of
 from dynamics.store.precision import PRECISIONS
 from dynamics.store.read import (
+    bytes_of_step,
     controls,
     failures,
     layer_names,
@@ -94,6 +95,7 @@ __all__ = [
     "begin",
     "begin_controls",
     "begin_result",
+    "bytes_of_step",
     "commit",
     "committed",
     "controls",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -116,6 +117,29 @@ def layer_names(root: zarr.Group) -> list[str]:
     children = nodes.members(nodes.group(root, "activations")).items()
     found = [nodes.attributes(child) for _, child in children if isinstance(child, zarr.Group)]
     return [str(attrs["layer"]) for attrs in sorted(found, key=lambda attrs: int(attrs["order"]))]
+
+
+def bytes_of_step(root: zarr.Group, *, averaged: bool = False) -> int:
+    """Return the bytes that the activations of a step are in memory, 0 where there are none yet.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store.
+    averaged : bool
+        Of averages over time in double precision, in the place of what is stored.
+
+    Returns
+    -------
+    int
+        Of all layers.
+    """
+    if "activations" not in root:
+        return 0
+    arrays = nodes.arrays(root, [activation_of(name) for name in layer_names(root)])
+    if averaged:
+        return sum(8 * array.shape[1] * array.shape[-1] for array in arrays)
+    return sum(array.dtype.itemsize * math.prod(array.shape[1:]) for array in arrays)
 
 
 def read_activations(where: Where, step: int) -> dict[str, np.ndarray]:
