@@ -6,6 +6,7 @@ Chi, Ru & Shamma (2005), doi:10.1121/1.1945807.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -74,15 +75,33 @@ def temporal_filter(frequencies: np.ndarray, rate: float) -> np.ndarray:
 def power(F: torch.Tensor, size: int, rate: float) -> torch.Tensor:
     """Return the mean squared amplitude of a rate's analytic output in every frame.
 
-    `F` (..., size // 2 + 1) is the spectrum over time at 500 Hz. Beyond four times its rate a
-    filter passes less than a hundredth, so that a low rate needs few samples a frame.
+    `F` (..., `bins` or more) is the spectrum over time of `size` points at 500 Hz.
     """
-    count = min(math.ceil(4 * rate * FRAME_SECONDS), math.ceil(STEPS / 2))
-    short = size // STEPS * count
-    kept = min(short, F.shape[-1])
-    f = np.arange(kept) * ENVELOPE_RATE / size
-    # The samples lie evenly around the centre of the frame.
-    H = temporal_filter(f, rate) * np.exp(2j * np.pi * f * FRAME_SECONDS / (2 * count))
-    H = torch.from_numpy((2 * short / size * H).astype(np.complex64)).to(F.device)
+    count, short = _samples(rate), size // STEPS * _samples(rate)
+    kept = bins(size, rate)
+    H = torch.from_numpy(_transfer(size, rate)).to(F.device)
     y = torch.fft.ifft(F[..., :kept] * H, n=short)
     return (y.real**2 + y.imag**2).unflatten(-1, (-1, count)).mean(dim=-1)
+
+
+def bins(size: int, rate: float) -> int:
+    """Return how many frequencies of a spectrum of `size` points a rate's filter takes."""
+    return min(size // STEPS * _samples(rate), size // 2 + 1)
+
+
+def _samples(rate: float) -> int:
+    """Return how many samples a frame has of a rate's output.
+
+    Beyond four times its rate a filter passes less than a hundredth, so that a low rate needs few.
+    """
+    return min(math.ceil(4 * rate * FRAME_SECONDS), math.ceil(STEPS / 2))
+
+
+@lru_cache(maxsize=2 * len(RATES))
+def _transfer(size: int, rate: float) -> np.ndarray:
+    """Return a temporal filter at the bins that are taken; sounds of one length share it."""
+    count = _samples(rate)
+    f = np.arange(bins(size, rate)) * ENVELOPE_RATE / size
+    # The samples lie evenly around the centre of the frame.
+    H = temporal_filter(f, rate) * np.exp(2j * np.pi * f * FRAME_SECONDS / (2 * count))
+    return (2 * count / STEPS * H).astype(np.complex64)

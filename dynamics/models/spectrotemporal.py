@@ -20,6 +20,7 @@ from dynamics.models.modulation import (
     FRAME_SECONDS,
     RATES,
     STEPS,
+    bins,
     power,
     spectral_filters,
 )
@@ -234,9 +235,10 @@ class Spectrotemporal(nn.Module):
         for rates, seconds in (([r for r in RATES if r <= 4], 6.0), (RATES[4:], 0.4)):
             size = E.shape[1] + round(seconds * ENVELOPE_RATE)
             size = STEPS * scipy.fft.next_fast_len(-(-size // STEPS))
-            spectra = torch.fft.rfft(torch.cat([E[None, ::2], A, B]), n=size)
-            F, FA, FB = spectra[:1], spectra[1 : 1 + len(A)], 1j * spectra[1 + len(A) :]
-            F = torch.cat([F, FA + FB, FA - FB])
+            # Filters along frequency leave time as it is: they take the bins that are kept.
+            F = torch.fft.rfft(E, n=size)[:, : max(bins(size, rate) for rate in rates)]
+            FA, FB = _times(self._even, F), 1j * _times(self._odd, F)
+            F = torch.cat([F[None, ::2], FA + FB, FA - FB])
             for rate in rates:
                 energy = power(F, size, rate)[..., : E.shape[1] // STEPS]
                 temporal.append(energy[0])
@@ -290,6 +292,12 @@ def build(
     model = Spectrotemporal(bands=bands, lowest=lowest, highest=highest, groups=groups)
     model.load_weights(state or {})
     return model
+
+
+def _times(filters: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+    """Return real filters (scales, bands / 2, bands) of complex spectra (bands, bins)."""
+    parts = torch.view_as_real(spectra).flatten(1)
+    return torch.view_as_complex((filters @ parts).unflatten(-1, (-1, 2)))
 
 
 def _erbs(frequency: np.ndarray) -> np.ndarray:
