@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dynamics import metrics
+from dynamics.analysis import many_stimuli
 from dynamics.analysis.groups import group_rdm, pairs_of, shared_block
 from dynamics.analysis.hearing import courses_of
 from dynamics.analysis.latencies import WINDOW
@@ -110,6 +112,8 @@ def _over_subjects(
         part, kept = shared_block(target, members)
         return _of_spaces(metric, part, kept, arguments) if len(kept) > 1 else None
     options = {name: arguments[name] for name in ("distance", "zscore") if name in arguments}
+    if many_stimuli.takes_rdms(target, arguments):
+        return _of_many_stimuli(target, members, arguments)
     every = [(who, group_rdm(target, who, **options)) for who in members]
     rdms = [D for who, D in every if len(pairs_of(target, who, D)[1])]
     if len(rdms) < 2:
@@ -118,6 +122,19 @@ def _over_subjects(
         stretched(np.stack(rdms), arguments.get("geotopological")),
         compare=arguments.get("compare", "spearman"),
     )
+
+
+def _of_many_stimuli(
+    target: Target, members: np.ndarray, arguments: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Bounds of RDMs that are made one after another."""
+    distance, zscore = arguments.get("distance", "correlation"), arguments.get("zscore", True)
+    fewest = 2 if distance == "correlation" else 1
+    usable = [who for who in members if (who & target.live).sum() >= fewest]
+    if len(usable) < 2:
+        return None
+    made = [partial(many_stimuli.entries_of, target, who, distance, zscore) for who in usable]
+    return many_stimuli.rdms.noise_ceiling(made, arguments.get("compare", "spearman"))
 
 
 def _over_latencies(

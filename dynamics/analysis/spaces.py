@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dynamics import metrics
+from dynamics.analysis import many_stimuli
 from dynamics.analysis.groups import (
     blocks,
     halves_within,
@@ -18,6 +19,7 @@ from dynamics.analysis.groups import (
 )
 from dynamics.analysis.variables import Variables
 from dynamics.brains.targets import Target
+from dynamics.metrics import spaces_by_features
 from dynamics.metrics.kernels import Array
 from dynamics.metrics.missing import FEWEST_IN_ALL
 
@@ -70,6 +72,13 @@ def rsa(
     ValueError
         As in `dynamics.metrics.rdm` and `dynamics.metrics.compare_rdms`.
     """
+    asked = {"distance": distance, "compare": compare, "choose": choose}
+    if many_stimuli.takes_rdms(target, asked | {"geotopological": geotopological}):
+        check_groups(target, distance, by)
+        return many_stimuli.rsa(
+            layers, target, distance=distance, compare=compare, zscore=zscore, choose=choose,
+            by=by, halves=halves, orders=orders,
+        )  # fmt: skip
     return compared_rdms(
         rdms_of(layers, distance, zscore=zscore), layers, target, distance=distance,
         compare=compare, zscore=zscore, geotopological=geotopological, choose=choose, by=by,
@@ -236,6 +245,9 @@ def cka(
     by
         As for `rsa`.
     """
+    if many_stimuli.is_many(target):
+        form = many_stimuli.cka_form(debiased=debiased)
+        return many_stimuli.compared(form, layers, target, by=by, halves=halves, orders=orders)
     return _from_grams(
         metrics.cka_gram, metrics.gram, layers, target, by, halves, orders, debiased=debiased
     )
@@ -256,7 +268,13 @@ def procrustes(
     by
         As for `rsa`.
     """
-    values = _from_grams(metrics.procrustes_gram, metrics.gram, layers, target, by, halves, orders)
+    if many_stimuli.is_many(target):
+        form = many_stimuli.procrustes_form()
+        values = many_stimuli.compared(form, layers, target, by=by, halves=halves, orders=orders)
+    else:
+        values = _from_grams(
+            metrics.procrustes_gram, metrics.gram, layers, target, by, halves, orders
+        )
     return {name: (axes, np.cos(angle)) for name, (axes, angle) in values.items()}
 
 
@@ -278,6 +296,11 @@ def mutual_knn(
     by
         As for `rsa`.
     """
+    if many_stimuli.is_many(target):
+        form, least = many_stimuli.knn_form(k=k), max(4, k + 1)
+        return many_stimuli.compared(
+            form, layers, target, by=by, halves=halves, orders=orders, least=least
+        )
     return _from_grams(metrics.mutual_knn_gram, _products, layers, target, by, halves, orders, k=k)
 
 
@@ -335,7 +358,10 @@ def effective_dimensionality(
     orders: np.ndarray | None = None,
 ) -> Variables:
     """Count each layer's dimensions by the participation ratio; looks at no brain."""
-    score = [metrics.effective_dimensionality(X) for X in layers.values()]
+    count = metrics.effective_dimensionality
+    if many_stimuli.is_many(target):
+        count = spaces_by_features.effective_dimensionality
+    score = [count(X) for X in layers.values()]
     return {"score": (("layer",), np.array(score))}
 
 

@@ -202,6 +202,12 @@ def _correlation(X: torch.Tensor) -> torch.Tensor:
 
 
 def _cosine(X: torch.Tensor, what: str = "is zero in all features") -> torch.Tensor:
+    unit = X / length_checked(X, what)
+    return 1 - (unit @ unit.T).clamp(-1, 1)
+
+
+def length_checked(X: torch.Tensor, what: str) -> torch.Tensor:
+    """Lengths of patterns (n, 1); a ValueError where one has none, so no cosine with others."""
     length = torch.linalg.vector_norm(X, dim=1, keepdim=True)
     flat = (length <= CONSTANT * length.max()).ravel().nonzero().ravel()
     if len(flat):
@@ -210,8 +216,7 @@ def _cosine(X: torch.Tensor, what: str = "is zero in all features") -> torch.Ten
             f"stimulus {int(flat[0])} has {found} its features, so it has no such distance to "
             "others: leave it out or use the euclidean distance"
         )
-    unit = X / length
-    return 1 - (unit @ unit.T).clamp(-1, 1)
+    return length
 
 
 def _euclidean(X: torch.Tensor) -> torch.Tensor:
