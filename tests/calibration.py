@@ -317,19 +317,22 @@ def rsa_scores(seed, *, n, signal=0.0, halves=50, steps=1):
     rows = half_rows(np.arange(n) % 5, halves, seed=seed)
     sets = [np.arange(n), *(each[each >= 0] for each in rows)]
     brain = 1 - np.corrcoef(Y)
+    known = [_ranks(brain, each) for each in sets]
     found = []
     for weight in signal * np.linspace(0, 1, steps) if steps > 1 else [signal]:
         X = weight * latent @ mixing[0] + base + 0.6 * rng.standard_normal((n, 64))
         layer = 1 - np.corrcoef((X - X.mean(0)) / X.std(0))
-        found.append([_spearman(layer, brain, each) for each in sets])
+        ranks = [_ranks(layer, each) for each in sets]
+        found.append([a @ b for a, b in zip(ranks, known, strict=True)])
     found = np.array(found).T
     return found[0], found[1:]
 
 
-def _spearman(one, other, rows):
-    upper = np.triu_indices(len(rows), 1)
-    ranks = [stats.rankdata(each[np.ix_(rows, rows)][upper]) for each in (one, other)]
-    return np.corrcoef(*ranks)[0, 1]
+def _ranks(distances, rows):
+    """Return ranks of the pairs of some stimuli, of mean 0 and length 1."""
+    ranks = stats.rankdata(distances[np.ix_(rows, rows)][np.triu_indices(len(rows), 1)])
+    ranks -= ranks.mean()
+    return ranks / np.linalg.norm(ranks)
 
 
 def errors_of_pairs(simulations, *, n, signal=0.0):

@@ -31,6 +31,7 @@ def shapes(steps):
         "late": 1 / (1 + np.exp(-(x - 4.0) / 0.3)),
         "power": (steps / steps[-1]) ** 0.25,
         "staircase": 0.5 * (x > 2) + 0.5 * (x > 4),
+        "landing": 0.49 * (x > 2) + 0.51 * (x > 4),
         "transient": rise * (1 - 0.5 / (1 + np.exp(-(x - 4.2) / 0.2))),
         "dip": rise - 0.3 * np.exp(-(((x - 2) / 0.5) ** 2)),
     }
@@ -79,20 +80,20 @@ def held(curve, resampled, mean, statistic):
     return inside.to_numpy().astype(float)
 
 
-def people(seed, mean, steps, *, subjects, error, spread, halves=50, alike=0.8):
+def people(seed, mean, steps, *, subjects, error, spread, halves=50, alike=0.8, share=0.5):
     """Curves (step, subject) of people who differ by `spread` in level, and on halves.
 
-    And what limits speak of: what people do on average, on these stimuli, and these people.
+    And what limits speak of: what people do on average, on these stimuli, and these people. A
+    `share` of the variance of errors is what the stimuli do to all people.
     """
     rng = np.random.default_rng(seed)
     root = root_of(steps, alike)
     own = spread * rng.standard_normal((subjects, 1)) * mean
 
     def drawn(*shape):
-        # Half of the variance is what the stimuli do to all people.
         return [
-            error * np.sqrt(0.5) * (rng.standard_normal((*shape, count, len(steps))) @ root.T)
-            for count in (1, subjects)
+            error * np.sqrt(part) * (rng.standard_normal((*shape, count, len(steps))) @ root.T)
+            for part, count in ((share, 1), (1 - share, subjects))
         ]
 
     shared, single = drawn()
@@ -138,22 +139,27 @@ def held_of_people(simulations, statistic, *, subjects, over="both", steps=10, *
     return np.array(found, float)
 
 
-def false_finds(simulations, *, halves, steps, alike=0.8, subjects=0):
-    """Whether a flat curve is said to rise, fall, decline and end above where it began (sim,)."""
+def false_finds(simulations, *, halves=50, steps, alike=0.8, subjects=0, over="subjects"):
+    """Whether a flat curve is said to rise, fall, decline and end above where it began (sim,).
+
+    Over subjects alone it is flat on these stimuli, which do the same to all steps.
+    """
     places = steps_of(steps)
     found = {name: [] for name in ("rises", "falls", "declines", "gains")}
     for seed in range(simulations):
         if subjects:
             given = {"subjects": subjects, "error": 0.03, "spread": 0.0, "alike": alike}
-            curve, again = over_subjects(people(seed, 0 * places, places, **given)[0])
+            share = 0.0 if over == "subjects" else 0.5
+            curve, again, _ = people(seed, 0 * places, places, share=share, **given)
+            pair = with_subjects(curve, again) if over == "both" else over_subjects(curve)
         else:
             made = {"error": 0.03, "halves": halves, "alike": alike, "seed": seed}
-            curve, again = (one.isel(sim=0) for one in curves(1, 0 * places, places, **made))
+            pair = [one.isel(sim=0) for one in curves(1, 0 * places, places, **made)]
         some = {"draws": 1000}
-        found["rises"].append(float(emergence.onset_test(curve, again, **some)["detected_p"]))
-        found["falls"].append(float(emergence.fall_test(curve, again)["fall_p"]))
-        found["declines"].append(float(emergence.decline_test(curve, again, **some)["p"]))
-        found["gains"].append(float(emergence.interval(curve, again, statistic="gain")["p"]))
+        found["rises"].append(float(emergence.onset_test(*pair, **some)["detected_p"]))
+        found["falls"].append(float(emergence.fall_test(*pair)["fall_p"]))
+        found["declines"].append(float(emergence.decline_test(*pair, **some)["p"]))
+        found["gains"].append(float(emergence.interval(*pair, statistic="gain")["p"]))
     return {name: np.array(p) <= 0.05 for name, p in found.items()}
 
 

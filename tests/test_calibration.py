@@ -16,9 +16,10 @@ from dynamics import analysis, emergence, store
 from dynamics.analysis import analyze
 from dynamics.brains import neighbours
 from dynamics.config import Choice, validate
+from dynamics.emergence import population
 from dynamics.metrics.subsets import half_rows
 from dynamics.progress import silent
-from dynamics.report import findings, narrative, population
+from dynamics.report import findings, narrative
 
 
 def most(number, nominal=0.05, errors=3.0):

@@ -53,7 +53,10 @@ def test_figures_say_in_their_margin_why_there_are_no_limits(case):
 
 
 def test_figures_with_limits_say_over_what_as_before():
-    assert below(plots.plot_curves(of_one_subject())) == "bands: 95 % over stimuli"
+    assert below(plots.plot_curves(of_one_subject())) == (
+        "bands: 95 % over stimuli (other sounds of these categories, in these people, this network "
+        "only)"
+    )
 
 
 def test_one_step_is_no_curve_and_the_order_says_so():

@@ -13,6 +13,7 @@ from dynamics.analysis.values import of as value_of
 from dynamics.emergence.best_layers import highest
 from dynamics.emergence.curves import resampled_curve
 from dynamics.emergence.intake import with_layers
+from dynamics.emergence.population import population
 from dynamics.emergence.remarks import briefly, why_no_intervals
 from dynamics.plots.heatmaps import layer_axis
 from dynamics.plots.steps import mark_missing, step_mesh
@@ -71,7 +72,8 @@ def plot_best_layer(
         slope, low, high = (float(found[name]) for name in ("slope", "lower", "upper"))
         if np.isfinite([slope, low, high]).all():
             drift = f"drift {slope:+.2f} [{low:+.2f}, {high:+.2f}] layers a decade"
-            ax.set_title(f"{signed(drift)}\n(95 % over {over})")
+            held = textwrap.fill(f"(95 % over {over}: {population(over)})", _WIDE)
+            ax.set_title(f"{signed(drift)}\n{held}")
     if found is None:
         why = briefly(why_no_intervals(results))
         ax.set_title(textwrap.fill(f"not said how sure: {why}", _WIDE))

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from dynamics.analysis.values import of as value_of
 from dynamics.emergence import STATISTICS, steps_by
 from dynamics.emergence.intake import with_layers
+from dynamics.emergence.population import population
 from dynamics.plots.names import short_layer, short_names
 from dynamics.plots.panels import name_rows
 from dynamics.plots.steps import log_step_axis
@@ -140,6 +141,8 @@ def plot_intervals(
     told = ""
     if "lower" in found:
         told = f" (lines: {100 * _confidence(found):.3g} %{_over(found)})"
+        if over := str(found.attrs.get("over", "")):
+            told += "\n" + textwrap.fill(f"({population(over)})", _WIDE)
     elif found.attrs.get("no_intervals"):
         told = "\n" + textwrap.fill(f"(no limits: {found.attrs['no_intervals']})", _WIDE)
     ax.set_xlabel(f"{kind}{told}\n{ax.get_xlabel()}" if own else ax.get_xlabel())

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
+from dynamics.emergence.population import population
 from dynamics.emergence.remarks import briefly, why_no_intervals
 from dynamics.plots.names import fit_legend, printable
 from dynamics.plots.style import COLUMN, LEVELS, MM, PAGE, figure_of, grid
@@ -24,6 +25,7 @@ _ROOM, _TALL = 22 * MM, 10
 _NARROW = 34  # letters that fit above one of three panels
 _NO_LIMITS = "no limits"
 _OF_SOME = re.compile(r" \(\d+ of \d+ neuroids\)$")
+_OVER = "95 % over "
 
 # What is no curve stands last in a legend.
 _LAST = (
@@ -113,16 +115,21 @@ def draw_legend(*axes: Axes, what: str = "bands", notes: Iterable[str] = ()) -> 
             entries.setdefault(label, handle)
     entries = dict(sorted(entries.items(), key=lambda entry: _OF_SOME.sub("", entry[0]) in _LAST))
     limits = [ax.get_gid() or "" for ax in axes]
+    overs = [told.removeprefix(_OVER) for told in dict.fromkeys(limits) if told.startswith(_OVER)]
+    notes = [*notes]
     if len(set(limits)) > 1:
         for ax, told in zip(axes, limits):
             lines = textwrap.wrap(told, _NARROW) if told.startswith(_NO_LIMITS) else [told]
             ax.set_title("\n".join(part for part in (ax.get_title(), *lines) if part))
         limits = [""]
+        notes += [f"over {over}: {population(over)}" for over in overs]
     told = limits[0]
     if told.startswith(_NO_LIMITS):
         told = wrapped(told, figure)
     elif told:
         told = f"{what}: {told}"
+        if overs:
+            told += "\n" + wrapped(f"({population(overs[0])})", figure)
     said = [told] if told else []
     said += [wrapped(note, figure) for note in dict.fromkeys(notes) if note]
     legend_below(figure, entries, title="\n".join(said) or None)
@@ -144,7 +151,7 @@ def told_limits(over: str, *results: xr.Dataset) -> str:
         What `draw_legend` writes below the axes.
     """
     if over:
-        return f"95 % over {over}"
+        return f"{_OVER}{over}"
     why = next((told for each in results if (told := why_no_intervals(each))), "")
     return f"{_NO_LIMITS}: {briefly(why)}" if why else ""
 

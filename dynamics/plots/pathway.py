@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dynamics.emergence.pathway import along_map, spatial, temporal
+from dynamics.emergence.population import limits_over
 from dynamics.plots.steps import log_step_axis, training_axis
 from dynamics.plots.style import PAGE, figure_of, grid, panel, styled
 
@@ -47,7 +49,7 @@ def plot_order_score(found: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     ax.set_ylabel(str(found["estimate"].attrs.get("long_name", "Score (r)")))
     over = found.attrs.get("over", "")
     limited = over and "lower" in found and bool(found["lower"].notnull().any())
-    ax.set_title(f"95 % over {over}" if limited else "", fontsize=6.5)
+    ax.set_title(textwrap.fill(limits_over(over), 58) if limited else "", fontsize=6.5)
     return ax
 
 

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from dynamics.emergence.best_layers import pick_layer
 from dynamics.emergence.intake import with_layers
 from dynamics.emergence.parts import curve_and_band
+from dynamics.emergence.population import population
 from dynamics.emergence.statistics import unit_of
 from dynamics.plots.panels import draw_legend, name_rows
 from dynamics.plots.steps import log_step_axis, step_label
@@ -241,7 +242,8 @@ def plot_half_times(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     name_rows(ax, table["run"])
     ax.set_xlim(edge)
     over = next((str(x) for x in table.get("over", []) if x), "")
-    ax.set_xlabel("Half-time (training step" + (f"; lines: 95 % over {over})" if over else ")"))
+    ax.set_xlabel("Half-time (training step)" + (f"\nlines: 95 % over {over}," if over else "")
+                  + (f"\n{population(over)}" if over else ""))  # fmt: skip
     return ax
 
 
@@ -291,7 +293,7 @@ def plot_trend(
     ax.set_xlabel(name)
     ax.set_ylabel(label)
     if any(fit.curve["lower"].notnull().any() for fit in fits):
-        ax.set_gid("95 % over stimuli")
+        ax.set_gid("95 % over stimuli, these runs")
     if own:
         draw_legend(ax)
     return ax
@@ -338,7 +340,7 @@ def _width(names: Sequence[str]) -> float:
 
 
 def _told(over: str) -> str:
-    return "stimuli and runs" if over == "both" else over
+    return {"both": "stimuli and runs", "stimuli": "stimuli, these runs"}.get(over, over)
 
 
 def _draw_run(ax: Axes, row: int, run: pd.Series, colour: Any, show: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dynamics.report.numbers import listed
-
 # What a word of what limits are over stands for.
 _OTHERS = {
     "categories of stimuli": "sounds of other categories",
@@ -13,9 +11,13 @@ _OTHERS = {
     "stimuli": "other sounds of these categories",
     "sounds": "other sounds of these categories",
     "subjects": "other people",
+    "neuroids": "other neuroids",
     "initialisations": "other initialisations",
+    "these runs": "",
+    "runs": "other runs",
     "test folds": "other splits of these sounds",
 }
+_OF_SOUNDS = ("sounds", "stimuli", "folds")
 
 
 def population(over: str) -> str:
@@ -36,9 +38,16 @@ def population(over: str) -> str:
         if word in left:
             left = left.replace(word, "")
             known.append(others)
-    said = [listed(known) or f"other {over}"]
-    said += [] if "subjects" in over else ["in these people"]
-    said += [] if "initialisations" in over else ["this network only"]
+    said = [_listed(list(dict.fromkeys(filter(None, known)))) or f"other {over}"]
+    # A task has no people.
+    of_brains = any(each in over for each in ("stimuli", "neuroids", "initialisations"))
+    said += ["in these people"] if of_brains and "subjects" not in over else []
+    only = known and not any(each in over for each in _OF_SOUNDS)
+    said += ["these sounds"] if only else []
+    if "these runs" in over:
+        said.append("these runs")
+    elif "initialisations" not in over and "runs" not in over:
+        said.append("this network only")
     return ", ".join(said)
 
 
@@ -66,5 +75,28 @@ def populations(over: Iterable[str]) -> str:
         }.items()
         if not any(key in one for one in each)
     ]
-    left = f" What {listed(lacking)} would change is not in them." if lacking else ""
+    left = f" What {_listed(lacking)} would change is not in them." if lacking else ""
     return f"They hold for ({held}).{left}"
+
+
+def limits_over(over: str, *, percent: float = 95) -> str:
+    """Say what limits are over, and for what they hold, where there is room for a line or two.
+
+    Parameters
+    ----------
+    over : str
+        As for `population`.
+    percent : float
+        How sure they are.
+
+    Returns
+    -------
+    str
+        Such as "95 % over stimuli: other sounds of these categories, in these people, this network
+        only".
+    """
+    return f"{percent:.3g} % over {over}: {population(over)}"
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
