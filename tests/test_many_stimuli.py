@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from dynamics import analysis, metrics
-from dynamics.analysis import many_stimuli
+from dynamics.analysis import many_stimuli, resampled
 from dynamics.brains.targets import Target
+from dynamics.metrics import factorisation, ridge, spaces_by_features
 from dynamics.metrics import many_stimuli as by_blocks
-from dynamics.metrics import spaces_by_features
 from dynamics.metrics.subsets import half_rows
 
 N = 60
@@ -109,3 +109,41 @@ def test_a_stimulus_without_variance_is_named():
     X[7] = 0
     with pytest.raises(ValueError, match="stimulus 7 has nothing but zeros"):
         by_blocks.entries(X, distance="cosine", zscore=False)
+
+
+@pytest.mark.parametrize("features", [12, 80])
+def test_ridge_of_neuroids_in_parts_and_splits_one_by_one_is_that_of_all(monkeypatch, features):
+    rng = np.random.default_rng(0)
+    X = {f"layer{i}": rng.standard_normal((N, features)) for i in range(2)}
+    Y = X["layer1"][:, :9] + rng.standard_normal((N, 9))
+    folds = np.arange(N) % 5
+    few = metrics.nested_ridge_features(X, Y, folds)
+    made = []
+    usual = factorisation.Factor.of
+    monkeypatch.setattr(factorisation.Factor, "of", lambda *a: made.append(1) or usual(*a))
+    monkeypatch.setattr(factorisation, "KEPT", 0)
+    monkeypatch.setattr(ridge, "MANY", 10)
+    monkeypatch.setattr(ridge, "_RESPONSES", 4 * N)
+    many = metrics.nested_ridge_features(X, Y, folds)
+    assert few.keys() == many.keys()
+    for name, values in few.items():
+        assert many[name].dtype == values.dtype
+        np.testing.assert_allclose(many[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
+    # Three parts of neuroids, two layers, 15 splits; none twice.
+    assert len(made) in (0, 3 * 2 * 15)
+
+
+@pytest.mark.parametrize("features", [12, 80])
+def test_halves_of_many_stimuli_score_as_those_of_few(monkeypatch, features):
+    rng = np.random.default_rng(0)
+    layers = {f"layer{i}": rng.standard_normal((N, features)) for i in range(2)}
+    Y = layers["layer1"][:, :9] + rng.standard_normal((N, 9))
+    target = Target(np.arange(N), Y, np.arange(N) % 5, np.full(9, "a"))
+    given = {"halves": half_rows(target.folds, 4)}
+    few = analysis.METHODS["ridge"](layers, target, **given)
+    monkeypatch.setattr(resampled, "MANY_STIMULI", 10)
+    many = analysis.METHODS["ridge"](layers, target, **given)
+    for name, (_, values) in few.items():
+        # A penalty may be another one where two are as good but for rounding.
+        off = np.abs(many[name][1] - values)
+        assert (off <= 2e-5).mean() > 0.95 and off.max() < 0.01, name

@@ -168,17 +168,16 @@ def _ridge_again(
     values: Variables,
 ) -> Variables:
     """Fit every layer again on resamples of the stimuli."""
-    K = np.asarray(metrics.grams(dict(layers))[1])
-    refits = resampled.ridge_refits(
-        protocol, K, target, rows, given.get("alphas"), given["seed"], list(layers.values())
-    )
+    features = list(layers.values())
+    alphas, seed = given.get("alphas"), given["seed"]
+    refits = resampled.ridge_refits(protocol, target, rows, alphas, seed, features)
     if target.together is not None:
         reliability = None
         if "r2_corrected" in values:
             reliability = np.asarray(metrics.noise_ceiling(target.response)["reliability"])
         scheme = scheme_of(correlation=True)
         refits = resampled.with_squares(refits, values["score"][1], scheme, reliability)
-    return resampled.of_layers(refits, len(K), target.together)
+    return resampled.of_layers(refits, len(layers), target.together)
 
 
 def banded(

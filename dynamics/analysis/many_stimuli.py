@@ -18,7 +18,7 @@ from dynamics.analysis.variables import Variables
 from dynamics.brains.targets import Target
 from dynamics.metrics import many_stimuli as rdms
 from dynamics.metrics import spaces_by_features as spaces
-from dynamics.metrics.many_stimuli import MANY
+from dynamics.metrics.factorisation import MANY
 from dynamics.metrics.missing import FEWEST_IN_ALL
 
 Layers = Mapping[str, np.ndarray]

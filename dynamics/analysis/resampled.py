@@ -7,6 +7,7 @@ the neuroids of one subject and region, and how many they are, give every such a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from dynamics.analysis.variables import Variables
 from dynamics.brains.targets import Target
 from dynamics.metrics import refit
 from dynamics.metrics.ceilings import divisor
+from dynamics.metrics.factorisation import MANY as MANY_STIMULI
 from dynamics.metrics.pepino import pepino_layers
 from dynamics.metrics.tuckute import tuckute_ridge
 
@@ -190,7 +192,6 @@ class Pool:
 
 def ridge_refits(
     protocol: str,
-    K: np.ndarray,
     target: Target,
     rows: np.ndarray,
     alphas: np.ndarray | None,
@@ -207,8 +208,6 @@ def ridge_refits(
     ----------
     protocol : str
         A name in `dynamics.metrics.encoding.PROTOCOLS`.
-    K : array of shape (layers, n, n)
-        Gram matrices.
     target : Target
         The brain target.
     rows : array of shape (resamples, kept)
@@ -218,7 +217,7 @@ def ridge_refits(
     seed : int
         Of the protocol's own splits.
     features : sequence of arrays of shape (n, p)
-        The activations that K was made of.
+        Activations of the layers.
 
     Returns
     -------
@@ -230,16 +229,25 @@ def ridge_refits(
     def penalties(layer: int) -> np.ndarray | None:
         return alphas[layer][None] if alphas is not None and np.ndim(alphas) == 2 else alphas
 
+    @lru_cache(1)
+    def gram(layer: int) -> np.ndarray:
+        return np.asarray(metrics.gram(features[layer]))
+
     def part(layer: int, each: np.ndarray) -> np.ndarray:
-        return K[layer][each][:, each][None]
+        return gram(layer)[each][:, each][None]
 
     def default(layer: int) -> dict[str, np.ndarray]:
         Y, X, grid = target.mean_response, features[layer], penalties(layer)
+        if len(X) > MANY_STIMULI:
+            grid = np.asarray(refit.refit_alphas(None, X)) if grid is None else grid
+            found = [metrics.nested_ridge_features([X[each]], Y[each], target.folds[each], grid)
+                     for each in some]  # fmt: skip
+            return {"score": np.stack([each["layer_r"][0] for each in found])}
         if Y.shape[1] <= MANY:
-            again = refit.refit_ridge(K[layer], Y, target.folds, rows, grid, features=[X])
+            again = refit.refit_ridge(gram(layer), Y, target.folds, rows, grid, features=[X])
             return {"score": np.asarray(again)[0]}
         # The search over alphas of `nested_ridge` is several times quicker for many neuroids.
-        grid = np.asarray(refit.refit_alphas(K[layer], X)) if grid is None else grid
+        grid = np.asarray(refit.refit_alphas(gram(layer), X)) if grid is None else grid
         found = [metrics.nested_ridge(part(layer, each), Y[each], target.folds[each], grid,
                                       features=[X[each]]) for each in some]  # fmt: skip
         return {"score": np.stack([each["layer_r"][0] for each in found])}

@@ -16,7 +16,7 @@ sixty of 1e-4 all keep their digits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from typing import NamedTuple
 
@@ -86,18 +86,49 @@ class Factor(NamedTuple):
         return torch.addmm(y.mean(0), self.A, weights)
 
 
+MANY = 1500
+"""Stimuli beyond which layers and neuroids are worked on a part at a time."""
+
+KEPT = 2**30
+"""Bytes of inner splits of a Gram matrix beyond which each is made when it is needed."""
+
+
+def are_kept(n: int, folds: int) -> bool:
+    """Whether the inner splits of a Gram matrix of n stimuli are kept."""
+    inside = 1 - 2 / folds
+    return 8 * n**2 * inside * folds * (folds - 1) / 2 <= KEPT
+
+
+class _Made(Mapping):
+    """Splits without two folds, each made whenever it is asked for."""
+
+    def __init__(self, make: Callable[[int, int], Factor], folds: int):
+        self._make, self._folds = make, folds
+
+    def __getitem__(self, pair: tuple[int, int]) -> Factor:
+        return self._make(*pair)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return combinations(range(self._folds), 2)
+
+    def __len__(self) -> int:
+        return self._folds * (self._folds - 1) // 2
+
+
 class Splits(NamedTuple):
     """All training splits of a nested scheme for one layer: without one fold, and without two."""
 
     rows: list[torch.Tensor]
     outer: list[Factor]
-    inner: dict[tuple[int, int], Factor]
+    inner: Mapping[tuple[int, int], Factor]
 
     @classmethod
     def of(
         cls, source: torch.Tensor, rows: list[torch.Tensor], factor: Callable = Factor.of
     ) -> Splits:
         """Decompose every split of K, or of X with `Factor.of_features`; rows of each fold."""
+        if factor is Factor.of and not are_kept(len(source), len(rows)):
+            return cls._of(source, rows, factor)
         return once("splits", lambda: cls._of(source, rows, factor), source, factor, *rows)
 
     @classmethod
@@ -108,10 +139,11 @@ class Splits(NamedTuple):
             return torch.cat([rows[f] for f in everyone if f not in left_out])
 
         outer = [factor(source, without(f), rows[f]) for f in everyone]
-        inner = {
-            (f, g): factor(source, without(f, g), torch.cat([rows[f], rows[g]]))
-            for f, g in combinations(everyone, 2)
-        }
+        inner: Mapping[tuple[int, int], Factor] = _Made(
+            lambda f, g: factor(source, without(f, g), torch.cat([rows[f], rows[g]])), len(rows)
+        )
+        if factor is not Factor.of or are_kept(len(source), len(rows)):
+            inner = dict(inner.items())
         return cls(rows, outer, inner)
 
     def predict_outer(self, Y: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:

@@ -46,6 +46,31 @@ class Source(NamedTuple):
     features: Array | None = None
 
 
+class Later(NamedTuple):
+    """A source that is made when its layer is worked on, so that no more are held at a time.
+
+    Attributes
+    ----------
+    make : callable
+        Returns the `Source`.
+    entries : int
+        How many its matrix has.
+    device : torch.device
+        Where it lies.
+    """
+
+    make: Callable[[], Source]
+    entries: int
+    device: torch.device
+
+    @classmethod
+    def of(cls, source: Source | Later) -> Later:
+        """Return a source that is there as one that is to be made."""
+        if isinstance(source, Later):
+            return source
+        return cls(lambda: source, source.matrix.numel(), source.matrix.device)
+
+
 class Compact:
     """Activations of a layer as `compact` has them, made when they are first asked for."""
 

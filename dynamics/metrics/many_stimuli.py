@@ -19,9 +19,6 @@ from dynamics.metrics.correlation import standardise
 from dynamics.metrics.dissimilarity import DISTANCES, TIED, length_checked
 from dynamics.metrics.kernels import Array, activations
 
-MANY = 1500
-"""Stimuli beyond which RDMs are compared here."""
-
 COMPARED = ("spearman", "pearson", "cosine")
 """Comparisons that are made here."""
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from dynamics.metrics.correlation import CONSTANT, clipped_square, ratio, standardise
-from dynamics.metrics.factorisation import faint_alphas, faint_below
+from dynamics.metrics.factorisation import are_kept, faint_alphas, faint_below
 from dynamics.metrics.folds import check_folds
-from dynamics.metrics.held import Held, Source
+from dynamics.metrics.held import Held, Later, Source
 from dynamics.metrics.inner_cv import FEW, RISING, TOO_CLOSE, Responses, best_alphas
 from dynamics.metrics.kernels import Array, as_tensor, responses
 from dynamics.metrics.threads import side_by_side
@@ -31,7 +31,7 @@ _KEPT = 2**28
 
 
 def nested_layers(
-    sources: Sequence[Source],
+    sources: Sequence[Source | Later],
     Y: Array,
     folds: Array,
     penalties: torch.Tensor,
@@ -44,7 +44,7 @@ def nested_layers(
 
     Parameters
     ----------
-    sources : sequence of Source
+    sources : sequence of Source or Later
         A Gram matrix with `Factor.of`, or activations with `Factor.of_features`, of each layer.
     Y, folds, search_dtype, block
         As for `nested_ridge`.
@@ -64,7 +64,8 @@ def nested_layers(
         If Y has a value that is not finite, there are fewer than 3 folds, or every stimulus is a
         fold of its own.
     """
-    device = sources[0][0].device
+    later = [Later.of(each) for each in sources]
+    device = later[0].device
     target, constant = standardise(responses(Y).to(device))
     fold = check_folds(folds, len(target))
     n_folds = int(fold.max()) + 1
@@ -76,9 +77,11 @@ def nested_layers(
     rows = [torch.as_tensor(np.flatnonzero(fold == f), device=device) for f in range(n_folds)]
     n_layers, (n, v) = len(sources), target.shape
     # With few neuroids the decompositions are what costs, and single precision saves nothing.
-    dtype = search_dtype or (torch.float32 if v > n else torch.float64)
+    # Nor where splits would be made again for what it cannot tell apart.
+    quick = v > n and are_kept(n, n_folds)
+    dtype = search_dtype or (torch.float32 if quick else torch.float64)
     problem = _Problem.of(target, rows, dtype, block, open_below)
-    keep = n_layers * 8 * n_folds**2 * max(each.matrix.numel() for each in sources) <= _KEPT
+    keep = n_layers * 8 * n_folds**2 * max(each.entries for each in later) <= _KEPT
 
     score = target.new_empty(n_layers, n_folds, v)
     out = {
@@ -91,7 +94,7 @@ def nested_layers(
     chosen = [target.new_empty(len(test), v) for test in rows]
     best = target.new_full((n_folds, v), -torch.inf)
     kept: list[Held | None] = []
-    work = list(zip(sources, penalties))
+    work = list(zip(later, penalties))
     for number, found in enumerate(side_by_side(lambda each: _fit(problem, *each), work)):
         score[number], out["layer_alpha"][number] = found.score, found.alpha
         out["layer_r"][number], out["fold_r"][number] = found.r, found.fold_r
@@ -154,9 +157,9 @@ class _Fit(NamedTuple):
     predictions: list[torch.Tensor]
 
 
-def _fit(problem: _Problem, source: Source, grid: torch.Tensor) -> _Fit:
+def _fit(problem: _Problem, source: Later, grid: torch.Tensor) -> _Fit:
     """Choose alpha inside each outer fold, and predict the fold with it."""
-    held = Held(source, problem.rows, lowest=float(grid[0]))
+    held = Held(source.make(), problem.rows, lowest=float(grid[0]))
     summary = problem.summary
     if held.all_fine and summary.offset.dtype != torch.float64:
         # What single precision cannot span.
@@ -177,7 +180,7 @@ def _fit(problem: _Problem, source: Source, grid: torch.Tensor) -> _Fit:
 
 def _settle(
     problem: _Problem,
-    work: list[tuple[Source, torch.Tensor]],
+    work: list[tuple[Later, torch.Tensor]],
     kept: list[Held | None],
     score: torch.Tensor,
     alpha: torch.Tensor,
@@ -194,7 +197,7 @@ def _settle(
     for number, (source, grid) in enumerate(work):
         if not near[number].any():
             continue
-        held = kept[number] or Held(source, problem.rows, lowest=float(grid[0]))
+        held = kept[number] or Held(source.make(), problem.rows, lowest=float(grid[0]))
         for f, which in enumerate(near[number]):
             who = which.nonzero().ravel()
             y, penalty = problem.y[:, who], alpha[number, f, who]

@@ -23,7 +23,7 @@ from dynamics.metrics.folds import check_folds
 from dynamics.metrics.held import Compact, decomposed, sources_of
 from dynamics.metrics.kernels import Array, as_tensor, gram_matrices, like, responses, same_rows
 from dynamics.metrics.reuse import once
-from dynamics.metrics.ridge import check_alphas, default_alphas
+from dynamics.metrics.ridge import alphas_of, check_alphas, default_alphas
 from dynamics.metrics.subsets import counts
 from dynamics.metrics.validation import takes
 
@@ -185,13 +185,13 @@ def rescore(prediction: Array, Y: Array, rows: Array | Sequence[Array]) -> Array
     return like(r, prediction, Y)
 
 
-def refit_alphas(K: Array, features: Array | None = None) -> Array:
+def refit_alphas(K: Array | None, features: Array | None = None) -> Array:
     """Penalties that a layer is refitted with by default: every second one of its score's.
 
     Parameters
     ----------
-    K : array of shape (n, n)
-        Gram matrix.
+    K : array of shape (n, n), or None
+        Gram matrix; None for that of the features.
     features : array of shape (n, p), optional
         The activations that it was made of, for penalties below those of `default_alphas` where
         these hide the smallest features.
@@ -201,7 +201,14 @@ def refit_alphas(K: Array, features: Array | None = None) -> Array:
     array of shape (a,)
         Ascending.
     """
-    grid = as_tensor(default_alphas(as_tensor(K)[None]))[0]
+    if K is None:
+        assert features is not None
+        X = as_tensor(features)
+        variance = (X - X.mean(0)).square().sum() / len(X)
+        grid = alphas_of(variance[None])
+        K = features
+    else:
+        grid = as_tensor(default_alphas(as_tensor(K)[None]))[0]
     if features is not None:
         grid = torch.cat([faint_alphas(as_tensor(features).to(grid.device), grid), grid])
     # From the end, so that the largest is always there.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from dynamics.metrics.factorisation import Factor
+from dynamics.metrics.factorisation import MANY, Factor
 from dynamics.metrics.folds import check_folds
-from dynamics.metrics.held import Source, sources_of
+from dynamics.metrics.held import Later, Source, sources_of
 from dynamics.metrics.kernels import (
     Array,
     activations,
@@ -24,6 +26,9 @@ from dynamics.metrics.nested import BLOCK, nested_layers
 from dynamics.metrics.validation import takes
 
 RELATIVE_ALPHAS = np.logspace(-5, 4.5, 20)
+
+# Responses of thousands of stimuli that are worked on at a time; some eight copies are held.
+_RESPONSES = 2**25
 
 
 @takes(K="matrices", Y="responses", features="several")
@@ -136,22 +141,60 @@ def nested_ridge_features(
     for X in given:
         same_rows(X, Y)
     folds = check_folds(folds, len(Y))
+    width = _width(len(Y))
+    if len(Y) > MANY and np.ndim(Y) == 2 and Y.shape[1] > width:
+        return _in_parts(given, Y, folds, width, alphas=alphas, search_dtype=search_dtype)
     sources, variances = [], []
     for X in given:
         tensor = activations(X)
-        tensor = tensor - tensor.mean(0)
-        variances.append(tensor.square().sum() / len(tensor))
+        variances.append((tensor - tensor.mean(0)).square().sum() / len(tensor))
         # Most decompositions are of inner splits, without two folds.
         primal = tensor.shape[1] < len(tensor) * (1 - 2 / (folds.max() + 1))
-        matrix = tensor if primal else as_tensor(gram(X))
-        sources.append(Source(matrix, Factor.of_features if primal else Factor.of, X))
+        entries = len(tensor) * (tensor.shape[1] if primal else len(tensor))
+        make = partial(_source, X, primal=primal)
+        sources.append(Later(make, entries, tensor.device))
     # The penalties are relative to the summed variance of the features, the mean of diag(K).
     diagonals = torch.stack(variances)[:, None, None]
-    penalties = check_alphas(alphas, diagonals) if alphas is not None else _grid(diagonals[:, 0])
+    penalties = (
+        check_alphas(alphas, diagonals) if alphas is not None else alphas_of(diagonals[:, 0])
+    )
     result = nested_layers(
         sources, Y, folds, penalties, search_dtype, block, open_below=alphas is None
     )
     return {name: like(value, *given, Y) for name, value in result.items()}
+
+
+def _source(X: Array, *, primal: bool) -> Source:
+    if not primal:
+        return Source(as_tensor(gram(X)), Factor.of, X)
+    tensor = activations(X)
+    return Source(tensor - tensor.mean(0), Factor.of_features, X)
+
+
+def _width(n: int) -> int:
+    """How many neuroids of so many stimuli are worked on at a time."""
+    return max(1, _RESPONSES // n)
+
+
+def _in_parts(
+    given: Sequence[Array], Y: Array, folds: Array, width: int, **options: Any
+) -> dict[str, Array]:
+    """Fit some neuroids after others, which needs the decompositions again for each part."""
+    out: dict[str, Any] = {}
+    v = Y.shape[1]
+    for start in range(0, v, width):
+        part = slice(start, min(start + width, v))
+        found = nested_ridge_features(given, Y[:, part], folds, **options)
+        for name, value in found.items():
+            share = (part.stop - start) / v
+            if value.ndim == 0:
+                out[name] = out.get(name, 0.0) + share * value
+                continue
+            if name not in out:
+                whole = as_tensor(value).new_empty((*value.shape[:-1], v))
+                out[name] = like(whole.to(torch.as_tensor(value).dtype), value)
+            out[name][..., part] = value
+    return out
 
 
 @takes(K="complete matrices")
@@ -173,10 +216,11 @@ def default_alphas(K: Array) -> Array:
         Penalties in the units of K, ascending.
     """
     variance = torch.diagonal(as_tensor(centre(K)), dim1=-2, dim2=-1).mean(-1)
-    return like(_grid(variance[:, None]), K)
+    return like(alphas_of(variance[:, None]), K)
 
 
-def _grid(variance: torch.Tensor) -> torch.Tensor:
+def alphas_of(variance: torch.Tensor) -> torch.Tensor:
+    """Penalties of `default_alphas` for layers of such summed variance, (..., 1) to (..., 20)."""
     variance = torch.where(variance > 0, variance, torch.ones_like(variance))
     return variance * torch.as_tensor(RELATIVE_ALPHAS, device=variance.device)
 
