@@ -49,6 +49,15 @@ class Dynamics:
     def __init__(self, results: xr.Dataset):
         self._given = results
 
+    def __repr__(self) -> str:
+        made = [name for name in vars(type(self)) if not name.startswith("_")]
+        figures = [name for name in made if name.startswith("plot_")]
+        statistics = [name for name in made if name not in figures]
+        return (
+            f"statistics: {', '.join(statistics)}\nfigures: {', '.join(figures)}\n"
+            "such as `results.dynamics.half_time(by='region')`; `help(results.dynamics)` tells more"
+        )
+
     @property
     def _results(self) -> xr.Dataset:
         """The results, mended where something was done to them that can be undone."""

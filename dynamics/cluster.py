@@ -385,8 +385,8 @@ def _with_plugins(client: Any) -> None:
 
     from dynamics import plugins
 
-    names, folders = plugins.loaded(), plugins.folders()
-    if not names and not folders:
+    names, folders, own = plugins.loaded(), plugins.folders(), plugins.of_script()
+    if not names and not folders and not own:
         return
 
     class Plugins(WorkerPlugin):
@@ -397,5 +397,6 @@ def _with_plugins(client: Any) -> None:
 
             plugins.look_in(*folders)
             plugins.load(names)
+            plugins.take(own)
 
     client.register_plugin(Plugins())

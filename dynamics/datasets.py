@@ -11,17 +11,18 @@ import contextlib
 import hashlib
 import logging
 import os
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-
-import pooch
+from typing import Any
 
 from dynamics.faults import sentence
 from dynamics.filesystems import replacing
+from dynamics.installation import load
 from dynamics.tables import Table
 
 logger = logging.getLogger(__name__)
@@ -247,8 +248,14 @@ def tree_digest(root: Path, subfolder: str = "") -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def _pooch() -> Any:
+    """Return the library that downloads, which nothing else needs."""
+    load("pooch")
+    return sys.modules["pooch"]
+
+
 def _cache_folder(dataset: Dataset) -> Path:
-    return Path(pooch.os_cache("training-dynamics")) / f"{dataset.name}-{dataset.revision[:8]}"
+    return Path(_pooch().os_cache("training-dynamics")) / f"{dataset.name}-{dataset.revision[:8]}"
 
 
 def _marker(dataset: Dataset, target: Path) -> Path:
@@ -264,7 +271,7 @@ def _download_files(dataset: Dataset, target: Path) -> None:
     if not home.startswith(("doi:", "http://", "https://", "ftp://")):
         home = RAW.format(repository=home, revision=dataset.revision, path="")
     hashes = {path: f"sha256:{digest}" for path, digest in hash_list(dataset.name).items()}
-    files = pooch.create(
+    files = _pooch().create(
         path=target, base_url=f"{home.rstrip('/')}/", registry=hashes, retry_if_failed=RETRIES
     )
     for path in hashes:
@@ -279,7 +286,7 @@ def _download_archive(dataset: Dataset, target: Path) -> None:
         packed, unpacked = Path(scratch) / "archive.tar.gz", Path(scratch) / "files"
         with _told(dataset, url):
             # A forge's archive has no stable hash of its own: its files are checked instead.
-            pooch.retrieve(url, known_hash=None, fname=packed.name, path=packed.parent)
+            _pooch().retrieve(url, known_hash=None, fname=packed.name, path=packed.parent)
         try:
             with tarfile.open(packed) as archive:
                 archive.extractall(unpacked, filter="data")
@@ -302,7 +309,7 @@ def _download_archive(dataset: Dataset, target: Path) -> None:
 def _told(dataset: Dataset, url: str) -> Iterator[None]:
     """Say in one sentence what went wrong with a download, and what to do."""
     # One line a data set is enough; pooch would write one a file.
-    pooch.get_logger().setLevel("WARNING")
+    _pooch().get_logger().setLevel("WARNING")
     try:
         yield
     except ValueError as error:

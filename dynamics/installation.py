@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
+import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
@@ -39,7 +40,10 @@ def load(*modules: str) -> None:
     """
     for name in modules:
         try:
-            import_module(name)
+            with warnings.catch_warnings():
+                # In notebooks tqdm wants a package for its bars, of which none is drawn here.
+                warnings.filterwarnings("ignore", message="IProgress not found")
+                import_module(name)
         except Exception as error:
             raise explained(error, module=name) from error
 

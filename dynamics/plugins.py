@@ -106,6 +106,30 @@ def loaded() -> list[str]:
     return [name for name, entries in _loaded.items() if entries]
 
 
+def of_script() -> dict[str, dict[str, Any]]:
+    """Return what a script or a notebook has put into the tables, for workers to have it too.
+
+    Returns
+    -------
+    dict of dict
+        Entries whose function is of no module that a worker could import, by table and name.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for table, (module, _) in TABLES.items():
+        if module in sys.modules:
+            for name, entry in _table(table).items():
+                function = getattr(entry, "function", entry)
+                if getattr(function, "__module__", "") == "__main__":
+                    found.setdefault(table, {})[name] = entry
+    return found
+
+
+def take(entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put into the tables of a worker what `of_script` returned."""
+    for table, own in entries.items():
+        _table(table).update(own)
+
+
 def of(table: str, name: str) -> str:
     """Return the module that an entry of a table is from; empty for the package's own."""
     return next((module for module, own in _loaded.items() if (table, name) in own), "")

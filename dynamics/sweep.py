@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -339,14 +339,17 @@ def _check_repeated(value: str, choice: Choice, label: str, sizes: dict[str, int
 
 
 def run(
-    sweep: Sweep | str | Path, *, scheduler: str | None = None, patience: float = PATIENCE
+    sweep: Sweep | str | Path | Mapping[str, Any],
+    *,
+    scheduler: str | None = None,
+    patience: float = PATIENCE,
 ) -> xr.DataTree:
     """Crawl, analyze, probe, plot and report a sweep; only what is missing is computed.
 
     Parameters
     ----------
-    sweep : Sweep or path
-        A sweep, or the YAML file of one.
+    sweep : Sweep, path or mapping
+        A sweep, the YAML file of one, or a dictionary of what such a file holds.
     scheduler : str, optional
         Address of a running dask scheduler.
     patience : float

@@ -16,7 +16,7 @@ from dynamics import datasets
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.delenv("DYNAMICS_DATA", raising=False)
-    monkeypatch.setattr(datasets.pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache" / name)
     monkeypatch.setattr(datasets, "RETRIES", 0)
     pooch.get_logger().setLevel("ERROR")
     return tmp_path / "cache"

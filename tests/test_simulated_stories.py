@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynamics import brains, datasets, sounds
+from dynamics import brains, sounds
 from dynamics.reference import stories
 from dynamics.sounds import StimulusSet
 
@@ -50,7 +50,7 @@ def test_the_audiobook_is_a_stimulus_set_and_a_target_of_unequal_length(data_roo
 
 def test_the_audiobook_cannot_be_downloaded_and_says_where_it_is_from(tmp_path, monkeypatch):
     monkeypatch.setenv("DYNAMICS_DATA", str(tmp_path))
-    monkeypatch.setattr(datasets.pooch, "os_cache", lambda name: tmp_path / name)
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"naplib.* DYNAMICS_DATA") as error:
         sounds.load("naplib-speech")
     assert "\n" not in str(error.value)

@@ -211,13 +211,14 @@ class Sweep(_Section):
         return self
 
 
-def load_config(path: str | Path) -> Sweep:
+def load_config(path: str | Path | Mapping[str, Any]) -> Sweep:
     """Read and validate the YAML file of a sweep.
 
     Parameters
     ----------
-    path : str or Path
-        The YAML file.
+    path : str, Path or mapping
+        The YAML file; or what one holds, such as a dictionary of a notebook, whose paths are
+        relative to the working directory.
 
     Returns
     -------
@@ -233,6 +234,9 @@ def load_config(path: str | Path) -> Sweep:
         missing, there twice or has a value of the wrong kind; the message names the file, the
         line and the key.
     """
+    if isinstance(path, Mapping):
+        plugins.look_in(Path.cwd())
+        return validate(paths.resolved(path, Path.cwd()), origin="the sweep")
     content, lines = yaml_file.read(path)
     # Where a sweep's own modules are: plugins, and the factory of a network.
     plugins.look_in(Path.cwd(), Path(path).parent)

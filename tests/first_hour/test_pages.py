@@ -1,11 +1,17 @@
 """The pages work as they stand: their code blocks, each part in an empty folder, offline."""
 
+import re
 import shutil
 
+import matplotlib.pyplot as plt
 import pytest
+import tiny_run
 import yaml
 from local_hub import hub
 from pages import PAGES, followed, loud, parts, ran
+
+import dynamics
+from dynamics import sweep
 
 OWN = "A metric, an adapter, sounds and a target, as they stand in an empty folder"
 HUB = "EnCodecMAE from the hub"
@@ -81,8 +87,47 @@ def test_from_recordings_to_a_target(heading, tmp_path):
     assert size in said[f"dynamics target {source}"].stdout
 
 
+@pytest.fixture
+def demonstrated(tmp_path, monkeypatch, in_this_process):
+    """The store of the demonstration in an empty folder, of a network that is not trained."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    for step in (0, 1, 10, 100):
+        tiny_run.save_checkpoint(tmp_path / "checkpoints", step, seed=step, layers=4)
+    small = {
+        "checkpoints": "checkpoints", "model": {"name": "encodecmae", "arguments": {"heads": 2}},
+        "stimuli": {"name": "synthetic", "arguments": {"per_kind": 2, "seconds": 0.4}},
+        "metrics": "ridge", "baseline": None, "resamples": 4, "pretrain": None, "report": False,
+        "targets": "simulated",
+    }  # fmt: skip
+    sweep.run(sweep.DEMO | small)
+
+
+@pytest.mark.slow
+def test_what_a_page_asks_of_the_demonstration_has_answers(demonstrated):
+    known = {}
+    for kind, text in (block for blocks in parts("query").values() for block in blocks):
+        assert kind == "python"
+        *lines, last = re.split(r"\n(?=\S)", text.strip())
+        exec("\n".join(lines), known)
+        known[last] = eval(last, known)
+    curves, scatter = (value for name, value in known.items() if ".plot" in name)
+    assert len(curves) == 3  # of the simulated regions
+    assert scatter.get_xlabel().startswith("Probe")
+    plt.close("all")
+
+
+@pytest.mark.benchmark
+def test_the_demonstrations_network_passes_the_baseline(tmp_path):
+    done = ran(tmp_path, "dynamics demo")
+    assert loud(done) == []
+    results = dynamics.open(tmp_path / "store/demo.zarr")["results/simulated/ridge"].to_dataset()
+    gain = results.dynamics.gain(by="region", above="baseline")
+    above = gain.sel(region="fluctuation", layer=["layer1", "layer2", "layer3"])
+    assert (above["lower"] > 0).all()
+
+
 def test_every_part_of_the_hour_is_run():
-    names = {*RUNS, *RECORDINGS, HUB, IN_PYTHON}
+    names = {*RUNS, *RECORDINGS, HUB, IN_PYTHON, *parts("query")}
     code = {name for page in PAGES for name, blocks in parts(page).items() if blocks}
-    shown = {name for page in ("own", "query") for name in parts(page)}
-    assert names <= code and code - names <= shown
+    assert code <= names | set(parts("own"))
