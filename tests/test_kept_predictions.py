@@ -56,7 +56,7 @@ def test_each_neuroid_has_the_penalty_of_its_score_in_each_fold(problem):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"keep": "weights"}, "keep is 'weights': there are 'predictions' to keep"),
+        ({"keep": "weights"}, "keep is 'weights': there are 'predictions' and 'folds' to keep"),
         ({"keep": "predictions", "protocol": "pepino"}, "default protocol, not of 'pepino'"),
     ],
 )

@@ -224,8 +224,11 @@ def _missing(sweep: Sweep, every: _Joined, hashes: Mapping[int, str]) -> _Todo:
         numbers = baselines.controls_missing(group, sweep, plan.promised)
         todo.untrained.extend(Job(group, metric, label, number, plan) for number in numbers)
         todo.steps.extend(Job(group, metric, label, step, plan) for step in missing)
-        if missing and "keep" in metric.arguments:
-            _say_what_is_kept(metric, label, target, len(missing) * len(store.layer_names(root)))
+        if missing:
+            layers = len(store.layer_names(root))
+            if metric.arguments.get("keep") == "predictions":
+                _say_what_is_kept(metric, label, target, len(missing) * layers)
+            split_halves.say_size(metric, label, target, plan, layers, len(missing))
     return todo
 
 

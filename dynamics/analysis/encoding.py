@@ -73,7 +73,8 @@ def ridge(
         of the time of the scores (as long as those by ``"pepino"``).
     keep : str, optional
         ``"predictions"`` keeps what each layer predicts of every sound and neuroid from the folds
-        without it, which takes layers x stimuli x neuroids x 4 bytes a step.
+        without it, which takes layers x stimuli x neuroids x 4 bytes a step; ``"folds"`` the
+        scores of single folds of more than 5,000 neuroids, which are not kept otherwise.
     halves, orders
         Resamples (see `dynamics.analysis.halves_of`) and shuffles.
 
@@ -89,7 +90,7 @@ def ridge(
         As for `dynamics.metrics.encode`, and if predictions are to be kept of another protocol than
         the default, or where responses have gaps.
     """
-    if keep is not None:
+    if keep not in (None, "folds"):
         _check_kept(keep, protocol, target)
     if has_gaps(target, missing):
         whole = partial(ridge, protocol=protocol, alphas=alphas, seed=seed, resamples=resamples)
@@ -107,7 +108,7 @@ def ridge(
         for key, (name, axes) in _RIDGE.items()
         if key in found and np.ndim(found[key]) == len(axes)
     }
-    if keep is not None:
+    if keep == "predictions":
         values["prediction"] = ("layer", "stimulus", "neuroid"), _predictions(layers, target, given)
     many = protocol != "default" or target.response.shape[1] > resampled.MANY
     rows = first_halves(halves, (_FEW if many else None) if resamples is None else resamples)
@@ -126,9 +127,9 @@ def ridge(
     return values
 
 
-def _check_kept(keep: str, protocol: str, target: Target) -> None:
+def _check_kept(keep: str | None, protocol: str, target: Target) -> None:
     if keep != "predictions":
-        raise ValueError(f"keep is {keep!r}: there are 'predictions' to keep")
+        raise ValueError(f"keep is {keep!r}: there are 'predictions' and 'folds' to keep")
     if protocol != "default":
         raise ValueError(
             f"predictions are kept of the default protocol, not of {protocol!r}: give the metric a "
@@ -154,7 +155,7 @@ def stimuli_of_kept(
     arguments: Mapping[str, Any], target: Target
 ) -> dict[str, tuple[str, npt.ArrayLike]]:
     """Return the names of the stimuli, where predictions of each are kept."""
-    if arguments.get("keep") is None:
+    if arguments.get("keep") != "predictions":
         return {}
     return {"stimulus": ("stimulus", np.asarray(target.stimulus_names))}
 

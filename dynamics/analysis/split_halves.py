@@ -26,6 +26,11 @@ logger = logging.getLogger(__name__)
 # 1 at the steps of older results that have been computed again, with resamples.
 MARK = "has_resamples"
 
+SINGLE_FROM = 5000
+"""Neuroids beyond which values of each are kept in single precision and those of folds are not."""
+
+OF_FOLDS = "fold_score"
+
 
 class Plan(NamedTuple):
     """How the scores of a target and metric are resampled.
@@ -42,6 +47,8 @@ class Plan(NamedTuple):
         Whether steps are marked that are not among `again` any more.
     limit : float
         Most degrees of freedom that halves of few units have; 0: no limit.
+    single, folds : bool
+        Whether values of neuroids are kept in single precision, and those of single folds at all.
     """
 
     rows: np.ndarray | None
@@ -49,6 +56,8 @@ class Plan(NamedTuple):
     again: frozenset[int] = frozenset()
     mark: bool = False
     limit: float = 0.0
+    single: bool = False
+    folds: bool = True
 
     def limited(self, attrs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Add the limit to the attributes of variables, where there is one."""
@@ -67,8 +76,18 @@ class Plan(NamedTuple):
         return "resample_score" if self.together is None else "resample_mean"
 
     def marked(self, values: Variables) -> Variables:
-        """Add the mark to the results of a step, before what it speaks of."""
+        """Return what is kept of the results of a step, a mark before what it speaks of."""
+        values = {
+            name: (dims, _single(each) if self.single and "neuroid" in dims else each)
+            for name, (dims, each) in values.items()
+            if self.folds or name != OF_FOLDS
+        }
         return {MARK: ((), np.array(1, np.int8)), **values} if self.mark else values
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values)
+    return values.astype(np.float32) if values.dtype == np.float64 else values
 
 
 def plan(
@@ -103,7 +122,13 @@ def plan(
     if rows is not None and not each and "resample_score" in group:
         each = True  # it goes on as it was begun
     together = None if rows is None or each else groups_of_neuroids(data, most=analysis.MANY)
-    found = Plan(rows, together, limit=0.0 if rows is None else _limit(metric, target))
+    limit = 0.0 if rows is None else _limit(metric, target)
+    many = analysis.find(metric.name).per == "neuroid" and number > SINGLE_FROM
+    if many and "score" in group:  # as it was begun
+        single, folds = nodes.array(group, "score").dtype == np.float32, OF_FOLDS in group
+    else:
+        single, folds = many, not many or metric.arguments.get("keep") == "folds"
+    found = Plan(rows, together, limit=limit, single=single, folds=folds)
     _say(group, sweep, metric, found, label, target)
     if together is not None and not store.is_written(group, "group_size"):
         for name, dims, values in (
@@ -178,3 +203,53 @@ def _say(
     for name in ("no_intervals", "no_intervals_of_neuroids"):
         if group.attrs.get(name, "") != told.get(name, ""):
             group.attrs[name] = told.get(name, "")
+
+
+_LEAST_SAID = 2**30
+# Values of each neuroid and layer that the protocols have beside those of folds: r, r2, corrected.
+_VALUES = 3
+
+
+def bytes_of(target: Target, found: Plan, layers: int) -> int:
+    """Return the bytes that the scores of a step take at most, before compression.
+
+    Parameters
+    ----------
+    target : Target
+        The target.
+    found : Plan
+        What is kept.
+    layers : int
+        How many there are.
+
+    Returns
+    -------
+    int
+        Of a metric with a score a neuroid; resamples are counted too.
+    """
+    number, folds = target.response.shape[1], len(set(target.folds.tolist()))
+    each = layers * number * (4 if found.single else 8)
+    again = 0
+    if found.rows is not None:
+        many = number if found.together is None else 2 * (int(found.together.max()) + 1)
+        again = 8 * _VALUES * layers * len(found.rows) * many
+    return each * (_VALUES + (folds if found.folds else 0)) + again
+
+
+def say_size(
+    metric: Choice, label: str, target: Target, found: Plan, layers: int, steps: int
+) -> None:
+    """Say what the results of steps to come take of the disk, where that is a gigabyte or more."""
+    if analysis.find(metric.name).per != "neuroid":
+        return
+    size = bytes_of(target, found, layers)
+    if size * steps < _LEAST_SAID:
+        return
+    kept = "single precision, without those of folds" if found.single else "double precision"
+    if found.single and found.folds:
+        kept = "single precision"
+    logger.warning(
+        "results of %r by %r, %s neuroids x %d layers in %s, take up to %s a step, %s for %s steps",
+        label, metric.label, f"{target.response.shape[1]:,}", layers, kept, size_of(size),
+        size_of(size * steps), f"{steps:,}",
+    )  # fmt: skip

@@ -190,7 +190,11 @@ def faults_of_steps(group: zarr.Group) -> dict[int, str]:
 
 
 def fault_of_rows(
-    array: zarr.Array[Any], name: str, rows: npt.ArrayLike, columns: Sequence[Sequence[Any]]
+    array: zarr.Array[Any],
+    name: str,
+    rows: npt.ArrayLike,
+    columns: Sequence[Sequence[Any]],
+    last: Any = slice(None),
 ) -> str:
     """Say which step of a variable of results holds other values than were committed.
 
@@ -204,6 +208,9 @@ def fault_of_rows(
         Rows that are looked at.
     columns : sequence of (steps, checkpoints, hashes)
         Of the group.
+    last : int, slice or array of int
+        What is looked at along the last axis. Where a step lies in several chunks, each has its
+        own hash, and no others are read.
 
     Returns
     -------
@@ -218,9 +225,25 @@ def fault_of_rows(
         known = dict(each.rpartition(":")[::2] for each in text.split())
         if name in known:
             wanted[row] = (known[name], (step, source))
+    if array.shards is not None:
+        chosen = _blocks_of(array, last)
+        for row, (expected, owner) in wanted.items():
+            parts = expected.split(",")
+            for number in chosen:
+                part = slice(number * array.chunks[-1], (number + 1) * array.chunks[-1])
+                found = hash_of(name, array[row, ..., part], *owner, part.start)
+                if number >= len(parts) or found != parts[number]:
+                    return f"values at step {columns[0][row]}"
+        return ""
     for row, fault in _faults_of_array(array, name, wanted):
         return f"values at step {columns[0][row]}" if fault else ""
     return ""
+
+
+def _blocks_of(array: zarr.Array[Any], last: Any) -> list[int]:
+    """Return the numbers of the chunks along the last axis that hold some places of it."""
+    places = np.atleast_1d(np.arange(array.shape[-1])[last])
+    return np.unique(places // array.chunks[-1]).tolist()
 
 
 def faults_of_constants(group: zarr.Group) -> dict[str, str]:
@@ -284,4 +307,9 @@ def _of_values(
     dims = array.metadata.dimension_names or ()  # type: ignore[union-attr]
     if "step_other" in dims:  # what came later is in the rows of those
         values = values[: row + 1]
+    if array.shards is not None:  # a hash for every chunk
+        width = array.chunks[-1]
+        starts = range(0, array.shape[-1], width)
+        each = (hash_of(name, values[..., k : k + width], *owner, k) for k in starts)
+        return ",".join(each)
     return hash_of(name, values, *owner)

@@ -105,10 +105,14 @@ def new_array(
     fill: Any,
     dims: Sequence[str],
     chunks: tuple[int, ...],
+    shards: tuple[int, ...] | None = None,
     attrs: Mapping[str, Any] | None = None,
     anew: bool = True,
 ) -> zarr.Array:
-    """Make an array with named dimensions in a group, in place of one that is there if `anew`."""
+    """Make an array with named dimensions in a group, in place of one that is there if `anew`.
+
+    Where there are `shards`, each is a file of many chunks, of which a reader takes what it needs.
+    """
     return group.create_array(
         name,
         shape=shape,
@@ -116,6 +120,7 @@ def new_array(
         fill_value=fill,
         dimension_names=list(dims),
         chunks=tuple(max(1, size) for size in chunks),
+        shards=shards,
         compressors=CODECS,
         attributes=dict(attrs or {}),
         overwrite=anew,

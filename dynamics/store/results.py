@@ -207,7 +207,7 @@ def write_result(
                     array.dtype,
                     fill=np.nan if array.dtype.kind == "f" else 0,
                     dims=("step", *dims),
-                    chunks=(_steps_a_chunk(array.nbytes), *array.shape),
+                    **_grid(array, dims),
                     attrs=(attrs or {}).get(name, {}),
                 )
             resize(there[name], total)
@@ -274,6 +274,19 @@ def write_label(group: zarr.Group, name: str, text: str, description: str) -> No
         group.attrs["coordinates"] = " ".join(sorted({*known, name}))
         hashes.note(group, name, text)
         array.attrs["description"] = description
+
+
+# Neuroids of a chunk where a step has many, so that those of a region are read without the others.
+_NEUROIDS, _MANY_BYTES = 2048, 2**20
+
+
+def _grid(array: np.ndarray, dims: Sequence[str]) -> dict[str, Any]:
+    """Return chunks, and shards if any, of a variable of which a step is this array."""
+    if array.nbytes <= _MANY_BYTES or dims[-1] != "neuroid" or array.shape[-1] <= _NEUROIDS:
+        return {"chunks": (_steps_a_chunk(array.nbytes), *array.shape)}
+    whole = -(-array.shape[-1] // _NEUROIDS) * _NEUROIDS
+    others = (1, *array.shape[:-1])
+    return {"chunks": (*others, _NEUROIDS), "shards": (*others, whole)}
 
 
 def _steps_a_chunk(size: int) -> int:

@@ -149,7 +149,7 @@ class _Stored(BackendArray):
         elif self.chosen and self.chosen[0] and self.rows is not None:
             rows = np.atleast_1d(self.rows[key[0]])
             for _ in range(2):  # a writer may have done a step again since the columns were read
-                fault = fault_of_rows(whole, name, rows, self.seen.columns(group))
+                fault = fault_of_rows(whole, name, rows, self.seen.columns(group), key[-1])
                 if not fault:
                     break
                 self.seen.forget_columns(group)
