@@ -124,7 +124,12 @@ def test_progress_is_json_or_nothing_on_request(capsys, clock, monkeypatch):
     progress.choose("none")
     with progress.bar("crawling", 4) as advance:
         advance()
+    progress.say("watched")
     assert capsys.readouterr().err == ""
+    for style, shown in (("json", '{"note": "watched"}\n'), ("lines", "")):  # and only once
+        progress.choose(style)
+        progress.say("watched")
+        assert capsys.readouterr().err == shown
     with pytest.raises(ValueError, match="not shown as 'loud': use one of auto, bar"):
         progress.choose("loud")
 

@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,6 +81,14 @@ def test_a_task_that_kills_its_workers_is_named_and_an_innocent_one_is_not(tmp_p
             here.submit(deadly, tmp_path / "often", 99).result()
         assert (tmp_path / "often").read_text() == "2"
         assert here.gather(beside) == [0, 1, 2]
+
+
+def test_where_a_cluster_can_be_watched_is_said_where_dask_has_pages_for_it(monkeypatch):
+    client = SimpleNamespace(dashboard_link="http://127.0.0.1:8787/status")
+    for spec, said in ((None, ""), (object(), "http://127.0.0.1:8787/status")):
+        monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: spec)  # noqa: B023
+        assert cluster._dashboard(client) == said
+    assert cluster._dashboard(SimpleNamespace(dashboard_link=None)) == ""
 
 
 @pytest.mark.slow

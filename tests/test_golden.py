@@ -51,7 +51,11 @@ SINCE = {
     },
     "golden-time": set(),
 }
-TABLE_SINCE = ["note is new", "checkpoints/note is new"]  # of the steps, and of the controls
+TABLE_SINCE = [
+    "hash is new",
+    "note is new",
+    "checkpoints/note is new",
+]  # of the steps, and of the controls
 RESAMPLED_SINCE = {"ridge-pepino", "ridge-tuckute"}
 EXACT = bool(os.environ.get("DYNAMICS_EXACT"))
 

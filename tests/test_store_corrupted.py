@@ -115,28 +115,38 @@ def delete_folder(path, rng, files):
 KINDS = (delete, truncate, flip, swap, empty, delete_folder)
 
 
-def corrupted(sound, folder, seed):
-    """Copy a store and do something to one of its files."""
+def corrupted(path, files, seed):
+    """Do something to one of the files of a store; say what."""
     rng = np.random.default_rng(seed)
-    path = folder / "s.zarr"
-    shutil.copytree(sound, path)
-    files = sorted(each for each in path.rglob("*") if each.is_file())
     chosen = files[seed % len(files)]
     kind = KINDS[(seed // len(files) + seed) % len(KINDS)]
     kind(chosen, rng, files)
-    return path, f"{kind.__name__} {chosen.relative_to(path)}"
+    return f"{kind.__name__} {chosen.relative_to(path)}"
+
+
+def restore(path, content):
+    """Make a store hold these files as they were, and no others."""
+    for each in path.rglob("*"):
+        if each.is_file() and each not in content:
+            each.unlink()
+    for each, held in content.items():
+        if not each.is_file() or each.read_bytes() != held:
+            each.parent.mkdir(parents=True, exist_ok=True)
+            each.write_bytes(held)
 
 
 def silent(sound, folder, seeds, caplog):
     expected, wrong = seen(sound), []
+    path = folder / "s.zarr"
+    shutil.copytree(sound, path)
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    content = {each: each.read_bytes() for each in files}
     for seed in seeds:
-        place = folder / str(seed)
-        place.mkdir()
-        path, what = corrupted(sound, place, seed)
+        what = corrupted(path, files, seed)
         found, told = named(path, caplog)
         if not told and (found is None or not same(found, expected)):
             wrong.append(what)
-        shutil.rmtree(place)
+        restore(path, content)
     return wrong
 
 

@@ -16,6 +16,7 @@ from dynamics.store.layout import (
     ADDED,
     COLUMNS,
     DONE,
+    PENDING,
     MisfitError,
     is_written,
     new_column,
@@ -27,7 +28,7 @@ from dynamics.store.layout import (
 from dynamics.store.nodes import activation_of, group_name, kept_of, storable
 from dynamics.store.place import name_of, writing
 from dynamics.store.precision import record_errors, round_layers
-from dynamics.store.read import content_of, kept_at, layer_names, steps
+from dynamics.store.read import content_of, kept_at, layer_names, records, steps
 from dynamics.store.repository import save
 
 
@@ -156,9 +157,29 @@ def commit(root: zarr.Group, step: int, *, status: str = DONE, **columns: Any) -
         if status == DONE:
             columns["content"] = columns.get("content") or content_hash(root, row)
             hashes.note_new(nodes.group(root, "activations"), layers=layer_names(root))
-        for name, value in (*columns.items(), ("status", status)):
+        written = {**columns, **_hash_of_row(root, row, columns, status), "status": status}
+        for name, value in written.items():
             nodes.array(root, f"checkpoints/{name}")[row] = storable(value)
         save(root, f"step {step}" if status == DONE else f"step {step}: {status}")
+
+
+def _hash_of_row(
+    root: zarr.Group, row: int, columns: Mapping[str, Any], status: str
+) -> dict[str, str]:
+    """Return the column by which a row is verified; none of one that is to be written again."""
+    column = f"checkpoints/{hashes.HASH}"
+    if column not in root:  # of an earlier version
+        return {}
+    if nodes.values(root, column, row):
+        # What is stopped now leaves a row that is not verified, and none that looks damaged.
+        nodes.array(root, column)[row] = ""
+    if status == PENDING:
+        return {}
+    table = nodes.group(root, "checkpoints")
+    rest = [name for name in COLUMNS if name not in (hashes.HASH, "status", *columns)]
+    there = [found.item() for found in nodes.rows(nodes.arrays(table, rest), row)]
+    given = {name: storable(value) for name, value in columns.items()}
+    return {hashes.HASH: hashes.of_record(dict(zip(rest, there)) | given)}
 
 
 def amend(root: zarr.Group, changes: Mapping[int, Mapping[str, Any]]) -> None:
@@ -174,13 +195,36 @@ def amend(root: zarr.Group, changes: Mapping[int, Mapping[str, Any]]) -> None:
     objectlock.check(name_of(root))
     with writing(root):
         rows = steps(root)
+        hashed = _without_hashes(root, {step: rows[step] for step in changes})
         for name in {name: None for each in changes.values() for name in each}:
             column = nodes.array(root, f"checkpoints/{name}")
             values = np.asarray(column[:])
             for step, each in changes.items():
                 values[rows[step]] = storable(each.get(name, values[rows[step]]))
             column[:] = values
+        if hashed:
+            now, column = records(root), nodes.array(root, f"checkpoints/{hashes.HASH}")
+            values = np.asarray(column[:])
+            for step in hashed:
+                values[rows[step]] = hashes.of_record(now[step])
+            column[:] = values
         save(root, f"moved: {', '.join(map(str, changes))}")
+
+
+def _without_hashes(root: zarr.Group, rows: Mapping[int, int]) -> list[int]:
+    """Take the hashes of rows away that are to be written again; return the steps that had one.
+
+    What is stopped then leaves rows that are not verified, and none that look damaged.
+    """
+    if f"checkpoints/{hashes.HASH}" not in root:
+        return []
+    column = nodes.array(root, f"checkpoints/{hashes.HASH}")
+    values = np.asarray(column[:])
+    hashed = [step for step, row in rows.items() if values[row]]
+    values[[rows[step] for step in hashed]] = ""
+    if hashed:
+        column[:] = values
+    return hashed
 
 
 def content_hash(root: zarr.Group, row: int) -> str:

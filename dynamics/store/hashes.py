@@ -53,6 +53,15 @@ def hash_of(name: str, values: npt.ArrayLike, *more: object) -> str:
     return total.hexdigest()[:_DIGITS]
 
 
+def of_record(record: Mapping[str, Any]) -> str:
+    """Hash a row of the table of checkpoints, but for its status, which `redo` changes.
+
+    Of the seconds that it took, only whether they are there: the same run gives the same hash.
+    """
+    values = {**record, "seconds": bool(record["seconds"] == record["seconds"])}
+    return hash_of("record", [f"{n}={values[n]}" for n in sorted({*values} - {HASH, "status"})])
+
+
 def note(group: zarr.Group, name: str, values: npt.ArrayLike | None) -> None:
     """Write the hash of an array without steps beside it; None where it is taken away."""
     known = _known(group)
@@ -115,10 +124,15 @@ def _variables(members: Mapping[str, Any]) -> list[str]:
     return [
         name
         for name, node in members.items()
-        if isinstance(node, zarr.Array)
-        and name not in _AXES
-        and (node.metadata.dimension_names or ("",))[0] == "step"  # type: ignore[union-attr]
+        if isinstance(node, zarr.Array) and name not in _AXES and has_steps(node)
     ]
+
+
+def has_steps(node: Any) -> bool:
+    """Whether the first axis of an array is that of the steps."""
+    return isinstance(node, zarr.Array) and (
+        (node.metadata.dimension_names or ("",))[0] == "step"  # type: ignore[union-attr]
+    )
 
 
 def of_row(
@@ -169,8 +183,11 @@ def faults_of_steps(group: zarr.Group) -> dict[int, str]:
     if not is_hashed(group):
         return {}
     promised = nodes.attributes(group)[HASHES][HASH].split()
-    if lost := [name for name in (*_AXES, *promised) if name not in group]:
+    members = nodes.members(group)
+    if lost := [name for name in (*_AXES, *promised) if name not in members]:
         return {-1: f"`{lost[0]}` is lost"}
+    if odd := [name for name in (*_AXES, *promised) if not has_steps(members[name])]:
+        return {-1: f"`{odd[0]}` has lost its steps"}
     try:
         columns = {name: nodes.values(group, name).tolist() for name in _AXES}
     except Exception as error:  # whatever a damaged array or chunk makes of it

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import zarr
@@ -128,13 +129,27 @@ def verify(where: Where) -> dict[int, str]:
         What is wrong with each bad step; empty for a sound store.
     """
     root = open_group(where)
-    found, rows, faults = records(root, "content"), steps(root), {}
+    found, rows, faults = records(root), steps(root), {}
     for step, record in sorted(found.items()):
-        if record["status"] != DONE or not (fault := _fault(root, rows[step], record["content"])):
+        fault = ""
+        if record["status"] == DONE:
+            fault = _fault(root, rows[step], record["content"])
+        if record["status"] in (DONE, FAILED) and not fault:
+            fault = _fault_of_record(record)
+        if not fault:
             continue
-        if records(root, "content")[step] == record:  # not one that is being done again meanwhile
+        now = records(root, "content", hashes.HASH)[step]
+        if all(record[name] == value for name, value in now.items()):  # not done again meanwhile
             faults[step] = fault
     return faults
+
+
+def _fault_of_record(record: Mapping[str, Any]) -> str:
+    """Say what is wrong with a row of the table that has a hash."""
+    expected = record.get(hashes.HASH, "")
+    if not expected or hashes.of_record(record) == expected:
+        return ""
+    return "has a row in the table of checkpoints that holds other values than were written"
 
 
 def verify_results(where: Where) -> dict[tuple[str, int | None], str]:
@@ -191,6 +206,9 @@ def _fault_of_table(root: zarr.Group) -> str:
     table = nodes.group(root, "checkpoints")
     if lost := [name for name in COLUMNS if name not in ADDED and name not in table]:
         return f"`{lost[0]}` is lost"
+    for name, node in nodes.members(table).items():
+        if name in COLUMNS and not hashes.has_steps(node):
+            return f"`{name}` has lost its steps"
     rows = records(root)
     done = {step: row for step, row in rows.items() if row["status"] == DONE}
     for step, row in done.items():

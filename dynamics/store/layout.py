@@ -19,6 +19,7 @@ from zarr.core.sync import sync
 
 from dynamics.installation import OURS, version_of
 from dynamics.store import nodes
+from dynamics.store.hashes import HASH
 
 SCHEMA = 1
 # Attribute of a store whose contents are being removed, to be made anew.
@@ -40,9 +41,10 @@ COLUMNS = {
     "note": (str, "", "which weights were taken and how they were fitted to the network", ""),
     "content": (str, "", "hash of the activations, by which they are verified", ""),
     "seconds": ("float64", np.nan, "time to read the checkpoint and extract from it", "s"),
+    HASH: (str, "", "hash of what the other columns but the status hold", ""),
 }
 # Columns that stores of earlier versions may lack.
-ADDED = ("modified", "note")
+ADDED = ("modified", "note", HASH)
 # Table columns are rewritten whole by the one process that holds the lock.
 TABLE_CHUNK = 4096
 

@@ -69,7 +69,7 @@ def begin(where: Where, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
         store, path = open_zarr(place, write=True)
         root = zarr.open_group(store, path=path, mode="a", use_consolidated=False)
         prepare_to_write(root)
-        if "schema" in root.attrs and EMPTIED not in root.attrs:
+        if root.attrs.get("schema") == SCHEMA and EMPTIED not in root.attrs:
             _mend_table(root)
         known = nodes.attributes(root)
         if known.get("schema") == SCHEMA and _differs(known, identity) and _holds_nothing(root):
