@@ -423,6 +423,8 @@ class _Work:
                 job.plan.rows,
                 None if order is None else number,
                 job.plan.together,
+                job.plan.single,
+                job.plan.folds,
             )
             for number, (job, order) in enumerate(zip(task, orders))
         ]

@@ -12,6 +12,7 @@ import zarr
 
 from dynamics import analysis, metrics, store
 from dynamics.analysis import Variables
+from dynamics.analysis.split_halves import narrowed
 from dynamics.brains.targets import Target
 from dynamics.progress import size_of
 
@@ -75,6 +76,8 @@ class Part(NamedTuple):
         Which of the shuffles.
     together : array of shape (n_neuroids,) or None
         As in `score_step`.
+    single, folds : bool
+        What is kept, as in `dynamics.analysis.split_halves.Plan`.
     """
 
     metric: str
@@ -83,6 +86,8 @@ class Part(NamedTuple):
     halves: np.ndarray | None
     orders: int | None
     together: np.ndarray | None
+    single: bool = False
+    folds: bool = True
 
 
 def score_together(
@@ -190,7 +195,8 @@ def score_layers(
                 orders=None if part.orders is None else orders[part.orders],
                 **part.arguments,
             )
-            found.append(analysis.with_p_value(analysis.averaged(one, part.together)))
+            whole = analysis.with_p_value(analysis.averaged(one, part.together))
+            found.append(narrowed(whole, single=part.single, folds=part.folds))
     return found
 
 

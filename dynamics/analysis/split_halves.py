@@ -77,12 +77,17 @@ class Plan(NamedTuple):
 
     def marked(self, values: Variables) -> Variables:
         """Return what is kept of the results of a step, a mark before what it speaks of."""
-        values = {
-            name: (dims, _single(each) if self.single and "neuroid" in dims else each)
-            for name, (dims, each) in values.items()
-            if self.folds or name != OF_FOLDS
-        }
+        values = narrowed(values, single=self.single, folds=self.folds)
         return {MARK: ((), np.array(1, np.int8)), **values} if self.mark else values
+
+
+def narrowed(values: Variables, *, single: bool, folds: bool) -> Variables:
+    """Return what is kept of results, as `Plan` says; a worker need send no more."""
+    return {
+        name: (dims, _single(each) if single and "neuroid" in dims else each)
+        for name, (dims, each) in values.items()
+        if folds or name != OF_FOLDS
+    }
 
 
 def _single(values: np.ndarray) -> np.ndarray:
