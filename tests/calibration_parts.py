@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import calibration
 import designs
 import numpy as np
 import planted
+import stated
 
 
 class Job(NamedTuple):
@@ -27,16 +29,16 @@ SIZES = [(60, 1), (60, 6), (165, 1), (165, 6), (165, 200), (1000, 6), (1000, 200
 def stimuli() -> Iterator[Job]:
     """Means over stimuli: limits and tests by stimuli, neuroids and steps."""
     for design, steps, (n, neuroids) in product(designs.NAMES, (10, 40), SIZES):
-        told = f"n {n}, {neuroids} neuroids, {steps} steps"
+        if steps == 40 and (n, neuroids) not in ((60, 1), (165, 6), (1000, 200)):
+            continue
         made = {"design": design, "n": n, "neuroids": neuroids}
-        for shape in ("sigmoid", "power"):
-            yield Job(design, f"{told}, {shape}", 500,
-                      lambda k, s=shape, t=steps, m=made: designs.held(k, s, t, **m))  # fmt: skip
-        yield Job(design, told, 500, lambda k, t=steps, m=made: designs.p_of_none(k, t, **m))
+        yield Job(design, f"n {n}, {neuroids} neuroids, {steps} steps", 200,
+                  lambda k, t=steps, m=made: designs.held(k, "sigmoid", t, **m)
+                  | designs.p_of_none(k, t, **m))  # fmt: skip
     for steps, n in product((10, 40), (60, 165)):
         made = {"design": "iid", "n": n, "neuroids": 6, "tails": 4}
         told = f"n {n}, {steps} steps"
-        yield Job("stimuli of t 4", told, 500,
+        yield Job("stimuli of t 4", told, 200,
                   lambda k, t=steps, m=made: designs.held(k, "sigmoid", t, **m)
                   | designs.p_of_none(k, t, **m))  # fmt: skip
 
@@ -57,7 +59,8 @@ def limits() -> Iterator[Job]:
 
 def _held(number, shape, places, **made):
     mean = 0.4 * planted.shapes(places)[shape]
-    pair = planted.curves(number, mean, places, **made)
+    seed = zlib.crc32(repr((shape, len(places), made)).encode())
+    pair = planted.curves(number, mean, places, seed=seed, **made)
     return {f"limits of {name}": planted.held(*pair, mean, name) for name in planted.STATISTICS}
 
 
@@ -70,7 +73,7 @@ def finds() -> Iterator[Job]:
                       )  # fmt: skip
     for over, steps, subjects in product(("both", "subjects"), (10, 40), (4, 8, 20)):
         made = {"steps": steps, "subjects": subjects, "over": over}
-        yield Job(f"over {over}", f"{subjects} subjects, {steps} steps", 400,
+        yield Job(f"over {over}", f"{subjects} subjects, {steps} steps", 600,
                   lambda k, m=made: _p(planted.false_finds(k, **m)))  # fmt: skip
 
 
@@ -84,14 +87,16 @@ def people() -> Iterator[Job]:
     for steps, over, subjects in product((10, 40), ("both", "subjects", "stimuli"), (4, 8, 20)):
 
         def make(number, steps=steps, over=over, subjects=subjects):
+            some = planted.STATISTICS if steps == 10 else ("final", "gain", "onset", "half_time")
             return {
                 f"limits of {name}": planted.held_of_people(
                     number, name, subjects=subjects, over=over, steps=steps
                 )
-                for name in planted.STATISTICS
+                for name in some
             }  # fmt: skip
 
-        yield Job(f"over {over}", f"{subjects} subjects, {steps} steps", 300, make)
+        many = 300 if steps == 10 else 150
+        yield Job(f"over {over}", f"{subjects} subjects, {steps} steps", many, make)
 
 
 def best() -> Iterator[Job]:
@@ -126,7 +131,7 @@ def drift() -> Iterator[Job]:
                 return {"p of a drift of the profile": (p <= 0.05).astype(float)}
 
             told = "grows" if grows else "rests"
-            yield Job("profiles", f"height {profile}, {told}, {steps} steps", 200, make)
+            yield Job("profiles", f"height {profile}, {told}, {steps} steps", 100, make)
 
 
 def growth() -> Iterator[Job]:
@@ -196,14 +201,14 @@ def shuffles() -> Iterator[Job]:
             return {asked: (p <= 0.05).astype(float)}
 
         within = "within categories" if shuffle == "auto" else "overall"
-        yield Job(within, name, 200, make)
+        yield Job(within, name, 100, make)
 
 
 def rsa() -> Iterator[Job]:
     """RSA (Spearman) of arrays."""
     for n, signal in product((60, 165, 1000), (0.5, 0.0)):
         steps = 4 if n < 1000 else 2
-        yield Job("rsa", f"n {n}, signal {signal}, {steps} steps", 300 if n < 1000 else 100,
+        yield Job("rsa", f"n {n}, signal {signal}, {steps} steps", 150 if n < 1000 else 40,
                   lambda k, n=n, s=signal, t=steps: {
                       f"limits of {name}": hits
                       for name, hits in planted.of_pairs(k, n=n, signal=s, steps=t).items()
@@ -212,15 +217,51 @@ def rsa() -> Iterator[Job]:
 
 def ridge() -> Iterator[Job]:
     """Ridge regression of arrays."""
-    for n, neuroids in ((60, 1), (60, 6), (165, 6), (165, 200)):
-        yield Job("ridge", f"n {n}, {neuroids} neuroids, 4 steps", 200,
+    for n, neuroids in ((60, 1), (165, 6), (60, 6), (165, 200)):
+        yield Job("ridge", f"n {n}, {neuroids} neuroids, 4 steps", 80,
                   lambda k, n=n, v=neuroids: {
                       f"limits of {name}": hits
                       for name, hits in planted.of_ridge(k, n=n, neuroids=v).items()
                   })  # fmt: skip
 
 
-PARTS = {"finds": finds, "rsa": rsa, "best": best, "drift": drift, "growth": growth,
-         "shuffles": shuffles, "categories": categories, "stimuli": stimuli, "ridge": ridge,
-         "people": people, "differences": differences, "recipes": recipes,
-         "limits": limits}  # fmt: skip
+def peaks() -> Iterator[Job]:
+    """Drawn scores: between which steps a peak is, and ranks of half-times."""
+    for shape, steps in product(("transient", "sigmoid", "flat"), (10, 40)):
+        for halves in (50, 10):
+            yield Job("peaks", f"{shape}, {halves} halves, {steps} steps", 300,
+                      lambda k, s=shape, h=halves, t=steps: stated.peaks(k, s, steps=t, halves=h),
+                      )  # fmt: skip
+    for ratio, steps in product((1.0, 1.3, 3.0), (10, 40)):
+        yield Job("four curves", f"ratio {ratio}, {steps} steps", 200,
+                  lambda k, r=ratio, t=steps: stated.orders(k, r, steps=t))  # fmt: skip
+
+
+def runs() -> Iterator[Job]:
+    """Drawn scores: trends over runs, contrasts of runs, maps, signs of people."""
+    for number, slope in product((4, 8, 20), (0.0, 0.1)):
+        yield Job("trends", f"{number} runs, slope {slope}", 500,
+                  lambda k, r=number, s=slope: stated.trend_over_runs(k, runs=r, slope=s),
+                  )  # fmt: skip
+    for number, over in product((2, 3, 5), ("stimuli", "runs", "both")):
+        yield Job("contrasts", f"{number} runs of each", 500,
+                  lambda k, r=number, o=over: stated.contrasts(k, runs=r, over=o))  # fmt: skip
+    for subjects, steps in product((4, 8, 20), (10, 40)):
+        yield Job("signs", f"{subjects} subjects, {steps} steps", 1000,
+                  lambda k, s=subjects, t=steps: stated.signs(k, subjects=s, steps=t))  # fmt: skip
+    for regions in (4, 8, 20):
+        yield Job("maps", f"{regions} regions", 300, lambda k, r=regions: stated.maps(k, regions=r))
+
+
+def over_time() -> Iterator[Job]:
+    """Metrics of arrays: RSA and CKA at each latency."""
+    for metric, n, resamples in product(("rsa_time", "cka_time"), (60, 165), (50, 10)):
+        yield Job(metric, f"n {n}, {resamples} halves", 150,
+                  lambda k, m=metric, n=n, r=resamples: stated.over_time(k, m, n=n, resamples=r),
+                  )  # fmt: skip
+
+
+PARTS = {"finds": finds, "rsa": rsa, "over_time": over_time, "best": best, "drift": drift,
+         "growth": growth, "shuffles": shuffles, "categories": categories, "stimuli": stimuli,
+         "ridge": ridge, "people": people, "differences": differences, "peaks": peaks,
+         "recipes": recipes, "runs": runs, "limits": limits}  # fmt: skip

@@ -150,7 +150,8 @@ def false_finds(simulations, *, halves=50, steps, alike=0.8, subjects=0, over="s
         if subjects:
             given = {"subjects": subjects, "error": 0.03, "spread": 0.0, "alike": alike}
             share = 0.0 if over == "subjects" else 0.5
-            curve, again, _ = people(seed, 0 * places, places, share=share, **given)
+            drawn = [seed, subjects, steps]
+            curve, again, _ = people(drawn, 0 * places, places, share=share, **given)
             pair = with_subjects(curve, again) if over == "both" else over_subjects(curve)
         else:
             made = {"error": 0.03, "halves": halves, "alike": alike, "seed": seed}

@@ -8,8 +8,12 @@ from __future__ import annotations
 import logging
 
 import calibration
+import designs
 import numpy as np
+import planted
 import pytest
+import stated
+import xarray as xr
 from scipy import stats
 
 from dynamics import analysis, emergence, store
@@ -17,6 +21,7 @@ from dynamics.analysis import analyze
 from dynamics.brains import neighbours
 from dynamics.config import Choice, validate
 from dynamics.emergence import population
+from dynamics.emergence.resampling import stabilised
 from dynamics.metrics.subsets import half_rows
 from dynamics.progress import silent
 from dynamics.report import findings, narrative
@@ -213,6 +218,51 @@ def test_few_halves_and_many_steps_call_no_more_flat_curves_rising_than_they_say
     for halves, steps in ((10, 40), (50, 40)):
         p = calibration.p_of_flat(number, halves=halves, steps=steps)
         assert (p <= 0.05).mean() <= most(number)
+
+
+@pytest.mark.parametrize("shape", ["landing", "staircase"])
+def test_a_curve_that_stays_near_half_of_its_gain_is_half_way_within_its_limits(shape):
+    number, places = 400, planted.steps_of(40)
+    mean = 0.4 * planted.shapes(places)[shape]
+    whole = xr.DataArray(mean, dims="step", coords={"step": places})
+    found = emergence.interval(*planted.curves(number, mean, places, error=0.02))
+    for missed in (found["lower"] > emergence.half_time(whole),
+                   found["upper"] < emergence.half_time(whole)):  # fmt: skip
+        assert float(missed.mean()) <= most(number, 0.025)
+
+
+@pytest.mark.parametrize("design", designs.NAMES)
+def test_limits_and_tests_hold_for_what_halves_keep_whole(design):
+    number, made = 80, {"design": design, "n": 60, "neuroids": 6}
+    held = designs.held(number, "sigmoid", 10, **made)
+    for name, hits in held.items():
+        assert hits.mean() >= 0.93 - 3 * np.sqrt(0.05 * 0.95 / number), name
+    for name, hits in designs.p_of_none(number, 10, **made).items():
+        assert hits.mean() <= most(number, 0.06), name
+    if design != "iid":
+        alone = designs.held(number, "sigmoid", 10, ("final",), by=False, **made)
+        assert alone["limits of final"].mean() < held["limits of final"].mean()
+
+
+def test_means_over_latencies_of_scores_of_pairs_count_what_pairs_add_once():
+    curve, again = stated.scores_over_time(40, "rsa_time", n=40, resamples=40, samples=4)
+    scheme = emergence.Scheme.of(again)
+    raw, once = (
+        float((scheme.error(each) ** 2).mean("sim").isel(step=1) ** 0.5)
+        for each in (stabilised(curve, again.assign_attrs(squares=0)), stabilised(curve, again))
+    )
+    assert once < 0.93 * raw
+    assert once == pytest.approx(float(curve.std("sim", ddof=1).isel(step=1)), rel=0.3)
+
+
+def test_a_contrast_of_few_runs_has_no_more_degrees_of_freedom_than_they():
+    rng = np.random.default_rng(0)
+    score = xr.DataArray(rng.standard_normal(4), dims="run")
+    halves = score.to_numpy() + 0.5 * rng.standard_normal((50, 4))
+    again = xr.DataArray(halves, dims=("resample", "run"), attrs=planted.SCHEME.attrs)
+    two = {"a": 1.0, "b": -1.0}
+    found = emergence.across_runs.contrast_runs(score, again, list("aabb"), two, over="both")
+    assert float(found["freedom"]) <= 2  # by their variances alone it would be near 25
 
 
 def test_a_curve_that_falls_far_below_untrained_is_said_to_fall_and_a_flat_one_is_not():

@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from dynamics.emergence.aggregate import FEW
 from dynamics.emergence.resampling import Scheme, stabilised
 
 OVER = ("stimuli", "runs", "both")
@@ -108,6 +109,8 @@ def contrast_runs(
         total = variance + between
         below = between**2 / of_runs + variance**2 / freedom
         freedom = (total**2 / below.where(below > 0)).fillna(float(min(of_runs.min(), freedom)))
+        # Those of few runs are no more than their own, as of few subjects.
+        freedom = xr.where(of_runs < FEW, np.minimum(freedom, of_runs), freedom)
         variance = total
     error = variance**0.5
     quantile = xr.apply_ufunc(lambda f: stats.t.ppf((1 + confidence) / 2, f), freedom)

@@ -356,7 +356,10 @@ def _marked(found: xr.DataArray, results: xr.Dataset) -> xr.DataArray:
     if mapping(results.attrs.get("identity")).get("metric") in OF_PAIRS and "paired" in found.attrs:
         attrs["squares"] = 1
     if (units := str(results.attrs.get("halves", ""))) in WHOLE:
-        attrs |= {"over": units, "limit": float(results.attrs.get("halves_units", 2) - 1)}
+        # Halves that are cut within folds have fewer, as the results say.
+        known = float(found.attrs.get("limit", 0.0)) or np.inf
+        own = min(known, float(results.attrs.get("halves_units", 2) - 1))
+        attrs |= {"over": units, "limit": own}
     return found.assign_attrs(attrs) if attrs else found
 
 

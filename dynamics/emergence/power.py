@@ -16,8 +16,12 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-REFITTED = 1.15
-"""What refitting adds to the error of a correlation, in simulations of ridge regression."""
+REFITTED = 1.4
+"""What refitting adds to the error of a correlation of cross-validated ridge regression.
+
+In simulations of 60 and 165 stimuli, 1 to 60 neuroids, 2 and 6 dimensions and scores of 0 to .6 it
+was 1.0 to 1.7, 1.4 in the middle.
+"""
 
 
 class Design(NamedTuple):
