@@ -10,11 +10,12 @@ from typing import Any
 
 import yaml
 
-from dynamics import checkpoints, datasets, faults, models
+from dynamics import checkpoints, datasets, faults, models, sources
 from dynamics.checkpoints import Checkpoint, Taken
+from dynamics.checkpoints.names import SUFFIXES
 
 # Layers that one names of a network of one's own, at most.
-_MOST_LAYERS = 12
+_MOST_LAYERS = 48
 
 # What no weight tells of a network whose weights fit.
 _CHECK = {
@@ -83,6 +84,8 @@ def _name_of(folder: str | Path) -> str:
     places = [
         part for part in re.split(r"[/\\@]", str(folder)) if part and not set(part) & set("*?[")
     ]
+    if places and places[-1].lower().endswith(SUFFIXES):
+        places[-1] = places[-1].rpartition(".")[0]
     telling = [part for part in places if part not in ("checkpoints", "ckpt", "ckpts", "save")]
     return re.sub(r"[^\w.-]+", "-", (telling or places or ["run"])[-1])
 
@@ -91,9 +94,10 @@ def _about_steps(found: Sequence[Checkpoint], folder: str | Path) -> list[str]:
     formats = sorted({each.format for each in found})
     known = {"inside": "inside the files", "name": "in their names", "list": "in a list"}
     where = " and ".join(sorted({known.get(each.known_by, each.known_by) for each in found}))
+    few = f"{found[0].step:,}" + f" to {found[-1].step:,}" * (len(found) > 1)
     lines = [
-        f"{len(found)} checkpoints ({', '.join(formats)}), {found[0].unit} {found[0].step:,} to "
-        f"{found[-1].step:,}, which stand {where}"
+        f"{len(found)} checkpoint{'s' * (len(found) > 1)} ({', '.join(formats)}), "
+        f"{found[0].unit} {few}, by what stands {where}"
     ]
     if found[0].unit == "epochs" and all(each.known_by == "name" for each in found):
         lines.append("by their names these are epochs, not updates: the axis will count epochs")
@@ -109,10 +113,14 @@ def _propose_model(found: Sequence[Checkpoint], proposal: Proposal) -> None:
     sweep, about = proposal.sweep, proposal.about
     newest, taken, fault = _newest(found)
     if taken is None or newest is None:
-        sweep["model"] = {"name": "module", "arguments": _placeholder([])}
+        sweep["model"] = {
+            "name": "module",
+            "arguments": {"factory": "my_module:my_function", "layers": ["*"]},
+        }
         proposal.notes.append(f"no checkpoint could be read ({fault}): say which network it is")
         return
-    about["weights"] = [taken.note or "the file holds one set of weights"]
+    average = "; `weights: ema`, or a name of theirs, takes those" * ("not those of" in taken.note)
+    about["weights"] = [(taken.note or "the file holds one set of weights") + average]
     sweep["weights"] = "trained"
     for name, arguments in _candidates(newest, taken):
         try:
@@ -127,16 +135,36 @@ def _propose_model(found: Sequence[Checkpoint], proposal: Proposal) -> None:
         if name in _CHECK:
             about["model"].append(_CHECK[name])
         return
-    sweep["model"] = {"name": "module", "arguments": _placeholder(taken.weights)}
-    about["model"] = [
-        "no adapter takes these weights, so it is a network of your own: `factory` is a function",
-        "(or class) that returns it, in a file beside this one; `dynamics models module` says more",
+    _propose_own(taken.weights, proposal)
+
+
+def _propose_own(weights: Mapping[str, Any], proposal: Proposal) -> None:
+    """Suggest a network of one's own: a class of a file here that the names fit, or a blank."""
+    about = [
+        "no adapter takes these weights, so it is a network of your own: `factory` is a function"
     ]
-    if wrapper := _wrapper_of(taken.weights):
-        about["model"].append(
+    about += ["(or class) that returns it; `dynamics models module` says more"]
+    wrapper = _wrapper_of(weights)
+    for prefix in dict.fromkeys((wrapper, "")):
+        names = [name.removeprefix(prefix) for name in weights]
+        tops = {name.partition(".")[0] for name in names}
+        for source in sources.networks_with(tops, Path.cwd())[:1]:
+            arguments: dict[str, Any] = {"factory": source.factory, "layers": _layers(names)}
+            if source.needed:
+                arguments["options"] = dict.fromkeys(source.needed)
+                proposal.notes.append(f"give {', '.join(source.needed)} under `options`")
+            about.append(f"{source.factory} has {', '.join(sorted(tops))}, as these weights have")
+            proposal.sweep["model"] = {"name": "module", "arguments": arguments}
+            proposal.about["model"] = about
+            return
+    if wrapper:
+        about.append(
             f"every name begins with {wrapper!r}: leave that out of `layers` where the function "
             "returns what is under it"
         )
+    blank = {"factory": "my_module:my_function", "layers": _layers(weights)}
+    proposal.sweep["model"] = {"name": "module", "arguments": blank}
+    proposal.about["model"] = about
     proposal.notes.append("write your own module and function at `factory`, choose `layers`")
 
 
@@ -188,11 +216,16 @@ def _wrapper_of(names: Iterable[str]) -> str:
     return "".join(shared)
 
 
-def _placeholder(names: Iterable[str]) -> dict[str, Any]:
-    modules = dict.fromkeys(name.rpartition(".")[0] for name in names)
-    tops = dict.fromkeys(re.sub(r"(\.\d+)\..*$", ".*", name + ".").rstrip(".") for name in modules)
-    layers = [name for name in tops if name][:_MOST_LAYERS] or ["*"]
-    return {"factory": "my_module:my_function", "layers": layers}
+def _layers(names: Iterable[str]) -> list[str]:
+    """Name what has weights; of numbered blocks the blocks, not what is inside them."""
+    modules = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    blocks = {name: re.match(r"(.*?)\.\d+(?=\.|$)", name) for name in modules if name}
+    deep = {block[1] for name, block in blocks.items() if block and block[0] != name}
+    found = dict.fromkeys(
+        name if not block else block[0] if block[1] in deep else f"{block[1]}.*"
+        for name, block in blocks.items()
+    )
+    return list(found)[:_MOST_LAYERS] or ["*"]
 
 
 def _propose_sounds(proposal: Proposal) -> None:

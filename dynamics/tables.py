@@ -146,7 +146,8 @@ class Table(dict[str, T]):
         rest = given if inspect.Parameter.VAR_KEYWORD in kinds else ()
         needed = [key for key, each in own.items() if each.needed]
         who = who or f"{self.what} {name!r}"
-        check_arguments(who, given, [*own, *more, *rest], needed=needed)
+        about = {key: own[key].about for key in needed}
+        check_arguments(who, given, [*own, *more, *rest], needed=about)
 
 
 def check_arguments(
@@ -163,7 +164,7 @@ def check_arguments(
     known : iterable of str
         Those that there are.
     needed : iterable of str
-        Those that must be given.
+        Those that must be given; a mapping says what each is.
 
     Raises
     ------
@@ -181,7 +182,9 @@ def check_arguments(
         raise ArgumentError(f"{who} takes no argument {key!r}: {hint}it takes {', '.join(known)}")
     for key in needed:
         if key not in given:
-            raise ArgumentError(f"{who} needs the argument `{key}`")
+            about = needed[key].rstrip(".") if isinstance(needed, Mapping) else ""
+            told = f": {about}" if about else ""
+            raise ArgumentError(f"{who} needs the argument `{key}`{told}")
 
 
 def check_name(what: str, name: str, known: Iterable[str]) -> None:

@@ -43,8 +43,10 @@ def test_every_help_fits_a_screen_and_has_an_example(name):
     assert text == said(name, "--help", env={"COLUMNS": "80"})
 
 
-def test_the_list_of_commands_has_a_line_for_each():
+def test_the_list_of_commands_has_a_line_for_each_and_fits_a_screen():
     text = said("-h", env={"COLUMNS": "80"})
+    assert len(text.splitlines()) <= 46 and "--install-completion" in text
+    assert "Example: dynamics demo" in text
     for name in get_command(cli.app).commands:
         assert len(re.findall(rf"^│ {name} +\S", text, re.MULTILINE)) == 1
     assert not re.search(r"^│ {14,}\S.*[a-z]+", text.partition("A sweep")[2], re.MULTILINE)

@@ -92,11 +92,45 @@ def test_init_says_what_is_to_be_done_for_a_network_of_ones_own(tmp_path, here):
     text = (tmp_path / "own.yaml").read_text()
     content = yaml.safe_load(text)
     assert content["run"] == "mine"
-    assert content["model"]["arguments"]["layers"] == ["front", "blocks.*"]
+    assert content["model"]["arguments"]["layers"] == ["front", "blocks.0", "blocks.1"]
     assert "# TO DO: write your own module" in text
-    assert "2 checkpoints (torch), epochs 1 to 2, which stand in their names" in text
+    assert "2 checkpoints (torch), epochs 1 to 2, by what stands in their names" in text
     assert "# by their names these are epochs" in text and "left out: 1 .txt (log.txt)" in text
     assert "not those of ema" in text
+
+
+OWN = """
+raise RuntimeError("this file is read, and not run")
+class Block(torch.nn.Module):
+    def __init__(self):
+        self.a = self.b = torch.nn.Linear(2, 2)
+class Training(lightning.LightningModule):
+    def __init__(self):
+        self.net = Network(2)
+class Network(torch.nn.Module):
+    def __init__(self, width, *, depth, heads=2):
+        super().__init__()
+        self.front: torch.nn.Module = torch.nn.Conv1d(1, width, 3)
+        self.blocks, self.width = torch.nn.ModuleList(Block() for _ in range(depth)), width
+"""
+
+
+def test_init_finds_the_class_that_has_the_modules_of_the_weights(tmp_path, here):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "nets.py").write_text(OWN)
+    (tmp_path / "broken.py").write_text("class Network(:")
+    names = ("front", *(f"blocks.{n}.{part}" for n in (0, 1) for part in "ab"))
+    state = {f"net.{name}.weight": torch.ones(2, 2) for name in names}
+    torch.save({"state_dict": state, "global_step": 3}, tmp_path / "step_3.pt")
+    said = here("init", "step_3.pt").out
+    content = yaml.safe_load((tmp_path / "step_3.yaml").read_text())
+    assert content["run"] == "step_3" and "# 1 checkpoint (lightning), steps 3, by" in said
+    assert content["model"]["arguments"] == {
+        "factory": "src.nets:Network", "layers": ["front", "blocks.0", "blocks.1"],
+        "options": {"width": None, "depth": None},
+    }  # fmt: skip
+    assert "# src.nets:Network has blocks, front, as these weights have" in said
+    assert "# TO DO: give width, depth under `options`" in said
 
 
 def test_init_of_a_folder_without_checkpoints_says_what_there_is(tmp_path, here):

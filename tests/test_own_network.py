@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import sys
 
 import pytest
@@ -96,6 +97,33 @@ def test_a_module_or_a_factory_that_fails_is_one_sentence(own, command, body):
         assert not (own / "own.zarr").exists()
 
 
+GUESSES = [
+    (
+        {"factory": None},
+        r"needs the argument `factory`: ``\"package.module:function\"``, also a class",
+    ),
+    ({"factory": "ownnet"}, "write it as package.module:function, such as `ownnet:Network`"),
+    ({"factory": "ownnet.Net"}, "such as `ownnet:Net`"),
+    ({"factory": "src/ownnet.py:Net"}, "names a module, not a file, such as `src.ownnet:Net`"),
+    ({"factory": "ownnet.py"}, "such as `ownnet:Network`"),
+    ({"factory": "ownnet:Nett"}, "has no attribute 'Nett'; did you mean `ownnet:Net`?"),
+    ({"layers": None}, "needs the argument `layers`: Patterns"),
+    ({"layers": "block"}, "no submodule matches 'block': there are front"),
+    ({"options": {"size": 4}}, "'size'.*`dynamics models module` tells"),
+    ({"takes": "mel"}, "`takes` is 'mel': use 'batch samples' or"),
+    ({"sample_rate": "16k"}, "`sample_rate` is '16k': give a whole number of Hz"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), GUESSES)
+def test_what_is_guessed_wrongly_is_one_sentence_that_leads_on(own, wrong, said):
+    plugins.look_in(own)
+    given = {"factory": "ownnet:Net", "layers": "front"} | wrong
+    with pytest.raises((ValueError, TypeError), match=said) as caught:
+        models.check("module", {key: value for key, value in given.items() if value})
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("wrapped", ["net", "{'model': net, 'step': 7}"])
 def test_a_whole_pickled_network_is_listed_and_read_with_trust_alone(own, command, wrapped):
     written(own, wrapped)
@@ -145,6 +173,9 @@ def test_the_error_suggests_the_prefix_under_which_everything_is(own):
         model.load_weights(state | more)
     other = models.load("module", factory="ownnet:Net", layers="front", prefix="enc.")
     other.load_weights(state | more)
+    near = models.load("module", factory="ownnet:Net", layers="front", prefix="model.")
+    with pytest.raises(ValueError, match=r"with the argument `prefix: 'model\.enc\.'`"):
+        near.load_weights({f"model.{name}": value for name, value in (state | more).items()})
     with pytest.raises(ValueError, match="it lacks 2 weights") as caught:
         model.load_weights(more)
     assert "prefix" not in str(caught.value)
@@ -190,6 +221,18 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch):
     monkeypatch.delenv("NO_SUCH_PLACE", raising=False)
     with pytest.raises(FileNotFoundError, match="the environment variable NO_SUCH_PLACE is not"):
         checkpoints.find("${NO_SUCH_PLACE}/run")
+
+
+def test_what_many_checkpoints_fail_by_is_said_once(own, command):
+    written(own, "net.state_dict()")
+    for step in (8, 9, 10, 11):
+        shutil.copy(own / "saved/step_7.pt", own / "saved" / f"step_{step}.pt")
+    arguments = {"factory": "ownnet:Net", "layers": "front", "options": {"width": 8}}
+    path = sweep_file(own, model={"name": "module", "arguments": arguments}, duplicates="newer")
+    said = command(own, "crawl", path, "--quiet", code=3).out.splitlines()
+    assert re.search(r"\(0 steps and 6 that failed, \d of them new\)$", said[0])
+    assert said[1].startswith("failed: step 0: the checkpoint does not fit Net: front.weight is 4x")
+    assert said[2:] == ["failed: 5 more steps in the same way (7, 8, 9 ... 11)"]
 
 
 def test_trust_is_said_once_a_folder(own, caplog):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # A file or a pipe is as wide as what is written; `COLUMNS` says otherwise.
 _PIPED = 10_000
+# Failures of one kind that are printed one by one.
+_EACH = 3
 
 
 class _Out(Console):
@@ -91,6 +94,25 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, bool | int | float | str | None) else str(value)
+
+
+def tell_failures(failures: Mapping[int, str]) -> None:
+    """Print why checkpoints failed; a reason that many have, but for numbers in it, once."""
+    from dynamics.cli import readable
+
+    alike: dict[str, list[int]] = {}
+    for step, error in failures.items():
+        alike.setdefault(re.sub(r"\d+", "", error), []).append(step)
+    for steps in alike.values():
+        shown = steps if len(steps) <= _EACH else steps[:1]
+        for step in shown:
+            line = readable(f"failed: step {step}: {failures[step]}")
+            out.print(line, soft_wrap=True, markup=False)
+        if len(shown) < len(steps):
+            few = ", ".join(map(str, steps[1:4]))
+            most = f" ... {steps[-1]}" if len(steps) > _EACH + 1 else ""
+            line = f"failed: {len(steps) - 1} more steps in the same way ({few}{most})"
+            out.print(line, soft_wrap=True, markup=False)
 
 
 def load_plugins(modules: list[str] | None) -> None:

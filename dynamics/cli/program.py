@@ -9,10 +9,26 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from dynamics.cli import collections, lists, power, stopped, stores, sweeps, targets
 
+
+class _Program(typer.core.TyperGroup):
+    """The list of commands, on one screen."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        found: list[Any] = super().get_params(ctx)
+        for option in found:
+            if option.name == "install_completion":
+                option.help = "install completion for this shell"
+            elif option.name == "show_completion":
+                option.hidden = True
+        return found
+
+
 app = typer.Typer(
+    cls=_Program,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -27,7 +43,10 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(help="When, during pretraining, do a network's representations become brain-like?")
+@app.callback(
+    help="When, during pretraining, do a network's representations become brain-like?\n\n"
+    "Example: dynamics demo; then dynamics help first-hour"
+)
 def _program(
     version: Annotated[
         bool,
@@ -91,9 +110,10 @@ def _shown(command: Callable[..., None]) -> Callable[..., None]:
 # Where the list of commands shows them.
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "A sweep": tuple(_shown(command) for command in sweeps.COMMANDS),
-    "Many runs": tuple(_shown(command) for command in collections.COMMANDS),
-    "A store": stores.COMMANDS,
-    "A recording": (*targets.COMMANDS, *power.COMMANDS),
+    "Runs, stores and recordings": (
+        *(_shown(command) for command in collections.COMMANDS),
+        *(*stores.COMMANDS, *targets.COMMANDS, *power.COMMANDS),
+    ),
     "What a sweep can name, or the arguments of one, and this machine": lists.COMMANDS,
 }
 

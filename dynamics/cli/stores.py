@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from dynamics.cli import readable
 from dynamics.cli.console import (
     FAILED_CHECKPOINTS,
     Figures,
@@ -17,6 +16,7 @@ from dynamics.cli.console import (
     load_plugins,
     out,
     place_of,
+    tell_failures,
     told,
 )
 from dynamics.progress import size_of, time_of
@@ -66,8 +66,7 @@ def status(store: Store, as_json: Json = False) -> None:
     for note, steps in dynamics.store.notes(place).items():
         number = f"{len(steps)} of {found.done}"
         out.print(f"note: {note} ({number} steps)", soft_wrap=True, markup=False)
-    for step, error in dynamics.store.failures(place).items():
-        out.print(readable(f"failed: step {step}: {error}"), soft_wrap=True, markup=False)
+    tell_failures(dynamics.store.failures(place))
     dynamics.store.open(place)  # warns of what is missing
 
 

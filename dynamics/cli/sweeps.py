@@ -21,6 +21,7 @@ from dynamics.cli.console import (
     Patience,
     Scheduler,
     out,
+    tell_failures,
     told,
 )
 from dynamics.cluster import PATIENCE, kept
@@ -253,12 +254,12 @@ def _crawled(sweep: Sweep, counts: Mapping[str, int]) -> int:
     from dynamics import store
 
     unit = (store.counting(sweep.place) or ("steps", 0))[0]
+    failed = f" and {counts['failed']} that failed" if counts["failed"] else ""
     out.print(
-        f"store: {sweep.store} ({counts['done']} {unit}, {counts['new']} of them new)",
+        f"store: {sweep.store} ({counts['done']} {unit}{failed}, {counts['new']} of them new)",
         soft_wrap=True,
     )
-    for step, error in store.failures(sweep.place).items():
-        out.print(readable(f"failed: step {step}: {error}"), soft_wrap=True, markup=False)
+    tell_failures(store.failures(sweep.place))
     return counts["failed"]
 
 

@@ -123,13 +123,14 @@ class HearModel(WaveformModel):
                 f"the model of {self.package!r} is no torch module, so that its weights cannot be "
                 "exchanged: give `path`, and one checkpoint"
             )
+        names = tuple(state)
         self.notes = load_strictly(
             self.network,
             renamed(self.network.state_dict(), state, self.prefix),
             ignore=self.ignore,
             what=f"the HEAR module {self.package}",
             initial=self.initial,
-            prefixed=not self.prefix,
+            names=names,
         )
 
     def _frames(self, waveforms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

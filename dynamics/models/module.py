@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import inspect
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dynamics.models.hearing import Hearing
 from dynamics.models.recording import check_all_ran, chosen, first_tensor, plainly, uncompiled
 from dynamics.models.waveform import WaveformModel, decide_batchable, measure_frame_times
 from dynamics.models.weights import load_strictly, remembered, renamed
+from dynamics.tables import nearest
 
 HEARING = Hearing(causal=None)
 
@@ -90,6 +92,8 @@ def build(
     """
     if takes not in INPUTS:
         raise ValueError(f"`takes` is {takes!r}: use {' or '.join(map(repr, INPUTS))}")
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int) or sample_rate < 1:
+        raise ValueError(f"`sample_rate` is {sample_rate!r}: give a whole number of Hz")
     function = _factory(factory)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -129,8 +133,9 @@ def check(**arguments: Any) -> None:
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(
-            f"the factory {arguments['factory']!r} makes no network that runs ({reason}): correct "
-            "it, or `options`, `takes` and `layers`"
+            f"the factory {arguments['factory']!r} makes no network that runs on waveforms "
+            f"({reason}): correct it, or `options`, `takes` and `layers`; `dynamics models module` "
+            "tells what they are"
         ) from error
 
 
@@ -214,6 +219,7 @@ class HookedModel(WaveformModel):
 
     def load_weights(self, state: Mapping[str, torch.Tensor]) -> None:
         """Exchange the weights; what does not begin with `prefix` is left aside, or gets it."""
+        names = tuple(state)
         state = renamed(self.network.state_dict(), state, self.prefix)
         self.notes = load_strictly(
             self.network,
@@ -221,7 +227,7 @@ class HookedModel(WaveformModel):
             ignore=self.ignore,
             what=type(self.network).__name__,
             initial=self.initial,
-            prefixed=not self.prefix,
+            names=names,
         )
 
     def _run(self, waveforms, lengths) -> dict[str, torch.Tensor]:
@@ -271,7 +277,14 @@ def _plain_name(pattern: str) -> str:
 def _factory(name: str):
     module, _, function = name.partition(":")
     if not function:
-        raise ValueError(f"`factory` is {name!r}: write it as package.module:function")
+        raise ValueError(
+            f"`factory` is {name!r}: write it as package.module:function{_perhaps(name)}"
+        )
+    if module.endswith(".py") or "/" in module:
+        raise ValueError(
+            f"`factory` is {name!r}: it names a module, not a file{_perhaps(name)}; a file is "
+            "found beside the YAML and in the working directory"
+        )
     plugins.look_in(Path.cwd())
     try:
         thing: Any = importlib.import_module(module)
@@ -285,13 +298,24 @@ def _factory(name: str):
             f"{plugins.listed()}: put it beside the YAML file, or correct the name"
         ) from None
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"cannot import the factory {name!r}: {error}") from error
+        close = nearest(function, vars(sys.modules.get(module, object)))
+        hint = f"; did you mean `{module}:{close}`?" if close else ""
+        raise ValueError(f"cannot import the factory {name!r}: {error}{hint}") from error
     except Exception as error:  # whatever somebody's module does
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise ValueError(f"cannot import the factory {name!r}: {why}") from error
     if not callable(thing):
         raise ValueError(f"the factory {name!r} is a {type(thing).__name__}, not a function")
     return thing
+
+
+def _perhaps(name: str) -> str:
+    """Suggest how a factory that is written otherwise is meant, where that can be told."""
+    place, _, function = name.partition(":")
+    path = place.removesuffix(".py").strip("./").replace("/", ".")
+    if not function and "." in path and not place.endswith(".py"):
+        path, _, function = path.rpartition(".")
+    return f", such as `{path}:{function or 'Network'}`"
 
 
 def _changed(one: torch.Tensor, other: torch.Tensor, layer: str) -> int | None:

@@ -24,7 +24,7 @@ def load_strictly(
     what: str = "the network",
     parts: bool = False,
     initial: Mapping[str, torch.Tensor] | None = None,
-    prefixed: bool = False,
+    names: Iterable[str] = (),
 ) -> list[str]:
     """Copy weights into a module after checking that they are exactly the ones it needs.
 
@@ -48,8 +48,9 @@ def load_strictly(
     initial : mapping of str to Tensor, optional
         What `remembered` returned when the module was built: what `state` lacks, and buffers that
         no checkpoint has, get these values, and not those of the checkpoint before.
-    prefixed : bool
-        Whether an adapter has an argument `prefix`, which an error then suggests where it helps.
+    names : iterable of str
+        What the checkpoint calls its weights, before an adapter's argument `prefix` was taken off:
+        an error then says which would fit.
 
     Returns
     -------
@@ -79,7 +80,7 @@ def load_strictly(
     ]
     if missing or extra:
         needed = [name for name in own if not _matches(name, optional)]
-        hint = _prefix_that_fits(needed, everything) if prefixed and missing else ""
+        hint = _prefix_that_fits(needed, names) if missing else ""
         raise ValueError(_mismatch(what, missing, extra) + hint)
     shared = [name for name in own if name in state]
     state |= {n: state[n][0] for n in shared if not own[n].ndim and state[n].shape == (1,)}
