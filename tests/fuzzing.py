@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import json
 import os
 import pickle
 import re
 import shutil
 import sys
+import tempfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 import torch
+import torch.distributed.checkpoint
 import xarray as xr
 import yaml
+from test_store_corrupted import whole
 
-from dynamics import sounds
-from dynamics.brains import load
+from dynamics import sounds, store
+from dynamics.brains import imaging, load
 from dynamics.checkpoints import find, take
 from dynamics.cli import _told
 from dynamics.config import load_config, validate
@@ -261,6 +268,99 @@ def target(rng, folder):
     return (path.name, shape, dims), lambda: load(str(path))
 
 
+@functools.lru_cache(maxsize=1)
+def _store_files():
+    """Return the files of a store with something of every kind, by their paths in it."""
+    with tempfile.TemporaryDirectory() as place:
+        path = whole(Path(place) / "s.zarr")
+        return {str(f.relative_to(path)): f.read_bytes() for f in path.rglob("*") if f.is_file()}
+
+
+def metadata(rng, folder):
+    """A store of which something in the metadata of one to three nodes is other JSON."""
+    files, where = dict(_store_files()), folder / "s.zarr"
+    described = sorted(name for name in files if name.endswith("zarr.json"))
+    chosen = rng.choice(described, int(rng.integers(1, 4)))
+    for name in chosen:
+        if rng.random() < 0.2:
+            files[name] = damaged(files[name], rng)
+            continue
+        found = mutated(json.loads(files[name]), rng)
+        with contextlib.suppress(TypeError, ValueError):  # not all of it is JSON
+            files[name] = json.dumps(found).encode()
+    for name, content in files.items():
+        (where / name).parent.mkdir(parents=True, exist_ok=True)
+        (where / name).write_bytes(content)
+    kind = int(rng.integers(4))
+
+    def attempt():
+        if kind == 0:
+            store.open(where).load()
+        elif kind == 1:
+            store.verify(where)
+            store.verify_results(where)
+        elif kind == 2:
+            store.summarise(where)
+            store.read_activations(where, 10)
+        else:
+            with store.lock(where):
+                root = store.begin(where, run="test", identity={})
+                store.plan(root, [(40, "file-40", 10)])
+
+    return (chosen.tolist(), kind), attempt
+
+
+@functools.lru_cache(maxsize=1)
+def _distributed_files():
+    """Return the files of a checkpoint of torch.distributed by their names."""
+    with tempfile.TemporaryDirectory() as place:
+        content = {"state_dict": {"a.b": torch.ones(3, 2)}}
+        torch.distributed.checkpoint.save(content, checkpoint_id=place, no_dist=True)
+        return {path.name: path.read_bytes() for path in Path(place).iterdir()}
+
+
+def distributed(rng, folder):
+    """A checkpoint of torch.distributed whose index is damaged or other objects, beside another."""
+    place, files = folder / "step=2", dict(_distributed_files())
+    if rng.random() < 0.5:
+        index = pickle.loads(files[".metadata"])
+        field = ("state_dict_metadata", "planner_data", "storage_data")[int(rng.integers(3))]
+        setattr(index, field, copy.deepcopy(HOSTILE[int(rng.integers(len(HOSTILE)))]))
+        files[".metadata"] = pickle.dumps(index)
+    else:
+        name = sorted(files)[int(rng.integers(len(files)))]
+        files[name] = damaged(files[name], rng)
+    place.mkdir()
+    for name, content in files.items():
+        (place / name).write_bytes(content)
+    torch.save({"state_dict": {"a.b": torch.ones(3, 2)}, "global_step": 1}, folder / "step=1.pt")
+
+    def attempt():
+        assert 1 in [each.step for each in find(str(folder))], "the other is not listed"
+        take(place)
+
+    return sorted(files), attempt
+
+
+def pipe(rng, folder):
+    """A named pipe, for which nobody waits, in the place of any file."""
+    tried = (
+        ("step=1.pt", take), ("step=1.safetensors", take), ("t.nc", load), ("t.npz", load),
+        ("sweep.yaml", load_config), ("a.csv", labels.read_labels),
+        ("a.TextGrid", textgrid.read_textgrid), ("x.zip", store.open), ("a.txt", imaging._names),
+    )  # fmt: skip
+    name, read = tried[int(rng.integers(len(tried)))]
+    os.mkfifo(folder / name)
+
+    def attempt():
+        path = folder / name
+        with pytest.raises((ValueError, OSError)) as refused:
+            read(str(path) if read in (load, store.open) else path)
+        raise refused.value
+
+    return name, attempt
+
+
 def archive(rng, folder):
     """A zip that is no checkpoint, or one that unpacks to something else."""
     path = folder / "step=3.pt"
@@ -279,7 +379,19 @@ def archive(rng, folder):
 
 
 KINDS = {
-    each.__name__: each for each in (config, config_file, checkpoint, table, audio, target, archive)
+    each.__name__: each
+    for each in (
+        config,
+        config_file,
+        checkpoint,
+        distributed,
+        archive,
+        table,
+        audio,
+        target,
+        metadata,
+        pipe,
+    )
 }
 
 

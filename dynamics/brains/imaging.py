@@ -13,6 +13,7 @@ import xarray as xr
 
 from dynamics import installation
 from dynamics.brains.courses import stacked
+from dynamics.filesystems import open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +127,8 @@ def _kind(path: Path) -> str:
 def _names(names: str | Path | Sequence[str] | None) -> list[str]:
     if names is None or not isinstance(names, str | Path):
         return [str(name) for name in names or []]
-    lines = Path(names).expanduser().read_text(encoding="utf-8").splitlines()
+    with open_regular(Path(names).expanduser()) as file:
+        lines = file.read().decode().splitlines()
     return [line.strip() for line in lines if line.strip()]
 
 

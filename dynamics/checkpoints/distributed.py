@@ -150,7 +150,8 @@ class _Index:
                 place = _fields(place, "MetadataIndex")
                 begin = tuple(place.get("offset") or ())
                 self.places.setdefault(place["fqn"], {})[begin] = _fields(info, "_StorageInfo")
-            if not all(isinstance(name, str) for name in (*self.entries, *self.places)):
+            names = (*self.entries, *self.places)
+            if not isinstance(self.entries, dict) or not all(isinstance(n, str) for n in names):
                 raise TypeError
         except (AttributeError, KeyError, TypeError):
             raise ValueError(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import NamedTuple
 
+from dynamics.filesystems import open_regular
 from dynamics.sounds.audio import without_suffix
 
 _HEADERS = ("name", "file", "filename")
@@ -77,6 +79,14 @@ def read_vocabulary(path: str | Path) -> list[str]:
     return [each["label"] for each in sorted(classes, key=lambda each: int(each["idx"]))]
 
 
+def of_regular(path: str | Path) -> io.BufferedReader:
+    """Open a table; a ValueError that names it where it is a pipe, which would be waited for."""
+    try:
+        return open_regular(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is no table: {error}") from None
+
+
 def rows(path: str | Path, *, delimiter: str = ",") -> list[list[str]]:
     """Read a table of text.
 
@@ -98,7 +108,7 @@ def rows(path: str | Path, *, delimiter: str = ",") -> list[list[str]]:
         If it is no text in UTF-8.
     """
     try:
-        with open(path, newline="", encoding="utf-8-sig") as lines:
+        with io.TextIOWrapper(of_regular(path), encoding="utf-8-sig", newline="") as lines:
             return [
                 [cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)
             ]

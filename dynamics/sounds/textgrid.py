@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from dynamics.sounds.labels import of_regular
+
 # Praat reads what stands free and passes over all else (``xmin =``, ``intervals [1]:``), so that
 # the long and the short text format hold the same: texts in quotes, numbers, <flags>.
 _FREE = re.compile(
@@ -67,7 +69,8 @@ def read_textgrid(path: str | Path) -> dict[str, list[Interval] | None]:
 
 
 def _free(path: str | Path) -> list[str | float]:
-    raw = Path(path).read_bytes()
+    with of_regular(path) as file:
+        raw = file.read()
     if raw.startswith(b"ooBinaryFile"):
         raise ValueError(f"{path} is a binary TextGrid: save it as a text file in Praat")
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"

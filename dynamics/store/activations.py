@@ -54,17 +54,17 @@ def plan(
         total = len(known) + len(new)
         for layer in layer_names(root):
             for path in (activation_of(layer), kept_of(layer)):
-                if path in root:
+                if nodes.has(root, path):
                     resize(nodes.array(root, path), total)
-        if "activations/stimulus" in root and not is_written(root, "activations/step"):
+        if nodes.has(root, "activations/stimulus") and not is_written(root, "activations/step"):
             new_coordinate(nodes.group(root, "activations"), "step", "step", [], "training step")
-        if "activations/step" in root:
+        if nodes.has(root, "activations/step"):
             every = np.array([*known, *(item[0] for item in new)], dtype="int64")
             axis = nodes.array(root, "activations/step")
             resize(axis, total)
             if not np.array_equal(axis[:], every):
                 axis[:] = every
-        for name in (name for name in ADDED if f"checkpoints/{name}" not in root):
+        for name in (name for name in ADDED if not nodes.has(root, f"checkpoints/{name}")):
             new_column(nodes.group(root, "checkpoints"), name)
         for name in (*(name for name in COLUMNS if name != "step"), "step"):
             resize(nodes.array(root, f"checkpoints/{name}"), total)

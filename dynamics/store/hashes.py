@@ -81,7 +81,7 @@ def note_group(group: zarr.Group, name: str, *, there: bool = True) -> None:
 
 def note_new(group: zarr.Group, *, layers: Sequence[str]) -> None:
     """Write the hashes of coordinates of activations, and of the layers, that have none yet."""
-    known = nodes.attributes(group).get(HASHES, {})
+    known = stated(group)
     new = {
         name: hash_of(name, node[...])
         for name, node in nodes.members(group).items()
@@ -107,12 +107,20 @@ def _known(group: zarr.Group) -> dict[str, str]:
     attributes = group.metadata.attributes
     attributes.clear()
     attributes.update(now.attrs.asdict())
-    return dict(nodes.attributes(group).get(HASHES, {}))
+    return dict(stated(group))
+
+
+def stated(group: zarr.Group) -> Mapping[str, str]:
+    """Return the hashes that a group has by name; none where it was made before there were any."""
+    found = nodes.attributes(group).get(HASHES, {})
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise nodes.damaged(group.path)
+    return found
 
 
 def is_hashed(group: zarr.Group) -> bool:
     """Whether the steps of a group of results have hashes."""
-    return HASH in nodes.attributes(group).get(HASHES, {})
+    return HASH in stated(group)
 
 
 def names_of_steps(group: zarr.Group) -> list[str]:
@@ -159,7 +167,8 @@ def of_row(
     str
         Names and hashes, as ``score:0123456789abcdef r2:...``.
     """
-    wanted = [*_AXES[:2], *(names or _variables(known or nodes.members(group)))]
+    # In an order that is the same wherever a writer was stopped before.
+    wanted = [*_AXES[:2], *sorted(names or _variables(known or nodes.members(group)))]
     arrays = [known[name] for name in wanted] if known else nodes.arrays(group, wanted)
     values = nodes.rows(arrays, row)
     owner = tuple(each.item() for each in values[:2])
@@ -182,7 +191,7 @@ def faults_of_steps(group: zarr.Group) -> dict[int, str]:
     """
     if not is_hashed(group):
         return {}
-    promised = nodes.attributes(group)[HASHES][HASH].split()
+    promised = stated(group)[HASH].split()
     members = nodes.members(group)
     if lost := [name for name in (*_AXES, *promised) if name not in members]:
         return {-1: f"`{lost[0]}` is lost"}
@@ -266,7 +275,7 @@ def _blocks_of(array: zarr.Array[Any], last: Any) -> list[int]:
 def faults_of_constants(group: zarr.Group) -> dict[str, str]:
     """Say what is wrong with the arrays of a group that have no steps, by name."""
     faults = {}
-    for name, expected in nodes.attributes(group).get(HASHES, {}).items():
+    for name, expected in stated(group).items():
         if name in (HASH, LAYERS):
             continue
         if name.endswith("/"):

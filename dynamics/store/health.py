@@ -220,7 +220,7 @@ def _fault_of_table(root: zarr.Group) -> str:
     waiting = [step for step, row in rows.items() if row["status"] == PENDING and row["content"]]
     if len(waiting) > 1:  # one may have been stopped just before
         return f"`status` of step {waiting[0]} and {len(waiting) - 1} more is lost"
-    if done and "activations/step" not in root:
+    if done and not nodes.has(root, "activations/step"):
         return "`activations/step` is lost"
     if done:
         own, where = nodes.values(root, "activations/step"), steps(root)
@@ -296,7 +296,7 @@ def redo_results(where: Where, target: str, metric: str, chosen: Sequence[int] =
     name = f"results/{target}/{metric}"
     with lock(where):
         root = open_group(where, mode="r+")
-        known_groups = nodes.attributes(nodes.group(root, "results")).get(hashes.HASHES, {})
+        known_groups = hashes.stated(nodes.group(root, "results"))
         if name not in root and (chosen or f"{target}/{metric}/" not in known_groups):
             raise ValueError(f"store {where} has no {name}: `dynamics verify` names what there is")
         with writing(root):
@@ -317,7 +317,7 @@ def _forget_lost_coordinates(group: zarr.Group) -> None:
     """Have coordinates of activations written again with the next step, if one is damaged."""
     if not hashes.faults_of_constants(group):
         return
-    for name in {*nodes.members(group), *nodes.attributes(group)[hashes.HASHES]} - {"step"}:
+    for name in {*nodes.members(group), *hashes.stated(group)} - {"step"}:
         if name in group and isinstance(group[name], zarr.Group):
             continue
         if name in group:

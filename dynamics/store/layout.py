@@ -189,7 +189,7 @@ def is_written(group: zarr.Group, name: str) -> bool:
 
     Its description is what is written last.
     """
-    return name in group and "description" in nodes.array(group, name).attrs
+    return nodes.has(group, name) and "description" in nodes.array(group, name).attrs
 
 
 def new_coordinate(

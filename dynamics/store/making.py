@@ -130,8 +130,9 @@ def _make(root: zarr.Group, *, run: str, identity: Mapping[str, Any], step: str 
 def _mend_table(root: zarr.Group) -> None:
     """Make columns anew that were lost: what they held is done again, or found again."""
     table = root.require_group("checkpoints")
-    lost = [name for name in COLUMNS if name not in table]
-    rows = max((node.shape[0] for _, node in table.arrays()), default=0)
+    there = nodes.members(table)
+    lost = [name for name in COLUMNS if name not in there]
+    rows = max((n.shape[0] for n in there.values() if isinstance(n, zarr.Array)), default=0)
     for name in lost:
         new_column(table, name)
         resize(nodes.array(table, name), rows)

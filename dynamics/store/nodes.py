@@ -67,6 +67,14 @@ def group(parent: zarr.Group, name: str) -> zarr.Group:
     return found
 
 
+def has(parent: zarr.Group, name: str) -> bool:
+    """Whether there is anything of a name; raises a ValueError where its description is damaged."""
+    try:
+        return name in parent
+    except Exception as error:
+        raise _damaged(parent, name, error) from error
+
+
 def _there(parent: zarr.Group, name: str) -> Any:
     try:
         return parent[name]
@@ -76,6 +84,24 @@ def _there(parent: zarr.Group, name: str) -> Any:
             f"`{path}` is not in the store {parent.store}: `dynamics verify` says what else is "
             "lost and how to mend it"
         ) from None
+    except Exception as error:
+        raise _damaged(parent, name, error) from error
+
+
+def damaged(where: str) -> ValueError:
+    """Return the sentence for a node whose description, `zarr.json`, is not what it was."""
+    return ValueError(
+        f"the description of {where or 'its root'} is damaged: `dynamics verify` says what else "
+        "is and how to mend it; a copy of the file `zarr.json` there mends it alone"
+    )
+
+
+def _damaged(parent: zarr.Group, name: str, error: Exception) -> Exception:
+    """Return what is to be raised in the place of what zarr makes of a description."""
+    if isinstance(error, OSError | MemoryError | ImportError):
+        return error
+    # zarr says of JSON what is wrong to those who wrote it, of other things what Python says.
+    return damaged(f"`{parent.path}/{name}`".replace("`/", "`") + f" in the store {parent.store}")
 
 
 def members(parent: zarr.Group) -> dict[str, Any]:
@@ -89,7 +115,11 @@ def members(parent: zarr.Group) -> dict[str, Any]:
         node = parent._async_group
         names = [name.rstrip("/") async for name in node.store.list_dir(node.path)]
         names = sorted(name for name in names if name != "zarr.json")
-        nodes = await asyncio.gather(*(node.get(name, None) for name in names))
+        read = (node.get(name, None) for name in names)
+        nodes = await asyncio.gather(*read, return_exceptions=True)
+        for name, each in zip(names, nodes):
+            if isinstance(each, Exception):
+                raise _damaged(parent, name, each) from each
         return {name: node for name, node in zip(names, nodes) if node is not None}
 
     return {

@@ -91,7 +91,7 @@ def records(root: zarr.Group, *names: str) -> dict[int, dict[str, Any]]:
     status and the step are left out where others are named.
     """
     wanted = ("status", "step", *(name for name in names or COLUMNS if name not in _FIRST))
-    there = (n for n in wanted if n not in ADDED or f"checkpoints/{n}" in root)
+    there = (n for n in wanted if n not in ADDED or nodes.has(root, f"checkpoints/{n}"))
     columns = {name: nodes.values(root, f"checkpoints/{name}").tolist() for name in there}
     rows = (dict(zip(columns, values)) for values in zip(*columns.values()))
     return {row["step"]: row for row in rows if row["step"] >= 0}

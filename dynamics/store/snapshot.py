@@ -27,7 +27,8 @@ from zarr.core.array import AsyncArray
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, StorePath
 
-from dynamics.store.nodes import strings
+from dynamics.store.hashes import HASHES
+from dynamics.store.nodes import damaged, strings
 
 
 @dataclass
@@ -167,7 +168,7 @@ class Snapshot:
             if found is None:
                 return False
             content = found.to_bytes()
-        self.nodes[path] = {"attributes": {}, **json.loads(content)}
+        self.nodes[path] = description(path, content)
         return True
 
     async def _read_values(self, path: str) -> None:
@@ -198,6 +199,51 @@ class Snapshot:
 
     def _key(self, path: str) -> str:
         return "/".join(filter(None, (self.top, path)))
+
+
+def description(path: str, content: bytes) -> dict[str, Any]:
+    """Read the metadata of a node; a ValueError that names it where they are damaged."""
+    try:
+        node = json.loads(content)
+        node = {"attributes": {}, **node}
+    except (ValueError, TypeError, RecursionError):
+        raise damaged(path) from None
+    attributes = node["attributes"]
+    sound = isinstance(attributes, dict) and (
+        isinstance(attributes.get("order", 0), int)
+        and isinstance(attributes.get(HASHES, {}), dict)
+        and all(isinstance(each, str) for each in attributes.get(HASHES, {}).values())
+    )
+    if node.get("node_type") == "array":
+        sound = sound and _is_array(node)
+    elif node.get("node_type") != "group":
+        sound = False
+    if not sound:
+        raise damaged(path)
+    return node
+
+
+def _is_array(node: Mapping[str, Any]) -> bool:
+    """Whether the metadata of an array have the form that they are looked into by."""
+    try:
+        chunks = node["chunk_grid"]["configuration"]["chunk_shape"]
+        names = [codec["name"] for codec in node["codecs"]]
+    except (KeyError, TypeError, IndexError):
+        return False
+    shape, dims = node.get("shape"), node.get("dimension_names")
+    numbers = isinstance(shape, list) and isinstance(chunks, list)
+    return (
+        numbers
+        and len(shape) == len(chunks)  # type: ignore[arg-type]
+        and all(type(size) is int and size >= 0 for size in (*shape, *chunks))  # type: ignore[misc]
+        and 0 not in chunks
+        and all(isinstance(name, str) for name in names)
+        and all(isinstance(codec.get("configuration", {}), dict) for codec in node["codecs"])
+        and isinstance(node.get("data_type"), str | dict)
+        and isinstance(node.get("chunk_key_encoding"), dict)
+        and (dims is None or (isinstance(dims, list) and len(dims) == len(shape)))  # type: ignore[arg-type]
+        and all(each is None or isinstance(each, str) for each in dims or ())
+    )
 
 
 def _is_along_steps(seen: Snapshot, path: str) -> bool:

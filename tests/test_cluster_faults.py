@@ -1,0 +1,292 @@
+"""At least a hundred random faults of a cluster of processes, each of a command that is at work.
+
+Whatever happens: an exit code that says what, one sentence, no traceback; and the same command
+then finishes, with arrays that are those of an undisturbed run to the last bit.
+"""
+
+import json
+import re
+import shutil
+import signal
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+import yaml
+from forked import Forks
+from tiny_run import sweep_in
+
+from dynamics import store
+from dynamics.store import nodes
+
+COMMANDS = ("crawl", "analyze", "probe")
+STEPS = (2, 4, 6)
+DEADLY = 4
+GOES_ON = r"the same command goes on from|run the same command again"
+
+
+def arrays_of(path):
+    """Return every number and text of a store by its place, but for what a clock says."""
+    found = {}
+
+    def walk(group):
+        for name, node in nodes.members(group).items():
+            if not hasattr(node, "shape"):
+                walk(node)
+            elif name != "seconds":
+                found[node.path] = np.asarray(node[...])
+
+    walk(store.open_group(path))
+    return found
+
+
+def opened(path):
+    """Return the same as readers see it."""
+    return {
+        f"{node.path}/{name}": variable.to_numpy()
+        for node in store.open(path).subtree
+        for name, variable in node.to_dataset(inherit=False).variables.items()
+        if name != "seconds"
+    }
+
+
+class Cluster:
+    """A scheduler and workers that are there for many commands, and die at some."""
+
+    def __init__(self, forks, folder):
+        self.forks, self.folder, self.port = forks, folder, 0
+        self.workers, self.began = [], folder / "began"
+        self.start_scheduler()
+
+    def start_scheduler(self):
+        file = self.folder / "scheduler.json"
+        file.unlink(missing_ok=True)
+        self.scheduler = self.forks.start(
+            "scheduler", "--host", "127.0.0.1", "--port", self.port, "--no-dashboard",
+            "--scheduler-file", file,
+        )  # fmt: skip
+        while not (file.exists() and file.stat().st_size):
+            time.sleep(0.02)
+        self.address = json.loads(file.read_text())["address"]
+        self.port = int(self.address.rpartition(":")[2])
+
+    def start_worker(self, **how):
+        self.workers.append(
+            self.forks.start(
+                "worker", self.address, "--nthreads", 1, "--no-nanny", "--no-dashboard",
+                "--memory-limit", 0, "--death-timeout", 60, "--local-directory", self.folder,
+                began=str(self.began), **how,
+            )
+        )  # fmt: skip
+
+    def healthy(self):
+        """Have a scheduler and one worker without faults."""
+        if self.scheduler.poll() is not None:
+            self.kill_workers()
+            self.start_scheduler()
+        if not self.workers:
+            self.start_worker()
+
+    def kill_workers(self):
+        for worker in self.workers:
+            worker.send(signal.SIGKILL)
+            worker.wait()
+        self.workers.clear()
+
+    def tasks(self):
+        return len(self.began.read_text().splitlines()) if self.began.exists() else 0
+
+
+def workers_die(made, process):
+    made.kill_workers()
+
+
+def workers_are_replaced(made, process):
+    made.kill_workers()
+    made.start_worker()
+
+
+def scheduler_dies(made, process):
+    made.scheduler.send(signal.SIGKILL)
+
+
+def frozen_for_a_while(made, process):
+    made.workers[0].send(signal.SIGSTOP)
+    time.sleep(0.3)
+    made.workers[0].send(signal.SIGCONT)
+
+
+def stopped_by_a_batch_system(made, process):
+    process.send(signal.SIGTERM)
+
+
+def interrupted(made, process):
+    process.send(signal.SIGINT)
+
+
+def interrupted_twice(made, process):
+    process.send(signal.SIGINT)
+    time.sleep(0.01)
+    process.send(signal.SIGINT)
+
+
+def killed(made, process):
+    process.send(signal.SIGKILL)
+
+
+# What happens while a command is at work, and how it may end. One that ends well just before is 0.
+EVENTS = {
+    workers_die: {0, 2},
+    workers_are_replaced: {0},
+    scheduler_dies: {0, 2},
+    frozen_for_a_while: {0},
+    stopped_by_a_batch_system: {0, 143},
+    interrupted: {0, 130},
+    interrupted_twice: {0, 130},
+    killed: {0, -9},
+}
+# What is amiss from the beginning: no worker, a disk that fails, memory that one step exhausts.
+STATES = ("no workers", "disk", "disk of workers", "out of memory")
+DISK = ("ENOSPC", "EDQUOT", "EIO", "ESTALE")
+
+
+class Bench:
+    """Stores that a command is to go on with, and what each is to hold then."""
+
+    def __init__(self, made, folder, file):
+        self.made, self.folder, self.file = made, folder, file
+        self.store, self.expected = folder / "tiny.zarr", {}
+        for command in COMMANDS:
+            if self.store.exists():
+                shutil.copytree(self.store, folder / f"before-{command}")
+            self.finish(command)
+            for of in (arrays_of, opened):
+                self.expected[command, of] = of(self.store)
+
+    def begin(self, command, patience=30, **how):
+        """Start a command on the store that it is to go on with."""
+        shutil.rmtree(self.store, ignore_errors=True)
+        before = self.folder / f"before-{command}"
+        if before.exists():
+            shutil.copytree(before, self.store)
+        return self.start(command, patience, **how)
+
+    def start(self, command, patience=30, **how):
+        options = ("--scheduler", self.made.address, "--patience", patience, "--progress", "none")
+        forks = self.made.forks
+        return forks.start("dynamics", command, self.file, *options, cwd=self.folder, **how)
+
+    def finish(self, command):
+        self.made.healthy()
+        process = self.start(command)
+        assert process.wait() == 0, process.errors()
+
+    def whole(self, command, *, sorted_only=False):
+        """Say what differs from an undisturbed run; rows may have come in another order."""
+        of = opened if sorted_only else arrays_of
+        found, expected = of(self.store), self.expected[command, of]
+        if found.keys() != expected.keys():
+            return f"arrays {found.keys() ^ expected.keys()}"
+        for name, values in expected.items():
+            kind = values.dtype.kind == "f"
+            if not np.array_equal(found[name], values, equal_nan=kind):
+                return f"{name} differs"
+        return ""
+
+
+def said(process, codes, what):
+    """Check how a command ended; return its exit code."""
+    code, errors = process.wait(), process.errors()
+    assert code in codes, (what, code, errors)
+    assert "Traceback" not in errors and "distributed" not in errors, (what, errors)
+    last = errors.strip().splitlines()[-1:] or [""]
+    if code in (2, 130, 143):
+        assert last[0].startswith("dynamics: ") and re.search(GOES_ON, errors), (what, errors)
+        assert errors.count("dynamics: ") == 1 and len(last[0]) < 500, (what, errors)
+    return code
+
+
+def tried(bench, rng):
+    """Do random things to one command; return what came last, the exit code, and how many."""
+    count = 1
+    made, command = bench.made, COMMANDS[int(rng.integers(len(COMMANDS)))]
+    kinds = [*EVENTS, *STATES]
+    kind = kinds[int(rng.integers(len(kinds)))]
+    if callable(kind):
+        made.healthy()
+        survived = [workers_are_replaced, frozen_for_a_while]
+        before = [survived[int(rng.integers(2))] for _ in range(int(rng.integers(5)))]
+        at, count = made.tasks(), 0
+        process = bench.begin(command, 0.8 if kind is workers_die else 20)
+        for each in (*before, kind):
+            at += int(rng.integers(1, 4))
+            while process.poll() is None and made.tasks() < at:
+                time.sleep(0.005)
+            time.sleep(rng.uniform(0, 0.05))
+            count += process.poll() is None
+            each(made, process)
+            at = max(at, made.tasks())
+        name, codes = kind.__name__, EVENTS[kind]
+    elif kind == "no workers":
+        made.healthy()
+        made.kill_workers()
+        process, name, codes = bench.begin(command, 0.5), kind, {2}
+    elif kind == "out of memory":
+        made.healthy()
+        made.kill_workers()
+        made.start_worker(deadly=DEADLY)
+        process = bench.begin(command)
+        while process.poll() is None:
+            if made.workers[0].poll() is not None:
+                made.kill_workers()
+                made.start_worker(deadly=DEADLY)
+            time.sleep(0.01)
+        # A checkpoint is a row that says so, a step of results ends the command.
+        name, codes = kind, {"crawl": {3}, "probe": {3}, "analyze": {2}}[command]
+        assert "workers of" in process.errors() and "died over one task" in process.errors()
+    else:
+        disk = (DISK[int(rng.integers(len(DISK)))], int(rng.integers(40)))
+        made.healthy()
+        name, codes = f"{kind} {disk[0]}", {0, 2}
+        if kind == "disk":
+            process = bench.begin(command, disk=disk)
+        else:
+            made.kill_workers()
+            made.start_worker(disk=disk)
+            process = bench.begin(command)
+    code = said(process, codes, (command, name))
+    if kind in ("out of memory", "disk of workers"):
+        made.kill_workers()
+    return command, name, code, count
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.guards(1)
+def test_a_hundred_faults_end_in_a_sentence_and_the_next_run_finishes(tmp_path):
+    content = sweep_in(tmp_path, STEPS, resamples=2, metrics=["rsa"], report=False, untrained=2)
+    content["stimuli"] = {"name": "synthetic", "arguments": {"per_kind": 3, "seconds": 0.2}}
+    content["probes"] = [{"name": "stimuli-category", "arguments": {"mix": False}}]
+    content["self_similarity"] = ["cka"]
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(content))
+    forks, seen, seed, faults = Forks(tmp_path), Counter(), 0, 0
+    try:
+        bench = Bench(Cluster(forks, tmp_path), tmp_path, file)
+        while faults < 100:
+            command, name, code, count = tried(bench, np.random.default_rng([7, seed]))
+            seen[name.split()[0], code] += 1
+            seed, faults = seed + 1, faults + count
+            if code == 3 and command == "crawl":
+                store.redo(bench.store, [DEADLY])
+            bench.finish(command)
+            # A probe of a step that failed comes after those of later steps.
+            wrong = bench.whole(command, sorted_only=code == 3)
+            assert not wrong, (seed, command, name, code, wrong)
+    finally:
+        forks.close()
+    # They fell on commands that were at work.
+    assert sum(n for (_, code), n in seen.items() if code) > seed / 2, seen
+    assert {code for _, code in seen} >= {0, 2, 3, 130, 143, -9}, seen
+    print(seed, "commands", faults, "faults", dict(seen))
