@@ -211,6 +211,8 @@ def _wrapper_of(names: Iterable[str]) -> str:
     shared: list[str] = []
     for parts in zip(*(name.split(".")[:-1] for name in names), strict=False):
         if len(set(parts)) > 1:
+            if shared and all(part.isdigit() for part in parts):
+                shared.pop()  # the list of the blocks is a part of what is under it
             break
         shared.append(f"{parts[0]}.")
     return "".join(shared)

@@ -13,7 +13,7 @@ import yaml
 from dynamics import doctor, installation
 from dynamics.config import json_schema, load_config
 from dynamics.config.keys import KEYS, table
-from dynamics.proposal import propose
+from dynamics.proposal import _wrapper_of, propose
 from dynamics.sweep import check_names
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -40,6 +40,11 @@ def wrapped_run(folder):
         state = {f"student.net.{name}.weight": torch.ones(2, 2) for name in ("front", "block.0")}
         torch.save({"model": state, "step": step}, folder / f"step_{step}.pt")
     return folder
+
+
+def test_a_list_of_blocks_is_a_part_of_what_wraps_it():
+    assert _wrapper_of([f"net.layers.{n}.a.weight" for n in (0, 1)]) == "net."
+    assert _wrapper_of(["net.front.weight", "net.layers.0.weight"]) == "net."
 
 
 def test_init_says_what_all_names_of_a_network_begin_with(tmp_path, here):

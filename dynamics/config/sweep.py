@@ -316,7 +316,7 @@ def _sentence(
         (lines[location[:n]] for n in range(len(location), 0, -1) if location[:n] in lines), 0
     )
     where = f"{origin}, line {line}" if line else origin
-    key = ".".join(str(part) for part in location) or "config"
+    key = ".".join(str(part) for part in location)
     if fault["type"] == "extra_forbidden":
         close = nearest(str(location[-1]), known)
         hint = f"did you mean `{close}`?" if close else f"known keys are {', '.join(known)}"
@@ -324,6 +324,8 @@ def _sentence(
     if fault["type"] == "missing":
         return f"{where}: the key `{key}` is missing"
     message = fault["msg"].removeprefix("Value error, ").partition(" for <class")[0]
+    if not location:  # of several keys together, which the message names
+        return f"{where}: {message}"
     told = f"{where}: `{key}`: {message[:1].lower()}{message[1:]}"
     hidden = any(secrets.is_secret(str(part)) or "options" in str(part) for part in location)
     return told if hidden else f"{told} (found {fault['input']!r:.80})"
