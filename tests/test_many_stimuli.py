@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from dynamics import analysis, metrics
-from dynamics.analysis import many_stimuli, resampled
+from dynamics.analysis import many_stimuli, resampled, sizes
 from dynamics.brains.targets import Target
+from dynamics.config import Choice
 from dynamics.metrics import factorisation, ridge, spaces_by_features
 from dynamics.metrics import many_stimuli as by_blocks
 from dynamics.metrics.subsets import half_rows
@@ -147,3 +148,27 @@ def test_halves_of_many_stimuli_score_as_those_of_few(monkeypatch, features):
         # A penalty may be another one where two are as good but for rounding.
         off = np.abs(many[name][1] - values)
         assert (off <= 2e-5).mean() > 0.95 and off.max() < 0.01, name
+
+
+class Small:
+    def must_hold(self, count, what, cure):
+        raise OSError(f"{what} takes {count:.0f} bytes: {cure}")
+
+
+REFUSED = [
+    ("rsa", {"compare": "kendall"}, 6 * (24 + 3)),
+    ("rsa", {"geotopological": [0.1, 0.9]}, 6 * (24 + 3)),
+    ("banded", {}, 24 + 15),
+    ("ridge", {"protocol": "pepino"}, 24 + 15),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "matrices"), REFUSED)
+def test_what_goes_through_no_parts_is_said_beforehand(monkeypatch, name, arguments, matrices):
+    _, target = data()
+    pair = (Choice(name=name, arguments=arguments), "brain", target)
+    sizes.check(Small(), [pair], 24)
+    monkeypatch.setattr(many_stimuli, "MANY", 10)
+    sizes.check(Small(), [(Choice(name=name), "brain", target)] * (name != "banded"), 24)
+    with pytest.raises(OSError, match=f"60 stimuli in 24 layers.*takes {8 * matrices * N**2} b"):
+        sizes.check(Small(), [pair], 24)

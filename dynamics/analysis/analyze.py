@@ -31,6 +31,7 @@ from dynamics.analysis import (
     baselines,
     controls,
     self_similarity,
+    sizes,
     split_halves,
 )
 from dynamics.analysis.scoring import Part, check_memory, score_together
@@ -123,7 +124,11 @@ def analyze(
                         places={"the store": str(sweep.place.resolved())},
                     )
                 )
-                check_memory(client, store.open_group(sweep.place), list(every.targets.values()))
+                root = store.open_group(sweep.place)
+                check_memory(client, root, list(every.targets.values()))
+                known = [(metric, label, every.targets[_key(sweep, label, metric)])
+                         for label, metric in every.pairs]  # fmt: skip
+                sizes.check(client, known, len(store.layer_names(root)))
                 if advance is None and new:
                     advance = stack.enter_context(progress.bar("analyzing", new))
                 jobs = [*todo.baseline, *todo.untrained, *todo.steps]

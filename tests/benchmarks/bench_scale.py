@@ -1,0 +1,329 @@
+"""How costs grow: with checkpoints, workers, stimuli, neuroids and steps; a table of one run.
+
+    python tests/benchmarks/bench_scale.py --small          # minutes, sizes that say little
+    python tests/benchmarks/bench_scale.py                  # a quiet machine of 2 cores, 3 hours
+    python tests/benchmarks/bench_scale.py rsa-10000 task   # rows by name
+
+Every row is a process of its own, as the peak of a process' memory never falls. `ridge`, `rsa`,
+`cka`, `procrustes` and `mutual_knn` take a number of stimuli after a hyphen, `ridge-10000-wide` has
+features enough for Gram matrices. Ratios of workers ask for cores that do nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bench_crawl
+import bench_store
+import numpy as np
+from goals import goal, peak_memory, seconds
+
+from dynamics import analysis, report, store
+from dynamics.analysis import scoring
+from dynamics.brains.targets import Target
+from dynamics.cluster import cluster
+from dynamics.extraction import crawl
+from dynamics.lookahead import in_window
+from dynamics.metrics.subsets import half_rows
+from dynamics.progress import silent
+
+HERE = str(Path(__file__).resolve().parent)
+METRICS = ("ridge", "rsa", "cka", "procrustes", "mutual_knn")
+SIZES = (165, 1000, 10_000)
+
+
+def checkpoints(small: bool) -> None:
+    """Cost a checkpoint at 1,000 over 50, of the smallest network."""
+    few, many = (5, 30) if small else (50, 1000)
+    with tempfile.TemporaryDirectory() as place:
+        root, spent = Path(place), {}
+        for count in (few, many):
+            bench_crawl.save(root / str(count), count, bench_crawl.TINY)
+        for count in (few, many, few):
+            sweep = bench_crawl.sweep_of(
+                root, root / str(count), bench_crawl.TINY, {"per_kind": 1, "seconds": 0.5}
+            )
+            spent.setdefault(count, []).extend(bench_crawl.costs(sweep)[-200:])
+    cost = {count: statistics.median(each) for count, each in spent.items()}
+    print(f"{1e3 * cost[few]:.1f} ms a checkpoint of {few}, {1e3 * cost[many]:.1f} of {many:,}")
+    goal(f"cost a checkpoint at {many:,} over {few}", cost[many] / cost[few], most=1.05)
+
+
+def busy(length: float) -> None:
+    """Compute for so many seconds of wall time."""
+    end = time.perf_counter() + length
+    while time.perf_counter() < end:
+        np.sort(np.arange(10_000)[::-1])
+
+
+def products(_: int) -> None:
+    """Do a fixed amount of work, a second or so."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        np.linalg.eigh(np.cov(rng.standard_normal((400, 800))))
+
+
+def _through(client, function: Callable, count: int, argument: float) -> float:
+    tasks = [argument] * count
+    start = time.perf_counter()
+    for _, future in in_window(lambda each: client.submit(function, each), tasks, 8):
+        future.result()
+    return time.perf_counter() - start
+
+
+def workers(small: bool) -> None:
+    """Two workers over one, on tasks of a fixed amount of work."""
+    count, taken = (8 if small else 40), {}
+    for number in (1, 2):
+        with cluster(None, workers=number) as client:
+            _through(client, products, 2 * number, 0)
+            taken[number] = _through(client, products, count, 0)
+    print(f"{count} tasks: {taken[1]:.1f} s with one worker, {taken[2]:.1f} s with two")
+    goal("two workers over one", taken[1] / taken[2], least=1.8)
+
+
+def engine(small: bool) -> None:
+    """Overhead of the engine on tasks of a second."""
+    count = 6 if small else 60
+    with cluster(None, workers=2) as client:
+        _through(client, busy, 4, 0.01)
+        taken = _through(client, busy, count, 1.0)
+    goal("overhead of the engine for tasks of 1 s", taken / (count / 2) - 1, most=0.05)
+
+
+def writers(small: bool) -> None:
+    """Workers that write activations over one process that writes all; two workers."""
+    from dask.distributed import LocalCluster
+
+    count, taken = (8 if small else 60), {}
+    sounds = {"per_kind": 2 if small else 100, "seconds": 0.5}
+    with (
+        tempfile.TemporaryDirectory() as place,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local,
+    ):
+        root = Path(place)
+        bench_crawl.save(root / "checkpoints", count, bench_crawl.TINY | {"width": 256})
+        for name, way in (("workers", store.offered), ("one", _none_offered)):
+            crawl.store.offered = way
+            sweep = bench_crawl.sweep_of(root, root / "checkpoints", bench_crawl.TINY, sounds)
+            sweep = sweep.model_copy(update={"store": str(root / f"{name}.zarr"), "untrained": 0})
+            address = local.scheduler_address
+            wall = seconds(lambda s=sweep, a=address: crawl.crawl(s, scheduler=a, advance=silent))
+            taken[name] = wall[1]
+    print(f"workers that write: {taken['workers']:.1f} s; one that writes: {taken['one']:.1f} s; "
+          f"ratio {taken['one'] / taken['workers']:.2f}")  # fmt: skip
+
+
+@contextlib.contextmanager
+def _none_offered(*_: object, **__: object) -> Iterator[None]:
+    yield None
+
+
+def data(n: int, layers: int, features: int, neuroids: int) -> tuple[dict, Target]:
+    """Layers in single precision, and responses of two subjects that are mixtures of them."""
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((n, 100), dtype=np.float32)
+    found = {}
+    for number in range(layers):
+        mixed = common @ rng.standard_normal((100, features), dtype=np.float32)
+        found[f"layer{number}"] = mixed + 10 * rng.standard_normal((n, features), dtype=np.float32)
+    Y = common[:, :50] @ rng.standard_normal((50, neuroids)) + 5 * rng.standard_normal(
+        (n, neuroids)
+    )
+    subjects = np.array(["first", "second"])[np.arange(neuroids) % 2]
+    return found, Target(np.arange(n), Y, np.arange(n) % 5, subjects)
+
+
+def metric(name: str, n: int, small: bool, *, wide: bool = False) -> None:
+    """Two layers against 1,000 neuroids, with four halves: seconds and peak memory."""
+    n = min(n, 400) if small else n
+    features = n if wide else 1024
+    layers, target = data(n, 2, features, 100 if small else 1000)
+    halves = half_rows(target.folds, 4)
+    before = peak_memory()
+    cpu, wall = seconds(lambda: analysis.METHODS[name](layers, target, halves=halves))
+    print(f"{name}, {n:,} stimuli x {features:,} features, 2 layers, 4 halves")
+    print(f"{cpu:.0f} s of processor, {wall:.0f} s, peak {peak_memory():.2f} GiB, "
+          f"{before:.2f} before")  # fmt: skip
+    goal(f"GiB at the peak, {name}, {n:,} stimuli", peak_memory(), most=8)
+
+
+def voxels(small: bool) -> None:
+    """A step of 24 layers against 30,000 voxels: scores, what is kept, and what a region costs."""
+    many, layers = (3000, 4) if small else (30_000, 24)
+    found, target = data(165, layers, 1024, many)
+    cpu, wall = seconds(lambda: analysis.METHODS["ridge"](found, target))
+    print(f"ridge, {layers} layers x {many:,} voxels, 165 stimuli: {cpu:.0f} s of processor, "
+          f"{wall:.0f} s, peak {peak_memory():.2f} GiB")  # fmt: skip
+    steps = 4 if small else 50
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "bench.zarr"
+        root = store.begin(path, run="bench", identity={"adapter": "synthetic"})
+        regions = np.repeat([f"region{i}" for i in range(30)], many // 30)
+        coordinates = {"layer": ("layer", list(found)), "region": ("neuroid", regions)}
+        group = store.begin_result(root, "b", "ridge", identity={}, coordinates=coordinates)
+        for step in range(steps):
+            score = rng.normal(0.2, 0.1, (layers, many)).astype(np.float32)
+            values = {"score": (("layer", "neuroid"), score)}
+            values["r2"] = ("layer", "neuroid"), score**2
+            store.write_result(group, step, values, checkpoint=f"{step:064x}")
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        read = {}
+        for what in ("warm", "region", "all"):
+            results, before = store.open(path)["results/b/ridge"], _bytes_read()
+            place_of = np.flatnonzero(results["region"] == "region7")
+            score = results["score"]
+            (score if what == "all" else score.isel(neuroid=place_of)).to_numpy()
+            read[what] = _bytes_read() - before
+    print(f"{size / steps / 1e6:.2f} MB a step of two variables; a region of one in 30 reads "
+          f"{read['region'] / 1e6:.1f} MB, all {read['all'] / 1e6:.1f} MB")  # fmt: skip
+    if not small:
+        goal("bytes read for a region over all", read["region"] / read["all"], most=0.15)
+
+
+def _bytes_read() -> int:
+    with open("/proc/self/io") as file:
+        return int(file.readline().split()[1])
+
+
+def task(small: bool) -> None:
+    """What a task costs beside its products: reading a step, converting, writing what is found."""
+    layers, many, steps = (4, 1000, 4) if small else (24, 7694, 20)
+    rng = np.random.default_rng(0)
+    values = {name: (("layer", "neuroid"), rng.standard_normal((layers, many)).astype(np.float32))
+              for name in ("score", "r2")}  # fmt: skip
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "bench.zarr"
+        bench_store.make(path, steps=1, layers=layers)
+        root = store.begin(path, run="bench", identity={"adapter": "synthetic"})
+        group = store.begin_result(root, "c", "ridge", identity={}, coordinates={})
+        target = Target(np.arange(165), rng.standard_normal((165, 2)), np.arange(165) % 5,
+                        np.array(["a", "a"]))  # fmt: skip
+
+        def one(step: int) -> None:
+            scoring.score_layers(store.read_activations(path, 0), None, [], [target], [])
+            store.write_result(group, step, values, checkpoint=f"{step:064x}")
+
+        one(0)
+        start = time.process_time()
+        for step in range(1, steps + 1):
+            one(step)
+        cost = 1e3 * (time.process_time() - start) / steps
+    goal("ms of processor of a task beside its products", cost, most=50)
+
+
+def steps(small: bool) -> None:
+    """Open, select, status, verify and report of a long run over a short one."""
+    few, many = (20, 60) if small else (100, 2000)
+    taken: dict[str, list[float]] = {}
+    size = 0.0
+    for count in (few, many):
+        with tempfile.TemporaryDirectory() as place:
+            path = Path(place) / "bench.zarr"
+            make_long(path, count)
+            jobs = {
+                "open and select": lambda p=path: (
+                    store.open(p)["results/brain/ridge"]["score"].isel(layer=0).to_numpy()
+                ),
+                "status": lambda p=path: store.summarise(p),
+                "verify": lambda p=path: store.verify_results(p),
+                "report": lambda p=path: report.write(p),
+            }
+            for name, job in jobs.items():
+                taken.setdefault(name, []).append(seconds(job)[0])
+            size = report.default_place(path).stat().st_size / 1e6
+    for name, (first, last) in taken.items():
+        print(f"{name:16} {few} steps: {first:.2f} s, {many:,} steps: {last:.2f} s")
+        if not small:
+            goal(
+                f"{name}: seconds at {many:,} steps over {few}", last / first, most=1.5 * many / few
+            )
+    if not small:
+        goal("seconds of processor of the report", taken["report"][1], most=60)
+    goal("MB of the report", size, most=10)
+
+
+def make_long(path: Path, count: int, *, layers: int = 6, neuroids: int = 6) -> None:
+    """Make a store with curves that rise one after another, and 50 halves of each."""
+    from dynamics import emergence
+
+    rng = np.random.default_rng(0)
+    names = [f"layer{i}" for i in range(layers)]
+    root = store.begin(path, run="bench", identity={"adapter": "synthetic", "stimuli": "sounds"})
+    store.plan(root, [(10 * step, f"checkpoint-{step}", 1) for step in range(count)])
+    heard = {"stimuli": [f"sound{i}" for i in range(12)], "categories": ["speech", "music"] * 6}
+    for step in range(count):
+        found = {name: rng.standard_normal((12, 6)).astype(np.float32) for name in names}
+        store.write_activations(root, 10 * step, found, **heard)
+        store.commit(root, 10 * step, sha256=f"{step:064x}", seconds=0.5)
+    at = np.r_[0, np.linspace(1, 10 * count - 10, count - 1)]
+    rise = 1 / (1 + np.exp(-(np.log10(1 + at)[:, None] - np.linspace(1, 4, layers)) / 0.4))
+    coordinates = {"layer": ("layer", names), "neuroid": ("neuroid", np.arange(neuroids)),
+                   "subject": ("neuroid", ["a", "b", "c"] * (neuroids // 3))}  # fmt: skip
+    identity = {"metric": "ridge", "arguments": {}, "seed": 0, "resamples": 50}
+    group = store.begin_result(root, "long", "ridge", identity=identity, coordinates=coordinates)
+    halves = emergence.scheme("halves", n=2, kept=1, resamples=2).attrs
+    for step in range(count):
+        score = 0.4 * rise[step][:, None] + 0.01 * rng.standard_normal((layers, neuroids))
+        off = 0.02 * rng.standard_normal((layers, 25, neuroids))
+        again = score[:, None] + np.stack([off, -off], 2).reshape(layers, 50, neuroids)
+        values = {
+            "score": (("layer", "neuroid"), score),
+            "resample_score": (("layer", "resample", "neuroid"), again),
+        }
+        store.write_result(group, 10 * step, values, checkpoint=f"{step:064x}",
+                           attrs={"resample_score": halves})  # fmt: skip
+
+
+ROWS: dict[str, Callable[[bool], None]] = {
+    "checkpoints": checkpoints,
+    "workers": workers,
+    "engine": engine,
+    "writers": writers,
+    "task": task,
+    "steps": steps,
+    "voxels": voxels,
+}
+
+
+def run(name: str, small: bool) -> None:
+    """Do one row."""
+    import torch
+
+    torch.set_num_threads(1)
+    if name in ROWS:
+        ROWS[name](small)
+        return
+    which, n, *wide = name.split("-")
+    metric(which, int(n), small, wide=bool(wide))
+
+
+def main() -> None:
+    """Do the rows, each in a process of its own."""
+    every = [*ROWS, *(f"{name}-{n}" for name in METRICS for n in SIZES)]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", help=f"by default all of {', '.join(every)}")
+    parser.add_argument("--small", action="store_true", help="sizes that take seconds")
+    given = parser.parse_args()
+    for name in given.rows or every:
+        print(f"--- {name}", flush=True)
+        # Under the name of the module, so that workers find its functions.
+        code = (
+            f"import sys; sys.path.insert(0, {HERE!r}); import bench_scale as b; b.run({name!r}, "
+        )
+        done = subprocess.run([sys.executable, "-c", f"{code}{given.small})"])
+        if done.returncode:
+            print(f"{name}: failed with {done.returncode}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
