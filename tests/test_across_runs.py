@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
+from dynamics.collection.trends import course
 from dynamics.emergence import Scheme
 from dynamics.emergence.across_runs import contrast_runs, on_common_steps, permute_runs
 from dynamics.emergence.trends import surface, trend
@@ -177,9 +178,62 @@ def test_a_surface_over_two_numbers_is_found():
     middle = [np.exp(np.log(x).mean()) for x in (n, d)]
     level = 0.6 - 0.1 * (n / middle[0]) ** -0.25 - 0.05 * (d / middle[1]) ** -0.4
     found = surface(xr.DataArray(level, dims="run"), n, d)
-    np.testing.assert_allclose(found["estimate"], [0.6, 0.1, 0.25, 0.05, 0.4], rtol=1e-3)
+    np.testing.assert_allclose(found["estimate"][:5], [0.6, 0.1, 0.25, 0.05, 0.4], rtol=1e-3)
+    rises = [np.ptp(level.reshape(4, 4), axis=axis)[0] for axis in (0, 1)]
+    np.testing.assert_allclose(found["estimate"][5:], rises, rtol=1e-3)
     with pytest.raises(ValueError, match="5 parameters"):
         surface(xr.DataArray(level[:5], dims="run"), np.arange(1, 6), np.arange(1, 6))
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.1])
+def test_a_surface_rises_where_scores_do_and_over_one_number_alone(effect):
+    """Of two numbers one has an effect, or none has: rises are those planted, on average."""
+    n, d = np.repeat([1e5, 1e6, 1e7, 1e8], 4), np.tile([1.0, 10.0, 100.0, 1000.0], 4)
+    rng, rises = np.random.default_rng(7), []
+    for _ in range(40):
+        score, _ = trended(rng, 0.3 + effect / 3 * np.log10(n / n.min()))
+        rises.append(surface(score, n, d)["estimate"].sel(parameter=["rise_n", "rise_d"]))
+    error = np.std(rises, 0) / 40**0.5
+    assert (np.abs(np.mean(rises, 0) - [effect, 0]) < 3 * error + 0.003).all()
+    assert (error < 0.005).all()
+
+
+def trained(rng, slope, *, layers=4, resamples=40):
+    """Results of a run whose layers are alike, with noise before the stimuli at every step."""
+    steps = np.array([0, 1, 10, 100, 1000])
+    level = 0.2 + slope * np.log10(np.maximum(steps, 1))
+    off = 0.03 * rng.standard_normal((resamples // 2 + 1, layers, len(steps)))
+    score = level + off[0]
+    again = np.stack([score + off[1:], score - off[1:]], 1).reshape(-1, *score.shape)
+    return xr.Dataset(
+        {
+            "score": (("layer", "step", "neuroid"), score[..., None]),
+            "resample_score": (
+                ("resample", "layer", "step", "neuroid"), again[..., None],
+                HALVES | {"correlation": 0},
+            ),
+        },
+        {"layer": [f"l{i}" for i in range(layers)], "step": steps, "neuroid": ["v"]},
+        {"identity": {"metric": "ridge"}},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.02])
+def test_limits_of_a_trend_along_training_hold_it_whichever_layer_is_chosen(slope):
+    """Of the layer that ends highest on all stimuli the slope is too large, and limits fail."""
+    rng, hits, lucky, times = np.random.default_rng(8), 0, [], 60
+    for _ in range(times):
+        results = trained(rng, slope)
+        score, again = course(results)
+        one = trend(score, score["step"].to_numpy(), again, dim="step", draws=200).table
+        assert "runs_lower" not in one and score["step"].to_numpy().tolist() == [1, 10, 100, 1000]
+        one = one.sel(parameter="slope")
+        hits += float(one["lower"]) <= slope <= float(one["upper"])
+        flat = results["score"].isel(neuroid=0, step=slice(1, None))
+        best = flat.isel(layer=int(flat[:, -1].to_numpy().argmax()))
+        lucky.append(np.polyfit(np.arange(4), best, 1)[0] - slope)
+    assert hits / times > 0.95 - 3 * np.sqrt(0.05 * 0.95 / times), hits
+    assert np.mean(lucky) > 0.004, "the luck that is left out"
 
 
 def test_trends_without_enough_numbers_are_refused():

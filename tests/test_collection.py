@@ -12,6 +12,7 @@ import xarray as xr
 import yaml
 from inprocess import Here
 from plots_results import of_one_subject, results
+from scipy import stats
 from tiny_run import save_checkpoint
 
 import dynamics
@@ -20,7 +21,7 @@ from dynamics.collection import compared, gather, open_runs, running, tables
 from dynamics.collection.compare import compare, find
 from dynamics.collection.lazy import gaps
 from dynamics.config import load_collection
-from dynamics.emergence.of_models import last_of, regions_of, summaries
+from dynamics.emergence.of_models import last_of, limits, regions_of, summaries
 from dynamics.emergence.parts import curve_and_band
 
 SWEEP = {
@@ -42,6 +43,10 @@ SIZES = [
 ]
 
 
+def names_of(content):
+    return [Path(run["store"]).stem for run in content["runs"]]
+
+
 def write(folder, name="many.yaml", **content):
     path = folder / name
     path.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -61,7 +66,11 @@ def four(here):
     entries = []
     for number, (name, level) in enumerate(levels.items()):
         many_runs.make(
-            here / f"{name}.zarr", level=level, seed=number, steps=(0, 10, 1000), targets=("one",)
+            here / f"{name}.zarr",
+            level=level,
+            seed=number,
+            steps=(0, 10, 100, 1000),
+            targets=("one",),
         )
         size = {"s": 1e4, "l": 1e6}[name[0]]
         coordinates = {"parameters": size, "size": name[0], "hours_per_step": 0.5}
@@ -130,6 +139,7 @@ def test_sweeps_are_found_by_glob_and_stores_by_name(here):
         ({"runs": ["a.zarr"], "trend": ["x"]}, "did you mean `trends`"),
         ({"runs": ["a.zarr"], "contrast": {"size": ["s", "l"]}}, "write `run.<coordinate"),
         ({"runs": ["a.zarr"], "contrast": {"listener.x": ["s", "l"]}}, "needs a `run."),
+        ({"runs": ["a.zarr"], "surface": ["hours"]}, "a surface is over two numbers"),
     ],
 )
 def test_faults_of_the_file_are_one_sentence(here, content, words):
@@ -211,14 +221,26 @@ def test_levels_of_a_table_are_those_of_the_curves(data, correlation):
     """Both compute in double precision in another order: equal to some last digits."""
     if "resample_score" in data:
         data["resample_score"].attrs["correlation"] = correlation
-    found = summaries(last_of(data))
+    last = last_of(data)
+    found = summaries(last)
     for region, part in regions_of(data).items():
         curve, low, high, over = curve_and_band(part.isel(step=[-1]))
         best = curve.isel(step=0).argmax("layer").item()
         own = found[region]
         assert own["over"] == over and own["layer"] == str(curve["layer"][best].item())
-        known = [float(each[0, best]) for each in (curve, low, high)]
-        np.testing.assert_allclose([own["score"], own["low"], own["high"]], known, rtol=1e-12)
+        again = None if last.again is None else last.again.of(region)
+        bands = limits(last.score.of(region), again, last.scheme)
+        for mine, theirs in zip(bands, (curve, low, high)):
+            np.testing.assert_allclose(mine, theirs[0], rtol=1e-10)
+        assert own["highest"] == pytest.approx(float(curve[0, best]))
+        if again is None:
+            assert own["chosen_on"] == "same stimuli" and own["score"] == own["highest"]
+            continue
+        # One layer is the best on all halves, and is told of as if it were the only one.
+        assert own["chosen_on"] == "other half" and own["support"] == 1
+        assert own["score"] == pytest.approx(own["highest"])
+        width = float(high[0, best] - low[0, best])  # degrees of freedom are of all layers there
+        assert own["high"] - own["low"] == pytest.approx(width, rel=0.1)
     scores = data["score"].isel(step=-1, layer=1).to_numpy()
     if "subject" in data.coords:
         each = pd.Series(scores).groupby(data["subject"].to_numpy()).median()
@@ -248,7 +270,10 @@ def test_tables_are_sorted_and_differences_are_paired(four, here):
 
 @pytest.mark.slow
 def test_a_collection_is_compared_whole(four, here):
-    content = four | {"trends": "parameters", "contrast": {"run.size": ["l", "s"]}}
+    content = four | {
+        "trends": ["parameters", "step"], "surface": ["parameters", "step"],
+        "contrast": {"run.size": ["l", "s"]},
+    }  # fmt: skip
     content["runs"][0]["coordinates"]["parameters"] = 3e4
     written = compare(write(here, **content), formats=["png"])
     names = {path.name for path in written.files}
@@ -264,8 +289,23 @@ def test_a_collection_is_compared_whole(four, here):
     contrasts = pd.read_csv(written.folder / "contrasts.csv")
     last = contrasts.query("target == 'one' and over == 'both'").iloc[-1]
     assert last["lower"] < 0.205 < last["upper"] and last["p_permutation"] == pytest.approx(1 / 3)
-    slopes = pd.read_csv(written.folder / "trends.csv").query("parameter == 'slope'")
-    assert (slopes["estimate"] > 0.08).all() and (slopes["lower"] > 0).all()
+    table = pd.read_csv(written.folder / "trends.csv").query("parameter == 'slope'")
+    slopes = table.query("coordinate == 'parameters'")
+    assert len(slopes) == 1 and (slopes["estimate"] > 0.08).all() and (slopes["lower"] > 0).all()
+    along = table.query("coordinate == 'step'").set_index("run")
+    assert along.index.tolist() == [*names_of(content), "mean of the runs"]
+    assert (along["lower"].dropna() > 0).all() and along["lower"].notna().sum() == 4
+    mean = along.loc["mean of the runs"]
+    own = along["estimate"].iloc[:4]
+    assert mean["estimate"] == pytest.approx(own.mean()) and mean["runs"] == 4
+    oracle = stats.ttest_1samp(own, 0)
+    assert mean["p"] == pytest.approx(oracle.pvalue)
+    limits = oracle.confidence_interval()
+    assert [mean["runs_lower"], mean["runs_upper"]] == pytest.approx([*limits])
+    assert "trend-step-ridge-one-s-0.png" in names
+    bent = pd.read_csv(written.folder / "surfaces.csv").set_index("parameter")
+    assert bent.loc["rise over step", "estimate"] > 0.1 and bent.loc["top", "scores"] == 12
+    assert "the best is l-1, or 1 other that is not shown to be worse" in page
 
 
 @pytest.mark.slow

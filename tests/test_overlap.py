@@ -10,8 +10,10 @@ import soundfile
 import soxr
 
 from dynamics.config import pretraining
-from dynamics.reference.overlap import RATE, THRESHOLD, fingerprint, first_overlap
+from dynamics.reference import overlap
+from dynamics.reference.overlap import RATE, THRESHOLD, fingerprint, first_overlap, needed
 from dynamics.reference.synthesis import KINDS, sound
+from dynamics.sounds.audio import read_audio
 
 RATES = 44100
 
@@ -82,6 +84,45 @@ def test_the_natural_sounds_are_found_and_told_apart(data_root):
         found = first_overlap([sounds[i]], [("longer", longer, rate)])
         assert found is not None, name
         assert first_overlap(others, [("longer", longer, rate)]) is None, name
+
+
+def test_short_sounds_are_found_in_copies_and_not_in_what_is_like_them(data_root):
+    """Of parts of 1 s the nearest of other recordings is above what longer ones need."""
+    folder = data_root / "natsound165-neuron2015" / "stimuli" / "wav"
+    other = data_root / "pretraining-audio" / "effects" / "endless-sky-01.opus"
+    if not (folder.is_dir() and other.is_file()):
+        pytest.skip("no natural sounds and recordings in the local copy")
+    parts = []
+    for path in [folder / "stim18_basketball_dribbling.wav", *sorted(folder.glob("*.wav"))[::40]]:
+        wave, rate = soundfile.read(path, dtype="float32")
+        parts.append((path.stem, wave[:rate], rate))
+    wave, rate = read_audio(other)
+    tape = [("other", wave[: 60 * rate], rate)]
+    heard = fingerprint(*parts[0][1:])[8:-8]
+    nearest, _ = overlap._Templates([(0, heard)]).best(fingerprint(*tape[0][1:]))
+    assert THRESHOLD < nearest < needed(len(heard)), "what would count of longer ones"
+    assert first_overlap(parts, tape) is None
+    for change in ("softer", "16 bit", "resampled", "vorbis"):
+        for name, wave, _ in parts[:3]:
+            copy, rate = CHANGES[change](wave, np.random.default_rng(0))
+            longer = np.concatenate([np.zeros_like(copy), copy])
+            found = first_overlap(parts, [("copy", longer, rate)])
+            assert found is not None and found[0] == name, (change, name)
+    assert needed(20) == pytest.approx(0.870, abs=0.001) and needed(500) == THRESHOLD
+
+
+def test_recordings_that_were_clear_are_not_compared_again(monkeypatch):
+    rng = np.random.default_rng(9)
+    evaluation = [("it", sound("speech", rng), 24000)]
+    tapes = [(f"t{i}", sound("song", rng, seconds=4.0), 24000) for i in range(2)]
+    asked = []
+    usual = overlap.fingerprint
+    monkeypatch.setattr(overlap, "fingerprint", lambda *a: asked.append(1) or usual(*a))
+    assert first_overlap(evaluation, tapes) is None and len(asked) == 3
+    assert first_overlap(evaluation, tapes[::-1]) is None and len(asked) == 3
+    longer = ("t2", np.concatenate([tapes[0][1], evaluation[0][1]]), 24000)
+    assert first_overlap(evaluation, [*tapes, longer])[1] == "t2" and len(asked) == 5
+    assert first_overlap([("other", *tapes[0][1:])], tapes)[1] == "t0", "of other sounds anew"
 
 
 def test_silence_and_very_short_sounds_match_nothing():

@@ -8,6 +8,7 @@ import pytest
 import torch
 import xarray as xr
 from plots_results import results as made
+from sklearn.decomposition import PCA
 from test_crawl import arrays
 from tiny_run import SIZES, sweep_in, sweep_of
 
@@ -96,6 +97,25 @@ def test_permuted_networks_are_rows_of_the_controls_of_every_run(content):
     again = arrays(sweep.store, "controls/")["layer1"]
     np.testing.assert_array_equal(again[:2], controls["activation"])
     assert len(again) == 3
+
+
+def test_layers_of_permuted_networks_are_kept_by_components_of_their_own(content):
+    sweep = sweep_of(content, untrained={"permuted": 2}, components=3)
+    crawl.crawl(sweep, advance=silent)
+    found = store.open(sweep.store)["controls/activations/layer1"].to_dataset()["activation"]
+    waves = sounds.load("synthetic", per_kind=1, seconds=0.4).waveforms(24000)
+    for place in range(2):
+        model = encodecmae.build(None, **SIZES, seed=2)
+        models.permute(model, place)
+        with torch.inference_mode():
+            each = [model(torch.tensor(wave)[None])["layer1"][0].mean(0).numpy() for wave in waves]
+        expected = PCA(3, svd_solver="full").fit_transform(np.array(each, float))
+        own = found.isel(control=place).to_numpy()
+        assert own.shape == expected.shape
+        signs = np.sign((own * expected).sum(0))
+        # float32 through two layers
+        np.testing.assert_allclose(own * signs, expected, atol=1e-4 * np.abs(expected).max())
+    assert crawl.crawl(sweep, advance=silent)["new"] == 0
 
 
 def test_fresh_and_permuted_networks_stand_side_by_side(content, tmp_path):

@@ -6,7 +6,7 @@ import xarray as xr
 from inprocess import Here
 
 import dynamics
-from dynamics import metrics, store
+from dynamics import metrics, plots, store
 from dynamics.analysis import analyze, self_similarity
 from dynamics.brains import targets
 from dynamics.config import validate
@@ -152,6 +152,19 @@ def test_two_runs_are_compared_on_the_stimuli_of_both(tmp_path):
     value = every.sel(step_a=20, step_b=0, layer_a="first", layer_b="second")
     assert float(value) == pytest.approx(alone)
     assert every.attrs["stimuli"] == 25 and every.attrs["run_b"] == "b"
+    assert every["depth_a"].to_numpy().tolist() == [0, 1] == found["depth_b"].to_numpy().tolist()
+    ax = plots.plot_layers_of_runs(every, steps=(10, 0))
+    drawn = every.sel(step_a=10, step_b=0).transpose("layer_b", "layer_a")
+    np.testing.assert_array_equal(ax.collections[-1].get_array(), drawn)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), drawn.argmax("layer_b"))
+    ax = plots.plot_steps_of_runs(found, depth=0.2)
+    shown = np.concatenate([np.ravel(each.get_array()) for each in ax.collections
+                            if each.get_array() is not None])  # fmt: skip
+    np.testing.assert_array_equal(np.sort(shown), np.sort(np.ravel(found.sel(layer="first"))))
+    with pytest.raises(ValueError, match=r"ask `similarity_of_runs` for `layers="):
+        plots.plot_layers_of_runs(found)
+    with pytest.raises(ValueError, match=r"from 0 .input. to 1"):
+        plots.plot_steps_of_runs(found, depth=2)
     canonical = dynamics.similarity_of_runs(
         tmp_path / "a.zarr", tmp_path / "a.zarr", metric="svcca"
     )

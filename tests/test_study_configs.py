@@ -63,6 +63,9 @@ def test_layers_are_compared_with_acoustics_labels_and_each_other(here):
     cka = tree["results/self/cka"]["layer_similarity"]
     np.testing.assert_allclose(cka.isel(layer=0, layer_other=0), 1, atol=1e-6)
     assert {"svcca", "mutual_knn"} <= set(tree["results/self"].children)
+    axes = plots.figure_of_targets(tree, "pwcca", ["acoustics", "categories"]).axes
+    assert [ax.get_title() for ax in axes[:2]] == ["acoustics", "categories"], "they are no brains"
+    assert not axes[0].get_shared_y_axes().joined(*axes[:2])
 
 
 @pytest.mark.slow

@@ -297,6 +297,8 @@ def _begin(
         group.attrs.update({"halves": target.parts.called, "halves_units": target.parts.number})
     group.attrs.update(own.told(every, target))
     group.attrs["simulated"] = int(data.attrs.get("simulated", 0))
+    if data.attrs.get("of_stimuli"):
+        group.attrs["of_stimuli"] = 1
     if target.gaps:
         group.attrs["gaps"] = describe_gaps(target.gaps)
     if shuffles:

@@ -251,7 +251,8 @@ def similarity_of_runs(
     Returns
     -------
     xarray.DataArray
-        Similarity (step_a, step_b, layer), or (step_a, step_b, layer_a, layer_b).
+        Similarity (step_a, step_b, layer), or (step_a, step_b, layer_a, layer_b), with the relative
+        depth of layers, from 0 of the first to 1 of the last, as `depth_a` and `depth_b`.
 
     Raises
     ------
@@ -303,14 +304,35 @@ def similarity_of_runs(
         dims = ("step_a", "step_b", "layer_a", "layer_b")
         table = table.reshape(*table.shape[:2], len(own[0]), len(own[1]))
         coords = {"step_a": steps[0], "step_b": steps[1], "layer_a": own[0], "layer_b": own[1]}
+    for side, names in zip("ab", own):
+        dim = "layer" if layers == "same" else f"layer_{side}"
+        places = [names.index(layer) for layer in np.asarray(coords[dim])]
+        coords[f"depth_{side}"] = (dim, relative_depth(len(names))[places])
     attrs = {
         "description": f"{metric} of two runs",
         "units": "1",
+        "metric": metric,
         "run_a": str(roots[0].attrs.get("run", first)),
         "run_b": str(roots[1].attrs.get("run", second)),
         "stimuli": len(shared),
     }
     return xr.DataArray(table, coords, dims, name="similarity", attrs=attrs)
+
+
+def relative_depth(number: int) -> np.ndarray:
+    """Return places between input and output: 0 of the first layer, 1 of the last (or only) one.
+
+    Parameters
+    ----------
+    number : int
+        How many layers there are.
+
+    Returns
+    -------
+    array of shape (number,)
+        Ascending.
+    """
+    return np.ones(1) if number == 1 else np.linspace(0, 1, number)
 
 
 def _begin(root: zarr.Group, sweep: Sweep) -> dict[str, zarr.Group]:

@@ -67,7 +67,7 @@ def stimuli_labels(*, stimuli: StimulusSet, label: str = "category", least: int 
             "description": f"{label} of the stimuli, a class a neuroid; no brain",
             "citation": "",
             "units": "1",
-            "simulated": 1,
+            "of_stimuli": 1,
         },
     )
 
@@ -112,6 +112,6 @@ def stimuli_acoustics(*, stimuli: StimulusSet, mels: int = 40) -> xr.Dataset:
             "description": "log-mel spectrogram of the stimuli, averaged over time; no brain",
             "citation": "",
             "units": "1",
-            "simulated": 1,
+            "of_stimuli": 1,
         },
     )

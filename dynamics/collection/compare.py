@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ from dynamics.collection import page, tables
 from dynamics.collection.lazy import gaps
 from dynamics.collection.opening import Compared, Opened, compared, gather, open_runs
 from dynamics.collection.recipes import Recipes, half_times_of, recipes_of, trained
-from dynamics.collection.together import brains_and_tasks, contrasts_of, trends_of
+from dynamics.collection.together import brains_and_tasks, contrasts_of
+from dynamics.collection.trends import STEP, Fitted, surfaces_of, trends_of
 from dynamics.config.collection import Collection
 from dynamics.emergence.of_models import ALL, is_single
 from dynamics.filesystems import replacing
@@ -23,6 +25,7 @@ from dynamics.plots.style import figure_of, score_label
 from dynamics.report import data_uri
 
 _MOST_LABELS = 12
+_MOST_COURSES = 4  # runs whose trends along training have a figure each
 
 
 class Found(NamedTuple):
@@ -33,10 +36,12 @@ class Found(NamedTuple):
     collection : Collection
         Of which runs.
     tables : dict of str to pandas.DataFrame
-        By name: models, best-layers, half-times, replicates, differences, trends, contrasts,
-        brains-tasks.
+        By name: models, best-layers, half-times, replicates, differences, trends, surfaces,
+        contrasts, brains-tasks.
     said : list of str
         What is not there, and why.
+    best : list of str
+        Among how many runs the best one is.
     sentences : list of str
         What runs of one recipe show together.
     drawings : list of Picture
@@ -46,6 +51,7 @@ class Found(NamedTuple):
     collection: Collection
     tables: dict[str, pd.DataFrame]
     said: list[str]
+    best: list[str]
     sentences: list[str]
     drawings: list[Picture]
 
@@ -116,8 +122,9 @@ def compare(
     with replacing(report) as beside:
         number = len(collection.runs)
         text = page.render(
-            collection.name, number, found.tables, found.said, shown, sentences=found.sentences
-        )
+            collection.name, number, found.tables, found.said, shown, best=found.best,
+            sentences=found.sentences,
+        )  # fmt: skip
         beside.write_text(text, encoding="utf-8", newline="\n")
     return Written(folder, report, files, found)
 
@@ -149,6 +156,7 @@ def find(collection: Collection) -> Found:
     models = tables.models(every, opened)
     pairs, correlated = brains_and_tasks(every, opened)
     fitted, trends, unfitted = trends_of(every, opened, collection.trends)
+    surfaces, unbent = surfaces_of(every, opened, collection.surface)
     contrasted, contrasts, without = contrasts_of(collection, every, opened)
     recipes, replicated, sentences, fewer = recipes_of(collection, every, opened)
     differences = [tables.differences(each) for each in every]
@@ -159,25 +167,33 @@ def find(collection: Collection) -> Found:
         "replicates": replicated,
         "differences": pd.concat(differences, ignore_index=True),
         "trends": trends,
+        "surfaces": surfaces,
         "contrasts": contrasts,
         "brains-tasks": correlated,
     }
     drawings = [
         *(picture for each in every for picture in _pictures(each, opened, made, collection)),
         *(picture for one in recipes for picture in _of_recipes(one, replicated)),
-        *(_of_trend(one) for one in fitted),
+        *(_of_trend(one) for one in fitted if not one.run),
+        *_of_training([one for one in fitted if one.run]),
         *(_of_contrast(one) for one in contrasted),
         *(_of_tasks(*one) for one in pairs),
     ]
     kept = {name: table for name, table in made.items() if len(table)}
-    return Found(collection, kept, [*said, *unfitted, *without, *fewer], sentences, drawings)
+    every_gap = [*said, *unfitted, *unbent, *without, *fewer]
+    return Found(collection, kept, every_gap, tables.sentences(models), sentences, drawings)
 
 
 def _laid_out(models: pd.DataFrame) -> Iterator[str]:
     """Yield the models as papers have them: a table a target and metric, mean and median."""
     for (target, metric), some in tables.by_pair(models, lambda table: table):
         yield f"## {target} by {metric}\n"
-        yield "Last score, mean within subjects and then over them, with limits of 95 %.\n"
+        yield (
+            "Last score, mean within subjects and then over them, with limits of 95 %, of the "
+            "layer that the other half of the stimuli chooses.\n"
+            if (some["chosen_on"] == "other half").any()
+            else "Last score, mean within subjects and then over them, with limits of 95 %.\n"
+        )
         yield tables.markdown(tables.wide(some))
         yield "Median within subjects, mean and standard error over them.\n"
         yield tables.markdown(tables.wide(some, show="median"))
@@ -266,7 +282,25 @@ def _of_recipes(each: Recipes, table: pd.DataFrame) -> Iterator[Picture]:
         )
 
 
-def _of_trend(one: Any) -> Picture:
+def _of_training(fitted: Sequence[Fitted]) -> Iterator[Picture]:
+    """Plan figures of trends along training: of a few runs one each."""
+    if len({each.run for each in fitted}) > _MOST_COURSES:
+        return
+    for one in fitted:
+        yield Picture(
+            f"trend-{STEP}-{one.metric}-{one.target}-{one.run}",
+            f"{one.target} by {one.metric}, {one.run}: score after every step, in the layer that "
+            "the other half of the stimuli chooses, with trends.",
+            partial(_drawn_course, one),
+        )
+
+
+def _drawn_course(one: Fitted) -> Figure:
+    ax = drawn.plot_trend(one.x, one.score, one.fits, name="Training step", points="checkpoints")
+    return _titled(ax, f"{one.target} by {one.metric}: {one.run}")
+
+
+def _of_trend(one: Fitted) -> Picture:
     words = f"{one.target} by {one.metric}"
     return Picture(
         f"trend-{one.coordinate}-{one.metric}-{one.target}",

@@ -10,6 +10,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from dynamics.analysis.self_similarity import relative_depth
 from dynamics.collection.opening import (
     Compared,
     Opened,
@@ -240,11 +241,6 @@ def _layers(every: Sequence[xr.Dataset], labels: Mapping[str, np.ndarray]) -> di
             {"description": "place between input, 0, and output, 1"},
         ),
     }
-
-
-def relative_depth(number: int) -> np.ndarray:
-    """Return places between input and output: 0 of the first layer, 1 of the last (or only) one."""
-    return np.ones(1) if number == 1 else np.linspace(0, 1, number)
 
 
 def _axes(

@@ -20,15 +20,18 @@ _HEADINGS = {
     "replicates": "Runs of one recipe",
     "differences": "Differences between runs",
     "trends": "Trends",
+    "surfaces": "Surfaces over two numbers",
     "contrasts": "Contrasts along training",
     "brains-tasks": "Brain score and overall probe score",
 }
 _HINTS = {
-    "best-layers": "The layer with the highest mean score at the last step: the same scores choose "
-    "and are shown, which flatters. depth is 0 at the input and 1 at the output.",
+    "best-layers": "The layer with the highest mean score at the last step; support is the part of "
+    "the halves of the stimuli on which it is the best. score is that of the layer that the other "
+    "half chooses, highest that of the layer on the stimuli that chose it, which flatters. depth "
+    "is 0 at the input and 1 at the output.",
     "half-times": "First step at which a run has made half of its final gain, in the layer that "
-    "ends best, with limits of 95 % for each network only; runs of a single trained network have "
-    "none.",
+    "ends best; limits of 95 % are for each network only and hold for all of its layers, whichever "
+    "is chosen; runs of a single trained network have none.",
     "replicates": "Runs that differ in nothing but the coordinate of replicates, each averaged "
     "first: limits of 95 % are over initialisations (other seeds; Student's t of the runs less "
     "one), and over stimuli as well where the column says so, in these people; those of the layer "
@@ -38,7 +41,10 @@ _HINTS = {
     "discovery rate over all pairs.",
     "trends": "lower and upper are limits of 95 % over stimuli (these runs), runs_lower and "
     "runs_upper over runs (these stimuli); left_out_error is that of predicting each run from the "
-    "others. The slope is that of a tenfold.",
+    "others. The slope is that of a tenfold. Along training (step) every run has its own trends; "
+    "limits over runs are those of the mean slope.",
+    "surfaces": "top − A n^−a − B d^−b, n and d over their geometric means; rise is what it grows "
+    "by from the smallest to the largest value. There are no limits: none were shown to hold.",
     "contrasts": "over says what the limits are over: stimuli (these very networks), or both "
     "(other initialisations before other stimuli). p_adjusted is the false discovery rate over "
     "steps, p_permutation that of exchanging runs.",
@@ -53,6 +59,7 @@ def render(
     said: Sequence[str],
     pictures: Sequence[tuple[str, str, str]],
     *,
+    best: Sequence[str] = (),
     sentences: Sequence[str] = (),
 ) -> str:
     """Write the report of a collection as HTML.
@@ -69,6 +76,8 @@ def render(
         What is not in them, and why.
     pictures : sequence of (name, caption, address)
         Figures, as addresses that hold the picture itself.
+    best : sequence of str
+        Among how many runs the best one is.
     sentences : sequence of str
         What runs of one recipe show together.
 
@@ -101,6 +110,7 @@ def render(
         name=name,
         runs=runs,
         said=said,
+        best=best,
         sentences=sentences,
         models=shown,
         others=others,

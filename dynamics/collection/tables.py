@@ -13,6 +13,8 @@ import xarray as xr
 from dynamics import emergence
 from dynamics.collection.opening import Compared, Opened
 from dynamics.emergence.best_layers import pick_layer
+from dynamics.emergence.choice import confidence_of_chosen
+from dynamics.emergence.crossed import crossed, is_crossed, shown_lower
 from dynamics.emergence.of_models import (
     ALL,
     is_single,
@@ -58,15 +60,18 @@ def models(every: Sequence[Compared], opened: Sequence[Opened]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row a target, metric, region and run: the run's coordinates, what
-        `dynamics.emergence.of_models.summaries` says, and `note`: why there is no score.
+        `dynamics.emergence.of_models.summaries` says, `p_lower` (of the whole, on common halves:
+        whether another run is better, corrected for all pairs), and `note`: why there is no score.
     """
     rows = []
     known = {one.name: one for one in opened}
     for each in every:
         where = {"target": each.target, "metric": each.metric}
+        lower = _lower(each)
         for name, results in each.results.items():
             own, gap = known[name].coordinates, known[name].gap
             for region, row in summaries(last_of(results)).items():
+                row |= {"p_lower": lower.get(name, np.nan) if region == ALL else np.nan}
                 rows.append({**where, "region": region, "run": name, **own, **row, "note": gap})
         for name, why in each.left_out.items():
             own = known[name].coordinates
@@ -75,6 +80,43 @@ def models(every: Sequence[Compared], opened: Sequence[Opened]) -> pd.DataFrame:
     if "score" not in table:
         return table
     return _in_order(table, by="score", ascending=False)
+
+
+def _lower(each: Compared) -> dict[str, float]:
+    """Return of every run p that another one is better; empty without common halves."""
+    score, resampled = finals(each)
+    if resampled is None or score.sizes["run"] < 2:
+        return {}
+    p = shown_lower(score.to_numpy(), resampled)
+    return dict(zip(score["run"].to_numpy().tolist(), p.tolist()))
+
+
+def sentences(table: pd.DataFrame) -> list[str]:
+    """Say of each target and metric among how many runs the best one is.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `models`.
+
+    Returns
+    -------
+    list of str
+        A sentence for each that has p values.
+    """
+    said: list[str] = []
+    if "p_lower" not in table:
+        return said
+    for (target, metric), some in by_pair(table[table["p_lower"].notna()], lambda found: found):
+        able = some.loc[some["p_lower"] > 0.05, "run"]
+        first = some["run"].iloc[0]
+        others = f", or {len(able) - 1} others that are not shown to be worse" * (len(able) > 1)
+        others = others.replace("1 others that are", "1 other that is")
+        said.append(
+            f"Of {len(some)} runs in {target} by {metric}, the best is {first}{others} "
+            "(differences on the same stimuli, corrected for all pairs)."
+        )
+    return said
 
 
 def best_layers(table: pd.DataFrame) -> pd.DataFrame:
@@ -88,9 +130,11 @@ def best_layers(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns target, metric, region, run, layer, depth, score.
+        Columns target, metric, region, run, layer, depth, `support` (part of the halves of the
+        stimuli on which it is the best), score (of the layer that the other half chooses), highest
+        (its own, on the stimuli that chose it) and `chosen_on`.
     """
-    wanted = [*_KEYS, "run", "layer", "depth", "score"]
+    wanted = [*_KEYS, "run", "layer", "depth", "support", "score", "highest", "chosen_on"]
     if "layer" not in table:
         return pd.DataFrame(columns=wanted)
     return table.loc[table["layer"].notna(), wanted].reset_index(drop=True)
@@ -119,7 +163,11 @@ def half_times(every: Sequence[Compared]) -> pd.DataFrame:
             last = float(results["step"][-1])
             for region, part in regions_of(results).items():
                 one, layer = pick_layer(part)
-                found, _ = emergence.steps_by(one.expand_dims(layer=[layer]))
+                # The layer is that which ends best on these stimuli: limits hold for all at once.
+                each_by_itself = confidence_of_chosen(part, None)
+                found, _ = emergence.steps_by(
+                    one.expand_dims(layer=[layer]), confidence=each_by_itself
+                )
                 at = found.isel(layer=0)
                 when = float(at["estimate"])
                 rows.append(
@@ -144,6 +192,9 @@ def half_times(every: Sequence[Compared]) -> pd.DataFrame:
 def finals(each: Compared, region: str = ALL) -> Finals:
     """Return the last score of every run in its best layer, and on common halves of the stimuli.
 
+    Of halves one chooses the layer and the other has its score (`dynamics.emergence.crossed`), so
+    that a run of many layers is not ahead of one of few by the luck of the highest.
+
     Parameters
     ----------
     each : Compared
@@ -167,7 +218,11 @@ def finals(each: Compared, region: str = ALL) -> Finals:
         scores[name] = float(mean[place])
         if last.again is not None:
             schemes.append(last.scheme)
-            again[name] = last.again.of(region).by_subject()[place].mean(-1)
+            halves = _cloud(mean, last.again.of(region).by_subject().mean(-1), last.scheme)
+            again[name] = halves[:, place]
+            if is_crossed(last.scheme, len(halves), len(mean)):
+                found = crossed(mean[:, None], halves[..., None])
+                scores[name], again[name] = float(found.score[0]), found.again[:, 0]
     names = list(scores)
     score = xr.DataArray(list(scores.values()), dims="run", coords={"run": names}, name="final")
     lengths = {len(values) for values in again.values()}
@@ -178,10 +233,16 @@ def finals(each: Compared, region: str = ALL) -> Finals:
         np.stack([again[name] for name in names], 1),
         dims=("resample", "run"),
         coords={"run": names},
-        attrs=schemes[0].attrs,
+        attrs=schemes[0]._replace(correlation=False, squares=False).attrs,
     )
-    # Arithmetic by names may turn the axes; what takes arrays has resamples first.
-    return Finals(score, stabilised(score, cloud).transpose("resample", "run"))
+    return Finals(score, cloud)
+
+
+def _cloud(mean: np.ndarray, again: np.ndarray, scheme: Scheme) -> np.ndarray:
+    """Return scores (layer, resample) as (resample, layer), at the level of the full sample."""
+    curve = xr.DataArray(mean, dims="layer")
+    found = stabilised(curve, xr.DataArray(again, dims=("layer", "resample"), attrs=scheme.attrs))
+    return found.transpose("resample", "layer").to_numpy()
 
 
 def paired(each: Compared) -> bool:

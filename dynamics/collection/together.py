@@ -1,4 +1,4 @@
-"""What many runs show together: trends over a number, contrasts of groups, brains against tasks."""
+"""What many runs show together: contrasts of groups, and brains against tasks."""
 
 from __future__ import annotations
 
@@ -19,19 +19,7 @@ from dynamics.emergence.curves import pair
 from dynamics.emergence.of_models import is_single, last_of, limits
 from dynamics.emergence.resampling import stabilised
 from dynamics.emergence.testing import benjamini_hochberg
-from dynamics.emergence.trends import KINDS, Trend, trend
 from dynamics.plots import probes_of
-
-
-class Fitted(NamedTuple):
-    """Trends of one target and metric along one coordinate, to be drawn."""
-
-    target: str
-    metric: str
-    coordinate: str
-    x: np.ndarray
-    score: xr.DataArray
-    fits: tuple[Trend, ...]
 
 
 class Contrasted(NamedTuple):
@@ -41,89 +29,6 @@ class Contrasted(NamedTuple):
     metric: str
     label: str
     found: xr.Dataset
-
-
-def trends_of(
-    every: Sequence[Compared], opened: Sequence[Opened], coordinates: Sequence[str]
-) -> tuple[list[Fitted], pd.DataFrame, list[str]]:
-    """Fit trends of last scores along numbers that tell runs apart.
-
-    Parameters
-    ----------
-    every : sequence of Compared
-        The results.
-    opened : sequence of Opened
-        All runs.
-    coordinates : sequence of str
-        Coordinates of numbers above 0.
-
-    Returns
-    -------
-    fitted : list of Fitted
-        For each target, metric and coordinate.
-    table : pandas.DataFrame
-        A row a parameter, with limits over stimuli and, of lines, over runs; `p_adjusted` over
-        all lines (false discovery rate).
-    said : list of str
-        What could not be fitted, and why.
-
-    Raises
-    ------
-    ValueError
-        If no run has such a coordinate, or it is no number.
-    """
-    own = {one.name: one.coordinates for one in opened}
-    fitted, rows, said = [], [], []
-    for key in coordinates:
-        given = [one[key] for one in own.values() if key in one]
-        if not given:
-            known = ", ".join(dict.fromkeys(k for one in own.values() for k in one)) or "none"
-            raise ValueError(f"`trends` names {key!r}, which no run has: there are {known}")
-        if not all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in given):
-            raise ValueError(f"`trends` names {key!r}, which is no number: {given[0]!r}")
-        for each in every:
-            score, resampled = finals(each)
-            x = np.array([float(own[name].get(key, np.nan)) for name in score["run"].to_numpy()])
-            fits = []
-            for kind in KINDS:
-                try:
-                    fits.append(trend(score, x, resampled, kind=kind))
-                except ValueError as error:
-                    said.append(
-                        f"no {kind} trend of {each.target} by {each.metric} over {key}: {error}"
-                    )
-            if fits:
-                fitted.append(Fitted(each.target, each.metric, key, x, score, tuple(fits)))
-            rows += [row for fit in fits for row in _rows(each, key, fit)]
-    table = pd.DataFrame(rows)
-    if len(table):
-        p = table["p"].to_numpy(float)
-        table["p_adjusted"] = np.nan
-        table.loc[np.isfinite(p), "p_adjusted"] = benjamini_hochberg(p[np.isfinite(p)])
-    return fitted, table, list(dict.fromkeys(said))
-
-
-def _rows(each: Compared, key: str, fit: Trend) -> list[dict[str, Any]]:
-    rows = []
-    for place, name in enumerate(fit.table["parameter"].to_numpy()):
-        one = fit.table.isel(parameter=place)
-        rows.append(
-            {
-                "target": each.target,
-                "metric": each.metric,
-                "coordinate": key,
-                "kind": fit.kind,
-                "parameter": str(name),
-                **{n: float(one[n]) for n in ("estimate", "lower", "upper")},
-                **{
-                    n: float(one[n]) if n in one else np.nan
-                    for n in ("runs_lower", "runs_upper", "p")
-                },
-                "left_out_error": fit.table.attrs["left_out_error"],
-                "runs": fit.table.attrs["runs"],
-            }
-        )
-    return rows
 
 
 def contrasts_of(

@@ -102,6 +102,7 @@ class _File(_Section):
     output: Path = Path()
     value: str | dict[str, str] = "score"
     trends: tuple[str, ...] = ()
+    surface: tuple[str, ...] = ()
     contrast: dict[str, tuple[Scalar, Scalar]] = {}
     replicates: str = ""
 
@@ -114,6 +115,10 @@ class _File(_Section):
     def _named(self) -> _File:
         if not self.collection or any(c in self.collection for c in "/\\\0"):
             raise ValueError(f"collection {self.collection!r} must be a plain file name")
+        if len(self.surface) not in (0, 2) or len(set(self.surface)) < len(self.surface):
+            raise ValueError(
+                f"a surface is over two numbers: give two coordinates, not {list(self.surface)}"
+            )
         if len(self.contrast) > 2:
             raise ValueError("a contrast is of one coordinate, or of two: an interaction")
         if wrong := [k for k in self.contrast if not k.startswith(("run.", "listener."))]:
@@ -140,7 +145,9 @@ class Collection(NamedTuple):
     value : str or mapping
         Which value of the metrics is shown, as in a sweep.
     trends : tuple of str
-        Coordinates of numbers over which trends are fitted.
+        Coordinates of numbers over which trends are fitted; "step" is training itself.
+    surface : tuple of str
+        Two of them, over both of which one surface is fitted; empty for none.
     contrast : mapping
         Of ``run.<coordinate>`` or ``listener.<coordinate>`` to the two values that are compared.
     replicates : str
@@ -152,6 +159,7 @@ class Collection(NamedTuple):
     output: Path
     value: str | Mapping[str, str] = "score"
     trends: tuple[str, ...] = ()
+    surface: tuple[str, ...] = ()
     contrast: Mapping[str, tuple[Scalar, Scalar]] = {}
     replicates: str = ""
 
@@ -211,6 +219,7 @@ def load_collection(path: str | Path) -> Collection:
         ),
         value=file.value,
         trends=file.trends,
+        surface=file.surface,
         contrast=file.contrast,
         replicates=file.replicates,
     )

@@ -20,6 +20,7 @@ import xarray as xr
 from scipy import stats
 
 from dynamics.emergence.aggregate import COUNT, freedom_of_sum, resampled
+from dynamics.emergence.crossed import Crossed, crossed, is_crossed
 from dynamics.emergence.curves import scored
 from dynamics.emergence.intake import with_layers
 from dynamics.emergence.levels import has_controls
@@ -186,14 +187,17 @@ def summaries(last: Last) -> dict[str, dict[str, float | str]]:
     Returns
     -------
     dict of str to dict
-        Under `ALL` and, of several, each region: `layer`, the one with the highest mean score
-        (which flatters: the same scores choose and are shown), its `depth` (0 to 1) and `step`;
-        `score`, `low`, `high` and `over` (limits of 95 % as `curve_and_band` has them of this
-        step); `median` within subjects, averaged over `subjects`, and its standard `error` over
-        them; `chosen_elsewhere` (the score with the layer of every neuroid chosen on other
-        stimuli, where the metric has it); `r2`, `r2_corrected`, averaged as the score;
-        `untrained`, `baseline`, `ceiling`; `neuroids`; `significant` (the part of neuroids above
-        chance in the null, at a false discovery rate of 5 %). NaN where there is none.
+        Under `ALL` and, of several, each region: `layer`, the one with the highest mean score, its
+        `depth` (0 to 1) and `step`; `score` with limits of 95 % `low` and `high`, and `over`: of
+        the layer that is the best on the other half of the stimuli (`chosen_on` says "other half"),
+        or, where there are no halves, of `layer` itself, which flatters ("same stimuli"; "" of a
+        single layer); `support`, the part of halves on which `layer` is the best; `highest`, the
+        score of `layer` on all stimuli; of `layer` as well `median` within subjects, averaged over
+        `subjects`, and its standard `error` over them; `chosen_elsewhere` (the score with the layer
+        of every neuroid chosen on other stimuli, where the metric has it); `r2`, `r2_corrected`,
+        averaged as the score; `untrained`, `baseline`, `ceiling`; `neuroids`; `significant` (the
+        part of neuroids above chance in the null, at a false discovery rate of 5 %). NaN where
+        there is none.
     """
     names = list(dict.fromkeys(last.score.region.tolist()))
     return {region: _summary(last, region) for region in [ALL, *(names if len(names) > 1 else ())]}
@@ -208,14 +212,20 @@ def _summary(last: Last, region: str) -> dict[str, float | str]:
     beside = {name: units.of(region) for name, units in last.beside.items()}
     alike = {name: _mean(beside[name], place) for name in (*BESIDE, "untrained") if name in beside}
     ceiling = beside.get("ceiling", beside.get("ceiling_lower"))
+    shown = float(mean[place]), float(low[place]), float(high[place])
+    chosen_on, support = "same stimuli" if number > 1 else "", np.nan
+    if chosen := limits_of_chosen(score, again, last.scheme):
+        shown, chosen_on = chosen[:3], "other half"
+        support = float(chosen[3].support[place])
     return {
         "layer": last.layers[place],
         "depth": place / (number - 1) if number > 1 else 1.0,
         "step": last.step,
-        "score": float(mean[place]),
-        "low": float(low[place]),
-        "high": float(high[place]),
+        **dict(zip(("score", "low", "high"), shown)),
         "over": over,
+        "chosen_on": chosen_on,
+        "support": support,
+        "highest": float(mean[place]),
         **median_of_subjects(score.values[place], score.subject),
         "chosen_elsewhere": _mean(beside.get("best_score"), 0),
         **{name: alike.get(name, np.nan) for name in (*BESIDE, "untrained")},
@@ -257,25 +267,77 @@ def limits(
             return mean, mean * np.nan, mean * np.nan, ""
         half = stats.t.ppf((1 + _CONFIDENCE) / 2, number - 1) * np.sqrt(people)
         return mean, mean - half, mean + half, "subjects"
-    within = np.moveaxis(again.by_subject()[..., there], 1, 0)  # resample, layer, subject
-    resamples = len(within)
-    divisor, freedom = scheme.divisor(resamples), scheme.freedom(resamples)
+    cloud, people = _clouds(each, mean, people, _within(again, there), scheme)
+    half, over = _half(cloud, people, number, scheme)
+    return mean, mean - half, mean + half, over
+
+
+def limits_of_chosen(
+    score: Units, again: Units | None, scheme: Scheme
+) -> tuple[float, float, float, Crossed] | None:
+    """Return the mean score, with limits of 95 %, of the layer that other stimuli choose.
+
+    Parameters
+    ----------
+    score, again, scheme
+        As for `limits`.
+
+    Returns
+    -------
+    tuple or None
+        Score, lower and upper limit, and `dynamics.emergence.crossed.Crossed`; None where there are
+        no several layers or no halves.
+    """
+    each = score.by_subject()
+    there = np.isfinite(each).any(0)
+    each, number = each[:, there], int(there.sum())
+    if again is None or not number or not is_crossed(scheme, again.values.shape[1], len(each)):
+        return None
+    mean = each.mean(1)
+    people = each.var(1, ddof=1) / number if number > 1 else np.zeros(len(each))
+    cloud, people = _clouds(each, mean, people, _within(again, there), scheme)
+    if not np.isfinite(mean).any():
+        return None
+    found = crossed(mean[:, None], cloud[..., None])
+    known = np.where(found.support > 0, people, 0.0)
+    half, _ = _half(found.again, np.array([found.support @ known]), number, scheme)
+    value = float(found.score[0])
+    return value, value - float(half[0]), value + float(half[0]), found
+
+
+def _within(again: Units, there: np.ndarray) -> np.ndarray:
+    """Return scores on resamples as (resample, layer, subject)."""
+    return np.moveaxis(again.by_subject()[..., there], 1, 0)
+
+
+def _clouds(
+    each: np.ndarray, mean: np.ndarray, people: np.ndarray, within: np.ndarray, scheme: Scheme
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean scores on resamples (resample, layer), and the variance over subjects (layer)."""
+    number = each.shape[1]
     if number < 3:
-        together = _stabilised(mean, within.mean(-1), scheme)
-        variance = (scheme.deviations(together) ** 2).sum(0) / divisor
-        over = "stimuli"
-    else:
-        within = _stabilised(each, within, scheme)
-        variance = (scheme.deviations(within.mean(-1)) ** 2).sum(0) / divisor
-        single = ((scheme.deviations(within) ** 2).sum(0) / divisor).mean(-1)
-        # What subjects differ by less what their own noise before these stimuli adds to it.
-        people = np.clip(people - (single - variance) / (number - 1), 0, people)
+        return _stabilised(mean, within.mean(-1), scheme), np.zeros_like(mean)
+    within = _stabilised(each, within, scheme)
+    cloud, divisor = within.mean(-1), scheme.divisor(len(within))
+    variance = (scheme.deviations(cloud) ** 2).sum(0) / divisor
+    single = ((scheme.deviations(within) ** 2).sum(0) / divisor).mean(-1)
+    # What subjects differ by less what their own noise before these stimuli adds to it.
+    return cloud, np.clip(people - (single - variance) / (number - 1), 0, people)
+
+
+def _half(
+    cloud: np.ndarray, people: np.ndarray, number: int, scheme: Scheme
+) -> tuple[np.ndarray, str]:
+    """Return half the width of limits, and what they are over."""
+    resamples = len(cloud)
+    variance = (scheme.deviations(cloud) ** 2).sum(0) / scheme.divisor(resamples)
+    freedom, over = scheme.freedom(resamples), "stimuli"
+    if number >= 3:
         rows = 2 * (resamples // 2 if scheme.paired else resamples) + number - 1
         parts = float(variance.sum()), float(people.sum())
         freedom = min(rows, freedom_of_sum(parts, (freedom, number - 1)))
         variance, over = variance + people, "stimuli and subjects"
-    half = stats.t.ppf((1 + _CONFIDENCE) / 2, freedom) * np.sqrt(variance)
-    return mean, mean - half, mean + half, over
+    return stats.t.ppf((1 + _CONFIDENCE) / 2, freedom) * np.sqrt(variance), over
 
 
 def median_of_subjects(score: np.ndarray, subject: np.ndarray) -> dict[str, float]:

@@ -3,7 +3,8 @@
 A trend is fitted to the scores of runs along a number that tells them apart: a line in its
 logarithm (Antonello et al. 2023, arXiv 2305.11863), a power law that saturates,
 y = top - range x^-a (as of losses: Kaplan et al. 2020, arXiv 2001.08361), or of two numbers at once
-y = top - A n^-a - B d^-b (Hoffmann et al. 2022, arXiv 2203.15556). Intervals over stimuli draw
+y = top - A n^-a - B d^-b (Hoffmann et al. 2022, arXiv 2203.15556), which has no intervals. Those
+of trends over stimuli draw
 whole sets of scores from what paired halves of the stimuli do to all runs together, and fit each;
 intervals over runs are those of the residuals of a line.
 """
@@ -20,6 +21,7 @@ from dynamics.emergence.resampling import Scheme, stabilised
 
 KINDS = ("log-linear", "saturating")
 _RATES = np.geomspace(0.02, 5.0, 120)
+_SLOWEST, _FASTEST = 0.01, 5.0
 _FEWEST = {"log-linear": 3, "saturating": 4}
 
 
@@ -30,7 +32,7 @@ class Trend(NamedTuple):
     ----------
     table : xarray.Dataset
         `estimate`, `lower`, `upper` (over stimuli; NaN without resamples), along `parameter`.
-        Of a line also `runs_lower`, `runs_upper` and `p` (of no trend) over runs, and `p_stimuli`.
+        Of a line along runs also `runs_lower`, `runs_upper` and `p` (of no trend) over runs.
     curve : xarray.Dataset
         `estimate`, `lower`, `upper` along `x`, to be drawn.
     kind : str
@@ -68,7 +70,7 @@ def trend(
         Parameters of the first are `slope` (a decade of x) and `level` (at the geometric mean of
         x); of the second `top`, `range` (what is missing at the smallest x) and `rate` (the power).
     dim : str
-        Dimension of the runs.
+        Dimension of the runs; "step" where the scores are of one run along training.
     confidence : float
         Coverage of the intervals.
     draws, seed : int
@@ -113,7 +115,7 @@ def trend(
         coords={"parameter": list(names)},
         attrs={"kind": kind, "runs": len(x), "over": "stimuli", "confidence": confidence},
     )
-    if kind == "log-linear":
+    if kind == "log-linear" and dim != "step":  # steps of a run are no replicates of each other
         table = table.assign(_over_runs(x, y, confidence))
     edge = [_quantile(lines, q, line) for q in (tail, 1 - tail)]
     curve = xr.Dataset(
@@ -149,30 +151,23 @@ def left_out_error(x: np.ndarray, y: np.ndarray, kind: str) -> float:
     return float(np.sqrt(np.mean(np.square(off))))
 
 
-def surface(
-    score: xr.DataArray,
-    n: np.ndarray,
-    d: np.ndarray,
-    resampled: xr.DataArray | None = None,
-    *,
-    dim: str = "run",
-    confidence: float = 0.95,
-    draws: int = 100,
-    seed: int = 0,
-) -> xr.Dataset:
+def surface(score: xr.DataArray, n: np.ndarray, d: np.ndarray) -> xr.Dataset:
     """Fit score = top - A (n / n0)^-a - B (d / d0)^-b, n0 and d0 the geometric means.
 
     Parameters
     ----------
-    score, resampled, dim, confidence, draws, seed
-        As in `trend`.
+    score : xarray.DataArray
+        One score a run.
     n, d : array of shape (n_runs,)
         Two numbers above 0, such as parameters and hours.
 
     Returns
     -------
     xarray.Dataset
-        `estimate`, `lower`, `upper` (over stimuli) along `parameter`: top, A, a, B, b.
+        `estimate` along `parameter`: top, A, a, B, b, and `rise_n`, `rise_d`: what the surface
+        grows by from the smallest to the largest n, or d, which scores tell much better than A and
+        a by themselves. A and B may be below 0. There are no limits: those of resamples were not
+        shown to hold.
 
     Raises
     ------
@@ -189,18 +184,15 @@ def surface(
             f"a surface has 5 parameters and there are {use.sum()} runs: give 6 or more"
         )
     n, d = n[use] / _middle(n[use]), d[use] / _middle(d[use])
-    drawn = _drawn(score.isel({dim: use}), resampled, use, dim, draws, seed)
-    found = _fit_surface(n, d, y[use], None)
-    cloud = np.array([_fit_surface(n, d, one, found) for one in drawn]).reshape(-1, 5)
-    tail = (1 - confidence) / 2
+    found = _fit_surface(n, d, y[use])
+    rises = [
+        found[place] * (x.min() ** -found[place + 1] - x.max() ** -found[place + 1])
+        for place, x in ((1, n), (3, d))
+    ]
     return xr.Dataset(
-        {
-            "estimate": ("parameter", found),
-            "lower": ("parameter", _quantile(cloud, tail, found[None])),
-            "upper": ("parameter", _quantile(cloud, 1 - tail, found[None])),
-        },
-        coords={"parameter": ["top", "A", "a", "B", "b"]},
-        attrs={"kind": "surface", "runs": int(use.sum()), "over": "stimuli"},
+        {"estimate": ("parameter", [*found, *rises])},
+        coords={"parameter": ["top", "A", "a", "B", "b", "rise_n", "rise_d"]},
+        attrs={"kind": "surface", "runs": int(use.sum())},
     )
 
 
@@ -274,23 +266,24 @@ def _over_runs(x: np.ndarray, y: np.ndarray, confidence: float) -> dict[str, tup
     }
 
 
-def _fit_surface(
-    n: np.ndarray, d: np.ndarray, y: np.ndarray, start: np.ndarray | None
-) -> np.ndarray:
-    """Fit top, A, a, B, b by least squares, from several starts or from one."""
-    spread = max(float(np.ptp(y)), 1e-6)
+def _fit_surface(n: np.ndarray, d: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Fit top, A, a, B, b to scores (runs,) by least squares, from the best of a grid of rates."""
 
     def off(p: np.ndarray) -> np.ndarray:
         return p[0] - p[1] * n ** -p[2] - p[3] * d ** -p[4] - y
 
-    starts = [start] if start is not None else [
-        np.array([y.max() + spread / 2, spread / 2, a, spread / 2, b])
-        for a in (0.1, 0.5, 1.5) for b in (0.1, 0.5, 1.5)
-    ]  # fmt: skip
-    low = np.array([-np.inf, 0, 0.01, 0, 0.01])
-    high = np.array([np.inf, np.inf, 5, np.inf, 5])
-    fits = [
-        optimize.least_squares(off, np.clip(one, low + 1e-6, high - 1e-6), bounds=(low, high))
-        for one in starts
-    ]
-    return min(fits, key=lambda fit: fit.cost).x
+    low, high = np.full(5, -np.inf), np.full(5, np.inf)
+    low[[2, 4]], high[[2, 4]] = _SLOWEST, _FASTEST
+    start = np.clip(_best_of_grid(n, d, y), low + 1e-6, high - 1e-6)
+    return optimize.least_squares(off, start, bounds=(low, high), xtol=1e-12).x
+
+
+def _best_of_grid(n: np.ndarray, d: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the best of many pairs of rates, in which the rest is linear: (5,)."""
+    rates = np.geomspace(_SLOWEST, _FASTEST, 12)
+    a, b = (each.ravel()[:, None] for each in np.meshgrid(rates, rates))
+    shape = np.stack([np.ones((len(a), len(n))), -(n**-a), -(d**-b)], -1)
+    weights = np.linalg.pinv(shape) @ y
+    error = ((np.einsum("gij,gj->gi", shape, weights) - y) ** 2).sum(1)
+    best = int(error.argmin())
+    return np.array([weights[best, 0], weights[best, 1], a[best, 0], weights[best, 2], b[best, 0]])

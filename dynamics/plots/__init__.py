@@ -29,6 +29,7 @@ from dynamics.plots.steps import log_step_axis, spread_steps
 from dynamics.plots.style import COLUMN, FORMATS, MM, PAGE, STYLE, lay_out, save
 from dynamics.plots.surface import facet_surface, plot_surface
 from dynamics.plots.table import FIGURES, Drawing, Kind, Shown, figures_of, figures_of_steps, wanted
+from dynamics.plots.two_runs import plot_layers_of_runs, plot_steps_of_runs
 
 __all__ = [
     "COLUMN",
@@ -63,11 +64,13 @@ __all__ = [
     "plot_latencies",
     "plot_layer_scores",
     "plot_layer_similarity",
+    "plot_layers_of_runs",
     "plot_models",
     "plot_order",
     "plot_profiles",
     "plot_rdms",
     "plot_similarity",
+    "plot_steps_of_runs",
     "plot_surface",
     "probes_of",
     "results_of",

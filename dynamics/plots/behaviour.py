@@ -9,7 +9,11 @@ from dynamics.plots.panels import draw_legend
 from dynamics.plots.steps import log_step_axis
 from dynamics.plots.style import panel, styled
 
-_PARTS = {"cortical": "#0072B2", "behavioural": "#D55E00", "score": "0.2"}
+_PARTS = {
+    "cortical": ("cortical part", "#0072B2"),
+    "behavioural": ("behavioural part", "#D55E00"),
+    "score": ("weighted mean", "0.2"),
+}
 
 
 @styled
@@ -31,13 +35,14 @@ def plot_brain_like(found: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     own = ax is None
     ax = panel(ax, height=62)
     steps = found["step"].to_numpy()
-    for name, colour in _PARTS.items():
+    for name, (label, colour) in _PARTS.items():
         lower, upper = found[f"{name}_lower"], found[f"{name}_upper"]
         ax.fill_between(steps, lower, upper, color=colour, alpha=0.12, linewidth=0)
-        ax.plot(steps, found[name], "o-", color=colour, markersize=2.8, label=name)
+        ax.plot(steps, found[name], "o-", color=colour, markersize=2.8, label=label)
     log_step_axis(ax, found["step"])
     ax.set_ylabel("Score")
     ax.set_title(f"weight of the cortical part: {found.attrs['weight']:g}", fontsize=6.5)
+    ax.set_gid("95 % over stimuli, over sounds of the task, and over both")
     if own:
         draw_legend(ax)
     return ax

@@ -126,8 +126,9 @@ def facets(draw: Callable[..., np.ndarray], *results: Any, title: str) -> Figure
 @styled
 def _figure(found: Sequence[tuple[str, xr.Dataset, str | None]], *, title: str) -> Figure:
     metrics = {mapping(results.attrs.get("identity")).get("metric") for _, results, _ in found}
-    # Scores of several tasks have no common axis.
-    figure, axes = panels(len(found), sharey=PROBE not in metrics)
+    # Scores of several tasks have no common axis, nor have those of acoustics and labels.
+    kinds = PROBE in metrics or any(each.attrs.get("of_stimuli") for _, each, _ in found)
+    figure, axes = panels(len(found), sharey=not kinds)
     for ax, (name, results, neuroid) in zip(axes, found):
         plot_curves(results, ax=ax, neuroid=neuroid)
         ax.set_title(simulated(results) + name)

@@ -255,6 +255,7 @@ def plot_trend(
     *,
     name: str,
     label: str = "Score",
+    points: str = "runs",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw scores of runs against a number, with fitted trends and their limits over stimuli.
@@ -269,6 +270,8 @@ def plot_trend(
         Fits to draw.
     name, label : str
         Of the axes.
+    points : str
+        What has a score each.
     ax : matplotlib.axes.Axes, optional
         Where to draw.
 
@@ -279,7 +282,7 @@ def plot_trend(
     """
     own = ax is None
     ax = panel(ax, height=66)
-    ax.plot(x, score, "o", color="0.35", markersize=3.5, label="runs", zorder=3)
+    ax.plot(x, score, "o", color="0.35", markersize=3.5, label=points, zorder=3)
     for fit, colour, line in zip(fits, ("#0072B2", "#D55E00"), ("-", (0, (4, 1.5)))):
         at = fit.curve["x"]
         told = {"log-linear": "line in the logarithm", "saturating": "power law that saturates"}

@@ -66,10 +66,10 @@ def plot_similarity(
     _square(ax)
     for x, columns in step_cells(steps):
         for y, rows in step_cells(others):
-            mesh = _cells(ax, x, y, values[rows, columns], norm)
+            mesh = cells(ax, x, y, values[rows, columns], norm)
     ax.set_title(short_layer(similarity, name))
     if bar:
-        colour_bar(mesh, ax, label=_label(similarity))
+        colour_bar(mesh, ax, label=label_of(similarity))
     return ax
 
 
@@ -109,7 +109,7 @@ def facet_similarity(
         plot_similarity(similarity, layer=layer, limits=limits, bar=False, ax=ax)
         if place % columns:
             ax.set_ylabel("")
-    colour_bar(axes[0].collections[-1], axes, label=_label(similarity), pad=0.01)
+    colour_bar(axes[0].collections[-1], axes, label=label_of(similarity), pad=0.01)
     return axes
 
 
@@ -159,13 +159,13 @@ def plot_layer_similarity(
     values = np.ma.masked_invalid(matrix.transpose("layer_other", "layer").to_numpy())
     x, y = (np.arange(len(each) + 1) - 0.5 for each in (layers, others))
     norm = Normalize(*(limits or _limits(matrix, "layer")))
-    mesh = _cells(ax, x, y, values, norm)
+    mesh = cells(ax, x, y, values, norm)
     layer_axis(ax, layers, which="x", most=_MOST_NAMES)
     layer_axis(ax, others, most=_MOST_NAMES)
     _square(ax)
     ax.set_title("" if step is None else step_title(step, similarity["step"]))
     if bar:
-        colour_bar(mesh, ax, label=_label(similarity))
+        colour_bar(mesh, ax, label=label_of(similarity))
     return ax
 
 
@@ -205,7 +205,7 @@ def facet_layer_similarity(
         if place + columns < len(steps):
             ax.set_xlabel("")
             ax.tick_params(labelbottom=False)
-    colour_bar(axes[0].collections[-1], axes, label=_label(similarity), aspect=30)
+    colour_bar(axes[0].collections[-1], axes, label=label_of(similarity), aspect=30)
     return axes
 
 
@@ -219,7 +219,8 @@ def _square(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _cells(ax: Axes, x: np.ndarray, y: np.ndarray, values, norm: Normalize) -> QuadMesh:
+def cells(ax: Axes, x: np.ndarray, y: np.ndarray, values, norm: Normalize) -> QuadMesh:
+    """Draw values (rows, columns) between edges, grey where there is none."""
     ax.fill_between([x[0], x[-1]], y[0], y[-1], color=_MISSING, linewidth=0, zorder=0)
     return ax.pcolormesh(x, y, values, cmap="magma", norm=norm, rasterized=True)
 
@@ -251,7 +252,8 @@ def _limits(matrix: xr.DataArray, dim: str) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _label(similarity: xr.DataArray) -> str:
+def label_of(similarity: xr.DataArray) -> str:
+    """Return the words of a colour bar."""
     metric = str(similarity.attrs.get("metric", ""))
     axis = METHODS[metric].axis if metric in METHODS else None
     for name in (similarity.attrs.get("long_name"), axis, metric):
