@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import matplotlib.pyplot as plt
 import numpy as np
 import plots_results
 import pytest
@@ -10,6 +11,7 @@ from scipy import stats
 
 import dynamics
 from dynamics import emergence, plots
+from dynamics.plots import style
 
 STEPS = np.array([0, 1, 10, 100, 1000])
 LAYERS = [f"layer{i}" for i in range(3)]
@@ -492,3 +494,16 @@ def test_a_dollar_in_a_name_begins_no_formula(tmp_path, results):
     named = results.assign_coords(neuroid=["a$\\frac{$", *map(str, range(7))])
     plots.save(plots.plot_curves(named, neuroid="a$\\frac{$").figure, tmp_path / "curve")
     assert (tmp_path / "curve.png").stat().st_size > 2000
+
+
+def test_a_level_that_another_panel_makes_room_for_is_drawn_and_not_named_at_the_edge():
+    _, axes = plt.subplots(1, 3, sharey=True)
+    for ax, low, level in zip(axes, (0.1, 0.7, 0.1), (0.85, 0.85, 5.0)):
+        ax.plot([0, 1], [low, low + 0.1])
+        style.draw_level(ax, level, text="noise ceiling", limits=(low, low + 0.1), color="k")
+    assert [len(ax.texts) for ax in axes] == [1, 0, 1]
+    style.within_shared(axes)
+    assert [len(ax.texts) for ax in axes] == [0, 0, 1]  # the third is beyond them all
+    assert axes[0].lines[-1].get_ydata()[0] == 0.85
+    assert axes[0].get_legend_handles_labels()[1] == ["noise ceiling"]
+    plt.close("all")

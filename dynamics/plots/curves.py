@@ -29,6 +29,7 @@ from dynamics.plots.style import (
     panel,
     score_label,
     styled,
+    within_shared,
 )
 
 _FINE, _MOST_LAYERS, _MOST_MARKERS = 200, 9, 60
@@ -176,6 +177,7 @@ def facet_curves(
     for ax, (name, part) in zip(axes, found.items()):
         plot_curves(part, ax=ax, hue=hue, layer=layer, fit=fit)
         ax.set_title(", ".join(word for word in (name, ax.get_title()) if word))
+    within_shared(axes)
     label_outer(axes)
     draw_legend(*axes, notes=[results.attrs.get("left_out", "")])
     return axes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -307,12 +307,30 @@ def draw_level(
     edge = f"beyond {arrow}"
     row = sum(each.get_gid() == edge for each in ax.texts)  # of those that stand there already
     y += (-0.07 if y > 0.5 else 0.07) * row
-    ax.text(
+    told = ax.text(
         x, y, signed(f"{arrow} {text} {height:.2f}"), transform=ax.transAxes, gid=edge,
         fontsize=5.5, zorder=5,
         ha="right" if x > 0.5 else "left", va="top" if y > 0.5 else "bottom",
         bbox={"facecolor": "white", "linewidth": 0, "alpha": 0.8, "pad": 0.8},
     )  # fmt: skip
+    told.level = (height, {"label": text, **options})  # type: ignore[attr-defined]
+
+
+def within_shared(axes: Iterable[Axes]) -> None:
+    """Draw the levels that panels with one scale show after all, where they were named at edges.
+
+    Parameters
+    ----------
+    axes : iterable of Axes
+        Panels in which `draw_level` has drawn all levels.
+    """
+    for ax in axes:
+        low, high = ax.get_ylim()
+        for told in [each for each in ax.texts if str(each.get_gid()).startswith("beyond")]:
+            height, look = told.level  # type: ignore[attr-defined]
+            if low < height < high and str(told.get_gid())[-1] in "▲▼":
+                told.remove()
+                ax.axhline(height, **look)
 
 
 def clear_edges(ax: Axes) -> None:
