@@ -64,7 +64,9 @@ def test_an_order_of_layers_comes_with_training():
     best = data["score"].groupby("region").mean().argmax("layer").isel(step=-1)
     far = data["distance"].groupby("region").mean()
     assert float(found["estimate"][-1]) == pytest.approx(np.corrcoef(best, far)[0, 1])
-    assert found["lower"][-1] > 0.8 and found["upper"][-1] <= 1 and found.attrs["regions"] == 6
+    assert found["lower"][-1] > 0.8 and found.attrs["regions"] == 6
+    # Errors of scores weaken the order: how strong it is at most is not said.
+    assert found["upper"][-1] == 1
     assert found.attrs["over"] == "stimuli"
     assert spatial(data.drop_vars("resample_score"), "distance").attrs["over"] == ""
     assert spatial(data, "voxels")["estimate"][-1] > 0.9, "any number of neuroids, by its name"

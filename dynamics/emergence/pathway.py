@@ -62,8 +62,9 @@ def spatial(results: xr.Dataset, name: str) -> xr.Dataset:
     xarray.Dataset
         `estimate` (step), Pearson r over regions of the best layer's place and the map, NaN where
         all regions have one best layer; with resamples `lower` and `upper`, limits of 95 % over
-        stimuli from the best layers of each half, cut at -1 and 1. Attributes `map`, `regions`
-        (their number) and `over`.
+        stimuli from the best layers of each half, open away from 0: where errors of scores make
+        layers change places the correlation is weaker than that of scores without errors.
+        Attributes `map`, `regions` (their number) and `over`.
 
     Raises
     ------
@@ -92,8 +93,7 @@ def spatial(results: xr.Dataset, name: str) -> xr.Dataset:
     # A score of ranks of layers: nothing shrinks as it nears 1.
     found = bands(score, cloud.assign_attrs(correlation=0))
     attrs["over"] = over_in_words(results, "stimuli")
-    limited = {side: found[side].clip(-1, 1) for side in ("lower", "upper")}
-    return found[["estimate"]].assign(limited).assign_attrs(attrs)
+    return found[["estimate"]].assign(_open_outwards(found)).assign_attrs(attrs)
 
 
 def temporal(results: xr.Dataset, *, seed: int = 0) -> xr.Dataset:
@@ -112,7 +112,8 @@ def temporal(results: xr.Dataset, *, seed: int = 0) -> xr.Dataset:
         `estimate` (step), of the mean over neuroids within subjects and then over these, as
         `dynamics.metrics.temporal_score`; `lower` and `upper`, from 500 bootstraps of subjects
         where there are three at least, else of neuroids (percentiles: 95 %; NaN with fewer than
-        ten, of which a bootstrap says too little): other people or other neuroids, these sounds.
+        ten, of which a bootstrap says too little), open away from 0 as those of `spatial`: other
+        people or other neuroids, these sounds.
         Attributes `over` and `units`, how many are drawn from.
 
     Raises
@@ -159,7 +160,8 @@ def temporal(results: xr.Dataset, *, seed: int = 0) -> xr.Dataset:
     limits[:, estimate.isnull().to_numpy()] = np.nan
     sides = {side: ("step", values) for side, values in zip(("lower", "upper"), limits)}
     attrs = {"over": "subjects" if several else "neuroids", "units": number}
-    return xr.Dataset({"estimate": estimate, **sides}, attrs=attrs)
+    found = xr.Dataset({"estimate": estimate, **sides}, attrs=attrs)
+    return found.assign(_open_outwards(found))
 
 
 def along_map(results: xr.Dataset, name: str, *, seed: int = 0) -> xr.Dataset:
@@ -216,6 +218,15 @@ def along_map(results: xr.Dataset, name: str, *, seed: int = 0) -> xr.Dataset:
         coords={"region": table["region"]},
         attrs={"map": name, "r": r, "p": p, "regions": int(known.sum())},
     )
+
+
+def _open_outwards(found: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Limits of a correlation that errors weaken: nothing is said of how strong it is at most."""
+    above = found["estimate"] >= 0
+    return {
+        "lower": found["lower"].clip(-1, 1).where(above, -1.0).where(found["lower"].notnull()),
+        "upper": found["upper"].clip(-1, 1).where(~above, 1.0).where(found["upper"].notnull()),
+    }
 
 
 def _unit(results: xr.Dataset) -> str:

@@ -241,17 +241,14 @@ def correlate(
     **arguments: Any,
 ) -> xr.Dataset:
     """Correlate curves with a task's score, layer by layer where both have layers."""
-    curve, resampled = pair(results, by, over)
+    curve, _ = pair(results, by, over)
     other = variable(task, "score") if isinstance(task, xr.Dataset) else task
     if "layer" in curve.dims and "layer" in other.dims:
         common = [x for x in curve["layer"].to_numpy() if x in other["layer"].to_numpy()]
         if not common:
             raise ValueError("brain and task score have no layer in common: select one of either")
         curve, other = curve.sel(layer=common), other.sel(layer=common)
-        resampled = None if resampled is None else resampled.sel(layer=common)
-    if resampled is not None:
-        resampled = stabilised(curve, resampled)
-    found = correlations.correlate(curve, other, resampled=resampled, **arguments)
+    found = correlations.correlate(curve, other, **arguments)
     return _said(found, results, curve, over)
 
 

@@ -18,7 +18,7 @@ from dynamics.emergence.choice import confidence_of_chosen
 from dynamics.emergence.correlations import check_over_models
 from dynamics.emergence.intake import with_layers
 from dynamics.emergence.levels import level
-from dynamics.emergence.parts import curve_and_band, curves_by
+from dynamics.emergence.parts import curve_and_band
 from dynamics.plots.names import short_layer
 from dynamics.plots.panels import draw_legend, told_limits
 from dynamics.plots.steps import label_steps, step_norm, training_axis
@@ -49,10 +49,9 @@ def plot_brain_task(
 ) -> Axes:
     """Draw brain score against task score over checkpoints, with the step as colour.
 
-    Above is their correlation, raw and with training step partialled out, with limits of
-    95 % where the brain score has resamples: everything that grows with training correlates with
-    everything else that does. Grey lines are limits of 95 %, of the brain score upwards and of
-    the task score across; the untrained network is a square.
+    Above is their correlation, raw and with training step partialled out: everything that grows
+    with training correlates with everything else that does. Grey lines are limits of 95 %, of the
+    brain score upwards and of the task score across; the untrained network is a square.
 
     Parameters
     ----------
@@ -103,9 +102,7 @@ def plot_brain_task(
         _level(ax, "chance", level(task, "chance"), limits=across, which="x")
     if "baseline" in brain and np.isfinite(brain["baseline"]).any():
         _level(ax, "baseline", level(brain, "baseline"), limits=upwards, which="y")
-    _, resampled, _ = curves_by(brain.expand_dims(layer=[chosen]))
-    one = None if resampled is None else resampled.isel(layer=0, drop=True)
-    _tell(ax, curve, scores, dim="step", kind=kind, resampled=one)
+    _tell(ax, curve, scores, dim="step", kind=kind)
     ax.set_xlabel(score_label(task))
     ax.locator_params(axis="x", nbins=5)  # more labels would touch
     ax.set_ylabel(score_label(brain) + (f", {short_layer(every, chosen)}" if chosen else ""))
@@ -155,7 +152,7 @@ def plot_brain_task_models(
     markers = group_markers(len(names)) if few else ["o"] * len(names)
     for x, y, name, colour, marker in zip(task, brain, names, colours, markers):
         ax.plot(x, y, marker, color=colour, markersize=4, linestyle="none", label=name)
-    _tell(ax, brain, task, dim="model", kind=kind, resampled=None)
+    _tell(ax, brain, task, dim="model", kind=kind)
     ax.set_xlabel(score_label(task))
     ax.locator_params(axis="x", nbins=5)  # more labels would touch
     ax.set_ylabel(score_label(brain))
@@ -197,27 +194,22 @@ def _step_bar(ax: Axes, norm: LogNorm, steps: xr.DataArray) -> None:
     label_steps(bar.ax.yaxis, norm)
 
 
-def _tell(ax: Axes, brain, task, *, dim: str, kind: str, resampled) -> None:
+def _tell(ax: Axes, brain, task, *, dim: str, kind: str) -> None:
     """Write the correlations above the axes."""
     if brain.sizes[dim] < 4:
         number = brain.sizes[dim]
         text = f"{number} {dim}{'s' * (number != 1)}: too few to correlate"
     else:
-        found = emergence.correlate(brain, task, dim=dim, kind=kind, resampled=resampled)
+        found = emergence.correlate(brain, task, dim=dim, kind=kind)
         sign = {"pearson": "r", "spearman": "ρ"}[kind]
         words = {"raw": f"{sign} = ", "partial": "step partialled out: "}
         lines = []
         for form in found["form"].to_numpy():
             one = found.sel(form=form)
-            text = f"{float(one['r']):.2f}"
-            if "lower" in one:
-                text += f" [{float(one['lower']):.2f}, {float(one['upper']):.2f}]"
-            lines.append(words[str(form)] + signed(text))
+            lines.append(words[str(form)] + signed(f"{float(one['r']):.2f}"))
         if dim == "model":
             p = float(found["p"].sel(form="raw"))
             told = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
             lines[0] += f" ({told}, {brain.sizes[dim]} models)"
-        if "lower" in found:
-            lines[-1] += f" (95 % over {resampled.attrs['over']})"
         text = "\n".join(lines)
     ax.set_title(text, loc="left", fontsize=6.5)

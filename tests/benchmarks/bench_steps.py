@@ -56,7 +56,7 @@ def compute(name: str, curve: xr.DataArray, resampled: xr.DataArray) -> None:
     elif name in ("order", "compare"):
         getattr(emergence, name)(curve, resampled, dim="layer")
     elif name == "correlate":
-        emergence.correlate(curve, curve.isel(layer=0) ** 2, resampled=resampled)
+        emergence.correlate(curve, curve.isel(layer=0) ** 2)
     elif name == "fit":
         emergence.fit(curve)
     else:
