@@ -9,6 +9,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 HIDDEN = "***"
 _SECRET = re.compile(r"key|secret|token|pass|auth|cred|sig|sas|bearer|cookie|header", re.IGNORECASE)
+# An address with a user or a query that was taken for a path, which leaves one slash of two.
+_AS_PATH = re.compile(
+    r"\b([A-Za-z][\w+.-]+):/(?=[^/\s'\"][^/\s'\"]*@|[^/\s'\"][^\s'\"]*\?[^\s'\"]*=)"
+)
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>`]+")
 # What is shorter would be found in words that have nothing to do with it.
 _SHORTEST = 6
@@ -82,6 +86,7 @@ def redacted(text: str) -> str:
         Addresses are `public`, and what was cut from them or is known as a secret is `HIDDEN`.
     """
     found = set(_known)
+    text = _AS_PATH.sub(r"\1://", text)
     for url in _URL.findall(text):
         found.update(each for each in _cut(url) if len(each) >= _SHORTEST)
     told = _URL.sub(lambda match: public(match[0]), text)

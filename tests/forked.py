@@ -62,7 +62,7 @@ class Forks:
             "PYTHONPATH": f"{HERE.parent}:{HERE}",
             "OMP_NUM_THREADS": "1",
             "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
-            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
         }
         self.process = subprocess.Popen(
             [sys.executable, __file__], env=environment, text=True, bufsize=1,
@@ -88,11 +88,14 @@ class Forks:
 
 
 def _serve():
-    places = {}
+    places, ended = {}, set()
     while True:
         ready = select.select([0], [], [], 0.02)[0]
         line = sys.stdin.readline() if ready else None
-        if line == "":
+        if line == "":  # whoever asked has gone
+            for pid in places.keys() - ended:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             return
         if line:
             told = json.loads(line)
@@ -102,10 +105,11 @@ def _serve():
             places[pid] = Path(told["place"])
             print(pid, flush=True)
         with contextlib.suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                file = places[ended[0]].with_suffix(".rc")
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                ended.add(found[0])
+                file = places[found[0]].with_suffix(".rc")
                 beside = file.with_suffix(".partial")
-                beside.write_text(str(os.waitstatus_to_exitcode(ended[1])))
+                beside.write_text(str(os.waitstatus_to_exitcode(found[1])))
                 beside.rename(file)
 
 
@@ -149,10 +153,29 @@ def _command(told):
     sys.argv = ["dynamics", *told["words"]]
     if told.get("disk"):
         _fail_to_write(*told["disk"])
+    if "--scheduler" in told["words"]:
+        _compute_nothing()
     from dynamics.cli import main
 
     main()
     return 0
+
+
+def _compute_nothing():
+    """Have whatever computes fail: on a cluster all of it is done by the workers."""
+    from dynamics.analysis import baselines, scoring
+    from dynamics.extraction.runner import Network
+    from dynamics.probes import run
+
+    def refuse(*_, **__):
+        raise AssertionError("computed by the process that holds the lock")
+
+    for module, name in (
+        (Network, "layers"), (Network, "control"), (scoring, "score_layers"),
+        (baselines, "baseline_features"), (baselines, "score_layers"), (run, "probe_layers"),
+    ):  # fmt: skip
+        assert hasattr(module, name)
+        setattr(module, name, refuse)
 
 
 def _slow(told):

@@ -285,9 +285,8 @@ def metadata(rng, folder):
         if rng.random() < 0.2:
             files[name] = damaged(files[name], rng)
             continue
-        found = mutated(json.loads(files[name]), rng)
         with contextlib.suppress(TypeError, ValueError):  # not all of it is JSON
-            files[name] = json.dumps(found).encode()
+            files[name] = json.dumps(mutated(json.loads(files[name]), rng)).encode()
     for name, content in files.items():
         (where / name).parent.mkdir(parents=True, exist_ok=True)
         (where / name).write_bytes(content)

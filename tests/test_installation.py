@@ -34,8 +34,8 @@ def pinned(name):
     return {canonicalize_name(pair[1]): pair[2] for pair in pairs if pair}
 
 
-# What asks batch systems; tests of them take what is there, or a stand-in.
-BATCH = {"jobqueue", "kubernetes"}
+# What asks for machines that are not there; its tests take a stand-in.
+BATCH = {"kubernetes"}
 EVERY = stated(PROJECT["dependencies"], *(EXTRAS[name] for name in EXTRAS if name not in BATCH))
 
 

@@ -20,6 +20,7 @@ MARK = "s3cr3tMARK"
     [
         (f"https://me:{MARK}@host:80/a/b.ckpt", "https://host:80/a/b.ckpt"),
         (f"no 's3://{MARK}:{MARK}@b/x': bad name '{MARK}@b'", "no 's3://b/x': bad name '***@b'"),
+        (f"'http:/me:{MARK}@host/a?t={MARK}' is not there", "'http://host/a' is not there"),
         (f"https://h/a?X-Amz-Signature={MARK}&a=1: {MARK}", "https://h/a ***"),
         ("s3://bucket/step_??.pt and s3://bucket/*.pt",) * 2,
         ("hf://owner/name@main, file:///a b, C:\\x, http://[::1]:8/a",) * 2,

@@ -159,7 +159,7 @@ def test_no_damage_is_silent(sound, tmp_path, caplog):
     assert silent(sound, tmp_path, range(0, 1000, 67), caplog) == []
 
 
-# Not all of it holds yet: of swapped files some faults are those of the libraries that read them.
 @pytest.mark.benchmark
+@pytest.mark.timeout(1800)
 def test_no_damage_of_a_thousand_is_silent(sound, tmp_path, caplog):
     assert silent(sound, tmp_path, range(1000), caplog) == []

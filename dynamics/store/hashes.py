@@ -279,11 +279,11 @@ def faults_of_constants(group: zarr.Group) -> dict[str, str]:
         if name in (HASH, LAYERS):
             continue
         if name.endswith("/"):
-            if name.rstrip("/") not in group:
+            if not nodes.has(group, name.rstrip("/")):
                 faults[name.rstrip("/")] = "is lost"
             continue
         try:
-            found = hash_of(name, nodes.values(group, name)) if name in group else ""
+            found = hash_of(name, nodes.values(group, name)) if nodes.has(group, name) else ""
         except Exception as error:  # whatever the decompressor makes of a damaged chunk
             faults[name] = f"cannot be read ({' '.join(str(error).split())[:120]})"
             continue
@@ -295,7 +295,7 @@ def faults_of_constants(group: zarr.Group) -> dict[str, str]:
 def _faults_of(
     group: zarr.Group, name: str, rows: Mapping[int, tuple[str, Any]]
 ) -> Iterator[tuple[int, str]]:
-    if name not in group:
+    if not nodes.has(group, name):
         yield from ((row, f"has lost `{name}`") for row in rows)
         return
     try:

@@ -204,9 +204,10 @@ def _faults_of_results(group: zarr.Group) -> dict[int | None, str]:
 def _fault_of_table(root: zarr.Group) -> str:
     """Say what is wrong with the table of checkpoints, and with the steps of activations."""
     table = nodes.group(root, "checkpoints")
-    if lost := [name for name in COLUMNS if name not in ADDED and name not in table]:
+    there = nodes.members(table)
+    if lost := [name for name in COLUMNS if name not in ADDED and name not in there]:
         return f"`{lost[0]}` is lost"
-    for name, node in nodes.members(table).items():
+    for name, node in there.items():
         if name in COLUMNS and not hashes.has_steps(node):
             return f"`{name}` has lost its steps"
     rows = records(root)

@@ -67,7 +67,7 @@ def begin(where: Where, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
     place = place_of(where)
     with writing(place):
         store, path = open_zarr(place, write=True)
-        root = zarr.open_group(store, path=path, mode="a", use_consolidated=False)
+        root = nodes.root_of(store, path, "a")
         prepare_to_write(root)
         if root.attrs.get("schema") == SCHEMA and EMPTIED not in root.attrs:
             _mend_table(root)

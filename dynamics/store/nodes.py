@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -65,6 +66,15 @@ def group(parent: zarr.Group, name: str) -> zarr.Group:
     if not isinstance(found, zarr.Group):
         raise KindError(f"{found.path} is an array where a group was expected")
     return found
+
+
+def root_of(store: Any, path: str, mode: Any) -> zarr.Group:
+    """Open the root group of a store; a ValueError where its description is damaged."""
+    try:
+        # What somebody consolidated stands still while the store grows.
+        return zarr.open_group(store, path=path, mode=mode, use_consolidated=False)
+    except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+        raise damaged(f"the root of {store}") from error
 
 
 def has(parent: zarr.Group, name: str) -> bool:

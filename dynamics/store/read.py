@@ -46,8 +46,7 @@ def open_group(where: Where, *, mode: Literal["r", "r+"] = "r") -> zarr.Group:
     with reading(place):
         store, path = open_zarr(place, write=mode == "r+")
         try:
-            # What somebody consolidated stands still while the store grows.
-            root = zarr.open_group(store, path=path, mode=mode, use_consolidated=False)
+            root = nodes.root_of(store, path, mode)
         except FileNotFoundError:
             check_root(place, None)
             raise

@@ -194,8 +194,8 @@ class Snapshot:
     def _array(self, path: str) -> AsyncArray:
         try:
             return AsyncArray.from_dict(StorePath(self.store, self._key(path)), self.nodes[path])
-        except (TypeError, KeyError, AttributeError) as error:  # of a description that was damaged
-            raise ValueError(f"the description of {path} is damaged ({error})") from error
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise damaged(path) from error
 
     def _key(self, path: str) -> str:
         return "/".join(filter(None, (self.top, path)))
