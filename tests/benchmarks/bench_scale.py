@@ -22,12 +22,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bench_crawl
-import bench_store
 import numpy as np
 from goals import goal, peak_memory, seconds
 
 from dynamics import analysis, report, store
-from dynamics.analysis import scoring
 from dynamics.brains.targets import Target
 from dynamics.cluster import cluster
 from dynamics.extraction import crawl
@@ -196,21 +194,24 @@ def _bytes_read() -> int:
 
 
 def task(small: bool) -> None:
-    """What a task costs beside its products: reading a step, converting, writing what is found."""
+    """What a task costs beside its products: reading a step, writing what is found."""
     layers, many, steps = (4, 1000, 4) if small else (24, 7694, 20)
     rng = np.random.default_rng(0)
     values = {name: (("layer", "neuroid"), rng.standard_normal((layers, many)).astype(np.float32))
               for name in ("score", "r2")}  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "bench.zarr"
-        bench_store.make(path, steps=1, layers=layers)
         root = store.begin(path, run="bench", identity={"adapter": "synthetic"})
+        store.plan(root, [(0, "checkpoint-0", 1)])
+        found = {f"layer{i}": rng.standard_normal((165, 1024), dtype=np.float32)
+                 for i in range(layers)}  # fmt: skip
+        names = [f"sound{i}" for i in range(165)]
+        store.write_activations(root, 0, found, stimuli=names, categories=["speech"] * 165)
+        store.commit(root, 0, sha256="0" * 64, seconds=0.5)
         group = store.begin_result(root, "c", "ridge", identity={}, coordinates={})
-        target = Target(np.arange(165), rng.standard_normal((165, 2)), np.arange(165) % 5,
-                        np.array(["a", "a"]))  # fmt: skip
 
         def one(step: int) -> None:
-            scoring.score_layers(store.read_activations(path, 0), None, [], [target], [])
+            store.read_activations(path, 0)
             store.write_result(group, step, values, checkpoint=f"{step:064x}")
 
         one(0)
