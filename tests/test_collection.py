@@ -425,6 +425,14 @@ def test_a_run_that_is_added_is_the_only_one_that_is_computed(here, monkeypatch,
     assert table[table["score"].isna()]["run"].tolist() == ["small-2", "large-2", "gone"]
 
 
+def test_scores_of_another_version_of_a_metric_are_left_out(here):
+    for name in "abc":
+        many_runs.make(here / f"{name}.zarr", identity={"version": "2"} if name != "b" else None)
+    (one, *_) = compared(open_runs(gather(["a.zarr", "b.zarr", "c.zarr"])))
+    assert list(one.results) == ["a", "c"]
+    assert one.left_out["b"].startswith("version = None where most have '2' (in common: metric")
+
+
 def test_groups_of_runs_that_answer_one_question_are_the_larger(here):
     for name in "abc":
         many_runs.make(here / f"{name}.zarr", identity={"seed": 1} if name == "c" else None)

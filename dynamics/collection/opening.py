@@ -223,7 +223,8 @@ def _question(tree: xr.DataTree, results: xr.Dataset) -> dict[str, Any]:
     """Return what has to be equal for two runs' scores to mean the same."""
     identity, own = identity_of(results), mapping(tree.attrs.get("identity"))
     is_probe = identity.get("metric") == PROBE
-    keys = ("metric", "score", "task_sha256") if is_probe else QUESTION
+    # Of a metric that was changed since, scores of before are another number.
+    keys = ("metric", "score", "task_sha256") if is_probe else (*QUESTION, "version")
     found = {key: identity.get(key) for key in keys}
     return found if is_probe else found | {key: own.get(key) for key in _STIMULI}
 
