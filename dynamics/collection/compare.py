@@ -153,7 +153,7 @@ def find(collection: Collection) -> Found:
     if not any(each.results for each in every):
         why = said[0] if said else "their sweeps name no targets"
         raise ValueError(f"no run of {collection.name!r} has results to compare: {why}")
-    models = tables.models(every, opened)
+    models = tables.with_lower(tables.models(every, opened), every)
     pairs, correlated = brains_and_tasks(every, opened)
     fitted, trends, unfitted = trends_of(every, opened, collection.trends)
     surfaces, unbent = surfaces_of(every, opened, collection.surface)

@@ -60,18 +60,15 @@ def models(every: Sequence[Compared], opened: Sequence[Opened]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row a target, metric, region and run: the run's coordinates, what
-        `dynamics.emergence.of_models.summaries` says, `p_lower` (of the whole, on common halves:
-        whether another run is better, corrected for all pairs), and `note`: why there is no score.
+        `dynamics.emergence.of_models.summaries` says, and `note`: why there is no score.
     """
     rows = []
     known = {one.name: one for one in opened}
     for each in every:
         where = {"target": each.target, "metric": each.metric}
-        lower = _lower(each)
         for name, results in each.results.items():
             own, gap = known[name].coordinates, known[name].gap
             for region, row in summaries(last_of(results)).items():
-                row |= {"p_lower": lower.get(name, np.nan) if region == ALL else np.nan}
                 rows.append({**where, "region": region, "run": name, **own, **row, "note": gap})
         for name, why in each.left_out.items():
             own = known[name].coordinates
@@ -82,13 +79,35 @@ def models(every: Sequence[Compared], opened: Sequence[Opened]) -> pd.DataFrame:
     return _in_order(table, by="score", ascending=False)
 
 
-def _lower(each: Compared) -> dict[str, float]:
-    """Return of every run p that another one is better; empty without common halves."""
-    score, resampled = finals(each)
-    if resampled is None or score.sizes["run"] < 2:
-        return {}
-    p = shown_lower(score.to_numpy(), resampled)
-    return dict(zip(score["run"].to_numpy().tolist(), p.tolist()))
+def with_lower(table: pd.DataFrame, every: Sequence[Compared]) -> pd.DataFrame:
+    """Add to the table of models whether another run is shown to be better.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `models`.
+    every : sequence of Compared
+        The results.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With a column `p_lower`, of the whole: corrected for all pairs of runs; NaN without common
+        halves.
+    """
+    found: dict[tuple[str, ...], float] = {}
+    for each in every:
+        score, resampled = finals(each)
+        if resampled is not None and score.sizes["run"] > 1:
+            p = shown_lower(score.to_numpy(), resampled)
+            runs = score["run"].to_numpy().tolist()
+            found |= {(each.target, each.metric, run): one for run, one in zip(runs, p)}
+    if table.empty:
+        return table
+    keys = zip(table["target"], table["metric"], table["run"], table["region"])
+    return table.assign(
+        p_lower=[found.get(tuple(key), np.nan) if at == ALL else np.nan for *key, at in keys]
+    )
 
 
 def sentences(table: pd.DataFrame) -> list[str]:

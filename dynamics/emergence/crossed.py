@@ -17,7 +17,7 @@ import xarray as xr
 from dynamics.emergence.contrasts import Noise
 from dynamics.emergence.resampling import Scheme
 
-_DRAWS = 2000
+_DRAWS = 500
 
 
 class Crossed(NamedTuple):
