@@ -130,11 +130,32 @@ def test_tuckute_with_permuted_networks(here, data_root):
     finite(tree, "results/b2021/rsa", 2)
 
 
-def test_the_reference_network_on_natural_sounds(here):
-    made = reduced("natsound165-synthetic.yaml", here, stimuli="few", model=MODEL)
+@pytest.mark.parametrize("name", ["natsound165.yaml", "natsound165-synthetic.yaml"])
+def test_the_reference_network_on_natural_sounds(name, here):
+    changes = {
+        "stimuli": "few",
+        "model": {"name": "encodecmae", "arguments": {"heads": 2, "frames_per_token": 2}},
+    }
+    if name == "natsound165.yaml":
+        size = {"train": 2, "valid": 1, "test": 1, "seconds": 0.3}
+        changes["probes"] = [
+            {"name": "fsdd-digit", "arguments": {"limit": 20}},
+            {"name": "pitch-class", "arguments": size},
+            {"name": "sound-category", "arguments": size},
+        ]
+    made = reduced(name, here, **changes)
     sweep.pretrain(made, advance=silent)
     sweep.run(made)
     tree = store.open(made.store)
     for target in ("nh2015-components", "nh2022-ecog"):
         for metric in ("ridge", "rsa"):
             finite(tree, f"results/{target}/{metric}", 3)
+
+
+def test_natural_sounds_in_time(here):
+    trained = reduced("natsound165.yaml", here, stimuli="few", model=MODEL)
+    sweep.pretrain(trained, advance=silent)
+    made = reduced("natsound165-time.yaml", here, stimuli="few", model=MODEL)
+    assert made.checkpoints == trained.checkpoints, "of the run that its head names"
+    sweep.run(made)
+    finite(store.open(made.store), "results/nh2022-ecog-time/timeresolved", 3)
