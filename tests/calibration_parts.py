@@ -208,7 +208,7 @@ def rsa() -> Iterator[Job]:
     """RSA (Spearman) of arrays."""
     for n, signal in product((60, 165, 1000), (0.5, 0.0)):
         steps = 4 if n < 1000 else 2
-        yield Job("rsa", f"n {n}, signal {signal}, {steps} steps", 150 if n < 1000 else 40,
+        yield Job("rsa", f"n {n}, signal {signal}, {steps} steps", 100 if n < 1000 else 60,
                   lambda k, n=n, s=signal, t=steps: {
                       f"limits of {name}": hits
                       for name, hits in planted.of_pairs(k, n=n, signal=s, steps=t).items()
@@ -217,11 +217,12 @@ def rsa() -> Iterator[Job]:
 
 def ridge() -> Iterator[Job]:
     """Ridge regression of arrays."""
-    for n, neuroids in ((60, 1), (165, 6), (60, 6), (165, 200)):
-        yield Job("ridge", f"n {n}, {neuroids} neuroids, 4 steps", 80,
-                  lambda k, n=n, v=neuroids: {
+    for n, neuroids in ((60, 1), (165, 6), (60, 6), (165, 200), (1000, 6)):
+        steps, many = (4, 80) if n < 1000 else (2, 40)
+        yield Job("ridge", f"n {n}, {neuroids} neuroids, {steps} steps", many,
+                  lambda k, n=n, v=neuroids, t=steps: {
                       f"limits of {name}": hits
-                      for name, hits in planted.of_ridge(k, n=n, neuroids=v).items()
+                      for name, hits in planted.of_ridge(k, n=n, neuroids=v, steps=t).items()
                   })  # fmt: skip
 
 
@@ -261,7 +262,22 @@ def over_time() -> Iterator[Job]:
                   )  # fmt: skip
 
 
+def beside() -> Iterator[Job]:
+    """Saturating trends, listeners, and which layers may be the best."""
+    for sounds, share, answers in product((20, 60, 200), (0.35, 0.6, 0.9, 0.97), (1, 5)):
+        made = {"sounds": sounds, "share": share, "answers": answers}
+        yield Job("listeners", ", ".join(f"{key} {value}" for key, value in made.items()), 2000,
+                  lambda k, m=made: stated.listeners(k, **m))  # fmt: skip
+    for layers, apart in product((4, 12), (0.0, 0.01, 0.05)):
+        yield Job("layers", f"{layers} layers, {apart} apart", 300,
+                  lambda k, n=layers, a=apart: stated.best_layers(k, layers=n, apart=a),
+                  )  # fmt: skip
+    for number, shape in product((5, 12), ("saturates", "early", "line", "flat")):
+        yield Job("trends", f"{number} runs, {shape}", 200,
+                  lambda k, r=number, s=shape: stated.saturating(k, runs=r, shape=s))  # fmt: skip
+
+
 PARTS = {"finds": finds, "rsa": rsa, "over_time": over_time, "best": best, "drift": drift,
          "growth": growth, "shuffles": shuffles, "categories": categories, "stimuli": stimuli,
          "ridge": ridge, "people": people, "differences": differences, "peaks": peaks,
-         "recipes": recipes, "runs": runs, "limits": limits}  # fmt: skip
+         "recipes": recipes, "runs": runs, "beside": beside, "limits": limits}  # fmt: skip

@@ -207,12 +207,17 @@ def of_pairs(simulations, *, n, signal, steps=4):
     return {name: held(curve, cloud, score.mean(0), name) for name in ("final", "gain")}
 
 
-def of_ridge(simulations, *, n, neuroids=6, noise=1.2):
-    """Whether limits of ridge regression hold the mean over simulations; equal curves, 4 steps."""
+def of_ridge(simulations, *, n, neuroids=6, noise=1.2, steps=4):
+    """Whether limits of ridge regression hold the mean over simulations; equal curves.
+
+    Of 4 steps, or of 2, the first and the last, which have a level and a gain alone.
+    """
     from dynamics.metrics.refit import refit_predictions, refit_ridge, rescore
     from dynamics.metrics.subsets import half_rows
 
-    steps, weight = np.array([0, 100, 1000, 10_000]), np.array([0, 0.15, 0.7, 1.0])
+    places = slice(None) if steps == 4 else slice(None, None, 3)
+    steps = np.array([0, 100, 1000, 10_000])[places]
+    weight = np.array([0, 0.15, 0.7, 1.0])[places]
     world = np.random.default_rng(20)
     width, latents = 96, 4
     mixing = world.standard_normal((latents, width)) / np.sqrt(width)
@@ -236,5 +241,5 @@ def of_ridge(simulations, *, n, neuroids=6, noise=1.2):
     coords = {"step": steps}
     curve = xr.DataArray(score, dims=("sim", "step"), coords=coords)
     resampled = xr.DataArray(again, dims=("sim", "resample", "step"), coords=coords, attrs=attrs)
-    names = ("final", "gain", "onset", "half_time")
+    names = ("final", "gain", "onset", "half_time")[: len(steps)]
     return {name: held(curve, resampled, score.mean(0), name) for name in names}

@@ -1,4 +1,4 @@
-"""Simulations of what is stated beside curves: peaks, orders, trends over runs, contrasts, maps.
+"""Simulations of what is stated beside curves: peaks, orders, trends, contrasts, maps, listeners.
 
 Each returns what was found by what it is of, one value a simulation.
 """
@@ -17,6 +17,7 @@ from dynamics.brains.targets import Target
 from dynamics.emergence import across_runs, pathway, trends
 from dynamics.emergence.testing import onset_test_subjects, peak_range
 from dynamics.metrics.subsets import half_rows
+from dynamics.probes.behaviour import share_limits
 
 
 def peaks(simulations, shape, *, steps, halves=50, error=0.02, seed=0):
@@ -176,3 +177,76 @@ def over_time(simulations, metric, **made):
     mean = curve.mean("sim").to_numpy()
     held = {name: planted.held(curve, again, mean, name) for name in ("final", "gain")}
     return {f"limits of {name}": hits for name, hits in held.items()}
+
+
+def saturating(simulations, *, runs, shape, error=0.02):
+    """Whether limits of a trend that saturates hold it, and its curve, over stimuli, these runs.
+
+    A line in the logarithm has no top: limits hold it where they are open.
+    """
+    x = np.resize(np.geomspace(1e5, 1e8, 5 if runs == 5 else 4), runs)
+    decades = np.log10(x / x.min())
+    true = {"saturates": 0.5 - 0.3 * 10 ** (-0.3 * decades), "early": 0.5 - 0.3 * 10**-decades,
+            "line": 0.2 + 0.07 * decades, "flat": 0.4 + 0 * decades}[shape]  # fmt: skip
+    whole = trends.trend(xr.DataArray(true, dims="run"), x, kind="saturating")
+    want = whole.table["estimate"].to_numpy()
+    if shape == "line":
+        want[:] = np.inf, np.inf, 0.02  # the slowest rate that is tried
+    if shape == "flat":
+        want[2] = np.nan  # no rise has no rate
+    found = {
+        f"limits of a saturating trend: {name}": [] for name in ("top", "range", "rate", "curve")
+    }
+    for seed in range(simulations):
+        rng = np.random.default_rng([seed, runs])
+        noise, halves = (
+            error * (rng.standard_normal((number, 1)) + rng.standard_normal((number, runs)))
+            / np.sqrt(2) for number in (1, 25)
+        )  # fmt: skip
+        score = true + noise[0]
+        cloud = np.stack([score + halves, score - halves], 1).reshape(50, runs)
+        again = xr.DataArray(cloud, dims=("resample", "run"), attrs=planted.SCHEME.attrs)
+        one = trends.trend(xr.DataArray(score, dims="run"), x, again, kind="saturating")
+        limits = one.table["lower"].to_numpy(), one.table["upper"].to_numpy()
+        inside = np.where(
+            np.isnan(want), np.nan, (limits[0] <= want + 1e-9) & (want - 1e-9 <= limits[1])
+        )
+        line = whole.curve["estimate"]
+        held = (one.curve["lower"] <= line) & (line <= one.curve["upper"])
+        for name, value in zip(found, (*inside, float(held.mean())), strict=True):
+            found[name].append(value)
+    return {name: np.array(each, float) for name, each in found.items()}
+
+
+def listeners(simulations, *, sounds, share, answers, seed=0):
+    """Whether limits of the agreement with listeners hold it; sounds differ in how many agree."""
+    rng = np.random.default_rng([seed, sounds, answers])
+    size = (simulations, sounds)
+    each = rng.beta(4 * share, 4 * (1 - share), size) if answers > 1 else np.full(size, share)
+    lower, upper = share_limits(rng.binomial(answers, each) / answers)
+    inside = (lower <= share) & (share <= upper)
+    return {"limits of the agreement with listeners": inside.astype(float)}
+
+
+def best_layers(simulations, *, layers, apart, error=0.02, halves=50, seed=0):
+    """Whether layers that may be the best hold it, and how often the best here is so elsewhere."""
+    rng = np.random.default_rng([seed, layers])
+    true = 0.4 - apart * np.arange(layers)
+    found = {"limits of the best layer (at least)": [],
+             "seen: the best layer is best on other stimuli": [],
+             "seen: part of drawn curves in which it is": []}  # fmt: skip
+    for number in range(simulations):
+        score, other = (true + error * rng.standard_normal(layers) for _ in range(2))
+        off = error * rng.standard_normal((halves // 2, layers))
+        cloud = np.stack([score + off, score - off], 1).reshape(halves, layers)
+        one = emergence.best_layer(
+            xr.DataArray(score[:, None], dims=("layer", "step"), coords={"step": [0]}),
+            xr.DataArray(cloud[..., None], dims=("resample", "layer", "step"),
+                         coords={"step": [0]}, attrs=planted.SCHEME.attrs),
+            draws=200, seed=number,
+        ).isel(step=0)  # fmt: skip
+        best = int(one["best"])
+        told = bool(one["may"][0]), other.argmax() == best, float(one["support"][best])
+        for name, value in zip(found, told, strict=True):
+            found[name].append(value)
+    return {name: np.array(each, float) for name, each in found.items()}

@@ -83,6 +83,9 @@ def test_a_brain_like_score_has_both_parts_along_training(tmp_path):
     own = np.mean(np.array(said)[:, 0] == heard, axis=1)
     np.testing.assert_allclose(found["behavioural"], own)
     np.testing.assert_allclose(found["score"], 0.25 * part + 0.75 * own, rtol=1e-12)
+    assert np.isnan([found["score_lower"], found["cortical_upper"]]).all()  # chosen of three
+    one = cortical.isel(layer=[1])
+    found = probes.brain_like(one, probe_of(said), listener, weight=0.25)
     assert (found["score_lower"] < found["score"]).all()
     half = [float((found[f"{n}_upper"] - found[n])[2]) for n in ("cortical", "score")]
     behind = 0.75 * 1.959964 * float(probes.agreement(probe_of(said), listener)["error"][2, 0])

@@ -281,3 +281,26 @@ def test_a_curve_that_falls_far_below_untrained_is_said_to_fall_and_a_flat_one_i
     assert float(found["fall_p"]) < 0.01
     (curve,) = findings.curves_of(findings.Result("brain", "ridge", data))
     assert "It falls below the untrained network, by 0.2" in narrative.about(curve)
+
+
+def test_limits_of_the_agreement_with_listeners_hold_few_sounds_and_high_shares():
+    for made in ({"sounds": 20, "share": 0.97, "answers": 1},
+                 {"sounds": 60, "share": 0.9, "answers": 5}):  # fmt: skip
+        (held,) = stated.listeners(2000, **made).values()
+        assert held.mean() > 0.93
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", ["saturates", "line"])
+def test_limits_of_a_trend_that_saturates_hold_it_and_are_open_where_none_does(shape):
+    for name, held in stated.saturating(25, runs=12, shape=shape).items():
+        assert held.mean() >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / 25), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("apart", [0.0, 0.05])
+def test_layers_that_may_be_the_best_hold_it_and_leave_out_what_is_shown_to_be_lower(apart):
+    held, best, drawn = stated.best_layers(60, layers=4, apart=apart).values()
+    assert held.mean() > 0.9
+    # Where layers are alike the best one here is so elsewhere less often than what is drawn says.
+    assert drawn.mean() - best.mean() > (0.15 if apart == 0 else -0.2)

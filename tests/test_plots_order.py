@@ -96,7 +96,7 @@ def of_label(ax, label):
     return found
 
 
-def test_the_best_layer_is_drawn_over_its_support_and_the_drift_is_told():
+def test_the_best_layer_is_drawn_over_those_that_may_be_and_the_drift_is_told():
     data = of_one_subject()
     ax = plots.plot_best_layer(data)
     curve, resampled, _ = emergence.resampled_curve(data)
@@ -104,7 +104,7 @@ def test_the_best_layer_is_drawn_over_its_support_and_the_drift_is_told():
     np.testing.assert_array_equal(of_label(ax, "best layer").get_ydata(), found["best"])
     np.testing.assert_allclose(of_label(ax, "centre of the profile").get_ydata(), found["centre"])
     shade = ax.collections[-1].get_array().reshape(3, 5)
-    np.testing.assert_allclose(shade, found["support"].transpose("layer", "step")[:, 1:])
+    np.testing.assert_allclose(shade, found["may"].transpose("layer", "step")[:, 1:])
     told = f"{float(found['slope']):+.2f} [{float(found['lower']):+.2f}".replace("-", "−")
     assert told in ax.get_title()
 

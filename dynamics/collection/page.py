@@ -41,7 +41,8 @@ _HINTS = {
     "discovery rate over all pairs.",
     "trends": "lower and upper are limits of 95 % over stimuli (these runs), runs_lower and "
     "runs_upper over runs (these stimuli); left_out_error is that of predicting each run from the "
-    "others. The slope is that of a tenfold. Along training (step) every run has its own trends; "
+    "others. The slope is that of a tenfold; limits of top and range are open where a line in the "
+    "logarithm fits as well. Along training (step) every run has its own trends; "
     "limits over runs are those of the mean slope.",
     "surfaces": "top − A n^−a − B d^−b, n and d over their geometric means; rise is what it grows "
     "by from the smallest to the largest value. There are no limits: none were shown to hold.",

@@ -10,6 +10,7 @@ from scipy import stats
 
 from dynamics.emergence.aggregate import average
 from dynamics.emergence.contrasts import Noise
+from dynamics.emergence.crossed import shown_lower
 from dynamics.emergence.resampling import Scheme, aligned, drawn_curves
 from dynamics.emergence.statistics import unit_of
 
@@ -48,7 +49,7 @@ def best_layer(
     curve, resampled : xarray.DataArray
         As in `dynamics.emergence.interval`, with a dimension of layers from input to output.
     confidence : float
-        Coverage of the slope's interval.
+        Coverage of the slope's interval, and of the layers that may be the best.
     dim : str
         Name of that dimension.
     draws : int
@@ -60,12 +61,13 @@ def best_layer(
     -------
     xarray.Dataset
         `best` (step): index of the best layer, -1 where nothing is known; `support` (step,
-        layer): part of what the curves on another sample might have been in which that layer is
-        best (single resamples deviate by more than the full sample does, or by one source of
-        error at a time); `centre` (step), NaN where a layer has no score
-        that has one at other steps; `differ` (step): whether layers are shown to differ; `slope`
-        in layers a decade over those steps with `lower`, `upper`, `p`, NaN where there are fewer
-        than three.
+        layer): part of curves drawn around these in which that layer is best, which is not how
+        often it would be best on another sample: the one that is best here is so too often; `may`
+        (step, layer): whether a layer may be the best one, as no other is shown to be higher,
+        familywise over the layers of a step (Hsu 1981, 10.1214/aos/1176345582); `centre` (step),
+        NaN where a layer has no score that has one at other steps; `differ` (step): whether layers
+        are shown to differ; `slope` in layers a decade over those steps with `lower`, `upper`,
+        `p`, NaN where there are fewer than three.
     """
     if dim not in curve.dims:
         raise ValueError(
@@ -99,6 +101,7 @@ def best_layer(
         {
             "best": highest(curve, dim=dim).where(known, -1),
             "support": (times / draws).where(known),
+            "may": _may(curve, resampled, dim, seed, 1 - confidence),
             "centre": centre,
             "differ": differ,
             "slope": estimate.assign_attrs(text),
@@ -180,6 +183,31 @@ def _differ(curve: xr.DataArray, resampled: xr.DataArray, dim: str, seed: int) -
         curve,
         resampled,
         input_core_dims=[[dim], ["resample", dim]],
+        vectorize=True,
+        output_dtypes=[bool],
+    )
+
+
+def _may(
+    curve: xr.DataArray, resampled: xr.DataArray, dim: str, seed: int, level: float
+) -> xr.DataArray:
+    """Return which layers may be the best one at every step."""
+    scheme = Scheme.of(resampled).attrs
+
+    def of_step(scores: np.ndarray, cloud: np.ndarray) -> np.ndarray:
+        known = np.isfinite(scores) & np.isfinite(cloud).all(0)
+        found = np.zeros(len(scores), bool)
+        if known.any():
+            again = xr.DataArray(cloud[:, known], dims=("resample", dim), attrs=scheme)
+            found[known] = shown_lower(scores[known], again, seed=seed) > level
+        return found
+
+    return xr.apply_ufunc(
+        of_step,
+        curve,
+        resampled,
+        input_core_dims=[[dim], ["resample", dim]],
+        output_core_dims=[[dim]],
         vectorize=True,
         output_dtypes=[bool],
     )

@@ -78,10 +78,11 @@ def interval(
 
     Notes
     -----
-    On planted curves that rise, 165 stimuli, 50 halves, 400 simulations each of regions of 6 and of
-    200 neuroids, intervals of 95 % covered the truth on average over curves in 95 % (onset), 96 %
-    (half-time and differences of two) and 97 % (step of the plateau), gains and levels in 96 %.
-    Curve by curve it was most where gains are uncertain: what is open above errs on one side only.
+    On drawn scores of seven shapes of curves, three sizes of errors and 4, 10 and 40 steps, 500
+    simulations each, intervals of 95 % held the truth on average in 96 % (onset, half-time, last
+    score, gain, area, plateau) and 98 % (step of the plateau), by design in 93 to 100 %. It was
+    most where gains are uncertain: what is open above errs on one side only. In ridge regression
+    of arrays half-times and onsets were held in 97 and 98 %, levels and gains in 96 and 95 %.
     ``configs/calibration.md`` has it by design.
     """
     function = function_of(statistic)

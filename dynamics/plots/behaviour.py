@@ -18,7 +18,7 @@ _PARTS = {
 
 @styled
 def plot_brain_like(found: xr.Dataset, *, ax: Axes | None = None) -> Axes:
-    """Draw both parts and their weighted mean at every step, with limits of 95 %.
+    """Draw both parts and their weighted mean at every step, with the limits that there are.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ import textwrap
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from dynamics import emergence
 from dynamics.analysis.values import of as value_of
@@ -17,7 +18,7 @@ from dynamics.emergence.population import population
 from dynamics.emergence.remarks import briefly, why_no_intervals
 from dynamics.plots.heatmaps import layer_axis
 from dynamics.plots.steps import mark_missing, step_mesh
-from dynamics.plots.style import colour_bar, panel, signed, styled
+from dynamics.plots.style import panel, signed, styled
 
 _WIDE = 58  # letters above axes of one column
 
@@ -28,10 +29,9 @@ def plot_best_layer(
 ) -> Axes:
     """Draw the best layer at every step over how sure it is, and the centre of the profile.
 
-    Shading is how often a layer is the best one before other stimuli, or what else the resamples
-    vary. The best layer jumps between layers that are nearly equal, so the line through the
-    centre of the profile and its drift, in layers a decade with an interval of 95 %, say whether
-    the profile moves.
+    Layers are shaded that may be the best one, as none is shown to be higher. The best layer jumps
+    between layers that are nearly equal, so the line through the centre of the profile and its
+    drift, in layers a decade with an interval of 95 %, say whether the profile moves.
 
     Parameters
     ----------
@@ -57,12 +57,10 @@ def plot_best_layer(
     known = curve.notnull().any("layer")
     best = highest(curve).where(known)
     found = None if resampled is None else emergence.best_layer(curve, resampled)
-    shade = xr.zeros_like(curve).where(known) if found is None else found["support"]
-    mesh = step_mesh(ax, shade.transpose("layer", "step"), rows, cmap="Greys", vmin=0, vmax=1.25)
+    shade = xr.zeros_like(curve).where(known)
     if found is not None:
-        label = f"How often it would be best\nbefore other {over}"
-        bar = colour_bar(mesh, ax, label=label, boundaries=np.linspace(0, 1, 101))
-        bar.set_ticks([0, 0.25, 0.5, 0.75, 1])
+        shade = found["may"].astype(float).where(known)
+    step_mesh(ax, shade.transpose("layer", "step"), rows, cmap="Greys", vmin=0, vmax=4)
     ax.plot(
         steps, best, "o", color="#D55E00", markersize=4 if len(steps) <= 60 else 1.5,
         markeredgecolor="white", markeredgewidth=0.5 if len(steps) <= 60 else 0, label="best layer",
@@ -79,5 +77,9 @@ def plot_best_layer(
         ax.set_title(textwrap.fill(f"not said how sure: {why}", _WIDE))
     mark_missing(ax, curve)
     layer_axis(ax, layers)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=1.5)
+    handles, _ = ax.get_legend_handles_labels()
+    if found is not None:
+        told = f"may be the best: none is shown to be higher (95 % over {over})"
+        handles.append(Patch(color="0.82", label=textwrap.fill(told, 40)))
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=1.5)
     return ax

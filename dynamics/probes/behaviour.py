@@ -32,8 +32,6 @@ def agreement(
     listeners: Listeners,
     *,
     variable: str = "answer",
-    resamples: int = 500,
-    seed: int = 0,
 ) -> xr.Dataset:
     """Compare a probe's answers with those of listeners, sound by sound.
 
@@ -47,16 +45,13 @@ def agreement(
         classes.
     variable : str
         ``"answer"``, or ``"layer_mix_answer"`` of the mix of layers.
-    resamples : int
-        Bootstraps of the sounds.
-    seed : int
-        Of these.
 
     Returns
     -------
     xarray.Dataset
         `agreement` (step, layer): the share of listeners who answer what the network answers, mean
-        over sounds; `lower` and `upper`: 95 % over sounds; `error`: its standard error; `kappa`:
+        over sounds; `lower` and `upper`: 95 % over sounds (`share_limits`; NaN of one sound);
+        `error`: its standard error; `kappa`:
         beyond what both would have in common by how often they give each answer (Cohen 1960).
         Attributes `sounds` and `listeners`: how many sounds, and answers to them.
 
@@ -92,20 +87,51 @@ def agreement(
     found = each.mean(-1)
     often = np.stack([(said == place).mean(-1) for place in range(len(classes))], -1)
     chance = often @ shares.mean(0)
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(kept), size=(resamples, len(kept)))
-    weights = np.stack([np.bincount(row, minlength=len(kept)) for row in drawn]) / len(kept)
-    again = each @ weights.T
-    lower, upper = np.quantile(again, (0.5 - _CONFIDENCE / 2, 0.5 + _CONFIDENCE / 2), axis=-1)
+    lower, upper = share_limits(each)
+    error = each.std(-1) / np.sqrt(max(len(kept) - 1, 1)) if len(kept) > 1 else found * np.nan
     dims = tuple(dim for dim in answers.dims if dim != "sound")
     kappa = np.divide(found - chance, 1 - chance, out=np.full_like(found, np.nan), where=chance < 1)
-    table = {"agreement": found, "lower": lower, "upper": upper, "error": again.std(-1, ddof=1),
+    table = {"agreement": found, "lower": lower, "upper": upper, "error": error,
              "kappa": kappa}  # fmt: skip
     return xr.Dataset(
         {name: (dims, values) for name, values in table.items()},
         coords={dim: answers[dim] for dim in dims},
         attrs={"sounds": len(kept), "listeners": sum(len(given[names[i]]) for i in kept)},
     )
+
+
+def share_limits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return limits of 95 % of the mean of shares: Wilson's, of as many sounds as count.
+
+    Shares of several listeners vary less than single answers, p (1 - p), so that fewer sounds tell
+    as much: n p (1 - p) / s^2 count. Half of the few that Wilson's limits add vary as answers do.
+    Quantiles of a bootstrap held an agreement of .97 in 46 % (20 sounds) and 81 % (60).
+
+    Parameters
+    ----------
+    values : array of shape (..., n_sounds)
+        Shares from 0 to 1.
+
+    Returns
+    -------
+    lower, upper : array of shape (...)
+        NaN of a single sound.
+
+    References
+    ----------
+    Wilson (1927), J Am Stat Assoc 22:209; effective numbers: Korn & Graubard (1998), Surv Methodol
+    24:193.
+    """
+    number, mean = values.shape[-1], values.mean(-1)
+    if number < 2:
+        return mean * np.nan, mean * np.nan
+    square = stats.t.ppf((1 + _CONFIDENCE) / 2, number - 1) ** 2
+    most = mean * (1 - mean)
+    own = (number * values.var(-1) + square / 2 * most) / (number + square / 2)
+    count = np.divide(number * most, own, out=np.full_like(mean, number), where=own > 0)
+    middle = (mean + square / (2 * count)) / (1 + square / count)
+    half = np.sqrt(square * (most / count + square / (4 * count**2))) / (1 + square / count)
+    return middle - half, middle + half
 
 
 def brain_like(
@@ -116,7 +142,6 @@ def brain_like(
     weight: float = 0.5,
     layer: str | None = None,
     areas: Sequence[str] | None = None,
-    seed: int = 0,
 ) -> xr.Dataset:
     """Score every step by its cortical and its behavioural part.
 
@@ -134,8 +159,6 @@ def brain_like(
         Whose answers are the network's; by default the last one's.
     areas : sequence of str, optional
         Regions of the target; by default all.
-    seed : int
-        Of the bootstraps of sounds.
 
     Returns
     -------
@@ -144,7 +167,8 @@ def brain_like(
         `behavioural`, the agreement, and `score`, the weighted mean of both
         (`dynamics.metrics.auditory_score`); ``<name>_lower`` and ``<name>_upper``: 95 %, over the
         stimuli of the recordings (where these have resamples), over the sounds of the task, and
-        over both, which are taken for independent. The best layer flatters its area.
+        over both, which are taken for independent. The best layer flatters its area: where one
+        is chosen of several, `cortical` and `score` have no limits (NaN); select a layer before.
 
     Raises
     ------
@@ -152,7 +176,7 @@ def brain_like(
         As of `agreement`, and if an area is not there or no step is in both.
     """
     parts, error = _cortical(cortical, areas)
-    found = agreement(probe, listeners, seed=seed)
+    found = agreement(probe, listeners)
     own = found.sel(layer=layer) if layer else found.isel(layer=-1)
     steps = np.intersect1d(parts["step"], own["step"])
     if not len(steps):
@@ -201,7 +225,8 @@ def _cortical(
     places = [labels.index(name) for name in wanted]
     best = curve.isel(region=places).max("layer").transpose("step", "region")
     mean = best.mean("region")
-    if again is None:
+    # Errors around the highest of several layers do not know that it was chosen for its luck.
+    if again is None or curve.sizes["layer"] > 1:
         return best, xr.full_like(mean, np.nan)
     cloud = stabilised(curve, again).isel(region=places).max("layer").mean("region")
     found = bands(mean, cloud.assign_attrs(again.attrs | {"correlation": 0}))
