@@ -30,6 +30,7 @@ Synthesiser = Callable[[np.random.Generator, int, float], np.ndarray]
 RMS = 0.08
 PEAK = 0.9
 RAMP_SECONDS = 0.01
+STEPS = 2**15
 
 
 def sound(
@@ -56,7 +57,8 @@ def sound(
     -------
     numpy.ndarray of shape (round(sample_rate * seconds),), float32
         Root mean square `RMS` unless that would push the peak over `PEAK`; both ends are ramped
-        to zero over `RAMP_SECONDS`.
+        to zero over `RAMP_SECONDS`. Whole numbers of 2**-15, as in a file of 16 bits, so that the
+        same state gives the same sound, and digest, on processors that round differently.
 
     Raises
     ------
@@ -68,7 +70,8 @@ def sound(
         raise ValueError(f"sample_rate is {sample_rate} Hz: give at least 8000 Hz")
     if not seconds >= 0.1:
         raise ValueError(f"seconds is {seconds}: give at least 0.1 s")
-    return normalise(KINDS[kind](rng, sample_rate, seconds), sample_rate)
+    wave = normalise(KINDS[kind](rng, sample_rate, seconds), sample_rate)
+    return np.round(wave * STEPS) / np.float32(STEPS)
 
 
 def normalise(wave: np.ndarray, sample_rate: int) -> np.ndarray:
