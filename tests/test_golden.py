@@ -19,44 +19,10 @@ from dynamics import store
 # Of a place, a moment or an installation, or words of what was done, not of the numbers.
 PASSING = {"created", "package_version", "versions", "hashes", "shuffled", "details", "cites"}
 PASSING_ARRAYS = {"seconds", "modified", "uri"}
-# By which what is written today is verified; nobody sees it in what is opened.
+# By which what is written is verified; they follow the last bit.
 HASHES = "/hash"
-# What the stores of today have and the kept ones have not, all of it by name, so that whatever is
-# newer shows itself: the table has got how weights were taken; results resamples of two protocols,
-# why others have none, and noise-corrected levels of what a curve is compared with.
-_CANONICAL = (
-    "'how many components hold 99 % of the variance depends on how many stimuli there are, so the "
-    "canonical correlations of a part of them are another score; use `cka` or `procrustes`'"
-)
-_DIMENSIONS = (
-    "'the dimensions that can be seen depend on how many stimuli there are, so those of a part of "
-    "them are another number; compare several runs'"
-)
-SINCE = {
-    "golden": {
-        "simulated/ridge-pepino/baseline_resample_score is new",
-        "simulated/ridge-pepino/resample_score is new",
-        "simulated/ridge-pepino/untrained_resample_score is new",
-        "simulated/ridge-tuckute/baseline_r2_resample_score is new",
-        "simulated/ridge-tuckute/baseline_resample_score is new",
-        "simulated/ridge-tuckute/r2_resample_score is new",
-        "simulated/ridge-tuckute/resample_score is new",
-        "simulated/ridge-tuckute/untrained_r2_resample_score is new",
-        "simulated/ridge-tuckute/untrained_resample_score is new",
-        "simulated/ridge/baseline_r2_corrected is new",
-        "simulated/ridge/untrained_r2_corrected is new",
-        f"simulated/effective_dimensionality: attribute no_intervals is {_DIMENSIONS}, not None",
-        f"simulated/pwcca: attribute no_intervals is {_CANONICAL}, not None",
-        f"simulated/svcca: attribute no_intervals is {_CANONICAL}, not None",
-    },
-    "golden-time": set(),
-}
-TABLE_SINCE = [
-    "hash is new",
-    "note is new",
-    "checkpoints/note is new",
-]  # of the steps, and of the controls
-RESAMPLED_SINCE = {"ridge-pepino", "ridge-tuckute"}
+# Of penalties from 1e-50 on, rounding decides which is best.
+ROUNDED = "/ridge-tuckute/"
 EXACT = bool(os.environ.get("DYNAMICS_EXACT"))
 
 # Activations are sums in single precision: a few units of 1.2e-7 of the largest.
@@ -68,8 +34,7 @@ OF_DOUBLE = {"rtol": 1e-6, "atol": 1e-9}
 def differences(found, expected):
     """Name what differs between two groups, as sentences; an empty list if nothing does."""
     a, b = (dict(group.members(max_depth=None)) for group in (found, expected))
-    new = (name for name in sorted(a.keys() - b.keys()) if not name.endswith(HASHES))
-    out = [f"{name} is new" for name in new]
+    out = [f"{name} is new" for name in sorted(a.keys() - b.keys())]
     out += [f"{name} is missing" for name in sorted(b.keys() - a.keys())]
     for name in sorted(a.keys() & b.keys()):
         mine, theirs = (
@@ -106,6 +71,8 @@ def differences_of_arrays(name, mine, theirs):
     ):
         if x != y:
             return [f"{name}: {what} {x}, not {y}"]
+    if not EXACT and (f"/{name}".endswith(HASHES) or ROUNDED in f"/{name}"):
+        return []
     x, y = mine[...], theirs[...]
     if EXACT or np.asarray(x).dtype.kind not in "fc":
         same = np.array_equal(x, y, equal_nan=np.asarray(x).dtype.kind == "f")
@@ -141,7 +108,7 @@ def test_activations_and_their_table_are_those_of_the_kept_store(name, kept, tmp
         if not EXACT:  # a hash of activations follows their last bit
             out = [each for each in out if "/content " not in f"/{each}"]
     assert found.attrs["identity"] == expected.attrs["identity"]
-    assert out == TABLE_SINCE
+    assert out == []
 
 
 @pytest.mark.slow
@@ -154,7 +121,7 @@ def test_scores_of_the_kept_activations_are_those_of_the_kept_store(name, kept, 
         golden_store.score(golden_store.sweep(name))
     expected = zarr.open_group(tmp_path / "expected" / f"{name}.zarr", mode="r")
     found = differences(zarr.open_group(kept, mode="r")["results"], expected["results"])
-    assert sorted(found) == sorted(SINCE[name])
+    assert found == []
 
 
 @pytest.mark.slow
@@ -168,9 +135,7 @@ def test_a_store_of_before_is_gone_on_with_and_only_what_is_missing_is_computed(
     known = {each: before[each][...] for each, _ in _arrays(before["results"], "results")}
     done = golden_store.score(some)
     steps = 1 + len(golden_store.STEPS)
-    # Of the metric that was added, and of those that were kept without resamples.
-    again = len(RESAMPLED_SINCE & {choice.label for choice in some.metrics})
-    assert done["analyze"]["new"] == steps * (1 + again)
+    assert done["analyze"]["new"] == steps
     assert done.get("probe", {"new": 0})["new"] == 0
     after = zarr.open_group(kept, mode="r")
     assert f"results/{some.targets[0].label}/cka-more/score" in after
