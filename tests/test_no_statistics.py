@@ -22,6 +22,7 @@ ALLOWED = {
     ("plots/surface.py", "_draw_brain"): "depth of triangles: geometry of the cortex",
     ("plots/surface.py", "_nearest"): "distance to a surface, to tell which one is meant",
     ("plots/steps.py", "spread_steps"): "the step nearest to a place on the axis",
+    ("plots/two_runs.py", "plot_steps_of_runs"): "the layer nearest to the depth asked for",
 }
 
 

@@ -359,9 +359,7 @@ def test_probe_curves_have_half_times_with_intervals():
     assert 5 < found["estimate"].sel(layer="l0") < 300
     assert found["lower"].sel(layer="l0") <= found["estimate"].sel(layer="l0")
     assert np.isnan(found["estimate"].sel(layer="l1"))
-    together = emergence.correlate(
-        results["score"].rename("brain"), results["score"], resampled=results["resample_score"]
-    )
+    together = emergence.correlate(results["score"].rename("brain"), results["score"])
     np.testing.assert_allclose(together["r"].sel(form="raw", layer="l0"), 1, atol=1e-9)
 
 

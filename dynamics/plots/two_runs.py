@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
+from dynamics.emergence.best_layers import highest
 from dynamics.plots.panels import draw_legend
 from dynamics.plots.similarity import cells, label_of
 from dynamics.plots.steps import log_step_axis, step_cells, step_title, steps_to_show
@@ -62,7 +63,7 @@ def plot_layers_of_runs(
     x, y = (_edges(matrix[f"depth_{side}"].to_numpy()) for side in _SIDES)
     values = np.ma.masked_invalid(matrix.to_numpy())
     mesh = cells(ax, x, y, values, _norm(matrix, limits))
-    most = matrix.fillna(-np.inf).argmax("layer_b")
+    most = highest(matrix, dim="layer_b")
     known = matrix.notnull().any("layer_b").to_numpy()
     ax.plot(
         matrix["depth_a"][known], matrix["depth_b"].to_numpy()[most][known], "o", markersize=3.4,
