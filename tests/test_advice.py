@@ -44,6 +44,7 @@ FOREIGN = {
     "zip -0 -r",
     "teacher",
     "model_ema.pt",
+    "zarr.json",
 } | {"activations/step"}
 # Of xarray, of which these are methods and arguments.
 XARRAY = {"rename", "data_vars", "assign_attrs", "isel(step=[2])", "zarr_format=3"}
@@ -139,6 +140,15 @@ def is_code(token):
     return hasattr(import_module(module), name)
 
 
+def is_of_results(token):
+    """Whether results have such a method, which takes what is given to it by name."""
+    match = re.fullmatch(r"results\.dynamics\.(\w+)\((?:(\w+)=.*)?\)", token)
+    if not match:
+        return token == "help(results.dynamics)"
+    method = getattr(dynamics.accessor.Dynamics, match[1], None)
+    return method is not None and (not match[2] or match[2] in inspect.signature(method).parameters)
+
+
 def is_setting(token, tree):
     """Whether `key: value` would be taken by a sweep, or is an argument of something it names."""
     key, _, value = token.partition(":")
@@ -160,12 +170,13 @@ def is_followable(token, tree):
     given = re.fullmatch(r"(\w+)=.*", token)
     return (
         token in FOREIGN | XARRAY
-        or token == "{}"
+        or token in ("{}", "{}:{}", "{}/{}")
         or (plain and token in SWEEP | ARGUMENTS | NAMES | HELD | VALUES | set(variables.ATTRS))
         or (plain and token in set(parameters(tree)))
         or (given and given[1] in all_parameters())
         or is_command(token)
         or is_code(token)
+        or is_of_results(token)
         or token.partition(" ")[0] in OPTIONS
         or token.startswith(("pip install", "run.<", "listener.<"))
         or is_extra(token)

@@ -128,8 +128,10 @@ def test_a_forest_and_a_drift_say_what_their_intervals_are_over(people, over):
     data = results() if people else results().drop_vars("subject")
     assert f"(lines: 95 % over {over})" in plots.plot_order(data).get_xlabel()
     # Four people are too few to tell a drift by.
-    told = plots.plot_best_layer(data).get_title()
-    assert told == "" if people else f"(95 % over {over}:" in told
+    ax = plots.plot_best_layer(data)
+    assert (ax.get_title() == "") == people
+    legend = ax.figure.legends[0].get_title().get_text()
+    assert legend.startswith(f"drift and grey layers: 95 % over {over}\n(other sounds")
     by_region = plots.plot_order(data, by="region", confidence=0.9)
     assert f"(lines: 90 % over {over})" in by_region.get_xlabel()
     # The limits are those of the resamples that the words name.

@@ -44,13 +44,12 @@ def simulate(protocol, seed):
     base = rng.normal(size=(N, FEATURES)) * np.geomspace(1, 0.2, FEATURES)
     layers = {str(w): base + 2.5 * w * (latent @ MIXING) for w in WEIGHTS}
     Y = latent @ READING + NOISE * rng.normal(size=(N, NEUROIDS))
-    K = np.stack([np.asarray(metrics.gram(X)) for X in layers.values()])
     target = Target(np.arange(N), Y, FOLDS, np.full(NEUROIDS, "a"))
     halves = half_rows(FOLDS, RESAMPLES, seed=0)
-    refits = ridge_refits(protocol, K, target, halves, None, 0, list(layers.values()))
+    refits = ridge_refits(protocol, target, halves, None, 0, list(layers.values()))
     own = {} if protocol == "tuckute" else {"folds": FOLDS}
     full = metrics.encode(layers, Y, protocol=protocol, **own)["layer_r"]
-    return full, np.stack([refits(layer)["score"] for layer in range(len(K))])
+    return full, np.stack([refits(layer)["score"] for layer in range(len(layers))])
 
 
 def held(simulations, statistic):

@@ -161,7 +161,7 @@ def test_two_runs_are_compared_on_the_stimuli_of_both(tmp_path):
     shown = np.concatenate([np.ravel(each.get_array()) for each in ax.collections
                             if each.get_array() is not None])  # fmt: skip
     np.testing.assert_array_equal(np.sort(shown), np.sort(np.ravel(found.sel(layer="first"))))
-    with pytest.raises(ValueError, match=r"ask `similarity_of_runs` for `layers="):
+    with pytest.raises(ValueError, match=r"ask `dynamics.similarity_of_runs` for `layers="):
         plots.plot_layers_of_runs(found)
     with pytest.raises(ValueError, match=r"from 0 .input. to 1"):
         plots.plot_steps_of_runs(found, depth=2)

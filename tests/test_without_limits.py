@@ -48,7 +48,7 @@ def test_figures_say_in_their_margin_why_there_are_no_limits(case):
     assert below(plots.plot_brain_task(found, probe(found))) == f"no limits: {short}"
     order = " ".join(plots.plot_order(found).get_xlabel().split())
     assert f"(no limits: {short})" in order
-    assert short in " ".join(plots.plot_best_layer(found).get_title().split())
+    assert below(plots.plot_best_layer(found)) == f"no limits: {short}"
     plt.close("all")
 
 

@@ -12,12 +12,15 @@ from matplotlib.figure import Figure
 
 from dynamics.emergence.remarks import about_edges
 from dynamics.plots.curves import plot_curves
+from dynamics.plots.layers import LIMITED, plot_best_layer
 from dynamics.plots.panels import draw_legend, label_outer, panels
 from dynamics.plots.scatter import plot_brain_task
 from dynamics.plots.style import COLUMN, figure_of, sheet, styled
 from dynamics.store.attributes import mapping
 
 PROBE = "probe"
+
+_LIMITED = {plot_brain_task: "grey lines", plot_best_layer: LIMITED}
 
 
 def probes_of(tree: xr.DataTree) -> list[str]:
@@ -158,6 +161,6 @@ def single(
     figure, axes = sheet(1, 1, width=COLUMN, height=height)
     ax = draw(*results, ax=axes[0, 0], **options)
     figure.suptitle(title, fontsize=7.5)
-    if draw is plot_brain_task:
-        draw_legend(ax, what="grey lines")
+    if draw in _LIMITED:
+        draw_legend(ax, what=_LIMITED[draw])
     return figure

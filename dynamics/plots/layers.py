@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
 
 from dynamics import emergence
 from dynamics.analysis.values import of as value_of
 from dynamics.emergence.best_layers import highest
 from dynamics.emergence.curves import resampled_curve
 from dynamics.emergence.intake import with_layers
-from dynamics.emergence.population import population
-from dynamics.emergence.remarks import briefly, why_no_intervals
 from dynamics.plots.heatmaps import layer_axis
+from dynamics.plots.panels import draw_legend, told_limits
 from dynamics.plots.steps import mark_missing, step_mesh
 from dynamics.plots.style import panel, signed, styled
 
-_WIDE = 58  # letters above axes of one column
+LIMITED = "drift and grey layers"
+"""What in the figure has limits."""
 
 
 @styled
@@ -48,8 +45,8 @@ def plot_best_layer(
     matplotlib.axes.Axes
         The axes.
     """
-    results = value_of(with_layers(results), value)
-    ax = panel(ax, height=60)
+    results, own = value_of(with_layers(results), value), ax is None
+    ax = panel(ax, height=72)
     curve, resampled, over = resampled_curve(results)
     layers = curve["layer"].to_numpy()
     rows = np.arange(len(layers) + 1) - 0.5
@@ -70,16 +67,12 @@ def plot_best_layer(
         slope, low, high = (float(found[name]) for name in ("slope", "lower", "upper"))
         if np.isfinite([slope, low, high]).all():
             drift = f"drift {slope:+.2f} [{low:+.2f}, {high:+.2f}] layers a decade"
-            held = textwrap.fill(f"(95 % over {over}: {population(over)})", _WIDE)
-            ax.set_title(f"{signed(drift)}\n{held}")
-    if found is None:
-        why = briefly(why_no_intervals(results))
-        ax.set_title(textwrap.fill(f"not said how sure: {why}", _WIDE))
+            ax.set_title(signed(drift))
+    if found is not None:
+        ax.plot([], [], "s", color="0.82", label="may be the best: none is shown to be higher")
     mark_missing(ax, curve)
     layer_axis(ax, layers)
-    handles, _ = ax.get_legend_handles_labels()
-    if found is not None:
-        told = f"may be the best: none is shown to be higher (95 % over {over})"
-        handles.append(Patch(color="0.82", label=textwrap.fill(told, 40)))
-    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=1.5)
+    ax.set_gid(told_limits(over, results))
+    if own:
+        draw_legend(ax, what=LIMITED)
     return ax

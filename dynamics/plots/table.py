@@ -292,7 +292,7 @@ FIGURES: dict[str, Kind] = {
         asked=lambda shown: shown.results.sizes["layer"] <= _FEW_LAYERS,
     ),
     "best-layer": Kind(
-        lambda shown: single(plot_best_layer, shown.results, height=64, title=shown.title),
+        lambda shown: single(plot_best_layer, shown.results, height=72, title=shown.title),
         "best-layer-{metric}-{target}",
         "The best layer at every step, how sure that is, and the centre of the layer profile.",
         "Chart of the best layer at every step. {said}",

@@ -51,8 +51,8 @@ def plot_layers_of_runs(
     """
     if "layer_a" not in similarity.dims:
         raise ValueError(
-            f"the similarity has dimensions {similarity.dims}: ask `similarity_of_runs` for "
-            '`layers="all"`'
+            f"the similarity has dimensions {similarity.dims}: ask "
+            '`dynamics.similarity_of_runs` for `layers="all"`'
         )
     have = [similarity[f"step_{side}"].to_numpy() for side in _SIDES]
     wanted = [own[-1] for own in have] if steps is None else steps
