@@ -1,3 +1,4 @@
+import asyncio
 import json
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ from dynamics.analysis import analyze
 from dynamics.extraction import crawl
 from dynamics.progress import silent
 from dynamics.store import objectlock
+from dynamics.store.nodes import together
 
 URL = f"s3://{BUCKET}/run.zarr"
 
@@ -394,3 +396,19 @@ def test_a_full_disk_ends_the_crawl_with_one_sentence_and_it_goes_on_when_there_
     crawl.crawl(sweep, advance=silent)
     same_values(sweep.store, local.store)
     shutil.rmtree(sweep.store)
+
+
+def test_reads_side_by_side_are_waited_for_where_one_fails():
+    done = []
+
+    async def read(seconds, fails):
+        await asyncio.sleep(seconds)
+        done.append(seconds)
+        if fails:
+            raise ConnectionError(f"none after {seconds}")
+        return seconds
+
+    with pytest.raises(ConnectionError, match=r"none after 0\.1"):
+        asyncio.run(together([read(0.2, False), read(0.1, True), read(0, True)]))
+    assert done == [0, 0.1, 0.2]
+    assert asyncio.run(together([read(0.1, False), read(0, False)])) == [0.1, 0]

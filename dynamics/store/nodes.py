@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -147,9 +147,37 @@ def rows(arrays: Sequence[zarr.Array[Any]], row: int) -> list[np.ndarray]:
     """Read a row of several arrays side by side: a store is slow to answer, not to tell."""
 
     async def all_of_them() -> list[Any]:
-        return list(await asyncio.gather(*(each._async_array.getitem(row) for each in arrays)))
+        return await together(each._async_array.getitem(row) for each in arrays)
 
     return [np.asarray(found) for found in sync(all_of_them())]
+
+
+async def together(reads: Iterable[Awaitable[Any]]) -> list[Any]:
+    """Wait for several reads side by side, for all of them where one fails.
+
+    A read that is left while it is under way is torn down when the program ends, which the clients
+    of object stores tell in tracebacks.
+
+    Parameters
+    ----------
+    reads : iterable of awaitables
+        What to wait for.
+
+    Returns
+    -------
+    list
+        What they gave.
+
+    Raises
+    ------
+    Exception
+        The first in order of those that they raised.
+    """
+    found = await asyncio.gather(*reads, return_exceptions=True)
+    for each in found:
+        if isinstance(each, BaseException):
+            raise each
+    return found
 
 
 def arrays(parent: zarr.Group, names: Sequence[str]) -> list[zarr.Array[Any]]:

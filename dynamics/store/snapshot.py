@@ -8,7 +8,6 @@ its codecs, which for a few hundred bytes costs more than all the rest of openin
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import math
@@ -28,7 +27,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, StorePath
 
 from dynamics.store.hashes import HASHES
-from dynamics.store.nodes import damaged, strings
+from dynamics.store.nodes import damaged, strings, together
 
 
 @dataclass
@@ -62,7 +61,7 @@ class Snapshot:
     async def take(self, only: str = "") -> None:
         """Read the store, or of it one group with what is below and the coordinates above."""
         rooms = ("", "controls/")
-        await asyncio.gather(*(self._read_marker(f"{room}checkpoints/status") for room in rooms))
+        await together(self._read_marker(f"{room}checkpoints/status") for room in rooms)
         parts = only.split("/")
         for parent in ("/".join(parts[:depth]) for depth in range(len(parts) if only else 0)):
             await self._read_node(parent)
@@ -70,7 +69,7 @@ class Snapshot:
                 await self._read_coordinates(parent)
         await self._walk(only)
         small = [path for path in self.nodes if path not in self.values and self._is_small(path)]
-        await asyncio.gather(*map(self._read_values, small))
+        await together(map(self._read_values, small))
 
     def groups(self) -> list[str]:
         """Return the paths of all groups that were read."""
@@ -134,7 +133,7 @@ class Snapshot:
             for each in below:  # nothing to wait for: tasks would cost more than the files
                 await self._walk(each)
         else:
-            await asyncio.gather(*map(self._walk, below))
+            await together(map(self._walk, below))
 
     async def _names(self, path: str) -> set[str]:
         """List what is in a group."""
