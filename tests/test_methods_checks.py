@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
-from test_methods import sweep
+from test_methods import example, sweep
 
 from dynamics import analysis
 from dynamics.analysis import METHODS
@@ -45,6 +48,18 @@ def test_bad_values_show_in_a_rehearsal(name, arguments, message):
     choice = Choice(name=name, label="mine", arguments=arguments)
     with pytest.raises(ValueError, match=f"metric 'mine': .*{message}"):
         analysis.rehearse(choice, 50, {"stimulus": 50, "neuroid": 3})
+
+
+def test_a_group_of_one_neuroid_shows_in_a_rehearsal():
+    target = replace(example()[1], regions=np.array(["core"] * 11 + ["tip"]))
+    sizes = {"stimulus": len(target.folds), "neuroid": 12}
+    choice = Choice(name="rsa", label="mine", arguments={"by": "subject_region"})
+    with pytest.raises(ValueError, match="metric 'mine': tip of s2 has one neuroid"):
+        analysis.rehearse(choice, len(target.folds), sizes, target=target)
+    euclidean = {"by": "subject_region", "distance": "euclidean"}
+    analysis.rehearse(
+        Choice(name="rsa", arguments=euclidean), len(target.folds), sizes, target=target
+    )
 
 
 # Those that a target's own lengths decide are rehearsed with it, in a file of their own.

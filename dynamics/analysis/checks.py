@@ -9,6 +9,7 @@ import numpy as np
 
 from dynamics.analysis.controls import entries
 from dynamics.analysis.registry import METHODS, RESERVED, find
+from dynamics.analysis.spaces import check_groups
 from dynamics.brains.targets import Target
 from dynamics.config import Choice, Sweep
 from dynamics.metrics.timeresolved import WINDOWS
@@ -210,6 +211,8 @@ def rehearse(
     ValueError
         What the metric says, after its label.
     """
+    if target is not None:
+        _check_groups(choice, target)
     rng = np.random.default_rng(0)
     if target is not None and find(choice.name, choice.arguments).units is not None:
         _try(choice, *_in_time(target, rng, choice.arguments.get("controls")))
@@ -233,6 +236,16 @@ def rehearse(
     needs = find(choice.name, choice.arguments).needs
     X = rng.standard_normal((n, t, 5) if "time" in needs else (n, 5))
     _try(choice, tried, X)
+
+
+def _check_groups(choice: Choice, target: Target) -> None:
+    """Say which group of neuroids is too small for a metric's distance between stimuli."""
+    takes = arguments(choice.name) | given(choice)
+    if {"distance", "by"} <= takes.keys():
+        try:
+            check_groups(target, str(takes["distance"]), str(takes["by"]))
+        except ValueError as error:
+            raise ValueError(f"metric {choice.label!r}: {error}") from None
 
 
 def _try(choice: Choice, target: Target, X: np.ndarray) -> None:
