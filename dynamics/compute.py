@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 LOCAL = "local"
@@ -222,6 +222,7 @@ def local(workers: int, stack: contextlib.ExitStack, *, answer: float) -> Any:
 
     stack.enter_context(dask.config.set(SETTINGS))
     stack.enter_context(dask.config.set(_threads(workers)))
+    stack.enter_context(_as_before(_THREADS))
     stack.enter_context(_without_script())
     made = LocalCluster(
         n_workers=workers or None,
@@ -244,6 +245,23 @@ def _threads(workers: int) -> dict[str, Any]:
     known = {name: os.environ.get(name, told) for name in _THREADS}
     place = "distributed.nanny.pre-spawn-environ"
     return {f"{place}.{name}": value for name, value in known.items()}
+
+
+@contextlib.contextmanager
+def _as_before(names: Sequence[str]) -> Iterator[None]:
+    """Leave variables of the environment as they were: a nanny writes those of its workers there.
+
+    The next cluster of this process would take them for what the user says.
+    """
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

@@ -262,3 +262,16 @@ def test_a_sweep_on_slurm_is_the_same_and_its_jobs_are_given_back(tmp_path, monk
     np.testing.assert_array_equal(
         *(tree["results/simulated/rsa"]["score"].to_numpy() for tree in (first, second))
     )
+
+
+@pytest.mark.slow
+def test_threads_of_one_cluster_are_not_those_of_the_next(monkeypatch):
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
+    for workers in (1, 2):
+        with cluster.cluster(None, workers=workers) as client:
+            found = client.submit(lambda: [os.environ[name] for name in names]).result()
+        assert found == [str(4 // workers)] * 3
+        assert not any(name in os.environ for name in names)
