@@ -213,6 +213,7 @@ class _Todo(NamedTuple):
 def _missing(sweep: Sweep, every: _Joined, hashes: Mapping[int, str]) -> _Todo:
     """Find what is not in the store yet; groups of new results are begun."""
     root, todo = store.open_group(sweep.place, mode="r+"), _Todo([], [], [])
+    layers = len(store.layer_names(root))
     for label, metric in every.pairs:
         target, data = every.targets[_key(sweep, label, metric)], every.datasets[label]
         group = _begin(root, sweep, metric, label, target, data)
@@ -230,7 +231,6 @@ def _missing(sweep: Sweep, every: _Joined, hashes: Mapping[int, str]) -> _Todo:
         todo.untrained.extend(Job(group, metric, label, number, plan) for number in numbers)
         todo.steps.extend(Job(group, metric, label, step, plan) for step in missing)
         if missing:
-            layers = len(store.layer_names(root))
             if metric.arguments.get("keep") == "predictions":
                 _say_what_is_kept(metric, label, target, len(missing) * layers)
             split_halves.say_size(metric, label, target, plan, layers, len(missing))

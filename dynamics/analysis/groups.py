@@ -53,6 +53,11 @@ def rdms_of_groups(
     return out
 
 
+def fewest_for(distance: str) -> int:
+    """Return over how many neuroids stimuli have a distance at least."""
+    return 2 if distance == "correlation" else 1
+
+
 def group_rdm(
     target: Target, members: np.ndarray, *, distance: str = "correlation", zscore: bool = True
 ) -> np.ndarray:
@@ -73,7 +78,7 @@ def group_rdm(
         NaN for pairs that no neuroid has both of, and everywhere for a correlation over one.
     """
     kept = members & target.live
-    if kept.sum() < (2 if distance == "correlation" else 1):
+    if kept.sum() < fewest_for(distance):
         return np.full((len(target.folds),) * 2, np.nan)
     # Crossnobis needs the repetitions themselves.
     values = target.response if distance == "crossnobis" else target.mean_response

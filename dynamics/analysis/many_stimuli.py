@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from dynamics.analysis.groups import blocks, halves_within, shuffles_within, side_by_side
+from dynamics.analysis.groups import (
+    blocks,
+    fewest_for,
+    halves_within,
+    shuffles_within,
+    side_by_side,
+)
 from dynamics.analysis.variables import Variables
 from dynamics.brains.targets import Target
 from dynamics.metrics import many_stimuli as rdms
@@ -59,7 +65,7 @@ def rsa(
     """Compare dissimilarities of stimuli in layer and brain, as `dynamics.analysis.spaces.rsa`."""
     job = _Rdms(layers, target, distance, compare, zscore)
     columns = [members & target.live for members in target.groups(by).values()]
-    fewest = 2 if distance == "correlation" else 1
+    fewest = fewest_for(distance)
     usable = [number for number, own in enumerate(columns) if own.sum() >= fewest]
     if not usable:
         raise ValueError("no group of neuroids can be compared: leave out those that do not vary")

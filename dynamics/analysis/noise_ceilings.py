@@ -11,7 +11,7 @@ import numpy as np
 
 from dynamics import metrics
 from dynamics.analysis import many_stimuli
-from dynamics.analysis.groups import group_rdm, pairs_of, shared_block
+from dynamics.analysis.groups import fewest_for, group_rdm, pairs_of, shared_block
 from dynamics.analysis.hearing import courses_of
 from dynamics.analysis.latencies import WINDOW
 from dynamics.analysis.registry import METHODS, find
@@ -129,7 +129,7 @@ def _of_many_stimuli(
 ) -> dict[str, Any] | None:
     """Bounds of RDMs that are made one after another."""
     distance, zscore = arguments.get("distance", "correlation"), arguments.get("zscore", True)
-    fewest = 2 if distance == "correlation" else 1
+    fewest = fewest_for(distance)
     usable = [who for who in members if (who & target.live).sum() >= fewest]
     if len(usable) < 2:
         return None

@@ -76,13 +76,12 @@ class Plan(NamedTuple):
         return "resample_score" if self.together is None else "resample_mean"
 
     def marked(self, values: Variables) -> Variables:
-        """Return what is kept of the results of a step, a mark before what it speaks of."""
-        values = narrowed(values, single=self.single, folds=self.folds)
+        """Add the mark to the results of a step, before what it speaks of."""
         return {MARK: ((), np.array(1, np.int8)), **values} if self.mark else values
 
 
 def narrowed(values: Variables, *, single: bool, folds: bool) -> Variables:
-    """Return what is kept of results, as `Plan` says; a worker need send no more."""
+    """Return what is kept of results, as `Plan` says: a worker sends no more."""
     return {
         name: (dims, _single(each) if single and "neuroid" in dims else each)
         for name, (dims, each) in values.items()

@@ -152,10 +152,10 @@ def surfaces_of(
             continue
         names = dict(zip(("rise_n", "rise_d"), (f"rise over {key}" for key in coordinates)))
         for place, name in enumerate(found["parameter"].to_numpy().tolist()):
-            row = {"estimate": float(found["estimate"][place])}
             rows.append({"target": each.target, "metric": each.metric,
                          "n": coordinates[0], "d": coordinates[1],
-                         "parameter": names.get(name, name), **row,
+                         "parameter": names.get(name, name),
+                         "estimate": float(found["estimate"][place]),
                          "scores": found.attrs["runs"]})  # fmt: skip
     return pd.DataFrame(rows), said
 

@@ -38,7 +38,7 @@ def population(over: str) -> str:
         if word in left:
             left = left.replace(word, "")
             known.append(others)
-    said = [_listed(list(dict.fromkeys(filter(None, known)))) or f"other {over}"]
+    said = [listed(list(dict.fromkeys(filter(None, known)))) or f"other {over}"]
     # A task has no people.
     of_brains = any(each in over for each in ("stimuli", "neuroids", "initialisations"))
     said += ["in these people"] if of_brains and "subjects" not in over else []
@@ -75,7 +75,7 @@ def populations(over: Iterable[str]) -> str:
         }.items()
         if not any(key in one for one in each)
     ]
-    left = f" What {_listed(lacking)} would change is not in them." if lacking else ""
+    left = f" What {listed(lacking)} would change is not in them." if lacking else ""
     return f"They hold for ({held}).{left}"
 
 
@@ -98,5 +98,6 @@ def limits_over(over: str, *, percent: float = 95) -> str:
     return f"{percent:.3g} % over {over}: {population(over)}"
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Join names as a sentence does."""
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)

@@ -64,9 +64,7 @@ def plot_similarity(
     ax.set_ylabel(ax.get_xlabel())
     values = np.ma.masked_invalid(matrix.transpose("step_other", "step").to_numpy())
     _square(ax)
-    for x, columns in step_cells(steps):
-        for y, rows in step_cells(others):
-            mesh = cells(ax, x, y, values[rows, columns], norm)
+    mesh = cells_of_steps(ax, steps, others, values, norm)
     ax.set_title(short_layer(similarity, name))
     if bar:
         colour_bar(mesh, ax, label=label_of(similarity))
@@ -219,6 +217,14 @@ def _square(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def cells_of_steps(ax: Axes, steps: np.ndarray, others: np.ndarray, values, norm) -> QuadMesh:
+    """Draw values (others, steps) on axes of steps, step 0 apart from the rest."""
+    for x, columns in step_cells(steps):
+        for y, rows in step_cells(others):
+            mesh = cells(ax, x, y, values[rows, columns], norm)
+    return mesh
+
+
 def cells(ax: Axes, x: np.ndarray, y: np.ndarray, values, norm: Normalize) -> QuadMesh:
     """Draw values (rows, columns) between edges, grey where there is none."""
     ax.fill_between([x[0], x[-1]], y[0], y[-1], color=_MISSING, linewidth=0, zorder=0)
@@ -247,7 +253,12 @@ def _one_layer(similarity: xr.DataArray, layer: str | None) -> tuple[xr.DataArra
 def _limits(matrix: xr.DataArray, dim: str) -> tuple[float, float]:
     """Limits of the values off the diagonal, which alone would take up the whole range."""
     apart = matrix.where(matrix[dim] != matrix[f"{dim}_other"])
-    known = apart.to_numpy()[np.isfinite(apart.to_numpy())]
+    return limits_of(apart.to_numpy())
+
+
+def limits_of(values: np.ndarray) -> tuple[float, float]:
+    """Return limits of colours for some values."""
+    known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 

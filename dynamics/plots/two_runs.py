@@ -9,8 +9,8 @@ from matplotlib.colors import Normalize
 
 from dynamics.emergence.best_layers import highest
 from dynamics.plots.panels import draw_legend
-from dynamics.plots.similarity import cells, label_of
-from dynamics.plots.steps import log_step_axis, step_cells, step_title, steps_to_show
+from dynamics.plots.similarity import cells, cells_of_steps, label_of, limits_of
+from dynamics.plots.steps import log_step_axis, step_title, steps_to_show
 from dynamics.plots.style import colour_bar, panel, styled
 
 _SIDES = ("a", "b")
@@ -129,10 +129,9 @@ def plot_steps_of_runs(
     first, second = (matrix[f"step_{side}"] for side in _SIDES)
     log_step_axis(ax, first, cells=True)
     log_step_axis(ax, second, which="y", cells=True)
-    norm, values = _norm(matrix, limits), np.ma.masked_invalid(matrix.to_numpy())
-    for x, columns in step_cells(first.to_numpy()):
-        for y, rows in step_cells(second.to_numpy()):
-            mesh = cells(ax, x, y, values[rows, columns], norm)
+    values = np.ma.masked_invalid(matrix.to_numpy())
+    steps = first.to_numpy(), second.to_numpy()
+    mesh = cells_of_steps(ax, *steps, values, _norm(matrix, limits))
     runs = [f"{similarity.attrs.get(f'run_{side}', side)}, {names[side]}" for side in _SIDES]
     ax.set_xlabel(f"{runs[0]}\n{ax.get_xlabel()}")
     ax.set_ylabel(f"{runs[1]}\n{ax.get_ylabel()}")
@@ -148,6 +147,4 @@ def _edges(depth: np.ndarray) -> np.ndarray:
 
 
 def _norm(matrix: xr.DataArray, limits: tuple[float, float] | None) -> Normalize:
-    known = matrix.to_numpy()[np.isfinite(matrix.to_numpy())]
-    low, high = limits or ((known.min(), known.max()) if len(known) else (0.0, 1.0))
-    return Normalize(low, high) if high > low else Normalize(low - 0.5, high + 0.5)
+    return Normalize(*limits_of(matrix.to_numpy() if limits is None else np.array(limits)))

@@ -14,9 +14,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from dynamics import plots
-from dynamics.emergence.population import population
+from dynamics.emergence.population import listed, population
 from dynamics.report.findings import MEAN, Curve, Found
-from dynamics.report.numbers import counted, level, listed, step, unit
+from dynamics.report.numbers import counted, level, step, unit
 
 logger = logging.getLogger(__name__)
 

@@ -120,8 +120,3 @@ def levels_between(low: float, high: float, digits: int = 2) -> str:
 def with_limits(text: str, limits: str) -> str:
     """Put limits behind an estimate where there are any."""
     return f"{text} {limits}" if limits else text
-
-
-def listed(names: list[str]) -> str:
-    """Join names as a sentence does."""
-    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)

@@ -10,9 +10,10 @@ import numpy as np
 import xarray as xr
 
 from dynamics import emergence
+from dynamics.emergence.population import listed
 from dynamics.report.findings import MEAN, Curve, at_best_layers
 from dynamics.report.narrative import LEVEL, alone, is_shown, numbers_of, numbers_of_best
-from dynamics.report.numbers import level, levels_between, listed, p_equals, step, unit, units
+from dynamics.report.numbers import level, levels_between, p_equals, step, unit, units
 
 _MOST_PAIRS = 12
 _FACTOR = 1.5  # of steps, within which two half-times are called alike

@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 import xarray as xr
 
-from dynamics.emergence.population import populations
+from dynamics.emergence.population import listed, populations
 from dynamics.report import (
     dissimilarity,
     figures,
@@ -26,7 +26,7 @@ from dynamics.report import (
     tables,
 )
 from dynamics.report.findings import Found, Result
-from dynamics.report.numbers import counted, counting, level, listed, unit, units
+from dynamics.report.numbers import counted, counting, level, unit, units
 from dynamics.store import FAILED
 from dynamics.store.attributes import mapping
 

@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 
 from dynamics import plots
+from dynamics.emergence.population import listed
 from dynamics.report.findings import MEAN, Found
-from dynamics.report.numbers import level, levels_between, listed, unit
+from dynamics.report.numbers import level, levels_between, unit
 
 MOST_STEPS = 60
 _MOST_SERIES = 60

@@ -13,10 +13,10 @@ from dynamics.analysis import METHODS
 from dynamics.emergence import Scheme
 from dynamics.emergence.aggregate import resampled
 from dynamics.emergence.curves import scored
-from dynamics.emergence.population import populations
+from dynamics.emergence.population import listed, populations
 from dynamics.emergence.remarks import about_edges, about_shared, why_no_intervals, with_gaps
 from dynamics.report.findings import Found, Result
-from dynamics.report.numbers import counted, listed, unit, units
+from dynamics.report.numbers import counted, unit, units
 from dynamics.store.attributes import mapping
 from dynamics.store.components import KEPT, Kept, in_words
 

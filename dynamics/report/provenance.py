@@ -12,9 +12,10 @@ from typing import Any
 import xarray as xr
 
 from dynamics.emergence.levels import has_controls
+from dynamics.emergence.population import listed
 from dynamics.progress import size_of
 from dynamics.report.findings import Result
-from dynamics.report.numbers import NONE, listed, unit, units
+from dynamics.report.numbers import NONE, unit, units
 from dynamics.secrets import public
 from dynamics.store import DONE, FAILED, package_version
 from dynamics.store.attributes import mapping

@@ -113,9 +113,14 @@ def _known(group: zarr.Group) -> dict[str, str]:
 def stated(group: zarr.Group) -> Mapping[str, str]:
     """Return the hashes that a group has by name; none where it was made before there were any."""
     found = nodes.attributes(group).get(HASHES, {})
-    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+    if not are_texts(found):
         raise nodes.damaged(group.path)
     return found
+
+
+def are_texts(found: Any) -> bool:
+    """Whether an attribute of hashes has the form of one: texts by name."""
+    return isinstance(found, dict) and all(isinstance(each, str) for each in found.values())
 
 
 def is_hashed(group: zarr.Group) -> bool:

@@ -26,7 +26,7 @@ from zarr.core.array import AsyncArray
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, StorePath
 
-from dynamics.store.hashes import HASHES
+from dynamics.store.hashes import HASHES, are_texts
 from dynamics.store.nodes import damaged, strings, together
 
 
@@ -208,10 +208,10 @@ def description(path: str, content: bytes) -> dict[str, Any]:
     except (ValueError, TypeError, RecursionError):
         raise damaged(path) from None
     attributes = node["attributes"]
-    sound = isinstance(attributes, dict) and (
-        isinstance(attributes.get("order", 0), int)
-        and isinstance(attributes.get(HASHES, {}), dict)
-        and all(isinstance(each, str) for each in attributes.get(HASHES, {}).values())
+    sound = (
+        isinstance(attributes, dict)
+        and isinstance(attributes.get("order", 0), int)
+        and are_texts(attributes.get(HASHES, {}))
     )
     if node.get("node_type") == "array":
         sound = sound and _is_array(node)
