@@ -42,7 +42,7 @@ def tree(tmp_path_factory):
 
 
 def test_the_console_names_target_and_metric(tree, monkeypatch):
-    monkeypatch.setattr("dynamics.sweep.store.open", lambda _: tree)
+    monkeypatch.setattr("dynamics.store.open", lambda _: tree)
     sweep = validate(
         {"run": "run", "store": "run.zarr", "checkpoints": "none", "model": "encodecmae",
          "stimuli": "synthetic", "targets": [{"name": "simulated", "label": "cortex"}],

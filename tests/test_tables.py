@@ -170,7 +170,7 @@ def test_arguments_are_read_off_signature_and_docstring():
 
 ROOT = Path(dynamics.__file__).parent
 # `dynamics pretrain` and `demo` train.
-MAY = {("sweep.py", "dynamics.reference")}
+MAY = {("sweep/demonstration.py", "dynamics.reference")}
 
 
 def test_nothing_imports_the_reference_run():
