@@ -208,12 +208,32 @@ def test_groups_of_neuroids_are_subjects_regions_or_both():
         METHODS["cka"](layers, target, by="areas")
 
 
-def test_a_group_of_one_neuroid_has_no_correlation_distance():
+def test_a_group_of_one_neuroid_has_no_correlation_distance_and_is_a_gap(monkeypatch):
     layers, target = example()
-    lonely = replace(target, regions=np.array(["core"] * 11 + ["tip"]))
-    with pytest.raises(ValueError, match=r"tip of s2 has one neuroid.*distance: euclidean"):
-        METHODS["rsa"](layers, lonely, by="subject_region")
-    METHODS["rsa"](layers, lonely, by="subject_region", distance="euclidean")
+    lonely = replace(target, regions=np.array(["core"] * 6 + ["belt"] * 2 + ["core"] * 3 + ["tip"]))
+    choice, orders = Choice(name="rsa"), metrics.permutations(N, 2, seed=1)
+    how = {"by": "subject_region", "orders": orders}
+    how["halves"] = analysis.halves_of(target, choice, sweep(resamples=4))
+    place = list(lonely.groups("subject_region")).index(("s2", "tip"))
+    assert place == 3
+    rest = replace(lonely, response=lonely.response[:, :11], subjects=lonely.subjects[:11],
+                   regions=lonely.regions[:11])  # fmt: skip
+    for many in (False, True):
+        if many:
+            monkeypatch.setattr("dynamics.analysis.many_stimuli.MANY", N - 1)
+        found, others = (METHODS["rsa"](layers, each, **how) for each in (lonely, rest))
+        assert set(found) >= {"score", "resample_score", "null_score", "best_score", "best_layer"}
+        for name, (_, values) in found.items():
+            np.testing.assert_allclose(values[..., :place], others[name][1], err_msg=name)
+            gap = values[..., place]
+            assert (gap == -1 if name == "best_layer" else np.isnan(gap)).all(), name
+        bounds = analysis.ceilings("rsa", lonely, {"by": "subject_region"})
+        assert np.isfinite(bounds["ceiling_lower"][1]).tolist() == [True, False, True, False]
+    assert np.isfinite(METHODS["rsa"](layers, lonely, by="subject_region", distance="euclidean")[
+        "score"][1]).all()  # fmt: skip
+    alone = replace(target, subjects=np.arange(12))
+    with pytest.raises(ValueError, match=r"4 more have fewer than two .* `distance: euclidean`"):
+        METHODS["rsa"](layers, alone)
 
 
 def test_rsa_chooses_the_layer_on_other_stimuli():

@@ -50,16 +50,20 @@ def test_bad_values_show_in_a_rehearsal(name, arguments, message):
         analysis.rehearse(choice, 50, {"stimulus": 50, "neuroid": 3})
 
 
-def test_a_group_of_one_neuroid_shows_in_a_rehearsal():
+def test_groups_of_one_neuroid_are_told_and_refused_where_there_are_no_others():
     target = replace(example()[1], regions=np.array(["core"] * 11 + ["tip"]))
-    sizes = {"stimulus": len(target.folds), "neuroid": 12}
+    lonely = replace(target, subjects=np.arange(12))
     choice = Choice(name="rsa", label="mine", arguments={"by": "subject_region"})
-    with pytest.raises(ValueError, match="metric 'mine': tip of s2 has one neuroid"):
-        analysis.rehearse(choice, len(target.folds), sizes, target=target)
-    euclidean = {"by": "subject_region", "distance": "euclidean"}
-    analysis.rehearse(
-        Choice(name="rsa", arguments=euclidean), len(target.folds), sizes, target=target
-    )
+    said = analysis.told_of_groups(choice, "brain", target)
+    assert said.startswith("metric 'mine', target 'brain': tip of s2 has fewer than two neuroids")
+    with pytest.raises(
+        ValueError, match=r"core of 0, core of 1, .* and 4 more have fewer than two"
+    ):
+        analysis.told_of_groups(choice, "brain", lonely)
+    for other in ({"distance": "euclidean"}, {"by": "subject"}):
+        choice = Choice(name="rsa", arguments={"by": "subject_region"} | other)
+        assert not analysis.told_of_groups(choice, "brain", target)
+    assert not analysis.told_of_groups(Choice(name="cka"), "brain", lonely)
 
 
 # Those that a target's own lengths decide are rehearsed with it, in a file of their own.

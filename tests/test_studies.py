@@ -5,15 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from natsound import load
 from test_tuckute_release import archive_in
 
 from dynamics import store
 from dynamics.collection.running import check_runs
 from dynamics.config import Choice, load_collection, load_config
-from dynamics.extraction import crawl
-from dynamics.progress import silent
-from dynamics.sweep import check
+from dynamics.sweep import check, stages
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -44,7 +43,7 @@ def test_every_config_of_a_study_is_explained():
     assert "`pepino2025/models.yaml`" in text
 
 
-def test_released_activations_run_in_a_reduced_form(data_root, tmp_path):
+def test_released_activations_run_in_a_reduced_form(data_root, tmp_path, caplog, in_this_process):
     known = load(data_root, "number")
     rng = np.random.default_rng(0)
     folder = tmp_path / "model_actv" / "DS2"
@@ -61,10 +60,23 @@ def test_released_activations_run_in_a_reduced_form(data_root, tmp_path):
         label="nh2015",
         arguments={"root": str(tmp_path), "dataset": "NH2015"},
     )
-    here = {"activations": given, "targets": (target,), "store": tmp_path / "s.zarr"}
+    here = {"activations": given, "targets": (target,), "store": tmp_path / "s.zarr",
+            "figures": tmp_path / "figures"}  # fmt: skip
     sweep = sweep.model_copy(update=here)
-    known_of = check(sweep)  # every metric is tried on the target
-    assert known_of.brains["nh2015"].sizes["repetition"] == 3
-    done = crawl.crawl(sweep, stimuli=known_of.stimuli, advance=silent)
-    assert done == {"done": 1, "failed": 0, "new": 1}
-    assert store.open(sweep.store)["activations"].sizes["stimulus"] == 165
+    loaded = check(sweep)  # every metric is tried on the target
+    assert loaded.brains["nh2015"].sizes["repetition"] == 3
+    said = [each for each in caplog.messages if "fewer than two neuroids" in each]
+    assert len(said) == 1 and said[0].startswith("metric 'rsa', target 'nh2015': elsewhere of s0")
+    only = {"metrics": sweep.metrics[1:], "baseline": None, "resamples": 4}
+    sweep = sweep.model_copy(update=only)
+    done = dict(stages(sweep, loaded=loaded))
+    assert done["crawl"] == {"done": 1, "failed": 0, "new": 1}
+    tree = store.open(sweep.store)
+    assert tree["activations"].sizes["stimulus"] == 165
+    found = tree["results/nh2015/rsa"].dataset.isel(step=0, layer=0)
+    regions = list(zip(found["subject"].to_numpy(), found["region"].to_numpy()))
+    gap = [each == ("s0", "elsewhere") for each in regions]
+    assert gap == [False, True, False, False]
+    for name in ("score", "resample_score", "best_score"):
+        assert (found[name].isnull() == xr.DataArray(gap, dims="subject")).all(), name
+    assert not any((store.verify(sweep.store), store.verify_results(sweep.store)))

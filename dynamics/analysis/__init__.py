@@ -13,6 +13,7 @@ from dynamics.analysis.checks import (
     protocol,
     rehearse,
     summary,
+    told_of_groups,
 )
 from dynamics.analysis.groups import counted
 from dynamics.analysis.metric import Metric, Value
@@ -73,6 +74,7 @@ __all__ = [
     "scheme_of",
     "shuffling",
     "summary",
+    "told_of_groups",
     "with_p_value",
     "without_resamples",
 ]

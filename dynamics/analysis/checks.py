@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from dynamics.analysis.controls import entries
+from dynamics.analysis.groups import check_groups
 from dynamics.analysis.registry import METHODS, RESERVED, find
-from dynamics.analysis.spaces import check_groups
 from dynamics.brains.targets import Target
 from dynamics.config import Choice, Sweep
 from dynamics.metrics.timeresolved import WINDOWS
@@ -211,8 +211,6 @@ def rehearse(
     ValueError
         What the metric says, after its label.
     """
-    if target is not None:
-        _check_groups(choice, target)
     rng = np.random.default_rng(0)
     if target is not None and find(choice.name, choice.arguments).units is not None:
         _try(choice, *_in_time(target, rng, choice.arguments.get("controls")))
@@ -238,14 +236,37 @@ def rehearse(
     _try(choice, tried, X)
 
 
-def _check_groups(choice: Choice, target: Target) -> None:
-    """Say which group of neuroids is too small for a metric's distance between stimuli."""
+def told_of_groups(choice: Choice, label: str, target: Target) -> str:
+    """Say which groups of a target a metric has no score for, because of how few neuroids.
+
+    Parameters
+    ----------
+    choice : Choice
+        The metric.
+    label : str
+        Label of the target.
+    target : Target
+        The target.
+
+    Returns
+    -------
+    str
+        One sentence; empty where every group is large enough.
+
+    Raises
+    ------
+    ValueError
+        If none is.
+    """
     takes = arguments(choice.name) | given(choice)
-    if {"distance", "by"} <= takes.keys():
-        try:
-            check_groups(target, str(takes["distance"]), str(takes["by"]))
-        except ValueError as error:
-            raise ValueError(f"metric {choice.label!r}: {error}") from None
+    if not {"distance", "by"} <= takes.keys():
+        return ""
+    who = f"metric {choice.label!r}, target {label!r}"
+    try:
+        said = check_groups(target, str(takes["distance"]), str(takes["by"]))
+    except ValueError as error:
+        raise ValueError(f"{who}: {error}") from None
+    return f"{who}: {said}" if said else ""
 
 
 def _try(choice: Choice, target: Target, X: np.ndarray) -> None:

@@ -26,6 +26,8 @@ from dynamics.metrics.missing import FEWEST_IN_ALL, complete_block, orders_withi
 Block = tuple[np.ndarray, np.ndarray]
 """Numbers of stimuli and of neuroids, both empty where a group cannot be compared."""
 
+_NAMED = 8
+
 
 def rdms_of_groups(
     target: Target, by: str, *, distance: str = "correlation", zscore: bool = True
@@ -56,6 +58,49 @@ def rdms_of_groups(
 def fewest_for(distance: str) -> int:
     """Return over how many neuroids stimuli have a distance at least."""
     return 2 if distance == "correlation" else 1
+
+
+def check_groups(target: Target, distance: str, by: str) -> str:
+    """Say which groups of a target have too few neuroids for a distance.
+
+    Parameters
+    ----------
+    target : Target
+        The brain target.
+    distance
+        As for `dynamics.metrics.rdm`.
+    by : str
+        See `Target.groups`.
+
+    Returns
+    -------
+    str
+        One sentence on the groups that have NaN in the place of a score; empty where there are
+        none.
+
+    Raises
+    ------
+    ValueError
+        If all groups are so small.
+    """
+    groups, fewest = target.groups(by), fewest_for(distance)
+    small = [
+        " of ".join(part for part in (region, subject) if part != "all") or "the target"
+        for (subject, region), members in groups.items()
+        if (members & target.live).sum() < fewest
+    ]
+    if fewest < 2 or not small:
+        return ""
+    names = ", ".join(small[:_NAMED]) + (
+        f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
+    )
+    said = (
+        f"{names} {'has' if len(small) == 1 else 'have'} fewer than two neuroids that vary, over "
+        f"which stimuli have no {distance}"
+    )
+    if len(small) == len(groups):
+        raise ValueError(f"{said}: use `distance: euclidean` or another grouping `by`")
+    return f"{said}, and no score: `distance: euclidean` or another grouping `by` gives one"
 
 
 def group_rdm(

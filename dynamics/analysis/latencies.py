@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynamics.analysis import spaces
-from dynamics.analysis.groups import block_of
+from dynamics.analysis.groups import block_of, fewest_for
 from dynamics.analysis.variables import Variables, first_halves
 from dynamics.brains.targets import Target
 from dynamics.metrics.kernels import gram
@@ -211,6 +211,7 @@ class _Latencies:
 
         On the stimuli and neuroids of a group that both windows have whole.
         """
+        fewest = fewest_for(arguments.get("distance", "none"))
         count, form = len(self.windows.starts), PAIRWISE[metric]
         groups = list(self.target.groups(self.by).values())
         out = np.full((len(layers), count, count, len(groups)), np.nan)
@@ -224,7 +225,7 @@ class _Latencies:
                     mine: dict[bytes, Any] = {}
                     for j, (Y, rows, columns) in enumerate(brain):
                         both = rows[heard[i][rows]]
-                        if len(both) < FEWEST_IN_ALL or not len(columns):
+                        if len(both) < FEWEST_IN_ALL or len(columns) < fewest:
                             continue
                         key = both.tobytes()
                         if key not in mine:

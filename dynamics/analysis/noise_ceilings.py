@@ -65,11 +65,11 @@ def ceilings(metric: str, target: Target, arguments: Mapping[str, Any]) -> Const
     groups = target.groups(by)
     regions = np.array([region for _, region in groups])
     members = np.stack(list(groups.values()))
-    if min(np.unique(regions, return_counts=True)[1]) < 2:
-        return {}
     bounds = _over_latencies if "course" in find(metric).needs else _over_subjects
     found = {
         region: bounds(metric, target, members[regions == region], arguments)
+        if (regions == region).sum() > 1
+        else None
         for region in set(regions)
     }
     if all(each is None for each in found.values()):

@@ -12,6 +12,7 @@ from dynamics import metrics
 from dynamics.analysis import many_stimuli
 from dynamics.analysis.groups import (
     blocks,
+    check_groups,
     halves_within,
     rdms_of_groups,
     shuffles_within,
@@ -43,7 +44,8 @@ def rsa(
     """Compare dissimilarities of stimuli (RDMs) in layer and brain.
 
     Where responses are missing each pair of stimuli is taken over the neuroids that have both
-    (`dynamics.metrics.pairs`), and RDMs are compared on the pairs that there are.
+    (`dynamics.metrics.pairs`), and RDMs are compared on the pairs that there are. A group of fewer
+    neuroids than a distance takes has NaN.
 
     Parameters
     ----------
@@ -70,7 +72,8 @@ def rsa(
     Raises
     ------
     ValueError
-        As in `dynamics.metrics.rdm` and `dynamics.metrics.compare_rdms`.
+        As in `dynamics.metrics.rdm` and `dynamics.metrics.compare_rdms`, and if no group has as
+        many neuroids as the distance takes.
     """
     asked = {"distance": distance, "compare": compare, "choose": choose}
     if many_stimuli.takes_rdms(target, asked | {"geotopological": geotopological}):
@@ -214,17 +217,6 @@ def stretched(D: np.ndarray, quantiles: Sequence[float] | None) -> np.ndarray:
         raise ValueError(f"geotopological is {quantiles!r}: give two quantiles, [lower, upper]")
     lower, upper = quantiles
     return np.asarray(metrics.geotopological(D, lower=lower, upper=upper))
-
-
-def check_groups(target: Target, distance: str, by: str) -> None:
-    """Raise a ValueError where a group has too few neuroids for a distance."""
-    for (subject, region), members in target.groups(by).items():
-        if distance == "correlation" and members.sum() < 2:
-            name = " of ".join(part for part in (region, subject) if part != "all") or "the target"
-            raise ValueError(
-                f"{name} has one neuroid, over which stimuli have no correlation: use "
-                "`distance: euclidean` or another grouping `by`"
-            )
 
 
 def cka(

@@ -144,11 +144,13 @@ def _check_target(
     if timed and (said := extents(tried.joined, stimuli.names, stimuli.durations)):
         logger.warning("brain target '%s': %s", choice.label, said)
     for metric in sweep.metrics:
-        if analysis.applies(metric, choice.label):
-            _check_metric(sweep, metric, tried)
+        applies = analysis.applies(metric, choice.label)
+        if said := _check_metric(sweep, metric, tried) if applies else "":
+            logger.warning("%s", said)
 
 
-def _check_metric(sweep: Sweep, metric: Choice, tried: _Tried) -> None:
+def _check_metric(sweep: Sweep, metric: Choice, tried: _Tried) -> str:
+    """Try a metric on a target; what of it will be a gap is returned as a sentence."""
     sizes = {str(dim): size for dim, size in tried.joined["response"].sizes.items()}
     folds, made = analysis.folds_of(metric, sweep), tried.made
     if folds not in made:
@@ -168,11 +170,13 @@ def _check_metric(sweep: Sweep, metric: Choice, tried: _Tried) -> None:
     _check_repeated(_value(sweep, metric), metric, tried.label, sizes)
     one = made[folds]
     analysis.rehearse(metric, sizes["stimulus"], sizes, folds=folds, times=one.times, target=one)
+    said = analysis.told_of_groups(metric, tried.label, one)
     try:
         analysis.halves_of(made[folds], metric, sweep)
         analysis.check_shuffles(made[folds], metric, sweep)
     except ValueError as error:
         raise ValueError(f"metric {metric.label!r}, target {tried.label!r}: {error}") from None
+    return said
 
 
 def fits(
