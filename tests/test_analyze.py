@@ -16,7 +16,7 @@ from dynamics import (
 )
 from dynamics.analysis import analyze, scoring
 from dynamics.brains import targets
-from dynamics.config import validate
+from dynamics.config import Choice, validate
 from dynamics.progress import silent, size_of
 
 N, V, SUBJECTS = 40, 6, 3
@@ -271,7 +271,7 @@ def test_other_parameters_need_another_label(sweep):
 
 
 def test_a_metric_that_does_not_exist_is_refused_before_anything_is_written(sweep):
-    metrics = (analyze.Choice(name="rigde"),)
+    metrics = (Choice(name="rigde"),)
     with pytest.raises(ValueError, match="unknown metric 'rigde'"):
         analyze.analyze(sweep.model_copy(update={"metrics": metrics}), advance=silent)
 

@@ -12,7 +12,7 @@ import pytest
 from tiny_run import sweep_in, sweep_of
 
 from dynamics import cluster, compute, environment, store
-from dynamics.analysis import analyze
+from dynamics.analysis import analyze, jobs
 from dynamics.analysis.scoring import check_memory
 from dynamics.compute import Compute
 from dynamics.config import validate
@@ -202,7 +202,7 @@ def test_a_checkpoint_or_step_that_no_worker_has_memory_for_is_refused_with_the_
     asked = Compute(**(JOB | {"memory": "8kB"}))  # two workers a job
     here = cluster.Workers(None, "slurm", asked=asked)
     here._seen = dict
-    targets = list(analyze._joined(sweep, *_opened(sweep)).targets.values())
+    targets = list(jobs.joined(sweep, *_opened(sweep)).targets.values())
     with pytest.raises(OSError, match=r"a step, of .* and a worker of slurm has 4\.0 kB: give"):
         check_memory(here, root, targets)
     found = crawl.discover(sweep)

@@ -130,13 +130,11 @@ def test_a_crawl_notes_copies_once_and_the_sweeps_folds_keep_them_together(
     crawl.crawl(some, advance=silent)
     assert looked == []
 
-    from dynamics.analysis import analyze
+    from dynamics.analysis import analyze, jobs
 
     made = []
-    make = analyze.make_target
-    monkeypatch.setattr(
-        analyze, "make_target", lambda *a, **k: made.append(make(*a, **k)) or made[-1]
-    )
+    make = jobs.make_target
+    monkeypatch.setattr(jobs, "make_target", lambda *a, **k: made.append(make(*a, **k)) or made[-1])
     analyze.analyze(some, advance=silent)
     names = store.open(some.store)["activations/stimulus"].to_numpy().tolist()
     first, second = (made[0].folds[names.index(name)] for name in ("s0", "s22"))

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from scipy.spatial.distance import pdist
 
-from dynamics import analysis, emergence, sweep
+from dynamics import analysis, emergence, sounds, sweep
 from dynamics.analysis import METHODS
 from dynamics.brains.targets import Target
 from dynamics.config import Choice, validate
@@ -46,7 +46,7 @@ def check(folder, monkeypatch, metric="ridge", *, dead=False, **coords):
     """Check a sweep with a target that lacks a repetition of one response."""
     values = {**sweep.DEMO, "store": str(folder / "s.zarr"), "metrics": [metric]}
     config = validate(values, origin="a test")
-    stimuli = sweep.sounds.load(config.stimuli.name, **config.stimuli.arguments)
+    stimuli = sounds.load(config.stimuli.name, **config.stimuli.arguments)
     response = RNG.normal(size=(N, V, 2)) * (not dead)
     response[4, 1, 0] = np.nan
     data = xr.Dataset(
@@ -59,8 +59,8 @@ def check(folder, monkeypatch, metric="ridge", *, dead=False, **coords):
         },
         attrs={"name": "mine"},
     )
-    monkeypatch.setattr(sweep.analyze, "load_brain", lambda choice, stimuli: data)
-    monkeypatch.setattr(sweep.crawl, "discover", lambda config: [])
+    monkeypatch.setattr(sweep.checks.analyze, "load_brain", lambda choice, stimuli: data)
+    monkeypatch.setattr(sweep.checks.crawl, "discover", lambda config: [])
     sweep.check(config)
 
 

@@ -96,7 +96,7 @@ def test_an_interaction_grows_where_it_is_planted_and_not_where_it_is_not(
 ):
     from dynamics import sweep as main_job
 
-    monkeypatch.setattr(main_job, "plot", lambda sweep, **k: [])
+    monkeypatch.setattr(main_job.running, "plot", lambda sweep, **k: [])
     path = tmp_path / "li2023.yaml"
     bare = content | {"shared": content["shared"] | {"targets": []}}
     path.write_text(yaml.safe_dump(bare, sort_keys=False))

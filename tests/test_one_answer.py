@@ -37,9 +37,9 @@ def with_controls(found):
 
 def table_of(found, monkeypatch):
     tree = {"results/brain/ridge": SimpleNamespace(to_dataset=lambda: found)}
-    monkeypatch.setattr(sweep.store, "open", lambda place: tree)
-    monkeypatch.setattr(sweep, "_probed", lambda *_: [])
-    monkeypatch.setattr(sweep.analysis, "applies", lambda *_: True)
+    monkeypatch.setattr(sweep.findings.store, "open", lambda place: tree)
+    monkeypatch.setattr(sweep.findings, "probed", lambda *_: [])
+    monkeypatch.setattr(sweep.findings.analysis, "applies", lambda *_: True)
     one = SimpleNamespace(
         place="", targets=[SimpleNamespace(label="brain")], metrics=[SimpleNamespace(label="ridge")]
     )

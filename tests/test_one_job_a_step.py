@@ -20,7 +20,8 @@ from dynamics import (
 )
 from dynamics import sweep as main_job
 from dynamics.analysis import analyze, baselines, scoring
-from dynamics.brains.targets import Target
+from dynamics.analysis.jobs import Job, tasks_of
+from dynamics.brains.targets import Target, make_target
 from dynamics.extraction import crawl
 from dynamics.metrics import reuse
 from dynamics.metrics.subsets import half_rows
@@ -247,8 +248,8 @@ def test_a_gram_matrix_that_is_shared_is_the_callers_own():
 
 @pytest.mark.parametrize(("workers", "tasks"), [(1, [6, 6]), (2, [6, 6]), (8, [2, 2, 1, 1] * 2)])
 def test_workers_are_not_left_idle_where_there_are_few_steps(workers, tasks):
-    jobs = [analyze.Job(None, None, label, step, None) for label in "abcdef" for step in (0, 10)]
-    found = analyze._tasks(jobs, workers)
+    jobs = [Job(None, None, label, step, None) for label in "abcdef" for step in (0, 10)]
+    found = tasks_of(jobs, workers)
     assert [len(task) for task in found] == tasks
     assert all(len({job.step for job in task}) == 1 for task in found)
     assert sorted((j.step, j.label) for task in found for j in task) == sorted(
@@ -259,7 +260,7 @@ def test_workers_are_not_left_idle_where_there_are_few_steps(workers, tasks):
 def test_a_step_alone_is_what_it_is_with_others(sweep):
     data = {choice.label: analyze.load_brain(choice, stimuli_of(sweep)) for choice in sweep.targets}
     activations = store.open(sweep.place)["activations"].to_dataset()
-    targets = [analyze.make_target(each, activations) for each in data.values()]
+    targets = [make_target(each, activations) for each in data.values()]
     parts = [scoring.Part("cka", {}, k, None, None, None) for k in (0, 1)]
     both = scoring.score_together(sweep.place, 10, parts, targets, [None, None])
     for target, found in zip(targets, both):

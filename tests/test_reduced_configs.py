@@ -40,7 +40,7 @@ def here(tmp_path, monkeypatch, in_this_process, data_root):
     import soundfile
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep, "plot", lambda sweep, **k: [])
+    monkeypatch.setattr(sweep.running, "plot", lambda sweep, **k: [])
     (tmp_path / "few").mkdir()
     folder = datasets.folder("natsound165-neuron2015") / "stimuli" / "wav"
     for name in load(data_root, "number").names[::3]:

@@ -23,7 +23,7 @@ SOUNDS = Choice(name="synthetic", arguments={"per_kind": 6, "seconds": 0.4})
 def here(tmp_path, monkeypatch, in_this_process):
     """A folder with a tiny run, where figures are not drawn."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep, "plot", lambda sweep, **k: [])
+    monkeypatch.setattr(sweep.running, "plot", lambda sweep, **k: [])
     (tmp_path / "checkpoints").mkdir()
     for step in (0, 10, 100):
         save_checkpoint(tmp_path / "checkpoints", step, seed=step, **SIZES)

@@ -173,10 +173,10 @@ def test_faults_are_found_before_anything_runs(content, metric, message, monkeyp
     class Stimuli:
         names, categories, digest = NAMES, CATEGORIES, "x"
 
-    monkeypatch.setattr(sweep.sounds, "load", lambda *a, **k: Stimuli())
-    monkeypatch.setattr(sweep.crawl, "discover", lambda plan: [])
-    monkeypatch.setattr(sweep.models, "check_arguments", lambda name, given: None)
-    monkeypatch.setattr(sweep.brains, "check_name", lambda name: None)
+    monkeypatch.setattr(sweep.checks.sounds, "load", lambda *a, **k: Stimuli())
+    monkeypatch.setattr(sweep.checks.crawl, "discover", lambda plan: [])
+    monkeypatch.setattr(sweep.checks.models, "check_arguments", lambda name, given: None)
+    monkeypatch.setattr(sweep.checks.brains, "check_name", lambda name: None)
     plan = validate(content | {"metrics": [metric]}, origin="test")
     with pytest.raises(ValueError, match=message):
         sweep.check(plan)

@@ -8,7 +8,7 @@ import tiny_run
 from sklearn.linear_model import Ridge
 from test_continuous_sweep import config, frames_of, joined, recorded
 
-from dynamics import analysis, sweep
+from dynamics import analysis, store, sweep
 from dynamics.analysis import METHODS, controls
 from dynamics.config import Choice
 from dynamics.metrics.blocks import by_stimulus
@@ -136,11 +136,11 @@ def test_a_sweep_reads_controls_from_files(tmp_path, in_this_process):
     from dynamics.analysis.analyze import analyze
 
     assert analyze(one)["new"] == 4 and analyze(one)["new"] == 0
-    results = sweep.store.open(one.place)["results/trials/unique_continuous"].to_dataset()
+    results = store.open(one.place)["results/trials/unique_continuous"].to_dataset()
     parts = results["unique_r2"] + results["baseline_r2"]
     np.testing.assert_allclose(parts, results["total_r2"], atol=1e-12)
     assert "baseline" not in results
-    encoded = sweep.store.open(one.place)["results/trials/encode_continuous"]
+    encoded = store.open(one.place)["results/trials/encode_continuous"]
     assert encoded["baseline"].dims == ("neuroid",) and encoded["baseline"].notnull().all()
 
 
