@@ -23,6 +23,8 @@ def test_up_to_one_per_cent_there_is_nothing_to_say():
     assert about_edges(of(0.0, 0.02, 0.01)) == ""
     assert about_edges(of(np.nan, np.nan)) == ""
     assert about_edges(xr.Dataset()) == ""
+    assert about_edges(of(0.04, 0.03), due=True) == ""
+    assert about_edges(of(0.06, 0.01), due=True).startswith("3.5 % (6 % at step 0)")
 
 
 def test_the_mean_the_worst_step_and_what_to_do_are_said():

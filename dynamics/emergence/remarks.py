@@ -13,6 +13,8 @@ from dynamics.emergence.statistics import unit_of
 
 FEW = 0.01
 """Part of the choices up to which an edge is not worth a word."""
+MANY = 0.05
+"""Part of the choices at some step beyond which an edge is worth an interruption."""
 
 _TO_DO = (
     "a penalty beyond it may predict better, so these scores may be too low; give the metric "
@@ -82,7 +84,7 @@ def with_gaps(results: xr.Dataset) -> int:
     return int(lacks.any([dim for dim in lacks.dims if dim != unit]).sum())
 
 
-def about_edges(results: xr.Dataset, *, brief: bool = False) -> str:
+def about_edges(results: xr.Dataset, *, brief: bool = False, due: bool = False) -> str:
     """Say how many penalties lie at an edge, what that means and what to do.
 
     Parameters
@@ -91,6 +93,8 @@ def about_edges(results: xr.Dataset, *, brief: bool = False) -> str:
         Results of one target and metric, with `alpha_edge` (step) where penalties were chosen.
     brief : bool
         How many alone, as below a figure.
+    due : bool
+        Only where it is more than 5 % at some step.
 
     Returns
     -------
@@ -103,6 +107,8 @@ def about_edges(results: xr.Dataset, *, brief: bool = False) -> str:
     share = results["alpha_edge"]
     known = np.isfinite(share.to_numpy())
     if not known.any() or not float(share.mean()) > FEW:
+        return ""
+    if due and not float(share.max()) > MANY:
         return ""
     most = share.isel(step=int(np.nanargmax(share.to_numpy()))) if "step" in share.dims else share
     told = _percent(float(share.mean()))

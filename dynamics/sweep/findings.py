@@ -103,12 +103,12 @@ def at_edges(sweep: Sweep) -> list[str]:
     Returns
     -------
     list of str
-        A sentence for each target and metric with more than 1 % of such choices.
+        A sentence for each target and metric with more than 5 % of such choices at some step.
     """
     return [
         f"{name}: {said}"
         for name, results in _each(sweep, store.open(sweep.place))
-        if (said := about_edges(results))
+        if (said := about_edges(results, due=True))
     ]
 
 
