@@ -77,6 +77,15 @@ def test_a_band_baseline_ceiling_and_half_times_are_drawn(results):
     rings = [line for line in ax.get_lines() if line.get_label() == "_half-time"]
     times = emergence.half_time(emergence.mean_curve(results)).to_numpy()
     np.testing.assert_allclose(sorted(r.get_xdata()[0] for r in rings), sorted(times))
+    curves = {
+        line.get_color(): line.get_path()
+        for line in ax.get_lines()
+        if len(line.get_xdata()) == len(STEPS)
+    }
+    for ring in rings:  # on the line as it is drawn, between step 0 and the first one too
+        path = ax.transData.transform_path(curves[ring.get_markeredgecolor()])
+        x, y = ax.transData.transform([ring.get_xdata()[0], ring.get_ydata()[0]])
+        assert y == pytest.approx(np.interp(x, *path.vertices.T), abs=0.01)
 
 
 @pytest.mark.parametrize("bounds", [0.6, [0.5, 0.7, 0.5, 0.7]])

@@ -289,7 +289,8 @@ def _mark_half_times(
             continue
         one, some = curve.to_numpy(), True
         known = np.isfinite(one)
-        height = np.interp(np.log1p(when), np.log1p(steps[known]), one[known])
+        drawn = ax.xaxis.get_transform().transform  # The line is straight on the axis.
+        height = np.interp(drawn(when), drawn(steps[known].astype(float)), one[known])
         ax.plot(when, height, markeredgecolor=colour, label="_half-time", zorder=4, **ring)
     if some:
         ax.plot([], [], color="0.3", linestyle="none", label="half-time", **ring)
