@@ -5,6 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import xarray as xr
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from dynamics import emergence
 from dynamics.emergence.contrasts import Noise as _Noise
@@ -127,3 +128,47 @@ def test_the_peak_of_2000_steps_is_found_in_little_memory_and_few_contrasts(monk
     # All contrasts of one step cost as much as thousands of bounds: none needs them here.
     assert not counted
     assert most < 60e6
+
+
+@pytest.fixture
+def two_threads():
+    """NumPy's own products shared out over two threads, as on any machine of several cores."""
+    with threadpool_limits(2, user_api="blas"):
+        yield
+
+
+def threads_of_products():
+    return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize(
+    ("test", "method"),
+    [
+        (emergence.onset_test, "_ratios"),
+        (emergence.decline_test, "_ratios"),
+        (emergence.peak_range, "errors"),
+    ],
+)
+def test_small_products_are_not_shared_out_over_threads(two_threads, monkeypatch, test, method):
+    inside, whole = [], getattr(_Noise, method)
+    monkeypatch.setattr(
+        _Noise, method, lambda *given: inside.append(threads_of_products()) or whole(*given)
+    )
+    test(*curves(30, layers=1))
+    assert inside and all(each == {1} for each in inside)
+    assert threads_of_products() == {2}
+
+
+def test_a_p_value_and_a_limit_of_the_same_contrasts_are_of_the_same_draws(monkeypatch):
+    curve, resampled = aligned(*curves(30, layers=1))
+    made, whole = [], _Noise._ratios
+    monkeypatch.setattr(_Noise, "_ratios", lambda *given: made.append(1) or whole(*given))
+    first = emergence.decline_test(curve, resampled)
+    assert len(made) == 1
+    noise = _Noise(resampled, 5000, 0)
+    scores, cloud = curve[:, 0].to_numpy(), resampled[:, :, 0].to_numpy()
+    off = cloud - cloud[:, [-1]]
+    critical, errors = noise.critical(off, 0.95)
+    assert first["lower"].item() == np.nanmax(scores - scores[-1] - critical * errors)
+    noise.largest(scores, cloud)  # others are drawn anew
+    assert len(made) == 3 and noise.critical(off, 0.95)[0] == critical

@@ -10,11 +10,19 @@ are made one by one only where bounds leave it open, so that the answer is the s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, lru_cache, wraps
+from typing import ParamSpec, TypeVar
+
 import numpy as np
 import xarray as xr
 from scipy import stats
+from threadpoolctl import ThreadpoolController
 
 from dynamics.emergence.resampling import BLOCK, Scheme
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
 FEWEST_DEVIATIONS = 10
 """Degrees of freedom below which nothing is said of how contrasts go together."""
@@ -27,6 +35,25 @@ _ROUNDING, _UNSOUND = 1e-3, 1e-6
 _NONE = 1e-12  # an error of a contrast that does not vary
 
 
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def in_one_thread(function: Callable[Given, Made]) -> Callable[Given, Made]:
+    """Let NumPy's products have one thread: shared out, small ones take longer, and much more work.
+
+    A hundred products of 50 draws by 25 deviations took ten times the processor on two cores.
+    """
+
+    @wraps(function)
+    def alone(*args: Given.args, **kwargs: Given.kwargs) -> Made:
+        with _libraries().limit(limits=1, user_api="blas"):
+            return function(*args, **kwargs)
+
+    return alone
+
+
 class Noise:
     """Draws of what the contrasts would do by chance, the same draws for every curve.
 
@@ -36,17 +63,14 @@ class Noise:
     def __init__(self, resampled: xr.DataArray, draws: int, seed: int, *, common: bool = False):
         self.scheme, number = Scheme.of(resampled), resampled.sizes["resample"]
         self.divisor = self.scheme.divisor(number)
-        self.mix = self.scheme.mixing(number, draws=draws, seed=seed)
+        self.mix = _mix(self.scheme, number, draws, seed)
         self.freedom = self.scheme.freedom(number)
         # Of many deviations every error is known, and one of all steps stands for each.
         self.common = common or self.freedom > _KNOWN
         if not self.common:
-            rng, rows = np.random.default_rng([seed, 1]), self.mix.shape[1]
             sets = _SETS * max(1, round(self.freedom))
-            self.normal, self.again = (
-                rng.standard_normal((number, rows)) / np.sqrt(self.divisor)
-                for number in (draws, sets)
-            )
+            self.normal, self.again = _normal(draws, sets, self.mix.shape[1], self.divisor, seed)
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def errors(self, cloud: np.ndarray) -> np.ndarray:
         """Return standard errors (steps,) of contrasts (resamples, steps)."""
@@ -59,6 +83,13 @@ class Noise:
         largest ratio is larger than with one error for all. Few deviations cannot show how
         contrasts go together: then the ratios are as large as they may be at most (Bonferroni).
         """
+        # A p value and a limit are asked of the same contrasts, one after the other.
+        if self._last is None or not np.array_equal(self._last[0], cloud):
+            self._last = cloud, self._maxima(cloud)
+        return self._last[1]
+
+    @in_one_thread
+    def _maxima(self, cloud: np.ndarray) -> np.ndarray:
         errors = self.errors(cloud)
         use = np.isfinite(errors) & (errors > 1e-12)
         if not use.any():
@@ -110,6 +141,28 @@ class Noise:
         return float(np.quantile(self.maxima(finite), confidence)), self.errors(cloud)
 
 
+# The draws of one seed are those of every curve with as many resamples.
+@lru_cache(maxsize=4)
+def _mix(scheme: Scheme, resamples: int, draws: int, seed: int) -> np.ndarray:
+    return _kept(scheme.mixing(resamples, draws=draws, seed=seed))
+
+
+@lru_cache(maxsize=4)
+def _normal(
+    draws: int, sets: int, rows: int, divisor: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng([seed, 1])
+    first, second = (
+        _kept(rng.standard_normal((number, rows)) / np.sqrt(divisor)) for number in (draws, sets)
+    )
+    return first, second
+
+
+def _kept(values: np.ndarray) -> np.ndarray:
+    values.setflags(write=False)
+    return values
+
+
 class Highest:
     """Contrasts of every step of one curve with every other one.
 
@@ -140,6 +193,7 @@ class Highest:
         self.least = max(_UNSOUND * largest, _NONE * (1 + _ROUNDING))
         self._tops: tuple[list[np.ndarray], np.ndarray] | None = None
 
+    @in_one_thread
     def first(self, places: np.ndarray) -> int | None:
         """Return the first of some places than which no step is significantly higher.
 
