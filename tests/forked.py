@@ -146,9 +146,9 @@ def _become(told):
 
 
 def _command(told):
-    from dynamics import checkpoints, cluster
+    from dynamics import checkpoints, workers
 
-    cluster.ANSWER, cluster._LOOK, cluster._SAY, cluster._AWAKE = 1.5, 0.1, 0.5, 1.0
+    workers.ANSWER, workers._LOOK, workers._SAY, workers._AWAKE = 1.5, 0.1, 0.5, 1.0
     checkpoints.growing = lambda *_, **__: False
     sys.argv = ["dynamics", *told["words"]]
     if told.get("disk"):

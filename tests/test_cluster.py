@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from processes import deadly, processes, slowly, total
 
-from dynamics import cluster, environment
-from dynamics.cluster import GoneError, KilledError
+from dynamics import cluster, compute, environment, workers
+from dynamics.submitted import GoneError, KilledError
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(cluster, "ANSWER", 2.0)
-    monkeypatch.setattr(cluster, "_LOOK", 0.2)
-    monkeypatch.setattr(cluster, "_SAY", 0.5)
+    monkeypatch.setattr(workers, "ANSWER", 2.0)
+    monkeypatch.setattr(workers, "_LOOK", 0.2)
+    monkeypatch.setattr(workers, "_SAY", 0.5)
 
 
 def later(seconds, function):
@@ -73,7 +73,7 @@ def test_what_workers_held_and_did_is_done_by_those_that_come_after_them(tmp_pat
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_task_that_kills_its_workers_is_named_and_an_innocent_one_is_not(tmp_path, monkeypatch):
-    monkeypatch.setitem(cluster._SETTINGS, "distributed.scheduler.allowed-failures", 0)
+    monkeypatch.setitem(compute.SETTINGS, "distributed.scheduler.allowed-failures", 0)
     with cluster.cluster(None, workers=1, patience=60) as here:
         beside = [here.submit(slowly, n) for n in range(3)]
         assert here.submit(deadly, tmp_path / "once", 1).result() == 1

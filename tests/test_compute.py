@@ -20,6 +20,7 @@ from dynamics.config.compute import chosen
 from dynamics.extraction import crawl, room
 from dynamics.progress import silent, size_of
 from dynamics.sweep import DEMO
+from dynamics.workers import Workers
 
 JOB = {
     "kind": "slurm", "minimum": 1, "maximum": 3, "cores": 8, "processes": 2, "memory": "32GB",
@@ -181,7 +182,7 @@ def test_networks_wait_for_a_gpu_and_comparisons_do_not():
             return function, named
 
     client = Client()
-    here = cluster.Workers(client, "x", 1.0, Compute("tcp://x", gpus_per_worker=1))
+    here = Workers(client, "x", 1.0, Compute("tcp://x", gpus_per_worker=1))
     here.check = lambda: None
     from dynamics.analysis.scoring import score_together
     from dynamics.extraction.workers import control_one, extract_one
@@ -200,7 +201,7 @@ def test_a_checkpoint_or_step_that_no_worker_has_memory_for_is_refused_with_the_
     layers = store.read_activations(sweep.store, 9)
     held = sum(each.nbytes for each in layers.values())
     asked = Compute(**(JOB | {"memory": "8kB"}))  # two workers a job
-    here = cluster.Workers(None, "slurm", asked=asked)
+    here = Workers(None, "slurm", asked=asked)
     here._seen = dict
     targets = list(jobs.joined(sweep, *_opened(sweep)).targets.values())
     with pytest.raises(OSError, match=r"a step, of .* and a worker of slurm has 4\.0 kB: give"):
@@ -209,7 +210,7 @@ def test_a_checkpoint_or_step_that_no_worker_has_memory_for_is_refused_with_the_
     with pytest.raises(OSError, match=rf"step \d, a checkpoint of .*, {size_of(held)}, takes"):
         room.check_memory(here, root, found)
     for limit in ("1GB", "0"):
-        here = cluster.Workers(None, "slurm", asked=Compute(**(JOB | {"memory": limit})))
+        here = Workers(None, "slurm", asked=Compute(**(JOB | {"memory": limit})))
         here._seen = dict
         check_memory(here, root, targets)
         room.check_memory(here, root, found)

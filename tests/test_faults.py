@@ -12,14 +12,7 @@ import soundfile
 import torch
 from tiny_run import sweep_in, sweep_of
 
-from dynamics import (
-    checkpoints,
-    cluster,
-    faults,
-    installation,
-    models,
-    store,
-)
+from dynamics import checkpoints, cluster, faults, installation, models, store, submitted
 from dynamics.checkpoints import archive
 from dynamics.extraction import crawl, runner
 from dynamics.progress import silent
@@ -343,4 +336,4 @@ def test_a_store_that_does_not_even_list_is_to_blame_itself(tmp_path, monkeypatc
 
 def test_workers_that_die_are_one_sentence():
     with pytest.raises(OSError, match="lower `workers`"), cluster.cluster(None, workers=1):
-        raise cluster.KilledError("died")
+        raise submitted.KilledError("died")

@@ -35,6 +35,7 @@ store
 sounds
 datasets
 cluster
+workers
 compute environment submitted
 plugins
 metrics

@@ -17,9 +17,10 @@ from dynamics.analysis.handing_out import Work, with_levels
 from dynamics.analysis.jobs import Job, find_missing, joined, key_of, tasks_of
 from dynamics.analysis.scoring import check_memory, score_together
 from dynamics.brains.targets import Loaded, load_brain
-from dynamics.cluster import PATIENCE, cluster, threads_of
+from dynamics.cluster import PATIENCE, cluster
 from dynamics.config import Sweep
 from dynamics.lookahead import in_window
+from dynamics.workers import threads_of
 
 
 def analyze(

@@ -14,7 +14,6 @@ import numpy as np
 
 from dynamics import checkpoints, faults, sounds, store
 from dynamics.checkpoints import Checkpoint
-from dynamics.cluster import KilledError, threads_of
 from dynamics.config import Sweep
 from dynamics.extraction.outcome import described, kept_of
 from dynamics.extraction.runner import (
@@ -30,7 +29,8 @@ from dynamics.extraction.runner import (
 from dynamics.lookahead import in_window
 from dynamics.progress import size_of
 from dynamics.store import Offer, Written
-from dynamics.submitted import on_gpu
+from dynamics.submitted import KilledError, on_gpu
+from dynamics.workers import threads_of
 
 logger = logging.getLogger(__name__)
 

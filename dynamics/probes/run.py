@@ -17,7 +17,7 @@ import zarr
 from dynamics import progress, sounds, store
 from dynamics.analysis.scoring import without_time
 from dynamics.checkpoints import Checkpoint
-from dynamics.cluster import PATIENCE, KilledError, cluster, threads_of
+from dynamics.cluster import PATIENCE, cluster
 from dynamics.config import Choice, Sweep
 from dynamics.extraction import controls, crawl, extract
 from dynamics.extraction.runner import Network
@@ -31,8 +31,9 @@ from dynamics.probes.scoring import chance, chroma_accuracy
 from dynamics.probes.table import TASKS, load
 from dynamics.probes.task import Task
 from dynamics.sounds import StimulusSet
-from dynamics.submitted import on_gpu
+from dynamics.submitted import KilledError, on_gpu
 from dynamics.tables import check_name
+from dynamics.workers import threads_of
 
 logger = logging.getLogger(__name__)
 
