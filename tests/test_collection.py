@@ -41,6 +41,7 @@ SIZES = [
     {"name": "small", "width": 16, "parameters": 1e4},
     {"name": "large", "width": 24, "parameters": 3e4},
 ]
+SIZED = {"runs": [{"store": "a.zarr", "coordinates": {"size": "s", "hours_per_step": 0.5}}]}
 
 
 def names_of(content):
@@ -140,6 +141,12 @@ def test_sweeps_are_found_by_glob_and_stores_by_name(here):
         ({"runs": ["a.zarr"], "contrast": {"size": ["s", "l"]}}, "write `run.<coordinate"),
         ({"runs": ["a.zarr"], "contrast": {"listener.x": ["s", "l"]}}, "needs a `run."),
         ({"runs": ["a.zarr"], "surface": ["hours"]}, "a surface is over two numbers"),
+        (SIZED | {"trends": ["hours"]}, "`trends` names 'hours', which no run has: there are size"),
+        (SIZED | {"surface": ["step", "hour"]}, "`surface` names 'hour', which no run has"),
+        (SIZED | {"surface": ["step", "size"]}, "`surface` names 'size', which is no number: 's'"),
+        (SIZED | {"contrast": {"run.kind": ["s", "l"]}}, "`contrast` names 'kind', which no run"),
+        (SIZED | {"replicates": "step"}, "`replicates` names 'step', which no run has"),
+        ({"runs": ["a.zarr"], "replicates": "seed"}, "there are none: give runs `coordinates`"),
     ],
 )
 def test_faults_of_the_file_are_one_sentence(here, content, words):

@@ -12,6 +12,7 @@ from scipy import stats
 
 from dynamics.collection.opening import Compared, Opened
 from dynamics.collection.tables import finals
+from dynamics.config.collection import STEP
 from dynamics.emergence.crossed import crossed, is_crossed
 from dynamics.emergence.curves import pair
 from dynamics.emergence.intake import with_layers
@@ -20,7 +21,6 @@ from dynamics.emergence.resampling import Scheme, stabilised
 from dynamics.emergence.testing import benjamini_hochberg
 from dynamics.emergence.trends import KINDS, Trend, surface, trend
 
-STEP = "step"
 _FEWEST_RUNS = 3  # whose slopes make limits over runs
 
 
@@ -91,7 +91,7 @@ def trends_of(
     rows: list[dict[str, Any]] = []
     said: list[str] = []
     for key in coordinates:
-        x = None if key == STEP else _numbers(opened, key)
+        x = None if key == STEP else _numbers(opened, key, "trends")
         for each in every:
             found = _along_training(each, said) if x is None else _along(each, key, x, said)
             for one in found:
@@ -138,7 +138,7 @@ def surfaces_of(
         return pd.DataFrame(), []
     rows: list[dict[str, Any]] = []
     said: list[str] = []
-    known = {key: _numbers(opened, key) for key in coordinates if key != STEP}
+    known = {key: _numbers(opened, key, "surface") for key in coordinates if key != STEP}
     for each in every:
         try:
             score, steps = _points(each, by_step=STEP in coordinates)
@@ -194,14 +194,14 @@ def course(results: xr.Dataset) -> Course:
     )
 
 
-def _numbers(opened: Sequence[Opened], key: str) -> Mapping[str, float]:
+def _numbers(opened: Sequence[Opened], key: str, asked: str) -> Mapping[str, float]:
     """Return a coordinate of runs by name; a ValueError where it is none of numbers."""
     given = {one.name: one.coordinates[key] for one in opened if key in one.coordinates}
     if not given:
         known = ", ".join(dict.fromkeys(k for one in opened for k in one.coordinates)) or "none"
-        raise ValueError(f"`trends` names {key!r}, which no run has: there are {known}")
-    if wrong := [x for x in given.values() if not isinstance(x, (int, float)) or x is True]:
-        raise ValueError(f"`trends` names {key!r}, which is no number: {wrong[0]!r}")
+        raise ValueError(f"`{asked}` names {key!r}, which no run has: there are {known}")
+    if wrong := [x for x in given.values() if isinstance(x, (str, bool))]:
+        raise ValueError(f"`{asked}` names {key!r}, which is no number: {wrong[0]!r}")
     return {name: float(x) for name, x in given.items()}
 
 

@@ -18,6 +18,8 @@ from dynamics.config.sweep import Sweep, checked, validate
 from dynamics.store.place import Place
 
 MOST = 1000
+STEP = "step"
+"""The coordinate that every run has: training itself."""
 _POWER = re.compile(r"[-+]?\d+(\.\d*)?[eE]\d+")
 
 
@@ -196,7 +198,8 @@ def load_collection(path: str | Path) -> Collection:
     FileNotFoundError
         If a file that it names is missing, or a glob finds none.
     ValueError
-        If it is not valid, or two of its runs have one name or one store; the message says where.
+        If it is not valid, two of its runs have one name or one store, or what compares them names
+        a coordinate that no run has, or that is no number; the message says where.
     """
     content, lines = yaml_file.read(path)
     file = checked(_File, content, origin=str(path), lines=lines)
@@ -208,6 +211,7 @@ def load_collection(path: str | Path) -> Collection:
         runs += _runs_of(entry, file.shared, origin, folder)
         if len(runs) > MOST:
             raise ValueError(f"{origin}: these are more than {MOST} runs: make several collections")
+    _check_coordinates(file, runs, str(path))
     return collect(
         runs,
         name=file.collection,
@@ -223,6 +227,26 @@ def load_collection(path: str | Path) -> Collection:
         contrast=file.contrast,
         replicates=file.replicates,
     )
+
+
+def _check_coordinates(file: _File, runs: list[Run], origin: str) -> None:
+    """Raise a ValueError where runs are compared along what none of them has."""
+    known: dict[str, list[Scalar]] = {}
+    for run in runs:
+        for key, value in run.coordinates.items():
+            known.setdefault(key, []).append(value)
+    numbers = [(what, key) for what in ("trends", "surface") for key in getattr(file, what)]
+    names = [("contrast", key.removeprefix("run.")) for key in file.contrast if key[:4] == "run."]
+    names += [("replicates", file.replicates)] if file.replicates else []
+    for what, key in [each for each in numbers if each[1] != STEP] + names:
+        if key not in known:
+            there = ", ".join(known) or "none: give runs `coordinates`"
+            raise ValueError(
+                f"{origin}: `{what}` names {key!r}, which no run has: there are {there}"
+            )
+        wrong = [x for x in known[key] if isinstance(x, (str, bool))]
+        if (what, key) in numbers and wrong:
+            raise ValueError(f"{origin}: `{what}` names {key!r}, which is no number: {wrong[0]!r}")
 
 
 def collect(runs: list[Run], *, name: str, origin: str = "", **how: Any) -> Collection:

@@ -18,7 +18,7 @@ from dynamics.plots.steps import log_step_axis
 from dynamics.plots.style import panel, styled
 
 _COLOUR, _FAINT = "#0072B2", "0.55"
-_WIDE = 58  # letters below axes of one column
+_WIDE = 54  # letters below axes of one column
 
 
 @styled
@@ -138,16 +138,18 @@ def plot_intervals(
     statistic = str(found.attrs.get("statistic", ""))
     record = STATISTICS.get(statistic)
     kind = (record.figure or record.label) if record is not None else "Step"
-    told = ""
+    whom = ""
     if "lower" in found:
-        told = f" (lines: {100 * _confidence(found):.3g} %{_over(found)})"
-        if over := str(found.attrs.get("over", "")):
-            told += "\n" + textwrap.fill(f"({population(over)})", _WIDE)
+        kind += f" (lines: {100 * _confidence(found):.3g} %{_over(found)})"
+        whom = population(over) if (over := str(found.attrs.get("over", ""))) else ""
     elif found.attrs.get("no_intervals"):
-        told = "\n" + textwrap.fill(f"(no limits: {found.attrs['no_intervals']})", _WIDE)
-    ax.set_xlabel(f"{kind}{told}\n{ax.get_xlabel()}" if own else ax.get_xlabel())
-    if not own:
-        ax.set_title(kind + told)
+        whom = f"no limits: {found.attrs['no_intervals']}"
+    below = [textwrap.fill(f"({whom})", _WIDE)] if whom else []
+    if own:
+        ax.set_xlabel("\n".join([kind, *below, ax.get_xlabel()]))
+    else:
+        ax.set_title(kind)
+        ax.set_xlabel("\n".join([ax.get_xlabel(), *below]))
     return ax
 
 
