@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 LOCAL = "local"
-# Workers that a task may take with it, of those that are started here, before it is given up.
-_DEATHS = 3
+# Workers that a task may take with it before it is given up.
+DEATHS = 3
 # Of a cluster that is started here. One task a worker: none waits behind another that takes the
 # worker with it. And a worker that is being started again is not given up meanwhile.
 SETTINGS = {
-    "distributed.scheduler.allowed-failures": _DEATHS - 1,
+    "distributed.scheduler.allowed-failures": DEATHS - 1,
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.deploy.lost-worker-timeout": "1000 days",
 }

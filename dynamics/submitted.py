@@ -66,7 +66,7 @@ class Task:
         self._workers, self._function = workers, function
         self.called = called or function.__name__
         self._given, self._named = given, named
-        self._again, self._killed = 0, False
+        self._again, self._killed, self._deaths = 0, 0, 0
         self._future = self._submitted()
 
     def result(self) -> Any:
@@ -92,20 +92,35 @@ class Task:
                     raise
                 self._workers.look()
             except KilledWorker as error:
-                # It may have waited behind another that did it: a second time it is to blame.
-                if self._killed:
+                if self._is_to_blame(error.last_worker):
                     raise KilledError(self._deadly(error)) from error
-                self._killed = True
                 self._hand_in_again(error)
             except (CancelledError, CommClosedError) as error:
                 self._hand_in_again(error)
 
+    def _is_to_blame(self, last: Any) -> bool:
+        """Whether this task took the workers with it, and not one that it waited behind.
+
+        Dask counts both; which of them had begun, workers have told the scheduler.
+        """
+        found = self._workers.begun()
+        began = sum(key == self._future.key for key, _ in found)
+        self._deaths += began
+        if began and getattr(last, "nthreads", 1) == 1:
+            return self._deaths >= self._workers.deaths
+        if not began and any(worker == getattr(last, "address", "") for _, worker in found):
+            return False
+        # Not known, or others ran beside it: a second time it is.
+        self._killed += 1
+        return self._killed > 1
+
     def _deadly(self, error: Any) -> str:
         limit = getattr(error.last_worker, "memory_limit", 0)
         more = f"; it needed more than the {limit / 1e9:.1f} GB of a worker" if limit else ""
+        many = "several" if self._killed else self._deaths
         return (
-            f"the workers of {self._workers.where} died over one task ({self.called}) several "
-            f"times, as they do where memory runs out{more}"
+            f"{many} workers of {self._workers.where} died over one task ({self.called}), as they "
+            f"do where memory runs out{more}"
         )
 
     def _hand_in_again(self, error: BaseException) -> None:
@@ -126,7 +141,10 @@ class Task:
         given = [_as_future(each) for each in self._given]
         # Dask groups tasks by the words before the first number.
         key = f"{'-'.join(self.called.split())}-{uuid.uuid4().hex}"
-        return self._workers.client.submit(self._function, *given, key=key, **self._named)
+        told = (self._workers.topic, key, self._function)
+        future = self._workers.client.submit(begun, *told, *given, key=key, **self._named)
+        self._workers.allow(key, self._workers.deaths - self._deaths)
+        return future
 
 
 def _as_future(given: Any) -> Any:
@@ -141,6 +159,33 @@ def _held_in(given: Any) -> Iterator[Held]:
     elif isinstance(given, (list, tuple)):
         for each in given:
             yield from _held_in(each)
+
+
+def begun(topic: str, key: str, function: Callable, *given: Any, **named: Any) -> Any:
+    """Call a function on a worker, which tells the scheduler so; what runs there.
+
+    Parameters
+    ----------
+    topic : str
+        Of the events of the scheduler, under which it is told.
+    key : str
+        Of the task.
+    function : callable
+        What is to be done.
+    *given, **named
+        For the function.
+
+    Returns
+    -------
+    object
+        What the function returns.
+    """
+    from dask.distributed import get_worker
+
+    with contextlib.suppress(ValueError):  # not on a worker
+        worker = get_worker()
+        worker.log_event(topic, {"key": key, "worker": worker.address})
+    return function(*given, **named)
 
 
 def on_gpu(function: Function) -> Function:

@@ -68,6 +68,11 @@ class Workers:
         self._idle_since = self._said = 0.0
         self._heard: tuple[dict[str, float], float] = {}, 0.0
         self._awake: list[str] | None = None
+        self.deaths = compute.DEATHS
+        self.topic = f"dynamics-{getattr(client, 'id', '')}"
+        # Deaths of workers that the scheduler has a task survive; None where that stays as it is.
+        ours = asked is None or asked.is_batch
+        self._allowed = compute.DEATHS - 1 if ours else None
 
     @property
     def pause(self) -> float:
@@ -96,6 +101,32 @@ class Workers:
         if self._wanted is not None:
             function, given = environment.in_place, (self._wanted, function, *given)
         return Task(self, function, given, named, called=called)
+
+    def begun(self) -> list[tuple[str, str]]:
+        """Return the keys of tasks that were begun of late, each with the address of the worker."""
+        with contextlib.suppress(OSError, TimeoutError, LookupError):
+            asked = {"topic": self.topic, "callback_timeout": ANSWER}
+            found = self.client.sync(self.client.scheduler.events, **asked)
+            return [(told["key"], told["worker"]) for _, told in found]
+        return []
+
+    def allow(self, key: str, deaths: int) -> None:
+        """Have a task be given up after it took so many workers with it, whatever is usual there.
+
+        Parameters
+        ----------
+        key : str
+            Of the task, which was handed in.
+        deaths : int
+            How many.
+        """
+        if self._allowed is None or deaths == self._allowed + 1:
+            return
+        start = self._allowed + 1 - deaths
+        try:
+            self.client.run_on_scheduler(_start_at(), key, start, callback_timeout=ANSWER)
+        except Exception:  # whoever looks after a scheduler may not let it
+            self._allowed = None
 
     def gather(self, tasks: Sequence[Task]) -> list[Any]:
         """Return the results of tasks, in their order."""
@@ -148,6 +179,9 @@ class Workers:
                 with_plugins(self.client)
                 break
             self.ready()
+        with contextlib.suppress(Exception):  # as in `allow`
+            asked = self.client.run_on_scheduler(_allowed_failures(), callback_timeout=ANSWER)
+            self._allowed = int(asked)
         self._wanted = environment.wanted(places)
         if lack := environment.sentence(self._answers()):
             raise OSError(lack)
@@ -266,6 +300,25 @@ def with_plugins(client: Any) -> None:
             plugins.take(own)
 
     client.register_plugin(Plugins())
+
+
+# Functions within functions travel by value: a scheduler need not have this package.
+def _allowed_failures() -> Callable:
+    def found(dask_scheduler: Any) -> int:
+        return int(dask_scheduler.allowed_failures)
+
+    return found
+
+
+def _start_at() -> Callable:
+    async def start(key: str, suspicious: int, dask_scheduler: Any) -> None:
+        for _ in range(100):  # it may come later than this
+            if key in dask_scheduler.tasks:
+                dask_scheduler.tasks[key].suspicious += suspicious
+                return
+            await asyncio.sleep(0.02)
+
+    return start
 
 
 async def _scattered(client: Any, value: Any, given: dict[str, Any]) -> Any:

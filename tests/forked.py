@@ -62,7 +62,6 @@ class Forks:
             "PYTHONPATH": f"{HERE.parent}:{HERE}",
             "OMP_NUM_THREADS": "1",
             "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
-            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
         }
         self.process = subprocess.Popen(
             [sys.executable, __file__], env=environment, text=True, bufsize=1,

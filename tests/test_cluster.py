@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from processes import deadly, processes, slowly, total
 
-from dynamics import cluster, compute, environment, workers
+from dynamics import cluster, environment, workers
 from dynamics.submitted import GoneError, KilledError
 
 
@@ -72,15 +72,31 @@ def test_what_workers_held_and_did_is_done_by_those_that_come_after_them(tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_task_that_kills_its_workers_is_named_and_an_innocent_one_is_not(tmp_path, monkeypatch):
-    monkeypatch.setitem(compute.SETTINGS, "distributed.scheduler.allowed-failures", 0)
+def test_a_task_that_kills_three_workers_is_named_and_an_innocent_one_is_not(tmp_path):
     with cluster.cluster(None, workers=1, patience=60) as here:
         beside = [here.submit(slowly, n) for n in range(3)]
         assert here.submit(deadly, tmp_path / "once", 1).result() == 1
-        with pytest.raises(KilledError, match=r"needed more than the [\d.]+ GB of a worker"):
+        beside += [here.submit(slowly, n) for n in range(3)]
+        with pytest.raises(KilledError, match=r"^3 workers .* more than the [\d.]+ GB of a worker"):
             here.submit(deadly, tmp_path / "often", 99).result()
-        assert (tmp_path / "often").read_text() == "2"
-        assert here.gather(beside) == [0, 1, 2]
+        assert (tmp_path / "often").read_text() == "3"
+        assert here.gather(beside) == [0, 1, 2] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_three_workers_are_three_also_where_dask_would_have_more_of_them_die(tmp_path):
+    with processes(tmp_path, workers=4) as made:
+        made.wait_for("workers", 4)
+        with cluster.cluster(made.address) as here:
+            often = here.submit(deadly, tmp_path / "often", 99)
+            # More than there are workers: some wait behind it, and are not to blame.
+            beside = [here.submit(slowly, n, 0.1) for n in range(20)]
+            with pytest.raises(KilledError, match=r"^3 workers of tcp\S+ died over one task"):
+                often.result()
+            assert (tmp_path / "often").read_text() == "3"
+            assert here.gather(beside) == [*range(20)]
+            assert here.ncores() == dict.fromkeys(here.ncores(), 1) and len(here.ncores()) == 1
 
 
 def test_where_a_cluster_can_be_watched_is_said_where_dask_has_pages_for_it(monkeypatch):

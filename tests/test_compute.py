@@ -178,7 +178,8 @@ def test_what_a_worker_lacks_is_said_with_its_host_before_it_works(tmp_path, mon
 
 def test_networks_wait_for_a_gpu_and_comparisons_do_not():
     class Client:
-        def submit(self, function, *given, key, **named):
+        def submit(self, begun, topic, told, function, *given, key, **named):
+            assert key == told
             return function, named
 
     client = Client()
