@@ -19,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from dynamics.letters import lines, readable
+
 Advance = Callable[..., None]
 
 STYLES = ("auto", "bar", "lines", "json", "none")
@@ -63,7 +65,7 @@ def say(text: str) -> None:
     if _chosen == "none" or text in _said:
         return
     _said.add(text)
-    shown = json.dumps({"note": text}) if _chosen == "json" else text
+    shown = json.dumps({"note": text}) if _chosen == "json" else lines(text)
     print(shown, file=sys.stderr, flush=True)
 
 
@@ -155,7 +157,7 @@ def _lines(description: str, total: int) -> Iterator[Advance]:
         told = now
         if pace.done < total and (seconds := pace.left(now)) is not None:
             left = f", {time_of(seconds)} left"
-        also = f": {note}" if note else ""
+        also = f": {readable(note)}" if note else ""
         print(
             f"{description} {pace.done} of {total}, {time_of(now - pace.start)} so far{left}{also}",
             file=sys.stderr,

@@ -22,7 +22,7 @@ import torch
 import torch.distributed.checkpoint
 import xarray as xr
 import yaml
-from test_store_corrupted import whole
+from corrupting import whole
 
 from dynamics import sounds, store
 from dynamics.brains import imaging, load

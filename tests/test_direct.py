@@ -183,7 +183,7 @@ def test_a_worker_killed_at_any_write_leaves_nothing_that_counts(
     changes = KINDS[kind]
     alone = sweep_of(content, store=str(tmp_path / "alone.zarr"), **changes)
     crawl.crawl(alone, advance=silent)
-    put, count, deadly = direct._Chunks.set, [0], [0]
+    put, count, deadly = direct.Chunks.set, [0], [0]
 
     async def dying(self, key, value):
         if direct._is_chunk(key):
@@ -196,7 +196,7 @@ def test_a_worker_killed_at_any_write_leaves_nothing_that_counts(
                 raise Killed
         await put(self, key, value)
 
-    monkeypatch.setattr(direct._Chunks, "set", dying)
+    monkeypatch.setattr(direct.Chunks, "set", dying)
     for deadly[0] in moments:
         name = str(tmp_path / f"killed{deadly[0]}.zarr")
         count[0] = 0
@@ -261,7 +261,7 @@ def test_a_full_disk_under_a_worker_ends_the_command_and_blames_no_checkpoint(co
     async def full(self, key, value):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(direct._Chunks, "set", full)
+    monkeypatch.setattr(direct.Chunks, "set", full)
     with pytest.raises(OSError, match=r"on the worker .*cannot write store .*no space left"):
         crawled(content, monkeypatch, Elsewhere())
     monkeypatch.undo()

@@ -42,7 +42,7 @@ metrics
 filesystems
 faults tables progress lookahead
 installation
-secrets
+secrets letters
 """
 
 

@@ -70,6 +70,7 @@ def analyze(
     for choice in sweep.metrics:
         analysis.check_choice(choice, [target.label for target in sweep.targets])
     tree = store.open(sweep.place)
+    store.check(sweep.place)
     activations = tree["activations"].to_dataset()
     if activations.sizes.get("step", 0) == 0:
         raise ValueError(

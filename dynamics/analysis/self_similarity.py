@@ -263,7 +263,7 @@ def similarity_of_runs(
         metric is unknown.
     """
     form = _form(metric)
-    roots = [store.open_group(path) for path in (first, second)]
+    roots = [_sound(path) for path in (first, second)]
     steps = [list(_hashes(path)) for path in (first, second)]
     names = [nodes.strings(nodes.values(root, "activations/stimulus")).tolist() for root in roots]
     shared = [name for name in names[0] if name in set(names[1])]
@@ -379,6 +379,15 @@ def _hashes(path: store.Where) -> dict[int, str]:
     return {
         step: row["sha256"] for step, row in sorted(rows.items()) if row["status"] == store.DONE
     }
+
+
+def _sound(path: store.Where) -> zarr.Group:
+    """Open a store all of whose activations are what was committed."""
+    store.check(path)
+    if faults := store.verify(path):
+        step, fault = next(iter(faults.items()))
+        raise ValueError(f"step {step} of store {path} {fault}: `dynamics verify` says what to do")
+    return store.open_group(path)
 
 
 def _read(root: zarr.Group, layer: str, step: int) -> np.ndarray:

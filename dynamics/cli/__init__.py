@@ -16,7 +16,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-__all__ = ["app", "main", "out"]
+from dynamics.letters import lines, readable
+
+__all__ = ["app", "main", "out", "readable"]
 
 BAD_INPUT = 2
 # What a shell says of a program that a signal ended: 128 and the signal's number.
@@ -77,11 +79,6 @@ def _stopped_by_signals() -> Iterator[None]:
             signal.signal(each, before)
 
 
-def readable(text: str) -> str:
-    """Write out what a terminal would obey or cannot print: names of files may hold anything."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 class _Once(logging.Filter):
     """Lets a sentence through once: several stages of a command come upon the same fault."""
 
@@ -92,7 +89,7 @@ class _Once(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         from dynamics.secrets import redacted
 
-        text = "\n".join(map(readable, redacted(record.getMessage()).split("\n")))
+        text = lines(redacted(record.getMessage()))
         fresh = text not in self._said
         self._said.add(text)
         record.msg, record.args = text, None

@@ -7,12 +7,15 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, ConsoleDimensions
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from dynamics.letters import lines, readable
 
 if TYPE_CHECKING:
     from dynamics.store import Place
@@ -24,7 +27,20 @@ _EACH = 3
 
 
 class _Out(Console):
-    """Standard output; where it is no terminal no line is folded or cut."""
+    """Standard output; where it is no terminal no line is folded or cut.
+
+    What a terminal would obey, names of files and stores may hold: it is written out.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield the pieces of what is printed."""
+        for piece in super().render(renderable, options):
+            if piece.control or piece.text.isprintable():
+                yield piece
+            else:
+                yield Segment(lines(piece.text), piece.style)
 
     @property
     def size(self) -> ConsoleDimensions:
@@ -83,7 +99,13 @@ FAILED_CHECKPOINTS = 3
 
 def told(found: Any) -> None:
     """Print values as JSON; infinite ones and those that are none are null."""
-    sys.stdout.write(json.dumps(_plain(found), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(_plain(found), indent=1, ensure_ascii=False)
+    sys.stdout.write("".join(map(_in_json, text)) + "\n")
+
+
+def _in_json(letter: str) -> str:
+    """Escape a mark of direction or the like, which JSON does not by itself."""
+    return letter if letter == "\n" or readable(letter) == letter else json.dumps(letter)[1:-1]
 
 
 def _plain(value: Any) -> Any:
@@ -98,8 +120,6 @@ def _plain(value: Any) -> Any:
 
 def tell_failures(failures: Mapping[int, str]) -> None:
     """Print why checkpoints failed; a reason that many have, but for numbers in it, once."""
-    from dynamics.cli import readable
-
     alike: dict[str, list[int]] = {}
     for step, error in failures.items():
         alike.setdefault(re.sub(r"\d+", "", error), []).append(step)

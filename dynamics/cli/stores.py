@@ -21,6 +21,9 @@ from dynamics.cli.console import (
 )
 from dynamics.progress import size_of, time_of
 
+# Marks that are named one by one.
+_SHOWN = 12
+
 
 def status(store: Store, as_json: Json = False) -> None:
     """Say how far a store is.
@@ -31,9 +34,16 @@ def status(store: Store, as_json: Json = False) -> None:
     from dynamics.store.components import in_words
 
     place = place_of(store)
+    # What is missing is said first: of a table that is damaged there is nothing else to say.
+    damage = dynamics.store.verify_tables(place)
+    if damage and not as_json:
+        for path, fault in damage.items():
+            out.print(f"damaged: {path} {fault}", soft_wrap=True, markup=False)
+        out.print(f"  dynamics verify {store}  says how to mend it", soft_wrap=True, markup=False)
     found = dynamics.store.summarise(place)
     if as_json:
         more = {
+            "damaged": damage,
             "controls": len(dynamics.store.controls(place)),
             "components": {
                 layer: each._asdict() for layer, each in dynamics.store.variance_kept(place).items()
@@ -42,6 +52,7 @@ def status(store: Store, as_json: Json = False) -> None:
             "failures": dynamics.store.failures(place),
         }
         told(vars(found) | more)
+        dynamics.store.open(place)  # warns of what is missing
         return
     total = found.done + found.failed + found.pending
     out.print(f"{found.done} of {total} steps done, {found.failed} failed, {found.pending} missing")
@@ -82,13 +93,17 @@ def verify(store: Store) -> None:
     for kind, faults in found.items():
         for number, fault in faults.items():
             out.print(f"{kind} {number} {fault}: mend it with", soft_wrap=True, markup=False)
-            out.print(f"  dynamics redo {store} --{kind} {number}", soft_wrap=True, markup=False)
+            # Into what is described wrongly nothing can be written.
+            how = "--damaged" if "the description of" in fault else f"--{kind} {number}"
+            out.print(f"  dynamics redo {store} {how}", soft_wrap=True, markup=False)
     rest = dynamics.store.verify_results(place)
     for (path, at), fault in rest.items():
         where = path if at is None else f"{path} of step {at}"
         out.print(f"{where}: {fault}: mend it with", soft_wrap=True, markup=False)
         out.print(f"  {_mend(store, path, at)}", soft_wrap=True, markup=False)
     if any(found.values()) or rest:
+        line = f"all of it: dynamics redo {store} --damaged, then `dynamics run` of its sweep"
+        out.print(line, soft_wrap=True, markup=False)
         raise typer.Exit(FAILED_CHECKPOINTS)
     controls = dynamics.store.controls(place)
     more = f" and {len(controls)} controls" if controls else ""
@@ -97,14 +112,11 @@ def verify(store: Store) -> None:
 
 def _mend(store: str, path: str, step: int | None) -> str:
     """Return the command that has what is damaged done again."""
-    room, _, name = path.removeprefix("controls/").partition("/")
-    if room == "results":
+    room, _, name = path.partition("/")
+    if room == "results" and name.count("/") == 1:
         at = f" --step {step}" if step is not None else ""
         return f"dynamics redo {store} --results {name}{at}"
-    if room == "activations":
-        kind = "control" if path.startswith("controls/") else "step"
-        return f"dynamics redo {store} --{kind} N (any), then `dynamics crawl`"
-    return "`dynamics crawl` of its sweep, and `dynamics verify` again"
+    return f"dynamics redo {store} --damaged"
 
 
 def redo(
@@ -118,6 +130,9 @@ def redo(
     results: Annotated[
         str | None, typer.Option(help="TARGET/METRIC, whose results at `--step`, or all, go")
     ] = None,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="all that `dynamics verify` finds")
+    ] = False,
 ) -> None:
     """Mark steps or results to be done again.
 
@@ -125,13 +140,21 @@ def redo(
     """
     import dynamics.store
 
+    if damaged:
+        found = dynamics.store.redo_damaged(place_of(store))
+        shown = [*found[:_SHOWN], *([f"{len(found) - _SHOWN} more"] if found[_SHOWN:] else [])]
+        line = f"marked: {', '.join(shown)}; `dynamics run CONFIG` does them again"
+        out.print(line if found else "nothing is damaged", soft_wrap=True, markup=False)
+        return
     if results:
         target, _, metric = results.partition("/")
         dynamics.store.redo_results(place_of(store), target, metric, step or [])
         out.print(f"marked: {results}; `dynamics analyze` or `dynamics probe` does it again")
         return
     if not step and not control:
-        raise ValueError("nothing to do again: give `--step`, `--control` or `--results`")
+        raise ValueError(
+            "nothing to do again: give `--step`, `--control`, `--results` or `--damaged`"
+        )
     dynamics.store.redo(place_of(store), step or [], untrained=control or [])
     marked = ", ".join([*map(str, step or []), *(f"control {number}" for number in control or [])])
     out.print(f"marked: {marked}; `dynamics crawl CONFIG` does them again")

@@ -20,6 +20,7 @@ from dynamics.collection.trends import STEP, Fitted, surfaces_of, trends_of
 from dynamics.config.collection import Collection
 from dynamics.emergence.of_models import ALL, is_single
 from dynamics.filesystems import replacing
+from dynamics.letters import in_markdown
 from dynamics.plots import runs as drawn
 from dynamics.plots.style import figure_of, score_label
 from dynamics.report import data_uri
@@ -187,7 +188,7 @@ def find(collection: Collection) -> Found:
 def _laid_out(models: pd.DataFrame) -> Iterator[str]:
     """Yield the models as papers have them: a table a target and metric, mean and median."""
     for (target, metric), some in tables.by_pair(models, lambda table: table):
-        yield f"## {target} by {metric}\n"
+        yield f"## {in_markdown(target)} by {in_markdown(metric)}\n"
         yield (
             "Last score, mean within subjects and then over them, with limits of 95 %, of the "
             "layer that the other half of the stimuli chooses.\n"

@@ -103,7 +103,11 @@ def render(
         if key in made
     ]
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=readably,
     )
     template = files(__package__).joinpath("collection.html").read_text(encoding="utf-8")
     style = files("dynamics.report").joinpath("report.css").read_text(encoding="utf-8")
@@ -123,5 +127,6 @@ def render(
 
 def _html(table: pd.DataFrame) -> dict[str, Any]:
     numeric = [pd.api.types.is_numeric_dtype(table[name]) for name in table.columns]
-    rows = [[tables.written(value) for value in row] for row in table.itertuples(index=False)]
+    each = table.itertuples(index=False)
+    rows = [[v if isinstance(v, str) else tables.written(v) for v in row] for row in each]
     return {"columns": [str(name) for name in table.columns], "numeric": numeric, "rows": rows}

@@ -25,6 +25,7 @@ from dynamics.emergence.of_models import (
 from dynamics.emergence.resampling import Scheme, stabilised
 from dynamics.emergence.testing import benjamini_hochberg
 from dynamics.filesystems import replacing
+from dynamics.letters import in_markdown, in_sheet
 from dynamics.store.attributes import identity_of
 
 _KEYS = ("target", "metric", "region")
@@ -398,7 +399,7 @@ def markdown(table: pd.DataFrame) -> str:
     columns = [str(name) for name in table.columns]
     numeric = [pd.api.types.is_numeric_dtype(table[name]) for name in table.columns]
     lines = [
-        "| " + " | ".join(map(_bare, columns)) + " |",
+        "| " + " | ".join(map(in_markdown, columns)) + " |",
         "|" + "|".join("---:" if right else "---" for right in numeric) + "|",
     ]
     for row in table.itertuples(index=False):
@@ -409,7 +410,7 @@ def markdown(table: pd.DataFrame) -> str:
 def written(value: Any) -> str:
     """Write a value of a table for those who read it: three digits, whole steps, no NaN."""
     if isinstance(value, str):
-        return _bare(value)
+        return in_markdown(value)
     if pd.isna(value):
         return ""
     if isinstance(value, float) and np.isinf(value):
@@ -419,11 +420,6 @@ def written(value: Any) -> str:
     if isinstance(value, float) and 0 < abs(value) < 0.001:
         return f"{value:.1e}"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _bare(text: str) -> str:
-    """Leave nothing in a text that would end its cell or line."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 
 def write(folder: Path, name: str, table: pd.DataFrame, text: str = "") -> list[Path]:
@@ -445,7 +441,11 @@ def write(folder: Path, name: str, table: pd.DataFrame, text: str = "") -> list[
     list of Path
         The files; each is written beside and then renamed.
     """
-    safe = table.apply(lambda column: column.map(_harmless) if column.dtype == object else column)
+    safe = table.rename(columns=in_sheet)
+    # Texts are of a type of their own in pandas 3, and objects before.
+    for name in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[name]):
+            safe[name] = safe[name].map(in_sheet, na_action="ignore")
     made: dict[str, str] = {
         ".csv": safe.to_csv(index=False, lineterminator="\n"),
         ".md": text or markdown(table),
@@ -458,11 +458,6 @@ def write(folder: Path, name: str, table: pd.DataFrame, text: str = "") -> list[
             beside.write_text(content, encoding="utf-8", newline="\n")
         paths.append(path)
     return paths
-
-
-def _harmless(value: Any) -> Any:
-    """Write a text so that no spreadsheet takes it for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
 def by_pair(

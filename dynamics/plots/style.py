@@ -47,6 +47,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     # Names are users' words: a dollar in one begins no formula.
     "text.parse_math": False,
+    "text.usetex": False,
     "svg.hashsalt": "dynamics",
     "savefig.dpi": 300,
     "figure.autolayout": False,

@@ -97,7 +97,7 @@ def probe(
     """
     stimuli = sounds.load(sweep.stimuli.name, **sweep.stimuli.arguments)
     tasks = load_tasks(sweep, stimuli)
-    store.open_group(sweep.place)
+    store.check(sweep.place)
     with store.lock(sweep.place):
         root = store.open_group(sweep.place, mode="r+")
         records = {s: r for s, r in store.records(root).items() if r["status"] == store.DONE}

@@ -12,8 +12,10 @@ from typing import Any
 
 import jinja2
 import xarray as xr
+from markupsafe import Markup
 
 from dynamics.emergence.population import listed, populations
+from dynamics.letters import plain
 from dynamics.report import (
     dissimilarity,
     figures,
@@ -96,6 +98,11 @@ _SECTIONS = (
 )
 
 
+def shown(value: Any) -> Any:
+    """Return what stands on a page: of names no marks that would turn the text around them."""
+    return value if isinstance(value, Markup) else plain(value)
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dynamics.report", ""),
@@ -103,6 +110,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=shown,
     )
     # Jinja's own filter sorts, and what comes first is meant to.
     environment.filters["groupby_in_order"] = lambda items, name: [
@@ -203,11 +211,13 @@ def _stepwise(tree: xr.DataTree, found: Found) -> dict[str, Any]:
         "rdms": None,
         "unit": unit(),
         "units": units(),
-        "data": {
-            "unit": unit(),
-            "series": series,
-            "rdms": dissimilarity.plain(rdms) if rdms else None,
-        },
+        "data": plain(
+            {
+                "unit": unit(),
+                "series": series,
+                "rdms": dissimilarity.plain(rdms) if rdms else None,
+            }
+        ),
     }
     if rdms:
         shown = (

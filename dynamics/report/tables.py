@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from dynamics.emergence import STATISTICS, Statistic
 from dynamics.emergence.crossings import KNOWN, STILL_RISING
+from dynamics.letters import in_sheet
 from dynamics.report.findings import MEAN, Curve, Found, Result
 from dynamics.report.narrative import LEVEL, numbers_of, numbers_of_best
 from dynamics.report.numbers import (
@@ -171,7 +172,7 @@ def _numbers(curve: Curve, layer: str) -> dict[str, Any]:
 
 def _harmless(value: str | float) -> str | float:
     if isinstance(value, str):
-        return f"'{value}" if value[:1] in "=+-@\t\r" and value else value
+        return in_sheet(value)
     return "" if math.isnan(value) else value
 
 

@@ -30,13 +30,11 @@ from dynamics.store.blocks import erase, write_blocks
 from dynamics.store.components import variance_kept
 from dynamics.store.direct import Offer, Written, adopt, offered, reaches, write_there
 from dynamics.store.health import (
-    Summary,
-    redo,
-    redo_results,
-    summarise,
+    check,
     verify,
     verify_controls,
     verify_results,
+    verify_tables,
 )
 from dynamics.store.layout import (
     DONE,
@@ -49,6 +47,7 @@ from dynamics.store.layout import (
 )
 from dynamics.store.locking import lock, unlock
 from dynamics.store.making import begin, begin_controls, counting, note_counting
+from dynamics.store.mending import redo, redo_damaged, redo_results
 from dynamics.store.nodes import activation_of, storable
 from dynamics.store.place import Place, Where, place_of
 from dynamics.store.precision import PRECISIONS
@@ -75,6 +74,7 @@ from dynamics.store.results import (
     write_pairs,
     write_result,
 )
+from dynamics.store.summary import Summary, summarise
 from dynamics.store.tree import open
 
 __all__ = [
@@ -96,6 +96,7 @@ __all__ = [
     "begin_controls",
     "begin_result",
     "bytes_of_step",
+    "check",
     "commit",
     "committed",
     "controls",
@@ -119,6 +120,7 @@ __all__ = [
     "read_times",
     "records",
     "redo",
+    "redo_damaged",
     "redo_results",
     "statuses",
     "steps",
@@ -130,6 +132,7 @@ __all__ = [
     "verify",
     "verify_controls",
     "verify_results",
+    "verify_tables",
     "write_activations",
     "write_blocks",
     "write_constant",

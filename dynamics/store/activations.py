@@ -18,6 +18,7 @@ from dynamics.store.layout import (
     DONE,
     PENDING,
     MisfitError,
+    has_layer,
     is_written,
     new_column,
     new_coordinate,
@@ -126,7 +127,7 @@ def write_activations(
         row, total = rows[step], len(rows)
         _check_shapes(group, step, rounded)
         for number, (layer, values) in enumerate(rounded.items()):
-            if activation_of(layer) not in root:
+            if not has_layer(root, layer):
                 shape = (total, *values.shape)
                 new_layer(group, layer, number, shape, (1, *values.shape), anew=not shared)
             array = nodes.array(root, activation_of(layer))

@@ -15,7 +15,7 @@ import zarr
 
 from dynamics.store import nodes
 from dynamics.store.components import Kept, write_kept
-from dynamics.store.layout import DONE, MisfitError, new_layer, write_coordinates
+from dynamics.store.layout import DONE, MisfitError, has_layer, new_layer, write_coordinates
 from dynamics.store.nodes import activation_of, group_name, kept_of
 from dynamics.store.place import writing
 from dynamics.store.precision import Errors, round_layers
@@ -158,7 +158,7 @@ def _sinks(
     dtype = nodes.attributes(root)["identity"].get("dtype", "float32")
     sinks = {}
     for number, (layer, values) in enumerate(layers.items()):
-        if activation_of(layer) not in root:
+        if not has_layer(root, layer):
             features = values.shape[1]
             shape = (len(rows), *sizes, features)
             block = min(sizes[1], max(1, _CHUNK // features))

@@ -16,16 +16,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
-from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import MemoryStore, WrapperStore
+from zarr.storage import MemoryStore
 
 from dynamics.store import nodes
 from dynamics.store.activations import content_hash, write_activations
 from dynamics.store.blocks import write_blocks
+from dynamics.store.chunks import Chunks, key_of
 from dynamics.store.components import Kept, write_kept
-from dynamics.store.layout import MisfitError, new_column, new_layer, resize, write_coordinates
+from dynamics.store.layout import (
+    MisfitError,
+    has_layer,
+    new_column,
+    new_layer,
+    resize,
+    write_coordinates,
+)
 from dynamics.store.nodes import activation_of
 from dynamics.store.place import Place, open_zarr, writing
 from dynamics.store.precision import merge_errors
@@ -180,7 +187,7 @@ def write_there(
     """
     with writing(offer.place):
         real, path = open_zarr(offer.place, write=True)
-        chunks = _Chunks(MemoryStore(), real, path)
+        chunks = Chunks(MemoryStore(), real, path)
         root = _stand_in(chunks, offer, step, row)
     write: Any = write_activations if isinstance(layers, Mapping) else write_blocks
     write(root, step, layers, kept=kept, **described)
@@ -226,7 +233,7 @@ def adopt(root: zarr.Group, step: int, written: Written, **described: Any) -> No
             if path in root and (known := nodes.array(root, path).shape[1:]) != shape:
                 discard(root, row, written)
                 raise MisfitError.of(layer, step, shape, known)
-            if path not in root:
+            if not has_layer(root, layer):
                 chunks = written.forms[layer]["chunk_grid"]["configuration"]["chunk_shape"]
                 # Other steps of it may be there already.
                 new_layer(group, layer, number, (len(rows), *shape), tuple(chunks), anew=False)
@@ -247,20 +254,20 @@ def adopt(root: zarr.Group, step: int, written: Written, **described: Any) -> No
 def discard(root: zarr.Group, row: int, written: Written) -> None:
     """Remove the chunks of a step that does not fit."""
     for layer in written.shapes:
-        sync(root.store.delete_dir(_key(root.path, f"{activation_of(layer)}/c/{row}")))
+        sync(root.store.delete_dir(key_of(root.path, f"{activation_of(layer)}/c/{row}")))
 
 
 def _check_seen(root: zarr.Group, prefix: str, sizes: Mapping[str, int]) -> None:
     """Compare the chunks of a row with those that were written; remove what is left beside them."""
     wanted = {key: size for key, size in sizes.items() if key.startswith(prefix)}
-    start, until = _key(root.path, ""), time.monotonic() + _SEEN
+    start, until = key_of(root.path, ""), time.monotonic() + _SEEN
 
     async def seen() -> dict[str, int]:
-        there = [key async for key in root.store.list_prefix(_key(root.path, prefix))]
+        there = [key async for key in root.store.list_prefix(key_of(root.path, prefix))]
         keys = [key.removeprefix(start) for key in there]
         for key in (key for key in keys if key not in wanted):
-            await root.store.delete(_key(root.path, key))
-        return {k: await root.store.getsize(_key(root.path, k)) for k in keys if k in wanted}
+            await root.store.delete(key_of(root.path, key))
+        return {k: await root.store.getsize(key_of(root.path, k)) for k in keys if k in wanted}
 
     found = sync(seen())
     while found != wanted and time.monotonic() < until:
@@ -278,12 +285,12 @@ def _metadata_of_layers(root: zarr.Group) -> Iterator[tuple[str, bytes]]:
     for layer in layer_names(root):
         path = activation_of(layer)
         for key in (f"{path.rpartition('/')[0]}/zarr.json", f"{path}/zarr.json"):
-            found = sync(root.store.get(_key(root.path, key), default_buffer_prototype()))
+            found = sync(root.store.get(key_of(root.path, key), default_buffer_prototype()))
             if found is not None:
                 yield key, found.to_bytes()
 
 
-def _stand_in(chunks: _Chunks, offer: Offer, step: int, row: int) -> zarr.Group:
+def _stand_in(chunks: Chunks, offer: Offer, step: int, row: int) -> zarr.Group:
     """Make a root that has what writing a step asks for: identity, the step's row, its layers."""
     root = zarr.open_group(chunks, mode="a", use_consolidated=False, attributes=offer.attributes)
     table = root.require_group("checkpoints")
@@ -303,54 +310,5 @@ def _form(array: zarr.Array[Any]) -> dict[str, Any]:
     return {name: str(known[name]) for name in _FORM} | {"chunk_grid": grid}
 
 
-def _key(path: str, key: str) -> str:
-    return f"{path}/{key}".lstrip("/")
-
-
 def _buffer(content: bytes) -> Buffer:
     return default_buffer_prototype().buffer.from_bytes(content)
-
-
-class _Chunks(WrapperStore[MemoryStore]):
-    """Metadata in memory; chunks of activations in a real store below a path."""
-
-    def __init__(self, store: MemoryStore, real: Store, path: str):
-        super().__init__(store)
-        self.real, self.path, self.sizes = real, path, dict[str, int]()
-
-    def _with_store(self, store: MemoryStore) -> _Chunks:
-        return _Chunks(store, self.real, self.path)
-
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        """Return what is under a key."""
-        if not _is_chunk(key):
-            return await super().get(key, prototype, byte_range)
-        return await self.real.get(_key(self.path, key), prototype, byte_range)
-
-    async def set(self, key: str, value: Buffer) -> None:
-        """Write under a key."""
-        if not _is_chunk(key):
-            await super().set(key, value)
-            return
-        await self.real.set(_key(self.path, key), value)
-        self.sizes[key] = len(value)
-
-    async def delete(self, key: str) -> None:
-        """Remove a key, as of a chunk without values."""
-        if not _is_chunk(key):
-            await super().delete(key)
-            return
-        await self.real.delete(_key(self.path, key))
-        self.sizes.pop(key, None)
-
-    async def exists(self, key: str) -> bool:
-        """Whether there is a key."""
-        if not _is_chunk(key):
-            return await super().exists(key)
-        return await self.real.exists(_key(self.path, key))
-
-
-def _is_chunk(key: str) -> bool:
-    return key.startswith("activations/") and "/activation/c/" in key

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import zarr
 
 from dynamics.store import nodes
+from dynamics.store.damage import damaged, reason
 
 # The column of a group of results, and the attribute of any group: readers do not see them.
 HASH, HASHES = "hash", "hashes"
@@ -114,7 +115,7 @@ def stated(group: zarr.Group) -> Mapping[str, str]:
     """Return the hashes that a group has by name; none where it was made before there were any."""
     found = nodes.attributes(group).get(HASHES, {})
     if not are_texts(found):
-        raise nodes.damaged(group.path)
+        raise damaged(f"`{group.path}`")
     return found
 
 
@@ -205,13 +206,16 @@ def faults_of_steps(group: zarr.Group) -> dict[int, str]:
     try:
         columns = {name: nodes.values(group, name).tolist() for name in _AXES}
     except Exception as error:  # whatever a damaged array or chunk makes of it
-        return {-1: f"its steps or hashes cannot be read ({' '.join(str(error).split())[:120]})"}
+        return {-1: f"its steps or hashes cannot be read ({reason(error)[:120]})"}
     faults: dict[int, str] = {}
     wanted: dict[str, dict[int, tuple[str, Any]]] = {}
     for row, (step, source, text) in enumerate(zip(*columns.values())):
         if (text and not source) or (source and (step < 0 or not text)):
             faults[row] = "has lost its step, its checkpoint or its hash"
         for each in text.split() if source else ():
+            if ":" not in each:  # of another column
+                faults[row] = "has lost its hash"
+                continue
             name, _, expected = each.rpartition(":")
             wanted.setdefault(name, {})[row] = (expected, (step, source))
     for name, rows in wanted.items():
@@ -283,14 +287,14 @@ def faults_of_constants(group: zarr.Group) -> dict[str, str]:
     for name, expected in stated(group).items():
         if name in (HASH, LAYERS):
             continue
-        if name.endswith("/"):
-            if not nodes.has(group, name.rstrip("/")):
-                faults[name.rstrip("/")] = "is lost"
-            continue
         try:
+            if name.endswith("/"):
+                if not nodes.has(group, name.rstrip("/")):
+                    faults[name.rstrip("/")] = "is lost"
+                continue
             found = hash_of(name, nodes.values(group, name)) if nodes.has(group, name) else ""
         except Exception as error:  # whatever the decompressor makes of a damaged chunk
-            faults[name] = f"cannot be read ({' '.join(str(error).split())[:120]})"
+            faults[name.rstrip("/")] = f"cannot be read ({reason(error)[:120]})"
             continue
         if found != expected:
             faults[name] = "holds other values than were written" if found else "is lost"
@@ -306,7 +310,7 @@ def _faults_of(
     try:
         array = nodes.array(group, name)
     except Exception as error:  # another file may lie in the place of its description
-        told = " ".join(str(error).split())[:120]
+        told = reason(error)[:120]
         yield from ((row, f"cannot be read in `{name}` ({told})") for row in rows)
         return
     yield from _faults_of_array(array, name, rows)
@@ -321,7 +325,7 @@ def _faults_of_array(
         try:
             block = np.asarray(array[start : start + size]) if some else None
         except Exception as error:
-            told = " ".join(str(error).split())[:120]
+            told = reason(error)[:120]
             yield from ((row, f"cannot be read in `{name}` ({told})") for row in some)
             continue
         for row in some:

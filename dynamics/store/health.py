@@ -1,11 +1,9 @@
-"""Say how a store is doing, verify what it holds, and mark steps to be done again."""
+"""Verify what a store holds."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,8 @@ import zarr
 from dynamics.store import hashes, nodes
 from dynamics.store.activations import content_hash
 from dynamics.store.layout import ADDED, COLUMNS, DONE, FAILED, PENDING
-from dynamics.store.locking import lock
 from dynamics.store.nodes import activation_of
-from dynamics.store.place import Where, place_of, reading, sizes_of, writing
+from dynamics.store.place import Where, place_of
 from dynamics.store.read import (
     controls,
     controls_group,
@@ -25,94 +22,6 @@ from dynamics.store.read import (
     records,
     steps,
 )
-from dynamics.store.repository import save
-from dynamics.store.results import uncommit
-
-# Table (of steps, or of untrained networks), layer and row of a chunk of activations.
-_CHUNK = re.compile(r"((?:.*/)?)activations/([^/]+)/activation/c/(\d+)")
-
-
-@dataclass(frozen=True)
-class Summary:
-    """How far a store is.
-
-    Attributes
-    ----------
-    done, failed, pending : int
-        Numbers of steps.
-    layers : int
-        Number of layers.
-    bytes : int
-        Size of all files.
-    files : int
-        Number of files (objects, in an object store).
-    activation_bytes : int
-        Size of the activations, compressed.
-    ratio : float
-        Bytes of the activations as float32 over `activation_bytes`; NaN where there are none.
-    files_per_step : float
-        Files of activations per step that has some.
-    seconds_per_step : float
-        Median time of a done step; NaN where there is none.
-    seconds_left : float
-        Estimate for the pending steps; NaN where there is no done step.
-    """
-
-    done: int
-    failed: int
-    pending: int
-    layers: int
-    bytes: int
-    files: int
-    activation_bytes: int
-    ratio: float
-    files_per_step: float
-    seconds_per_step: float
-    seconds_left: float
-
-
-def summarise(where: Where) -> Summary:
-    """Say how far a store is.
-
-    Parameters
-    ----------
-    where : str, Path or Place
-        A store.
-
-    Returns
-    -------
-    Summary
-        Counts, size and estimates.
-    """
-    root = open_group(where)
-    rows = records(root, "status", "seconds").values()
-    found = [row["status"] for row in rows]
-    seconds = [row["seconds"] for row in rows if row["status"] == DONE]
-    rate = float(np.median(seconds)) if seconds else float("nan")
-    with reading(where):
-        sizes = sizes_of(root)
-    layers = layer_names(root)
-    matches = {key: match for key in sizes if (match := _CHUNK.match(key))}
-    bytes_of_chunks = sum(sizes[key] for key in matches)
-    written = {match.group(1, 3) for match in matches.values()}
-    whole = sum(
-        4 * count * int(np.prod(nodes.array(root, f"activations/{layer}/activation").chunks))
-        for layer, count in Counter(match[2] for match in matches.values()).items()
-    )
-    pending = found.count(PENDING)
-    return Summary(
-        done=found.count(DONE),
-        failed=found.count(FAILED),
-        pending=pending,
-        layers=len(layers),
-        bytes=sum(sizes.values()),
-        files=len(sizes),
-        activation_bytes=bytes_of_chunks,
-        ratio=whole / bytes_of_chunks if matches else float("nan"),
-        files_per_step=len(matches) / len(written) if written else float("nan"),
-        seconds_per_step=rate,
-        seconds_left=rate * pending if pending else 0.0,
-    )
 
 
 def verify(where: Where) -> dict[int, str]:
@@ -126,10 +35,15 @@ def verify(where: Where) -> dict[int, str]:
     Returns
     -------
     dict of int to str
-        What is wrong with each bad step; empty for a sound store.
+        What is wrong with each bad step; empty for a sound store, and where the table of
+        checkpoints cannot be read, of which `verify_results` says what is wrong.
     """
     root = open_group(where)
-    found, rows, faults = records(root), steps(root), {}
+    try:
+        found, rows = records(root), steps(root)
+    except (ValueError, LookupError):
+        return {}
+    faults = {}
     for step, record in sorted(found.items()):
         fault = ""
         if record["status"] == DONE:
@@ -152,6 +66,53 @@ def _fault_of_record(record: Mapping[str, Any]) -> str:
     return "has a row in the table of checkpoints that holds other values than were written"
 
 
+def check(where: Where) -> None:
+    """Raise unless the table of checkpoints and the coordinates of activations are as written.
+
+    What starts from a store calls it: stimuli are joined, and results known, by what stands there.
+
+    Parameters
+    ----------
+    where : str, Path or Place
+        A store.
+
+    Raises
+    ------
+    ValueError
+        If something was lost or holds other values; all of it is looked at by `verify`.
+    """
+    if faults := verify_tables(where):
+        path, fault = next(iter(faults.items()))
+        raise ValueError(f"store {where}: {path} {fault}: `dynamics verify` says how to mend it")
+
+
+def verify_tables(where: Where) -> dict[str, str]:
+    """Compare the table of checkpoints and the coordinates of activations with their hashes.
+
+    Parameters
+    ----------
+    where : str, Path or Place
+        A store.
+
+    Returns
+    -------
+    dict of str to str
+        What is wrong, by path; little is read for it.
+    """
+    root = open_group(where)
+    found = _faults_of_tables(root)
+    for start in ("", "controls/"):
+        if start and ("controls" in found or controls_group(root) is None):
+            continue
+        if f"{start}checkpoints" not in found:
+            rows = records(nodes.group(root, start) if start else root)
+            odd = [step for step, row in sorted(rows.items()) if _fault_of_record(row)]
+            if odd:
+                few = f"step {odd[0]}" + (f" and {len(odd) - 1} more" if len(odd) > 1 else "")
+                found[f"{start}checkpoints"] = f"holds other values of {few} than were written"
+    return found
+
+
 def verify_results(where: Where) -> dict[tuple[str, int | None], str]:
     """Compare results, coordinates and the table with their hashes; see `verify` for activations.
 
@@ -167,27 +128,79 @@ def verify_results(where: Where) -> dict[tuple[str, int | None], str]:
         a sound store.
     """
     root = open_group(where)
-    faults: dict[tuple[str, int | None], str] = {}
-    for start in ("", "controls/") if controls_group(root) is not None else ("",):
-        if fault := _fault_of_table(nodes.group(root, start) if start else root):
-            faults[f"{start}checkpoints", None] = fault
-        activations = nodes.group(root, f"{start}activations")
-        for name, fault in hashes.faults_of_constants(activations).items():
-            faults[f"{start}activations", None] = f"{name} {fault}"
-    for name, fault in hashes.faults_of_constants(root).items():
-        faults[name, None] = fault
-    for name, fault in hashes.faults_of_constants(nodes.group(root, "results")).items():
-        faults[f"results/{name}", None] = fault
-    for target, below in nodes.members(nodes.group(root, "results")).items():
-        for metric, group in nodes.members(below).items() if _is_group(below) else ():
-            if _is_group(group):
-                for step, fault in _faults_of_results(group).items():
-                    faults[f"results/{target}/{metric}", step] = fault
+    faults: dict[tuple[str, int | None], str] = {
+        (path, None): fault for path, fault in _faults_of_tables(root).items()
+    }
+    for path, target in _groups(root, "results", faults):
+        for name, metric in _groups(target, "", faults, path):
+            try:
+                found = _faults_of_results(metric)
+            except Exception as error:
+                found = {None: _unreadable(error)}
+            for step, each in found.items():
+                faults[name, step] = each
     return faults
 
 
-def _is_group(node: object) -> bool:
-    return isinstance(node, zarr.Group)
+def _faults_of_tables(root: zarr.Group) -> dict[str, str]:
+    """Say what is wrong with tables of checkpoints, coordinates and the list of results."""
+    faults: dict[str, str] = {}
+
+    def look(path: str, found: Callable[[], str]) -> None:
+        if fault := _fault_in(found):
+            faults[path] = fault
+
+    def constants(path: str) -> str:
+        found = hashes.faults_of_constants(nodes.group(root, path))
+        return "; ".join(f"{name} {fault}" for name, fault in found.items())
+
+    look("controls", lambda: (controls_group(root) and "") or "")
+    there = "controls" not in faults and controls_group(root) is not None
+    for start in ("", "controls/") if there else ("",):
+        look(f"{start}checkpoints", functools.partial(_fault_of_table, root, start))
+        look(f"{start}activations", functools.partial(constants, f"{start}activations"))
+    for name, fault in hashes.faults_of_constants(root).items():
+        faults.setdefault(name, fault)
+    look("results", lambda: (nodes.group(root, "results") and "") or "")
+    if "results" not in faults:
+        for name, fault in hashes.faults_of_constants(nodes.group(root, "results")).items():
+            faults[f"results/{name}"] = fault
+    return faults
+
+
+def _fault_in(look: Callable[[], str]) -> str:
+    """Return what a look finds, or why it cannot be had."""
+    try:
+        return look()
+    except Exception as error:
+        return _unreadable(error)
+
+
+def _unreadable(error: Exception) -> str:
+    """Say why something cannot be read; what a disk, a server or a library raises goes on."""
+    if isinstance(error, (OSError, ImportError)):
+        raise error
+    # Whatever zarr makes of a damaged description or chunk.
+    told = " ".join(str(error).split()) or type(error).__name__
+    return f"cannot be read ({told.partition(': `dynamics verify`')[0]:.300})"
+
+
+def _groups(
+    parent: zarr.Group, name: str, faults: dict[tuple[str, int | None], str], path: str = ""
+) -> Iterator[tuple[str, zarr.Group]]:
+    """Yield the groups in a group with their paths; what is wrong with others is put down."""
+    path = path or name
+    if (path, None) in faults:
+        return
+    group = nodes.group(parent, name) if name else parent
+    for below in nodes.names(group):
+        try:
+            found = nodes.member(group, below)
+        except Exception as error:
+            faults[f"{path}/{below}", None] = _unreadable(error)
+            continue
+        if isinstance(found, zarr.Group):
+            yield f"{path}/{below}", found
 
 
 def _faults_of_results(group: zarr.Group) -> dict[int | None, str]:
@@ -201,8 +214,9 @@ def _faults_of_results(group: zarr.Group) -> dict[int | None, str]:
     return found
 
 
-def _fault_of_table(root: zarr.Group) -> str:
+def _fault_of_table(root: zarr.Group, start: str = "") -> str:
     """Say what is wrong with the table of checkpoints, and with the steps of activations."""
+    root = nodes.group(root, start.rstrip("/")) if start else root
     table = nodes.group(root, "checkpoints")
     there = nodes.members(table)
     if lost := [name for name in COLUMNS if name not in ADDED and name not in there]:
@@ -210,6 +224,9 @@ def _fault_of_table(root: zarr.Group) -> str:
     for name, node in there.items():
         if name in COLUMNS and not hashes.has_steps(node):
             return f"`{name}` has lost its steps"
+    named, filled = nodes.values(table, "step") >= 0, nodes.values(table, "content") != ""
+    if without := int((filled[: len(named)] & ~named[: len(filled)]).sum()):
+        return f"`step` of {without} rows is lost"
     rows = records(root)
     done = {step: row for step, row in rows.items() if row["status"] == DONE}
     for step, row in done.items():
@@ -232,105 +249,18 @@ def _fault_of_table(root: zarr.Group) -> str:
 
 def verify_controls(where: Where) -> dict[int, str]:
     """Return what `verify` finds in the several untrained networks of a store, by their number."""
-    return verify(place_of(where) / "controls") if controls(where) else {}
-
-
-def redo(where: Where, chosen: Sequence[int], *, untrained: Sequence[int] = ()) -> None:
-    """Mark steps as pending, so that the next crawl does them again.
-
-    Parameters
-    ----------
-    where : str, Path or Place
-        A store.
-    chosen : sequence of int
-        Training steps.
-    untrained : sequence of int
-        Numbers of untrained networks.
-
-    Raises
-    ------
-    ValueError
-        If a step or network is not in the store; none is marked then.
-    """
-    with lock(where):
-        root = open_group(where, mode="r+")
-        tables = [(root, "step", chosen)]
-        if untrained:
-            group = controls_group(root)
-            if group is None:
-                raise ValueError(f"store {where} has no controls: its sweep asks for none")
-            tables.append((group, "untrained network", untrained))
-        for group, name, numbers in tables:
-            rows = steps(group)
-            if unknown := [number for number in numbers if number not in rows]:
-                raise ValueError(
-                    f"store {where} has no {name} {unknown[0]}: it has {_some(sorted(rows))}"
-                )
-        with writing(root):
-            for group, _, numbers in tables:
-                rows = steps(group)
-                for number in numbers:
-                    nodes.array(group, "checkpoints/status")[rows[number]] = PENDING
-                    nodes.array(group, "checkpoints/content")[rows[number]] = ""
-                if numbers:
-                    _forget_lost_coordinates(nodes.group(group, "activations"))
-            save(root, f"redo {', '.join(map(str, [*chosen, *untrained]))}")
-
-
-def redo_results(where: Where, target: str, metric: str, chosen: Sequence[int] = ()) -> None:
-    """Have results computed again by the next `analyze` or `probe`.
-
-    Parameters
-    ----------
-    where : str, Path or Place
-        A store.
-    target, metric : str
-        Their labels.
-    chosen : sequence of int
-        Steps; by default all, with coordinates and levels: the group is removed.
-
-    Raises
-    ------
-    ValueError
-        If there are no such results, or no such step.
-    """
-    name = f"results/{target}/{metric}"
-    with lock(where):
-        root = open_group(where, mode="r+")
-        known_groups = hashes.stated(nodes.group(root, "results"))
-        if name not in root and (chosen or f"{target}/{metric}/" not in known_groups):
-            raise ValueError(f"store {where} has no {name}: `dynamics verify` names what there is")
-        with writing(root):
-            if not chosen:
-                if name in root:
-                    del root[name]
-                hashes.note_group(nodes.group(root, "results"), f"{target}/{metric}", there=False)
-            group = nodes.group(root, name if chosen else "results")
-            known = nodes.values(group, "step").tolist() if chosen else []
-            if unknown := [step for step in chosen if step not in known]:
-                raise ValueError(f"{name} has no step {unknown[0]}: it has {_some(sorted(known))}")
-            for step in chosen:
-                uncommit(group, known.index(step))
-            save(root, f"redo {name}")
-
-
-def _forget_lost_coordinates(group: zarr.Group) -> None:
-    """Have coordinates of activations written again with the next step, if one is damaged."""
-    if not hashes.faults_of_constants(group):
-        return
-    for name in {*nodes.members(group), *hashes.stated(group)} - {"step"}:
-        if name in group and isinstance(group[name], zarr.Group):
-            continue
-        if name in group:
-            del group[name]
-        hashes.note(group, name, None)
+    try:
+        there = controls(where)
+    except (ValueError, LookupError):  # `verify_results` says why
+        return {}
+    return verify(place_of(where) / "controls") if there else {}
 
 
 def _fault(root: zarr.Group, row: int, expected: str) -> str:
     try:
         found = content_hash(root, row)
-    except Exception as error:  # whatever the decompressor makes of a damaged chunk
-        return f"cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
+    except Exception as error:
+        return _unreadable(error)
     if found != expected:
         return "holds other values than were committed"
     for layer in layer_names(root):
@@ -355,8 +285,3 @@ def _whole(parts: Iterable[tuple[int, int, np.ndarray]]) -> bool:
             return False
         over = bool(ended[:, -1].all())
     return True
-
-
-def _some(values: Sequence[int], most: int = 12) -> str:
-    shown = ", ".join(map(str, values[:most]))
-    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -129,6 +129,12 @@ def new_array(
     )
 
 
+def has_layer(root: zarr.Group, layer: str) -> bool:
+    """Whether a store has a layer's group, which bears its name, and the array in it."""
+    path = nodes.activation_of(layer)
+    return path.rpartition("/")[0] in root and path in root
+
+
 def new_layer(
     activations: zarr.Group,
     layer: str,
@@ -138,7 +144,7 @@ def new_layer(
     *,
     anew: bool = True,
 ) -> None:
-    """Make the array of a layer's activations, in a group that may have been left without one.
+    """Make the group and the array of a layer's activations, or what of it there is not yet.
 
     Parameters
     ----------
@@ -156,6 +162,8 @@ def new_layer(
     name = nodes.group_name(layer)
     if name not in activations:
         activations.create_group(name, attributes={"layer": layer, "order": number})
+        if f"{name}/activation" in activations:
+            return  # its name was lost, and nothing else
     new_array(
         nodes.group(activations, name),
         "activation",

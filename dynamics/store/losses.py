@@ -6,14 +6,15 @@ Little is read for it: names, the coordinates that are read anyway, and which ch
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from dynamics.store.hashes import HASH, HASHES, LAYERS, hash_of
-from dynamics.store.layout import ADDED, COLUMNS, DONE
+from dynamics.store.hashes import HASH, HASHES, LAYERS, fault_of_rows, hash_of, of_record
+from dynamics.store.layout import ADDED, COLUMNS, DONE, FAILED, PENDING
 from dynamics.store.snapshot import Snapshot
 
 _SHOWN = 3
@@ -41,6 +42,7 @@ def losses(seen: Snapshot, only: str = "") -> list[str]:
         if made and table in seen.nodes and table.startswith(only):
             wanted = (f"{table}/{name}" for name in COLUMNS if name not in ADDED)
             found += [f"{path} is lost" for path in wanted if path not in seen.nodes]
+            found += _of_rows(seen, table)
         found += _of_activations(seen, start)
     for path in seen.groups():
         if not only or f"{path}/".startswith(f"{only}/"):
@@ -57,12 +59,15 @@ def _of_hashes(seen: Snapshot, path: str) -> Iterator[str]:
             each = (f"{path}/{variable}" for variable in wanted)
             yield from (f"{variable} is lost" for variable in each if variable not in seen.nodes)
             yield from _of_texts(seen, path)
+            yield from _of_chunks(seen, path, expected.split())
             continue
         if name.endswith("/"):
             if own.strip("/") not in seen.nodes:
                 yield f"{own.strip('/')} is lost"
             continue
         values: Any = _layers(seen, path) if name == LAYERS else seen.values.get(own)
+        if values is None and own in seen.nodes and _lacks(seen, own, [0]):
+            values = np.asarray(seen.array(own)[...])  # all of it may be what is not written
         if name != LAYERS and own not in seen.nodes:
             yield f"{own} is lost"
         elif values is not None and hash_of(name, values) != expected:
@@ -70,15 +75,65 @@ def _of_hashes(seen: Snapshot, path: str) -> Iterator[str]:
 
 
 def _of_texts(seen: Snapshot, path: str) -> Iterator[str]:
-    """Name steps without hashes, of which a writer that was stopped leaves one at most."""
+    """Name steps with half of their marks: a writer that was stopped leaves one at most."""
     names = ("step", "checkpoint", HASH)
     columns = [
         seen.values[own].tolist() for name in names if (own := f"{path}/{name}") in seen.values
     ]
     if len(columns) == len(names):
-        lost = [step for step, source, text in zip(*columns) if source and not text]
-        if len(lost) > 1:
-            yield f"{path}/{HASH} of step {_few(lost)} is lost"
+        for place, name in enumerate(names):
+            # A step that is not written yet has neither a checkpoint nor a hash.
+            marks = [(row[0] >= 0, bool(row[1]), bool(row[2])) for row in zip(*columns)]
+            lost = [k for k, row in enumerate(marks) if not row[place] and any(row[1:])]
+            if len(lost) > 1:
+                at = "" if name == "step" else f" of step {_few([columns[0][k] for k in lost])}"
+                yield f"{path}/{name}{at} is lost"
+
+
+def _of_chunks(seen: Snapshot, path: str, names: Sequence[str]) -> Iterator[str]:
+    """Name variables of results of which a file is not there that held something."""
+    sources = seen.values.get(f"{path}/checkpoint", np.array([]))
+    rows = np.flatnonzero(np.asarray(sources) != "")
+    for own in (f"{path}/{name}" for name in names if f"{path}/{name}" in seen.nodes):
+        # Of chunks that are all NaN there are no files.
+        if lost := _lacks(seen, own, rows.tolist()):
+            with contextlib.suppress(Exception):  # what is damaged is said when it is read
+                name, array = own.rpartition("/")[2], seen.array(own)
+                if fault_of_rows(array, name, lost, seen.columns(path)):
+                    yield f"{own} of some steps is lost"
+
+
+def _of_rows(seen: Snapshot, table: str) -> Iterator[str]:
+    """Look at a row of the table of checkpoints, if a file that rows mostly have is not there."""
+    names = [name for name in COLUMNS if name in _FILLED and f"{table}/{name}" in seen.nodes]
+    statuses = seen.values.get(f"{table}/status", np.array([]))
+    done = np.flatnonzero(np.asarray(statuses) == DONE)[:1].tolist()
+    if not done or not any(_lacks(seen, f"{table}/{name}", done) for name in names):
+        return
+    with contextlib.suppress(Exception):  # what is damaged is said when it is read
+        there = [name for name in COLUMNS if f"{table}/{name}" in seen.nodes]
+        record = {name: seen.array(f"{table}/{name}")[done[0]] for name in there}
+        record = {name: np.asarray(value).item() for name, value in record.items()}
+        if record.get(HASH) and of_record(record) != record[HASH]:
+            yield f"{table} holds other values than were written"
+
+
+# Columns of which a done row has a value as a rule.
+_FILLED = ("uri", "sha256", "bytes", "modified", "content", "seconds")
+
+
+def _lacks(seen: Snapshot, path: str, rows: Sequence[int]) -> list[int]:
+    """Return those of some rows whose first chunk is not in the folder of an array."""
+    if seen.folder is None:
+        return []
+    node = seen.nodes[path]
+    if node["node_type"] != "array" or not node["shape"]:
+        return []
+    size, rest = node["chunk_grid"]["configuration"]["chunk_shape"][0], len(node["shape"]) - 1
+    folder = seen.folder / seen.top / path / "c"
+    lost = {k for k in {row // size for row in rows}
+            if not os.path.exists(folder.joinpath(str(k), *["0"] * rest))}  # fmt: skip
+    return [row for row in rows if row // size in lost]
 
 
 def _few(steps: Sequence[int]) -> str:
@@ -100,6 +155,8 @@ def _of_activations(seen: Snapshot, start: str) -> list[str]:
     done = np.flatnonzero(statuses == DONE)
     steps = seen.values[table]
     found = []
+    if not np.isin(statuses, (DONE, FAILED, PENDING)).all():
+        found.append(f"{start}checkpoints/status holds other values than were written")
     if len(done) and done[-1] < len(steps):
         own = seen.values.get(axis)
         if own is None or len(own) <= done[-1] or (own[done] != steps[done]).any():

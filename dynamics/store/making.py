@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import zarr
 
 from dynamics.store import hashes, nodes
@@ -70,7 +72,7 @@ def begin(where: Where, *, run: str, identity: Mapping[str, Any]) -> zarr.Group:
         root = nodes.root_of(store, path, "a")
         prepare_to_write(root)
         if root.attrs.get("schema") == SCHEMA and EMPTIED not in root.attrs:
-            _mend_table(root)
+            mend_table(root)
         known = nodes.attributes(root)
         if known.get("schema") == SCHEMA and _differs(known, identity) and _holds_nothing(root):
             root.attrs.put({EMPTIED: True})  # so that a stop in between leaves nothing of it
@@ -100,21 +102,23 @@ def begin_controls(root: zarr.Group) -> zarr.Group:
         number of a control stands in the place of a step.
     """
     with writing(root):
-        group = root.require_group("controls")
+        group = nodes.require_group(root, "controls")
         if "schema" not in group.attrs:
             known = nodes.attributes(root)
             step = "number of the untrained network, whose seed is the sweep's plus this number"
             _make(group, run=known["run"], identity=known["identity"], step=step)
             hashes.note_group(root, "controls")
+        else:
+            mend_table(group)
     return group
 
 
 def _make(root: zarr.Group, *, run: str, identity: Mapping[str, Any], step: str = "") -> None:
-    table = root.require_group("checkpoints")
+    table = nodes.require_group(root, "checkpoints")
     for name in COLUMNS:
         new_column(table, name, step if name == "step" else "")
     for room in _ROOMS:
-        root.require_group(room)
+        nodes.require_group(root, room)
     root.attrs.put(
         {
             "schema": SCHEMA,
@@ -127,15 +131,38 @@ def _make(root: zarr.Group, *, run: str, identity: Mapping[str, Any], step: str 
     save(root, f"begin {run}")
 
 
-def _mend_table(root: zarr.Group) -> None:
-    """Make columns anew that were lost: what they held is done again, or found again."""
-    table = root.require_group("checkpoints")
+def mend_table(root: zarr.Group) -> None:
+    """Make columns and rooms anew that were lost: what they held is done again, or found again.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        Root of a store, or its group of controls, that is open for writing.
+    """
+    for room in _ROOMS:
+        nodes.require_group(root, room)
+    table = nodes.require_group(root, "checkpoints")
     there = nodes.members(table)
     lost = [name for name in COLUMNS if name not in there]
     rows = max((n.shape[0] for n in there.values() if isinstance(n, zarr.Array)), default=0)
     for name in lost:
         new_column(table, name)
         resize(nodes.array(table, name), rows)
+    steps, contents = nodes.array(table, "step"), nodes.values(table, "content")
+    if (contents[np.asarray(steps[...])[: len(contents)] < 0] != "").any():
+        _name_rows(root, table, rows)
+
+
+def _name_rows(root: zarr.Group, table: zarr.Group, rows: int) -> None:
+    """Write the steps of rows again, which the activations have as well; else there are no rows."""
+    own = np.array([])
+    with contextlib.suppress(ValueError, LookupError):
+        own = nodes.values(root, "activations/step")
+    if len(own) == rows and (own >= 0).all() and len(np.unique(own)) == rows:
+        nodes.array(table, "step")[:] = own
+        return
+    for name in COLUMNS:
+        new_column(table, name)
 
 
 def _differs(

@@ -18,18 +18,7 @@ from zarr.core.sync import sync
 
 from dynamics.faults import written_out
 from dynamics.secrets import redacted
-
-
-class LostError(KeyError):
-    """An array that a store must have is not there."""
-
-    def __str__(self) -> str:
-        """Return the sentence, without the quotes of a key."""
-        return str(self.args[0])
-
-
-class KindError(TypeError, ValueError):
-    """A group lies where an array should be, or the other way round."""
+from dynamics.store.damage import KindError, LostError, damaged, readable
 
 
 def array(parent: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -77,6 +66,11 @@ def root_of(store: Any, path: str, mode: Any) -> zarr.Group:
         raise damaged(f"the root of {store}") from error
 
 
+def require_group(parent: zarr.Group, name: str) -> zarr.Group:
+    """Return the group of a name, made where there is none; raises as `group` does."""
+    return group(parent, name) if has(parent, name) else parent.require_group(name)
+
+
 def has(parent: zarr.Group, name: str) -> bool:
     """Whether there is anything of a name; raises a ValueError where its description is damaged."""
     try:
@@ -96,14 +90,6 @@ def _there(parent: zarr.Group, name: str) -> Any:
         ) from None
     except Exception as error:
         raise _damaged(parent, name, error) from error
-
-
-def damaged(where: str) -> ValueError:
-    """Return the sentence for a node whose description, `zarr.json`, is not what it was."""
-    return ValueError(
-        f"the description of {where or 'its root'} is damaged: `dynamics verify` says what else "
-        "is and how to mend it; a copy of the file `zarr.json` there mends it alone"
-    )
 
 
 def _damaged(parent: zarr.Group, name: str, error: Exception) -> Exception:
@@ -138,9 +124,29 @@ def members(parent: zarr.Group) -> dict[str, Any]:
     }
 
 
+def names(parent: zarr.Group) -> list[str]:
+    """Return the names of what is in a group, whether it can be opened or not."""
+
+    async def found() -> list[str]:
+        node = parent._async_group
+        return sorted({name.rstrip("/") async for name in node.store.list_dir(node.path)})
+
+    return [name for name in sync(found()) if name != "zarr.json"]
+
+
+def member(parent: zarr.Group, name: str) -> zarr.Group | zarr.Array[Any] | None:
+    """Return what is under a name; None where it has no description, as in `members`."""
+    return _there(parent, name) if has(parent, name) else None
+
+
 def values(parent: zarr.Group, name: str, where: Any = ...) -> np.ndarray:
-    """Return what an array holds, or of it a part such as a row; raises as `array` does."""
-    return np.asarray(array(parent, name)[where])
+    """Return what an array holds, or of it a part such as a row; raises as `array` does.
+
+    A ValueError where a file of it is damaged.
+    """
+    found = array(parent, name)
+    with readable(found.path, parent.store, texts=found.dtype.kind in "TO"):
+        return np.asarray(found[where])
 
 
 def rows(arrays: Sequence[zarr.Array[Any]], row: int) -> list[np.ndarray]:
@@ -149,7 +155,9 @@ def rows(arrays: Sequence[zarr.Array[Any]], row: int) -> list[np.ndarray]:
     async def all_of_them() -> list[Any]:
         return await together(each._async_array.getitem(row) for each in arrays)
 
-    return [np.asarray(found) for found in sync(all_of_them())]
+    names = ", ".join(each.path for each in arrays[:3]) + (" ..." if len(arrays) > 3 else "")
+    with readable(names, arrays[0].store if arrays else ""):
+        return [np.asarray(found) for found in sync(all_of_them())]
 
 
 async def together(reads: Iterable[Awaitable[Any]]) -> list[Any]:

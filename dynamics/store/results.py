@@ -74,7 +74,7 @@ def begin_result(
                 f"{expected!r}: give the target or metric another `label`"
             )
     with writing(root):
-        group = root.require_group(name)
+        group = nodes.require_group(root, name)
         group.attrs.put({})
         for old in nodes.members(group):
             del group[old]

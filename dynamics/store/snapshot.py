@@ -26,8 +26,9 @@ from zarr.core.array import AsyncArray
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, StorePath
 
+from dynamics.store.damage import damaged, readable
 from dynamics.store.hashes import HASHES, are_texts
-from dynamics.store.nodes import damaged, strings, together
+from dynamics.store.nodes import strings, together
 
 
 @dataclass
@@ -172,14 +173,12 @@ class Snapshot:
 
     async def _read_values(self, path: str) -> None:
         found: Any = None
-        try:
+        texts = self.nodes[path].get("data_type") == "string"
+        with readable(path, self.store, texts=texts):
             if self.folder:
                 found = read_column(self.folder / self._key(path), self.nodes[path])
             if found is None:
                 found = np.asarray(await self._array(path).getitem(...))
-        except MemoryError as error:
-            # Of a chunk of numbers that lies where texts should be, the first is taken for a count.
-            raise ValueError(f"{path} cannot be read ({error}): it is damaged") from error
         # Few libraries take NumPy's variable-width strings: these have a width.
         self.values[path] = found if found.dtype.kind in "biufcM" else strings(found)
 

@@ -18,6 +18,7 @@ from zarr.core.sync import sync
 
 from dynamics.installation import OURS
 from dynamics.store.attributes import portable
+from dynamics.store.damage import readable
 from dynamics.store.hashes import HASH, HASHES, fault_of_rows, hash_of
 from dynamics.store.layout import DONE, EMPTIED, PERMUTED_FROM, SCHEMA, UNIT, package_version
 from dynamics.store.losses import losses
@@ -115,16 +116,8 @@ class _Stored(BackendArray):
         )
 
     def _read(self, key: tuple) -> Any:
-        try:
+        with readable(self.path, self.seen.store, texts=self.dtype == object):
             return self._checked(key)
-        except MemoryError as error:
-            if self.dtype != object:
-                raise
-            # Of a chunk of numbers that lies where texts should be, the first is taken for a count.
-            raise ValueError(
-                f"{self.path} of store {self.seen.store} holds no texts ({error}): `dynamics "
-                "verify` says how to mend it"
-            ) from error
 
     def _checked(self, key: tuple) -> Any:
         self._check(key)
