@@ -11,6 +11,7 @@ import jinja2
 import pandas as pd
 
 from dynamics.collection import tables
+from dynamics.report.page import shown as readably
 
 # What the longest tables show of themselves; the files have all of it.
 _MOST_ROWS = 80
