@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from dynamics import emergence, plots
 from dynamics.plots import names, style
+from dynamics.plots.panels import wrapped
 
 WAV2VEC2 = [f"wav2vec2.encoder.layers.{i}.feed_forward.intermediate_dense" for i in range(12)]
 DEEP = [f"model.encoder.transformer.layers.{i}" for i in range(48)]
@@ -206,3 +207,10 @@ def test_what_no_font_has_is_written_as_its_number():
     assert names.printable("聴覚野 Ünï α ρ ▲ −0.1\nx") == "聴覚野 Ünï α ρ ▲ −0.1\nx"
     assert names.printable("a\u0007b\tc") == "a<U+0007>b c"
     assert names.printable("\U0001f3b5") in ("\U0001f3b5", "<U+1F3B5>")
+
+
+def test_no_word_of_a_caption_is_left_alone_on_its_last_line():
+    words = "(other sounds of these categories and other people, this network only)"
+    first, last = wrapped(words, Figure(figsize=(85 / 25.4, 2))).splitlines()
+    assert abs(len(first) - len(last)) < 12
+    assert f"{first} {last}" == words

@@ -173,7 +173,12 @@ def wrapped(text: str, figure: Figure) -> str:
     """
     # Letters of a legend's title are little more than half as wide as high, on average.
     letters = figure.get_figwidth() * 72 / (0.56 * _points(plt.rcParams["legend.title_fontsize"]))
-    return "\n".join(textwrap.wrap(printable(text), int(letters)))
+    lines = textwrap.wrap(printable(text), int(letters))
+    # As many lines as there have to be, and of one length: no word is left alone on the last one.
+    for width in range(len(text) // max(len(lines), 1), int(letters)):
+        if len(even := textwrap.wrap(printable(text), width)) == len(lines):
+            return "\n".join(even)
+    return "\n".join(lines)
 
 
 def _points(size: Any) -> float:
