@@ -117,13 +117,16 @@ def side_by_side(each: Compared, opened: Sequence[Opened]) -> xr.Dataset:
         As ``results/<target>/<metric>`` of `open_collection`.
     """
     runs, every = list(each.results), list(each.results.values())
-    labels = {str(dim): _labels(str(dim), every) for one in every for dim in one.dims}
-    data = {
-        str(name): _stacked(str(name), every, labels)
+    dims = dict.fromkeys(str(dim) for one in every for dim in one.dims)
+    labels = {dim: _labels(dim, every) for dim in dims}
+    places = [_places(one, labels) for one in every]
+    names = dict.fromkeys(
+        str(name)
         for one in every
         for name, values in one.variables.items()
         if values.dtype.kind == "f" and name not in labels
-    }
+    )
+    data = {name: _stacked(name, every, labels, places) for name in names}
     own = {one.name: one.coordinates for one in opened}
     known, _ = coordinates_of([one for one in opened if one.name in each.results])
     coordinates: dict[str, Any] = {"run": runs}
@@ -176,22 +179,26 @@ class _Runs(BackendArray):
 
 
 def _stacked(
-    name: str, every: Sequence[xr.Dataset], labels: Mapping[str, np.ndarray]
+    name: str,
+    every: Sequence[xr.Dataset],
+    labels: Mapping[str, np.ndarray],
+    places: Sequence[Mapping[str, np.ndarray]],
 ) -> xr.Variable:
-    dims = next(one[name].dims for one in every if name in one.variables)
+    own = [one.variables.get(name) for one in every]
+    dims = next(part.dims for part in own if part is not None)
     parts: list[xr.Variable | None] = []
-    places: list[list[np.ndarray]] = []
-    for one in every:
-        has = name in one.variables and set(one[name].dims) == set(dims)
-        parts.append(one.variables[name].transpose(*dims) if has else None)
-        places.append([_places(one, str(dim), labels[str(dim)]) for dim in dims] if has else [])
+    at: list[list[np.ndarray]] = []
+    for part, each in zip(own, places):
+        has = part is not None and set(part.dims) == set(dims)
+        parts.append(part.transpose(*dims) if part is not None and has else None)
+        at.append([each[str(dim)] for dim in dims] if has else [])
     shape = (len(every), *(len(labels[str(dim)]) for dim in dims))
-    schemes = [one[name].attrs for one in every if name in one.variables]
+    schemes = [part.attrs for part in own if part is not None]
     common = {
         key: value for key, value in schemes[0].items()
         if all(_equal(other.get(key), value) for other in schemes)
     }  # fmt: skip
-    lazy = indexing.LazilyIndexedArray(_Runs(parts, places, shape))
+    lazy = indexing.LazilyIndexedArray(_Runs(parts, at, shape))
     return xr.Variable(("run", *dims), lazy, common)
 
 
@@ -212,8 +219,12 @@ def _labels(dim: str, every: Sequence[xr.Dataset]) -> np.ndarray:
     return np.array(list(dict.fromkeys(x for each in own for x in each.tolist())))
 
 
-def _places(one: xr.Dataset, dim: str, labels: np.ndarray) -> np.ndarray:
-    """Return where each entry is in a run's own dimension; -1 where it has none."""
+def _places(one: xr.Dataset, labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return by dimension where each entry is in a run's own; -1 where it has none."""
+    return {dim: _places_along(one, dim, labels[dim]) for dim in map(str, one.dims)}
+
+
+def _places_along(one: xr.Dataset, dim: str, labels: np.ndarray) -> np.ndarray:
     if dim in _BY_PLACE or dim not in one.coords:
         places = np.arange(len(labels))
         return np.where(places < one.sizes[dim], places, -1)

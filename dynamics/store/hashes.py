@@ -227,8 +227,7 @@ def faults_of_steps(group: zarr.Group) -> dict[int, str]:
 def fault_of_rows(
     array: zarr.Array[Any],
     name: str,
-    rows: npt.ArrayLike,
-    columns: Sequence[Sequence[Any]],
+    wanted: Mapping[int, tuple[str, tuple[int, str]]],
     last: Any = slice(None),
 ) -> str:
     """Say which step of a variable of results holds other values than were committed.
@@ -239,10 +238,8 @@ def fault_of_rows(
         The variable.
     name : str
         Its name.
-    rows : array of int
-        Rows that are looked at.
-    columns : sequence of (steps, checkpoints, hashes)
-        Of the group.
+    wanted : mapping of int to (hash, (step, checkpoint))
+        By row that is looked at.
     last : int, slice or array of int
         What is looked at along the last axis. Where a step lies in several chunks, each has its
         own hash, and no others are read.
@@ -252,26 +249,18 @@ def fault_of_rows(
     str
         As ``values at step 20``; empty where all is well or there are no hashes.
     """
-    wanted: dict[int, tuple[str, tuple[int, str]]] = {}
-    for row in np.asarray(rows).tolist():
-        if row >= min(map(len, columns)):
-            continue
-        step, source, text = (column[row] for column in columns)
-        known = dict(each.rpartition(":")[::2] for each in text.split())
-        if name in known:
-            wanted[row] = (known[name], (step, source))
-    if array.shards is not None:
-        chosen = _blocks_of(array, last)
-        for row, (expected, owner) in wanted.items():
-            parts = expected.split(",")
-            for number in chosen:
-                part = slice(number * array.chunks[-1], (number + 1) * array.chunks[-1])
-                found = hash_of(name, array[row, ..., part], *owner, part.start)
-                if number >= len(parts) or found != parts[number]:
-                    return f"values at step {columns[0][row]}"
+    if array.shards is None:
+        for row, _ in _faults_of_array(array, name, wanted):
+            return f"values at step {wanted[row][1][0]}"
         return ""
-    for row, fault in _faults_of_array(array, name, wanted):
-        return f"values at step {columns[0][row]}" if fault else ""
+    chosen = _blocks_of(array, last)
+    for row, (expected, owner) in wanted.items():
+        parts = expected.split(",")
+        for number in chosen:
+            part = slice(number * array.chunks[-1], (number + 1) * array.chunks[-1])
+            found = hash_of(name, array[row, ..., part], *owner, part.start)
+            if number >= len(parts) or found != parts[number]:
+                return f"values at step {owner[0]}"
     return ""
 
 

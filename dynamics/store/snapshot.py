@@ -2,23 +2,19 @@
 
 What says which rows count is read before anything else of its group. A writer sets it last, so
 whatever a counted row needs was there before the rest is read, also while another process writes.
-Short columns come straight from their files: zarr hands every chunk through a thread for each of
-its codecs, which for a few hundred bytes costs more than all the rest of opening a store.
+Short columns, and one step of results, come straight from their files (`dynamics.store.files`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
-import numcodecs
 import numpy as np
 import zarr
 from zarr.abc.store import Store
@@ -27,6 +23,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, StorePath
 
 from dynamics.store.damage import damaged, readable
+from dynamics.store.files import read_column, read_row
 from dynamics.store.hashes import HASHES, are_texts
 from dynamics.store.nodes import strings, together
 
@@ -89,17 +86,41 @@ class Snapshot:
         """Return an array as it was seen."""
         return zarr.Array(self._array(path))
 
-    def columns(self, group: str) -> list[list[Any]]:
-        """Return steps, checkpoints and hashes of a group of results."""
-        if group not in self._columns:
-            names = ("step", "checkpoint", "hash")
-            read = [np.asarray(self.array(f"{group}/{name}")[...]).tolist() for name in names]
-            self._columns[group] = read
-        return self._columns[group]
+    def whole(self, path: str) -> np.ndarray:
+        """Return all values of an array."""
+        found = (
+            read_column(self.folder / self._key(path), self.nodes[path]) if self.folder else None
+        )
+        return np.asarray(self.array(path)[...] if found is None else found)
 
-    def forget_columns(self, group: str) -> None:
-        """Have `columns` of a group read again."""
-        self._columns.pop(group, None)
+    def row(self, path: str, row: int) -> np.ndarray | None:
+        """Return one step of an array straight from its file; None where zarr is to read it."""
+        return (
+            read_row(self.folder / self._key(path), self.nodes[path], row) if self.folder else None
+        )
+
+    def expected(
+        self, group: str, name: str, rows: Iterable[int]
+    ) -> dict[int, tuple[str, tuple[int, str]]]:
+        """Return by row the hash of a variable of results, and of which step and checkpoint."""
+        if group not in self._columns:
+            seen = [self.values.get(path) for path in self._columns_of(group)]
+            if any(each is None for each in seen):
+                self.read_columns_again(group)
+            else:
+                self._columns[group] = [each.tolist() for each in seen if each is not None]
+        columns, wanted = self._columns[group], {}
+        for row in rows:
+            if row < min(map(len, columns)):
+                step, source, text = (column[row] for column in columns)
+                known = dict(each.rpartition(":")[::2] for each in text.split())
+                if name in known:
+                    wanted[row] = (known[name], (step, source))
+        return wanted
+
+    def read_columns_again(self, group: str) -> None:
+        """Read steps, checkpoints and hashes of a group of results as they are now."""
+        self._columns[group] = [self.whole(path).tolist() for path in self._columns_of(group)]
 
     def shortest(self, arrays: list[str]) -> int:
         """Return how many rows all of some arrays have along their axes of steps."""
@@ -118,6 +139,9 @@ class Snapshot:
         """Sort parents before children, layers from input to output, everything else by name."""
         depth = path.count("/") + bool(path)
         return depth, int(self.nodes[path]["attributes"].get("order", -1)), path
+
+    def _columns_of(self, group: str) -> list[str]:
+        return [f"{group}/{name}" for name in ("step", "checkpoint", "hash")]
 
     async def _walk(self, path: str) -> None:
         """Read a node and, if it is a group, all below side by side."""
@@ -246,51 +270,3 @@ def _is_array(node: Mapping[str, Any]) -> bool:
 
 def _is_along_steps(seen: Snapshot, path: str) -> bool:
     return path in seen.values and seen.nodes[path].get("dimension_names") == ["step"]
-
-
-def read_column(folder: Path, node: Mapping[str, Any]) -> np.ndarray | None:
-    """Read an array without axes or with one, as `dynamics.store.layout` writes them.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of the array.
-    node : mapping
-        Its metadata.
-
-    Returns
-    -------
-    array or None
-        Its values, strings as objects. None where zarr is to read it: an array of another kind or
-        another writer, a chunk that is not there or is damaged.
-    """
-    shape, size = tuple(node["shape"]), node["chunk_grid"]["configuration"]["chunk_shape"]
-    first, *others = node["codecs"]
-    text = node["data_type"] == "string"
-    if (
-        len(shape) > 1
-        or 0 in shape
-        or not isinstance(node["data_type"], str)
-        or first["name"] != ("vlen-utf8" if text else "bytes")
-        or first.get("configuration", {}).get("endian", "little") != "little"
-        or [codec["name"] for codec in others] != ["blosc", "crc32c"]
-        or node["chunk_key_encoding"] != _KEYS
-    ):
-        return None
-    names = [f"c/{number}" for number in range(math.ceil(shape[0] / size[0]))] if shape else ["c"]
-    try:
-        contents = [(folder / name).read_bytes() for name in names]
-    except FileNotFoundError:
-        return None
-    if any(google_crc32c.value(each[:-4]).to_bytes(4, "little") != each[-4:] for each in contents):
-        return None
-    chunks = [numcodecs.Blosc().decode(each[:-4]) for each in contents]
-    if text:
-        values = np.concatenate([numcodecs.VLenUTF8().decode(chunk) for chunk in chunks])
-    else:
-        dtype = np.dtype(node["data_type"]).newbyteorder("<")
-        values = np.concatenate([np.frombuffer(chunk, dtype) for chunk in chunks])
-    return values[: shape[0]] if shape else values.reshape(())
-
-
-_KEYS = {"name": "default", "configuration": {"separator": "/"}}
