@@ -17,11 +17,14 @@ from tiny_run import save_checkpoint
 
 import dynamics
 from dynamics import cli, store
-from dynamics.collection import compared, gather, open_runs, running, tables
+from dynamics.collection import compared, gather, open_runs, running, writing
 from dynamics.collection.compare import compare, find
+from dynamics.collection.differences import differences
+from dynamics.collection.finals import paired
 from dynamics.collection.lazy import gaps
 from dynamics.config import load_collection
-from dynamics.emergence.of_models import last_of, limits, regions_of, summaries
+from dynamics.emergence.last_step import last_of, regions_of
+from dynamics.emergence.of_models import limits, summaries
 from dynamics.emergence.parts import curve_and_band
 
 SWEEP = {
@@ -267,11 +270,13 @@ def test_tables_are_sorted_and_differences_are_paired(four, here):
     assert pair["high"].item() - pair["low"].item() < 0.05 and pair["p_adjusted"].item() < 0.01
     times = found["half-times"].query("target == 'one' and region == 'all'")
     assert len(times) == 4 and (times["status"] == "reached").all()
-    laid = tables.wide(found["models"].query("target == 'one'"))
+    laid = writing.wide(found["models"].query("target == 'one'"))
     assert laid["run"].tolist()[:2] == ["noise ceiling", "l-1"]
     assert (
         "|"
-        not in tables.markdown(pd.DataFrame({"a": ["x|y"]})).split("\n")[2].replace("\\|", "")[2:-2]
+        not in writing.markdown(pd.DataFrame({"a": ["x|y"]}))
+        .split("\n")[2]
+        .replace("\\|", "")[2:-2]
     )
 
 
@@ -445,7 +450,7 @@ def test_groups_of_runs_that_answer_one_question_are_the_larger(here):
         many_runs.make(here / f"{name}.zarr", identity={"seed": 1} if name == "c" else None)
     (one, *_) = compared(open_runs(gather(["a.zarr", "b.zarr", "c.zarr"])))
     assert list(one.results) == ["a", "b", "c"], "another seed of the halves is no other question"
-    assert not tables.paired(one) and tables.differences(one).empty
+    assert not paired(one.results) and differences(one).empty
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ from many_runs import make
 from scipy import stats
 
 from dynamics.cluster import PATIENCE
-from dynamics.collection import compared, gather, open_runs, running, tables
+from dynamics.collection import compared, gather, open_runs, running
+from dynamics.collection.differences import differences
 from dynamics.config import load_collection
 from dynamics.store import Place
 
@@ -71,10 +72,10 @@ def test_differences_are_those_of_correlations_halves_pair_by_pair(tmp_path, mon
     ]
     monkeypatch.chdir(tmp_path)
     (each,) = compared(open_runs(gather(paths)))
-    score, again = tables.finals(each)
+    score, again = each.finals
     assert again.dims == ("resample", "run") and again.sizes == {"resample": 4, "run": 6}
     values, r, n = again.to_numpy(), score.to_numpy(), 4
-    table = tables.differences(each)
+    table = differences(each)
     assert len(table) == 15
     for row in table.itertuples():
         one, other = (int(name[1]) for name in (row.first, row.second))

@@ -11,14 +11,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dynamics import plots
-from dynamics.collection import page, tables
+from dynamics.collection import differences, page, tables, writing
 from dynamics.collection.lazy import gaps
 from dynamics.collection.opening import Compared, Opened, compared, gather, open_runs
 from dynamics.collection.recipes import Recipes, half_times_of, recipes_of, trained
 from dynamics.collection.together import brains_and_tasks, contrasts_of
 from dynamics.collection.trends import STEP, Fitted, surfaces_of, trends_of
 from dynamics.config.collection import Collection
-from dynamics.emergence.of_models import ALL, is_single
+from dynamics.emergence.last_step import ALL, is_single
 from dynamics.filesystems import replacing
 from dynamics.letters import in_markdown
 from dynamics.plots import runs as drawn
@@ -113,7 +113,7 @@ def compare(
     files = []
     for name, table in found.tables.items():
         text = "\n".join(_laid_out(table)) if name == "models" else ""
-        files += tables.write(folder, name, table, text)
+        files += writing.write(folder, name, table, text)
     shown = []
     for picture in found.drawings:
         figure = picture.draw()
@@ -154,19 +154,19 @@ def find(collection: Collection) -> Found:
     if not any(each.results for each in every):
         why = said[0] if said else "their sweeps name no targets"
         raise ValueError(f"no run of {collection.name!r} has results to compare: {why}")
-    models = tables.with_lower(tables.models(every, opened), every)
+    models = differences.with_lower(tables.models(every, opened), every)
     pairs, correlated = brains_and_tasks(every, opened)
     fitted, trends, unfitted = trends_of(every, opened, collection.trends)
     surfaces, unbent = surfaces_of(every, opened, collection.surface)
     contrasted, contrasts, without = contrasts_of(collection, every, opened)
     recipes, replicated, sentences, fewer = recipes_of(collection, every, opened)
-    differences = [tables.differences(each) for each in every]
+    pairwise = [differences.differences(each) for each in every]
     made = {
         "models": models,
         "best-layers": tables.best_layers(models),
         "half-times": tables.half_times(every),
         "replicates": replicated,
-        "differences": pd.concat(differences, ignore_index=True),
+        "differences": pd.concat(pairwise, ignore_index=True),
         "trends": trends,
         "surfaces": surfaces,
         "contrasts": contrasts,
@@ -182,7 +182,7 @@ def find(collection: Collection) -> Found:
     ]
     kept = {name: table for name, table in made.items() if len(table)}
     every_gap = [*said, *unfitted, *unbent, *without, *fewer]
-    return Found(collection, kept, every_gap, tables.sentences(models), sentences, drawings)
+    return Found(collection, kept, every_gap, differences.sentences(models), sentences, drawings)
 
 
 def _laid_out(models: pd.DataFrame) -> Iterator[str]:
@@ -195,13 +195,13 @@ def _laid_out(models: pd.DataFrame) -> Iterator[str]:
             if (some["chosen_on"] == "other half").any()
             else "Last score, mean within subjects and then over them, with limits of 95 %.\n"
         )
-        yield tables.markdown(tables.wide(some))
+        yield writing.markdown(writing.wide(some))
         yield "Median within subjects, mean and standard error over them.\n"
-        yield tables.markdown(tables.wide(some, show="median"))
+        yield writing.markdown(writing.wide(some, show="median"))
         for value, words in (("r2", "r²"), ("r2_corrected", "r² over the reliability")):
             if value in some and some[value].notna().any():
                 yield f"{words}, averaged as the first.\n"
-                yield tables.markdown(tables.wide(some, show=value))
+                yield writing.markdown(writing.wide(some, show=value))
 
 
 def _pictures(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ import xarray as xr
 
 from dynamics import store
 from dynamics.analysis import values
+from dynamics.collection.finals import Finals, finals
 from dynamics.config.collection import Collection, Run, collect
 from dynamics.emergence.comparing_runs import QUESTION, same, short
 from dynamics.faults import sentence
@@ -46,7 +49,8 @@ class Opened(NamedTuple):
     gap: str = ""
 
 
-class Compared(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Compared:
     """The runs' results of one target by one metric, and who is left out and why.
 
     Attributes
@@ -63,6 +67,11 @@ class Compared(NamedTuple):
     metric: str
     results: dict[str, xr.Dataset]
     left_out: dict[str, str]
+
+    @cached_property
+    def finals(self) -> Finals:
+        """Last scores of all runs, read once."""
+        return finals(self.results)
 
 
 def gather(what: Any, *, name: str = "comparison") -> Collection:

@@ -10,7 +10,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from dynamics.collection import tables
+from dynamics.collection import writing
+from dynamics.collection.tables import by_pair
 from dynamics.report.page import shown as readably
 
 # What the longest tables show of themselves; the files have all of it.
@@ -89,8 +90,12 @@ def render(
         One page; no address in it leads outside.
     """
     shown = [
-        (f"{target} by {metric}", _html(tables.wide(some)), _html(tables.wide(some, show="median")))
-        for (target, metric), some in tables.by_pair(made["models"], lambda table: table)
+        (
+            f"{target} by {metric}",
+            _html(writing.wide(some)),
+            _html(writing.wide(some, show="median")),
+        )
+        for (target, metric), some in by_pair(made["models"], lambda table: table)
     ]
     others = [
         (
@@ -129,5 +134,5 @@ def render(
 def _html(table: pd.DataFrame) -> dict[str, Any]:
     numeric = [pd.api.types.is_numeric_dtype(table[name]) for name in table.columns]
     each = table.itertuples(index=False)
-    rows = [[v if isinstance(v, str) else tables.written(v) for v in row] for row in each]
+    rows = [[v if isinstance(v, str) else writing.written(v) for v in row] for row in each]
     return {"columns": [str(name) for name in table.columns], "numeric": numeric, "rows": rows}

@@ -12,7 +12,7 @@ import xarray as xr
 from dynamics.collection.opening import Compared, Opened
 from dynamics.config.collection import Collection
 from dynamics.emergence.initialisations import FEWEST, replicates
-from dynamics.emergence.of_models import ALL, is_single, regions_of
+from dynamics.emergence.last_step import ALL, is_single, regions_of
 from dynamics.report import findings, narrative
 
 # What a table has of each recipe; the first two of single networks as well.

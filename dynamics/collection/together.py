@@ -10,13 +10,14 @@ import pandas as pd
 import xarray as xr
 
 from dynamics import emergence, probes
+from dynamics.collection.finals import paired
 from dynamics.collection.opening import PROBE, Compared, Opened
-from dynamics.collection.tables import finals, paired
 from dynamics.config.collection import Collection
 from dynamics.emergence.across_runs import contrast_runs, on_common_steps, permute_runs
 from dynamics.emergence.best_layers import pick_layer
 from dynamics.emergence.curves import pair
-from dynamics.emergence.of_models import is_single, last_of, limits
+from dynamics.emergence.last_step import is_single, last_of
+from dynamics.emergence.of_models import limits
 from dynamics.emergence.resampling import stabilised
 from dynamics.emergence.testing import benjamini_hochberg
 from dynamics.plots import probes_of
@@ -117,7 +118,7 @@ def _contrasts(
     many = min(own.count(first), own.count(second)) > 1
     found = []
     for over in ("stimuli", "both") if many else ("stimuli",):
-        one = contrast_runs(curves, resampled, own, weights, over=over, paired=paired(each))
+        one = contrast_runs(curves, resampled, own, weights, over=over, paired=paired(each.results))
         if many:
             tested = permute_runs(curves, own, weights)
             one["p_permutation"] = tested["p"]
@@ -214,7 +215,7 @@ def brains_and_tasks(
     pairs, rows = [], []
     if len(probed) >= 4 and (task := _overall_last(probed)) is not None:
         for each in every:
-            brain, _ = finals(each)
+            brain, _ = each.finals
             brain = brain.rename(run="model")
             one, other = xr.align(brain, task, join="inner")
             if one.sizes["model"] < 4:

@@ -11,12 +11,11 @@ import xarray as xr
 from scipy import stats
 
 from dynamics.collection.opening import Compared, Opened
-from dynamics.collection.tables import finals
 from dynamics.config.collection import STEP
 from dynamics.emergence.crossed import crossed, is_crossed
 from dynamics.emergence.curves import pair
 from dynamics.emergence.intake import with_layers
-from dynamics.emergence.of_models import is_single
+from dynamics.emergence.last_step import is_single
 from dynamics.emergence.resampling import Scheme, stabilised
 from dynamics.emergence.testing import benjamini_hochberg
 from dynamics.emergence.trends import KINDS, Trend, surface, trend
@@ -210,7 +209,7 @@ def _of_runs(x: Mapping[str, float], score: xr.DataArray) -> np.ndarray:
 
 
 def _along(each: Compared, key: str, x: Mapping[str, float], said: list[str]) -> list[Fitted]:
-    score, resampled = finals(each)
+    score, resampled = each.finals
     own = _of_runs(x, score)
     fits = _fits(score, own, resampled, f"{each.target} by {each.metric} over {key}", said)
     return [Fitted(each.target, each.metric, key, "", own, score, fits)] if fits else []
@@ -293,7 +292,7 @@ def _of_slopes(each: Compared, found: Sequence[Fitted]) -> list[dict[str, Any]]:
 def _points(each: Compared, *, by_step: bool) -> tuple[xr.DataArray, np.ndarray]:
     """Return scores along `run` and their steps: of the last step, or of all after 0."""
     if not by_step:
-        score, _ = finals(each)
+        score, _ = each.finals
         return score, np.full(score.sizes["run"], np.nan)
     courses = {
         name: course(results).score

@@ -12,168 +12,18 @@ times as quick; a test holds that both give the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
 from scipy import stats
 
-from dynamics.emergence.aggregate import COUNT, freedom_of_sum, resampled
+from dynamics.emergence.aggregate import freedom_of_sum
 from dynamics.emergence.crossed import Crossed, crossed, is_crossed
-from dynamics.emergence.curves import scored
-from dynamics.emergence.intake import with_layers
-from dynamics.emergence.levels import has_controls
-from dynamics.emergence.parts import parts
+from dynamics.emergence.last_step import ALL, BESIDE, Last, Units
 from dynamics.emergence.resampling import Scheme, once
 from dynamics.emergence.testing import benjamini_hochberg
 
-ALL = "all"
-BESIDE = ("r2", "r2_corrected")
 _LEVEL, _CONFIDENCE = 0.05, 0.95
-
-
-class Units(NamedTuple):
-    """Values of neuroids, subjects or groups of neuroids at one step, and whose they are.
-
-    Attributes
-    ----------
-    values : array of shape (n_layers, ..., n_units)
-        Such as scores, or scores on resamples.
-    subject, region : array of str, shape (n_units,)
-        Labels; one and the same where they are not told apart.
-    number : array of shape (n_units,)
-        Of how many neuroids each is the mean.
-    """
-
-    values: np.ndarray
-    subject: np.ndarray
-    region: np.ndarray
-    number: np.ndarray
-
-    def of(self, region: str) -> Units:
-        """Return those of a region, or all."""
-        if region == ALL:
-            return self
-        has = self.region == region
-        return Units(self.values[..., has], self.subject[has], self.region[has], self.number[has])
-
-    def by_subject(self) -> np.ndarray:
-        """Average within subjects: array of shape (n_layers, ..., n_subjects)."""
-        names = np.unique(self.subject)
-        weight = (self.subject[:, None] == names) * self.number[:, None]
-        known = np.isfinite(self.values)
-        number = known @ weight
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = (np.where(known, self.values, 0.0) @ weight) / number
-        return np.where(number > 0, mean, np.nan)
-
-
-class Last(NamedTuple):
-    """One step of results, as arrays.
-
-    Attributes
-    ----------
-    step : float
-        The last one at which there is a score.
-    layers : tuple of str
-        From input to output.
-    score : Units
-        Scores (layer, unit).
-    again : Units or None
-        On resamples (layer, resample, unit).
-    scheme : Scheme
-        Of the resamples.
-    beside : dict of str to Units
-        What else there is, of those units: `r2`, `untrained`, `baseline`, `ceiling`, `p_value`.
-    """
-
-    step: float
-    layers: tuple[str, ...]
-    score: Units
-    again: Units | None
-    scheme: Scheme
-    beside: Mapping[str, Units]
-
-
-def is_single(results: xr.Dataset) -> bool:
-    """Whether results are of one trained network and of no course of training.
-
-    Parameters
-    ----------
-    results : xarray.Dataset
-        Results of one target and metric.
-
-    Returns
-    -------
-    bool
-        True where there is one checkpoint at most beside untrained networks of the crawler's own,
-        so that no statistic says when.
-    """
-    if "step" not in results.coords:
-        return True
-    if "checkpoint" in results:
-        names = np.atleast_1d(results["checkpoint"].to_numpy()).astype(str)
-        return int((~np.char.startswith(names, "untrained")).sum()) < 2
-    return int((np.atleast_1d(results["step"]) > 0).sum()) < 2
-
-
-def regions_of(results: xr.Dataset) -> dict[str, xr.Dataset]:
-    """Return the whole of results, under `ALL`, and each of several regions.
-
-    Parameters
-    ----------
-    results : xarray.Dataset
-        Results of one target and metric.
-
-    Returns
-    -------
-    dict of str to xarray.Dataset
-        The regions in the order of the target.
-    """
-    found = {ALL: results}
-    if "region" in results.coords and results["region"].ndim == 1:
-        each = parts(results, "region")
-        if len(each) > 1:
-            found |= each
-    return found
-
-
-def last_of(results: xr.Dataset) -> Last:
-    """Read the last step at which results have a score.
-
-    Parameters
-    ----------
-    results : xarray.Dataset
-        Results of one target and metric; of other steps only the first is looked into.
-
-    Returns
-    -------
-    Last
-        That step as arrays.
-    """
-    results = with_layers(results)
-    at = results.isel(step=-1)
-    if not np.isfinite(at["score"].to_numpy()).any():
-        results = scored(results)
-        at = results.isel(step=-1)
-    unit = next((dim for dim in ("neuroid", "subject") if dim in at["score"].dims), None)
-    beside = {}
-    for name in (*BESIDE, "best_score", "baseline", "ceiling", "ceiling_lower", "p_value"):
-        if name in at:
-            beside[name] = _units(at[name], at, unit)
-    if has_controls(results):
-        beside["untrained"] = _units(results["untrained_score"].mean("control"), at, unit)
-    elif float(results["step"][0]) == 0:
-        beside["untrained"] = _units(results["score"].isel(step=0), at, unit)
-    found = resampled(at)
-    again, scheme = None, Scheme()
-    if found is not None:
-        scheme = Scheme.of(found)
-        own = next((dim for dim in ("group", "neuroid", "subject") if dim in found.dims), None)
-        again = _units(found, found, own)
-    layers = tuple(str(name) for name in at["layer"].to_numpy())
-    return Last(float(at["step"]), layers, _units(at["score"], at, unit), again, scheme, beside)
 
 
 def summaries(last: Last) -> dict[str, dict[str, float | str]]:
@@ -206,7 +56,8 @@ def summaries(last: Last) -> dict[str, dict[str, float | str]]:
 def _summary(last: Last, region: str) -> dict[str, float | str]:
     score = last.score.of(region)
     again = None if last.again is None else last.again.of(region)
-    mean, low, high, over = limits(score, again, last.scheme)
+    spread = _spread(score, again, last.scheme)
+    mean, low, high, over = _limits(spread, last.scheme)
     number = len(mean)
     place = int(np.argmax(np.where(np.isfinite(mean), mean, -np.inf)))
     beside = {name: units.of(region) for name, units in last.beside.items()}
@@ -214,7 +65,7 @@ def _summary(last: Last, region: str) -> dict[str, float | str]:
     ceiling = beside.get("ceiling", beside.get("ceiling_lower"))
     shown = float(mean[place]), float(low[place]), float(high[place])
     chosen_on, support = "same stimuli" if number > 1 else "", np.nan
-    if chosen := limits_of_chosen(score, again, last.scheme):
+    if chosen := _limits_of_chosen(spread, last.scheme):
         shown, chosen_on = chosen[:3], "other half"
         support = float(chosen[3].support[place])
     return {
@@ -257,45 +108,75 @@ def limits(
     over : str
         What the limits are over; empty, and they are NaN, where there are none.
     """
+    return _limits(_spread(score, again, scheme), scheme)
+
+
+class _Spread(NamedTuple):
+    """Mean scores of a step, and what they vary by.
+
+    Attributes
+    ----------
+    mean : array of shape (n_layers,)
+        Over subjects.
+    people : array of shape (n_layers,)
+        Variance of the mean over other subjects, beyond what stimuli do to each of these.
+    number : int
+        Subjects that have a score.
+    cloud : array of shape (n_resamples, n_layers) or None
+        The mean on resamples of the stimuli.
+    """
+
+    mean: np.ndarray
+    people: np.ndarray
+    number: int
+    cloud: np.ndarray | None
+
+
+def _spread(score: Units, again: Units | None, scheme: Scheme) -> _Spread:
     each = score.by_subject()
     there = np.isfinite(each).any(0)
     each, number = each[:, there], int(there.sum())
-    mean = each.mean(1) if number else np.full(len(each), np.nan)
+    if not number:
+        nothing = np.full(len(each), np.nan)
+        return _Spread(nothing, nothing, 0, None)
+    mean = each.mean(1)
     people = each.var(1, ddof=1) / number if number > 1 else np.zeros(len(each))
     if again is None:
-        if number < 3:
-            return mean, mean * np.nan, mean * np.nan, ""
-        half = stats.t.ppf((1 + _CONFIDENCE) / 2, number - 1) * np.sqrt(people)
-        return mean, mean - half, mean + half, "subjects"
-    cloud, people = _clouds(each, mean, people, _within(again, there), scheme)
-    half, over = _half(cloud, people, number, scheme)
-    return mean, mean - half, mean + half, over
+        return _Spread(mean, people, number, None)
+    within = np.moveaxis(again.by_subject()[..., there], 1, 0)  # (resample, layer, subject)
+    if number < 3:
+        cloud = _stabilised(mean, within.mean(-1), scheme)
+        return _Spread(mean, np.zeros_like(mean), number, cloud)
+    within = _stabilised(each, within, scheme)
+    cloud, divisor = within.mean(-1), scheme.divisor(len(within))
+    variance = (scheme.deviations(cloud) ** 2).sum(0) / divisor
+    single = ((scheme.deviations(within) ** 2).sum(0) / divisor).mean(-1)
+    # What subjects differ by less what their own noise before these stimuli adds to it.
+    people = np.clip(people - (single - variance) / (number - 1), 0, people)
+    return _Spread(mean, people, number, cloud)
 
 
-def limits_of_chosen(
-    score: Units, again: Units | None, scheme: Scheme
+def _limits(spread: _Spread, scheme: Scheme) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    mean, people, number, cloud = spread
+    if cloud is not None:
+        half, over = _half(cloud, people, number, scheme)
+        return mean, mean - half, mean + half, over
+    if number < 3:
+        return mean, mean * np.nan, mean * np.nan, ""
+    half = stats.t.ppf((1 + _CONFIDENCE) / 2, number - 1) * np.sqrt(people)
+    return mean, mean - half, mean + half, "subjects"
+
+
+def _limits_of_chosen(
+    spread: _Spread, scheme: Scheme
 ) -> tuple[float, float, float, Crossed] | None:
     """Return the mean score, with limits of 95 %, of the layer that other stimuli choose.
 
-    Parameters
-    ----------
-    score, again, scheme
-        As for `limits`.
-
-    Returns
-    -------
-    tuple or None
-        Score, lower and upper limit, and `dynamics.emergence.crossed.Crossed`; None where there are
-        no several layers or no halves.
+    None where there are no several layers or no halves.
     """
-    each = score.by_subject()
-    there = np.isfinite(each).any(0)
-    each, number = each[:, there], int(there.sum())
-    if again is None or not number or not is_crossed(scheme, again.values.shape[1], len(each)):
+    mean, people, number, cloud = spread
+    if cloud is None or not is_crossed(scheme, len(cloud), len(mean)):
         return None
-    mean = each.mean(1)
-    people = each.var(1, ddof=1) / number if number > 1 else np.zeros(len(each))
-    cloud, people = _clouds(each, mean, people, _within(again, there), scheme)
     if not np.isfinite(mean).any():
         return None
     found = crossed(mean[:, None], cloud[..., None])
@@ -303,26 +184,6 @@ def limits_of_chosen(
     half, _ = _half(found.again, np.array([found.support @ known]), number, scheme)
     value = float(found.score[0])
     return value, value - float(half[0]), value + float(half[0]), found
-
-
-def _within(again: Units, there: np.ndarray) -> np.ndarray:
-    """Return scores on resamples as (resample, layer, subject)."""
-    return np.moveaxis(again.by_subject()[..., there], 1, 0)
-
-
-def _clouds(
-    each: np.ndarray, mean: np.ndarray, people: np.ndarray, within: np.ndarray, scheme: Scheme
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean scores on resamples (resample, layer), and the variance over subjects (layer)."""
-    number = each.shape[1]
-    if number < 3:
-        return _stabilised(mean, within.mean(-1), scheme), np.zeros_like(mean)
-    within = _stabilised(each, within, scheme)
-    cloud, divisor = within.mean(-1), scheme.divisor(len(within))
-    variance = (scheme.deviations(cloud) ** 2).sum(0) / divisor
-    single = ((scheme.deviations(within) ** 2).sum(0) / divisor).mean(-1)
-    # What subjects differ by less what their own noise before these stimuli adds to it.
-    return cloud, np.clip(people - (single - variance) / (number - 1), 0, people)
 
 
 def _half(
@@ -364,27 +225,6 @@ def median_of_subjects(score: np.ndarray, subject: np.ndarray) -> dict[str, floa
         "error": float(each.std(ddof=1) / np.sqrt(number)) if number > 1 else np.nan,
         "subjects": float(number),
     }
-
-
-def _units(values: xr.DataArray, labelled: Any, unit: str | None) -> Units:
-    """Return values with the axis of units last, layers first, and their labels."""
-    number = values.sizes[unit] if unit in values.dims else 1
-    first = [dim for dim in ("layer", "resample") if dim in values.dims]
-    found = values.transpose(*first, *([unit] if unit in values.dims else [])).to_numpy()
-    if unit not in values.dims:
-        found = found[..., None]
-
-    def labels(name: str) -> np.ndarray:
-        has = unit in values.dims and name in labelled.coords
-        if has and labelled[name].dims == (unit,):
-            return labelled[name].to_numpy().astype(str)
-        return np.full(number, ALL)
-
-    counts = values.coords.get(COUNT)
-    count = np.ones(number) if counts is None else counts.to_numpy().astype(float)
-    if count.ndim > 1:  # the same in every layer and resample
-        count = count.reshape(-1, number)[0]
-    return Units(found, labels("subject"), labels("region"), count)
 
 
 def _stabilised(level: np.ndarray, cloud: np.ndarray, scheme: Scheme) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from dynamics.emergence.last_step import is_single
 from dynamics.emergence.latencies import axes_of
-from dynamics.emergence.of_models import is_single
 from dynamics.emergence.parts import parts
 from dynamics.emergence.pathway import maps_of
 from dynamics.plots.curves import facet_curves

@@ -13,7 +13,7 @@ from dynamics.analysis.values import named
 from dynamics.emergence import STATISTICS, levels
 from dynamics.emergence.best_layers import highest
 from dynamics.emergence.curves import INITIALISATIONS, Pair, scored, units_of
-from dynamics.emergence.of_models import is_single
+from dynamics.emergence.last_step import is_single
 from dynamics.report.numbers import unit
 from dynamics.store.attributes import mapping
 

@@ -11,8 +11,8 @@ import xarray as xr
 from dynamics import analysis, emergence, probes, store
 from dynamics.analysis import values
 from dynamics.config import Sweep
+from dynamics.emergence.last_step import is_single
 from dynamics.emergence.levels import untrained
-from dynamics.emergence.of_models import is_single
 from dynamics.emergence.remarks import about_edges, about_shared, why_no_intervals
 
 ONE = "one trained network"
