@@ -99,7 +99,7 @@ def _of_chunks(seen: Snapshot, path: str, names: Sequence[str]) -> Iterator[str]
         if lost := _lacks(seen, own, rows.tolist()):
             with contextlib.suppress(Exception):  # what is damaged is said when it is read
                 name, array = own.rpartition("/")[2], seen.array(own)
-                if fault_of_rows(array, name, lost, seen.columns(path)):
+                if fault_of_rows(array, name, seen.expected(path, name, lost)):
                     yield f"{own} of some steps is lost"
 
 
