@@ -112,9 +112,9 @@ def write(folder: Path, name: str, table: pd.DataFrame, text: str = "") -> list[
     """
     safe = table.rename(columns=in_sheet)
     # Texts are of a type of their own in pandas 3, and objects before.
-    for name in safe.columns:
-        if not pd.api.types.is_numeric_dtype(safe[name]):
-            safe[name] = safe[name].map(in_sheet, na_action="ignore")
+    for column in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[column]):
+            safe[column] = safe[column].map(in_sheet, na_action="ignore")
     made: dict[str, str] = {
         ".csv": safe.to_csv(index=False, lineterminator="\n"),
         ".md": text or markdown(table),

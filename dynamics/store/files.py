@@ -92,12 +92,17 @@ def _chunks(folder: Path, names: Sequence[str], node: Mapping[str, Any]) -> list
     """Return the flat values of some chunks; None where one is not there or is damaged."""
     try:
         contents = [(folder / name).read_bytes() for name in names]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if any(google_crc32c.value(each[:-4]).to_bytes(4, "little") != each[-4:] for each in contents):
         return None
     chunks = [numcodecs.Blosc().decode(each[:-4]) for each in contents]
     if node["data_type"] == _TEXT:
+        # Of other bytes the first are taken for a count, for which gigabytes would be asked.
+        most = math.prod(node["chunk_grid"]["configuration"]["chunk_shape"])
+        counts = [int.from_bytes(each[:4], "little") for each in chunks]
+        if max(counts, default=0) > most:
+            raise ValueError(f"{max(counts)} texts where there are {most} at most")
         return [numcodecs.VLenUTF8().decode(chunk) for chunk in chunks]
     dtype = np.dtype(node["data_type"]).newbyteorder("<")
     return [np.frombuffer(chunk, dtype) for chunk in chunks]

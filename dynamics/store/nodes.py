@@ -15,10 +15,12 @@ from urllib.parse import quote
 import numpy as np
 import zarr
 from zarr.core.sync import sync
+from zarr.storage import LocalStore
 
 from dynamics.faults import written_out
 from dynamics.secrets import redacted
 from dynamics.store.damage import KindError, LostError, damaged, readable
+from dynamics.store.files import read_column
 
 
 def array(parent: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -145,7 +147,12 @@ def values(parent: zarr.Group, name: str, where: Any = ...) -> np.ndarray:
     A ValueError where a file of it is damaged.
     """
     found = array(parent, name)
-    with readable(found.path, parent.store, texts=found.dtype.kind in "TO"):
+    texts = found.dtype.kind in "TO"
+    with readable(found.path, parent.store, texts=texts):
+        if texts and where is ... and isinstance(parent.store, LocalStore):
+            short = read_column(parent.store.root / found.path, found.metadata.to_dict())
+            if short is not None:
+                return short
         return np.asarray(found[where])
 
 
