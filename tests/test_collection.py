@@ -209,8 +209,12 @@ def test_what_is_missing_or_of_another_question_is_a_gap_that_is_said(here):
     names = ["a", "b", "protocol", "sounds", "half", "none"]
     collection = gather([f"{name}.zarr" for name in names])
     said = "\n".join(gaps(open_runs(collection)))
-    assert "one by ridge is without protocol: arguments = {'protocol': 'pepino'} where most" in said
-    assert "sounds: stimuli_sha256 = 'cdcd" in said and "in common: metric, arguments" in said
+    assert (
+        "one by ridge is without protocol: other arguments of the metric: {'protocol': 'pepino'} "
+        "where most have none" in said
+    )
+    assert "sounds: other stimuli, by their digest: cdcdcdcd where" in said
+    assert "in common: metric, arguments of the metric, target" in said
     assert "half: 1 of 3 steps are missing" in said
     assert "two by ridge is without half: it has no results of two by ridge" in said
     assert "none: no store at none.zarr" in said
@@ -442,7 +446,9 @@ def test_scores_of_another_version_of_a_metric_are_left_out(here):
         many_runs.make(here / f"{name}.zarr", identity={"version": "2"} if name != "b" else None)
     (one, *_) = compared(open_runs(gather(["a.zarr", "b.zarr", "c.zarr"])))
     assert list(one.results) == ["a", "c"]
-    assert one.left_out["b"].startswith("version = None where most have '2' (in common: metric")
+    assert one.left_out["b"].startswith(
+        "other version of the metric: none where most have '2' (in common: metric"
+    )
 
 
 def test_groups_of_runs_that_answer_one_question_are_the_larger(here):

@@ -26,6 +26,13 @@ from dynamics.store.attributes import identity_of, mapping
 PROBE = "probe"
 # What of a store's own identity has to be equal for its results to be beside each other's.
 _STIMULI = ("stimuli_sha256",)
+_WORDS = {
+    "stimuli_sha256": "stimuli, by their digest",
+    "target_checksums": "responses, by their checksums",
+    "task_sha256": "task, by its digest",
+    "arguments": "arguments of the metric",
+    "version": "version of the metric",
+}
 
 
 class Opened(NamedTuple):
@@ -215,13 +222,15 @@ def _of_pair(opened: Sequence[Opened], target: str, metric: str) -> Compared:
                 continue
             every[one.name] = results, _question(one.tree, results)
     asked = _most([question for _, question in every.values()])
-    kept = {}
-    for name, (results, question) in every.items():
-        differs = [key for key in asked if not same(asked[key], question.get(key))]
-        if differs:
-            left_out[name] = _told(differs, question, asked)
-        else:
-            kept[name] = results
+    differs = {
+        name: [key for key in asked if not same(asked[key], question.get(key))]
+        for name, (_, question) in every.items()
+    }
+    kept = {name: results for name, (results, _) in every.items() if not differs[name]}
+    whose = "most have" if 2 * len(kept) > len(every) else f"{next(iter(kept), '')} has"
+    for name, (_, question) in every.items():
+        if differs[name]:
+            left_out[name] = _told(differs[name], question, asked, whose)
     order = [one.name for one in opened]
     return Compared(
         target, metric, kept, dict(sorted(left_out.items(), key=lambda x: order.index(x[0])))
@@ -247,13 +256,24 @@ def _most(questions: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return max(questions, key=votes, default={})
 
 
-def _told(differs: Sequence[str], own: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """Say in what a run differs from most, and what they have in common."""
+def _told(
+    differs: Sequence[str], own: Mapping[str, Any], asked: Mapping[str, Any], whose: str
+) -> str:
+    """Say in what a run differs from others, and what they have in common."""
     named = [
-        f"{key} = {short(own.get(key))} where most have {short(asked[key])}" for key in differs
+        f"{_WORDS.get(key, key)}: {_value(key, own)} where {whose} {_value(key, asked)}"
+        for key in differs
     ]
-    same = [key for key in asked if key not in differs and asked[key] is not None]
-    return f"{'; '.join(named)} (in common: {', '.join(same) or 'nothing'})"
+    same = [_WORDS.get(key, key) for key in asked if key not in differs and asked[key] is not None]
+    words = ", ".join(word.partition(",")[0] for word in same) or "nothing"
+    return f"other {'; other '.join(named)} (in common: {words})"
+
+
+def _value(key: str, question: Mapping[str, Any]) -> str:
+    value = question.get(key)
+    if value is None or value == {}:
+        return "none"
+    return str(value)[:8] if key.endswith("sha256") else short(value)
 
 
 def coordinates_of(opened: Sequence[Opened]) -> tuple[dict[str, list[Any]], list[str]]:
