@@ -84,13 +84,20 @@ def test_a_brain_like_score_has_both_parts_along_training(tmp_path):
     np.testing.assert_allclose(found["behavioural"], own)
     np.testing.assert_allclose(found["score"], 0.25 * part + 0.75 * own, rtol=1e-12)
     assert np.isnan([found["score_lower"], found["cortical_upper"]]).all()  # chosen of three
+    drawn = plots.plot_brain_like(found).figure.legends[0].get_title().get_text()
+    assert "cortical part and weighted mean: no limits, the best of several" in " ".join(
+        drawn.split()
+    )
     one = cortical.isel(layer=[1])
     found = probes.brain_like(one, probe_of(said), listener, weight=0.25)
     assert (found["score_lower"] < found["score"]).all()
     half = [float((found[f"{n}_upper"] - found[n])[2]) for n in ("cortical", "score")]
     behind = 0.75 * 1.959964 * float(probes.agreement(probe_of(said), listener)["error"][2, 0])
     assert half[1] == pytest.approx(np.hypot(0.25 * half[0], behind))
-    assert plots.plot_brain_like(found).get_ylabel() == "Score"
+    ax = plots.plot_brain_like(found)
+    assert ax.get_ylabel() == "Score"
+    told = ax.figure.legends[0].get_title().get_text().replace("\n", " ")
+    assert "stimuli, over sounds of the task, and over both" in told and "no limits" not in told
     with pytest.raises(ValueError, match="has no region 'A1'"):
         probes.brain_like(cortical, probe_of(said), listener, areas=["A1"])
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from dynamics import emergence, plots
 from dynamics.plots import names, style
-from dynamics.plots.panels import wrapped
+from dynamics.plots.panels import legend_below, wrapped
 
 WAV2VEC2 = [f"wav2vec2.encoder.layers.{i}.feed_forward.intermediate_dense" for i in range(12)]
 DEEP = [f"model.encoder.transformer.layers.{i}" for i in range(48)]
@@ -214,3 +214,21 @@ def test_no_word_of_a_caption_is_left_alone_on_its_last_line():
     first, last = wrapped(words, Figure(figsize=(85 / 25.4, 2))).splitlines()
     assert abs(len(first) - len(last)) < 12
     assert f"{first} {last}" == words
+
+
+def test_lines_are_as_few_as_fit_and_as_equal_as_can_be():
+    text = "(other sounds of these categories, in these people, this network only)"
+    lines = names.even(text, 66).split("\n")
+    assert " ".join(lines) == text and len(lines) == 2 and max(map(len, lines)) <= 40
+    assert names.even(text, 200) == text
+    assert names.even("Encoding score (Pearson r), A1", 26, names.broken) == (
+        "Encoding score\n(Pearson r), A1"
+    )
+    assert names.even("a_very_long_name_of_one_word", 10) == "a_very_lon\ng_name_of_\none_word"
+
+
+def test_no_entry_of_a_legend_stands_alone_in_a_row():
+    figure = Figure(figsize=(7, 3))
+    lines = {f"layer{i}": plt.Line2D([0], [0]) for i in range(7)}
+    legend_below(figure, lines)
+    assert figure.legends[0]._ncols == 4

@@ -15,6 +15,8 @@ _PARTS = {
     "score": ("weighted mean", "0.2"),
 }
 
+_OVER = "95 % over stimuli, over sounds of the task, and over both"
+
 
 @styled
 def plot_brain_like(found: xr.Dataset, *, ax: Axes | None = None) -> Axes:
@@ -42,7 +44,9 @@ def plot_brain_like(found: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     log_step_axis(ax, found["step"])
     ax.set_ylabel("Score")
     ax.set_title(f"weight of the cortical part: {found.attrs['weight']:g}", fontsize=6.5)
-    ax.set_gid("95 % over stimuli, over sounds of the task, and over both")
+    bare = [label for name, (label, _) in _PARTS.items() if found[f"{name}_lower"].isnull().all()]
+    ax.set_gid("95 % over sounds of the task" if bare else _OVER)
     if own:
-        draw_legend(ax)
+        note = f"{' and '.join(bare)}: no limits, {found.attrs.get('no_limits', '')}"
+        draw_legend(ax, notes=[note] if bare else [])
     return ax

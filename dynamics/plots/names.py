@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -156,6 +157,10 @@ def apart(names: Sequence[str], letters: int) -> list[str]:
     return [f"{shortened(name, max(4, letters - 4))} {place[name]}" for name in names]
 
 
+def _filled(text: str, letters: int) -> str:
+    return textwrap.fill(text, letters)
+
+
 def broken(text: str, letters: int, *, lines: int = _MOST_LINES) -> str:
     """Break a text into lines of so many letters, after signs between words where there are any.
 
@@ -187,6 +192,37 @@ def broken(text: str, letters: int, *, lines: int = _MOST_LINES) -> str:
             rows[-1] += part
         out += [row.strip() for row in rows if row.strip()] or [""]
     return "\n".join(out)
+
+
+def even(text: str, letters: int, split: Callable[[str, int], str] = _filled) -> str:
+    """Break a text into as few lines as letters allow, of lengths as equal as can be.
+
+    Parameters
+    ----------
+    text : str
+        Text.
+    letters : int
+        How many letters a line may have.
+    split : callable
+        Breaks a text into lines of so many letters; by default between words.
+
+    Returns
+    -------
+    str
+        The lines.
+    """
+    found = split(text, letters)
+    longest = max(map(len, _BREAKS.split(text)))
+    for fewer in range(letters - 1, max(longest, 8) - 1, -1):
+        narrower = split(text, fewer)
+        if narrower.count("\n") > found.count("\n") or _bare(narrower) != _bare(found):
+            break
+        found = narrower
+    return found
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())
 
 
 def fit(figure: Figure) -> None:
@@ -335,7 +371,7 @@ def _fit_text(text: Text, most: float, *, upright: bool = False) -> None:
     if long <= most:
         return
     letters = max(map(len, said.split("\n")))
-    text.set_text(broken(said, max(8, int(0.97 * letters * most / long))))
+    text.set_text(even(said, max(8, int(0.97 * letters * most / long)), broken))
     text.set_multialignment(
         "center" if text.get_horizontalalignment() == "center" or upright else "left"
     )

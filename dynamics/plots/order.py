@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -12,7 +10,7 @@ from dynamics.analysis.values import of as value_of
 from dynamics.emergence import STATISTICS, steps_by
 from dynamics.emergence.intake import with_layers
 from dynamics.emergence.population import population
-from dynamics.plots.names import short_layer, short_names
+from dynamics.plots.names import even, short_layer, short_names
 from dynamics.plots.panels import name_rows
 from dynamics.plots.steps import log_step_axis
 from dynamics.plots.style import panel, styled
@@ -144,7 +142,7 @@ def plot_intervals(
         whom = population(over) if (over := str(found.attrs.get("over", ""))) else ""
     elif found.attrs.get("no_intervals"):
         whom = f"no limits: {found.attrs['no_intervals']}"
-    below = [textwrap.fill(f"({whom})", _WIDE)] if whom else []
+    below = [even(f"({whom})", _WIDE)] if whom else []
     if own:
         ax.set_xlabel("\n".join([kind, *below, ax.get_xlabel()]))
     else:

@@ -16,7 +16,7 @@ from matplotlib.font_manager import FontProperties
 
 from dynamics.emergence.population import population
 from dynamics.emergence.remarks import briefly, why_no_intervals
-from dynamics.plots.names import fit_legend, printable
+from dynamics.plots.names import even, fit_legend, printable
 from dynamics.plots.style import COLUMN, LEVELS, MM, PAGE, figure_of, grid
 
 # Inches that a legend may take of a figure as it is; and entries of one column.
@@ -173,12 +173,7 @@ def wrapped(text: str, figure: Figure) -> str:
     """
     # Letters of a legend's title are little more than half as wide as high, on average.
     letters = figure.get_figwidth() * 72 / (0.56 * _points(plt.rcParams["legend.title_fontsize"]))
-    lines = textwrap.wrap(printable(text), int(letters))
-    # As many lines as there have to be, and of one length: no word is left alone on the last one.
-    for width in range(len(text) // max(len(lines), 1), int(letters)):
-        if len(even := textwrap.wrap(printable(text), width)) == len(lines):
-            return "\n".join(even)
-    return "\n".join(lines)
+    return even(printable(text), int(letters))
 
 
 def _points(size: Any) -> float:
@@ -209,7 +204,10 @@ def legend_below(
     }
     size = plt.rcParams["legend.fontsize"]
     fewest = 1 if len(entries) <= _TALL else 2
-    for columns in range(max(fewest, min(most, len(entries))), 0, -1):
+    many = max(len(entries), 1)
+    # No more columns than the rows need, so that no entry stands alone in the last row.
+    full = (-(-many // -(-many // n)) for n in range(max(fewest, min(most, many)), 0, -1))
+    for columns in dict.fromkeys(full):
         labels = [printable(label) for label in entries]
         if columns == fewest:
             labels = fit_legend(labels, figure, columns=columns, size=size)

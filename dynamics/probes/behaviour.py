@@ -168,7 +168,8 @@ def brain_like(
         (`dynamics.metrics.auditory_score`); ``<name>_lower`` and ``<name>_upper``: 95 %, over the
         stimuli of the recordings (where these have resamples), over the sounds of the task, and
         over both, which are taken for independent. The best layer flatters its area: where one
-        is chosen of several, `cortical` and `score` have no limits (NaN); select a layer before.
+        is chosen of several, `cortical` and `score` have no limits (NaN), and the attribute
+        `no_limits` says why; select a layer before.
 
     Raises
     ------
@@ -204,6 +205,11 @@ def brain_like(
         "areas": ", ".join(regions),
         "layer": layer or str(own["layer"].item()),
     }
+    if error.isnull().all():
+        several = cortical.sizes["layer"] > 1
+        attrs["no_limits"] = (
+            "the best of several layers is chosen" if several else "there are no resamples"
+        )
     return xr.Dataset(
         {name: ("step", values) for name, values in table.items()},
         coords={"step": parts["step"]},
