@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -172,11 +172,16 @@ def find(collection: Collection) -> Found:
         "contrasts": contrasts,
         "brains-tasks": correlated,
     }
+    labels = {
+        (each.target, each.metric): score_label(next(iter(each.results.values())))
+        for each in every
+        if each.results
+    }
     drawings = [
         *(picture for each in every for picture in _pictures(each, opened, made, collection)),
         *(picture for one in recipes for picture in _of_recipes(one, replicated)),
-        *(_of_trend(one) for one in fitted if not one.run),
-        *_of_training([one for one in fitted if one.run]),
+        *(_of_trend(one, labels) for one in fitted if not one.run),
+        *_of_training([one for one in fitted if one.run], labels),
         *(_of_contrast(one) for one in contrasted),
         *(_of_tasks(*one) for one in pairs),
     ]
@@ -283,39 +288,46 @@ def _of_recipes(each: Recipes, table: pd.DataFrame) -> Iterator[Picture]:
         )
 
 
-def _of_training(fitted: Sequence[Fitted]) -> Iterator[Picture]:
+def _of_training(
+    fitted: Sequence[Fitted], labels: Mapping[tuple[str, str], str]
+) -> Iterator[Picture]:
     """Plan figures of trends along training: of a few runs one each."""
     if len({each.run for each in fitted}) > _MOST_COURSES:
         return
     for one in fitted:
         yield Picture(
-            f"trend-{STEP}-{one.metric}-{one.target}-{one.run}",
+            f"trend-{STEP}-{one.metric}-{one.target}-{one.run.replace('/', '-')}",
             f"{one.target} by {one.metric}, {one.run}: score after every step, in the layer that "
             "the other half of the stimuli chooses, with trends.",
-            partial(_drawn_course, one),
+            partial(_drawn_course, one, labels[one.target, one.metric]),
         )
 
 
-def _drawn_course(one: Fitted) -> Figure:
-    ax = drawn.plot_trend(one.x, one.score, one.fits, name="Training step", points="checkpoints")
+def _drawn_course(one: Fitted, label: str) -> Figure:
+    ax = drawn.plot_trend(
+        one.x, one.score, one.fits, name="Training step", label=label, points="checkpoints"
+    )
     return _titled(ax, f"{one.target} by {one.metric}: {one.run}")
 
 
-def _of_trend(one: Fitted) -> Picture:
-    words = f"{one.target} by {one.metric}"
+def _of_trend(one: Fitted, labels: Mapping[tuple[str, str], str]) -> Picture:
+    words, label = f"{one.target} by {one.metric}", labels[one.target, one.metric]
     return Picture(
         f"trend-{one.coordinate}-{one.metric}-{one.target}",
         f"{words}: last score of every run against {one.coordinate}, with trends.",
-        lambda: _titled(drawn.plot_trend(one.x, one.score, one.fits, name=one.coordinate), words),
+        lambda: _titled(
+            drawn.plot_trend(one.x, one.score, one.fits, name=one.coordinate, label=label), words
+        ),
     )
 
 
 def _of_contrast(one: Any) -> Picture:
     words, over = f"{one.target} by {one.metric}", one.found.attrs["over"]
     told = "stimuli and runs" if over == "both" else over
+    when = "along training" if one.found.sizes["step"] > 1 else "in last scores"
     return Picture(
         f"contrast-{over}-{one.metric}-{one.target}",
-        f"{words}: {one.label} along training, limits over {told}.",
+        f"{words}: {one.label} {when}, limits over {told}.",
         lambda: _titled(drawn.plot_contrast(one.found, label=one.label), words),
     )
 

@@ -299,9 +299,28 @@ def coordinates_of(opened: Sequence[Opened]) -> tuple[dict[str, list[Any]], list
         empty: Any = np.nan if numbers else ""
         found[key] = [empty if x is None else x if numbers else str(x) for x in given]
         if lacking := [one.name for one, x in zip(opened, given) if x is None]:
-            some = ", ".join(lacking[:3]) + (" and others" if len(lacking) > 3 else "")
             said.append(
-                f"{len(lacking)} of {len(opened)} runs have no `{key}` ({some}): "
+                f"{len(lacking)} of {len(opened)} runs have no `{key}` ({some(lacking)}): "
                 "they are left out where it is asked for"
             )
     return found, said
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Name some runs, and how many others there are.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The runs.
+    most : int
+        How many are named.
+
+    Returns
+    -------
+    str
+        Such as "a, b, c and 33 others".
+    """
+    left = len(names) - most
+    others = f" and {left} other{'s' * (left > 1)}" if left > 0 else ""
+    return ", ".join(names[:most]) + others

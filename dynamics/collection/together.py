@@ -11,7 +11,7 @@ import xarray as xr
 
 from dynamics import emergence, probes
 from dynamics.collection.finals import paired
-from dynamics.collection.opening import PROBE, Compared, Opened
+from dynamics.collection.opening import PROBE, Compared, Opened, some
 from dynamics.config.collection import Collection
 from dynamics.emergence.across_runs import contrast_runs, on_common_steps, permute_runs
 from dynamics.emergence.best_layers import pick_layer
@@ -68,6 +68,7 @@ def contrasts_of(
     )
     key = run_key.removeprefix("run.")
     listener = rest[0] if rest else None
+    values = list(map(str, run_values))
     groups = {one.name: str(one.coordinates.get(key, "")) for one in opened}
     found, rows, said = [], [], []
     seen = False
@@ -83,6 +84,13 @@ def contrasts_of(
         for one in made:
             found.append(one)
             rows.append(_steps_of(one))
+        own = {name: one for name, one in each.results.items() if groups[name] in values}
+        single = [name for name, one in own.items() if is_single(one)]
+        if 0 < len(single) < len(own):
+            said.append(
+                f"the contrast of {each.target} by {each.metric} is of last scores alone, not "
+                f"along training: {some(single)} have no course of training"
+            )
     if listener and not seen:
         name = listener[0].removeprefix("listener.")
         raise ValueError(

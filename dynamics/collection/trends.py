@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from dynamics.collection.opening import Compared, Opened
+from dynamics.collection.opening import Compared, Opened, some
 from dynamics.config.collection import STEP
 from dynamics.emergence.crossed import crossed, is_crossed
 from dynamics.emergence.curves import pair
@@ -149,6 +149,13 @@ def surfaces_of(
                 f"{' and '.join(coordinates)}: {error}"
             )
             continue
+        for end, key in zip("ab", coordinates):
+            if end in found.attrs["at_end"]:
+                said.append(
+                    f"of the surface of {each.target} by {each.metric} over "
+                    f"{' and '.join(coordinates)}, the rate {end} along {key} ends where none is "
+                    f"tried any more: top and its coefficient are not told apart, the rise is"
+                )
         names = dict(zip(("rise_n", "rise_d"), (f"rise over {key}" for key in coordinates)))
         for place, name in enumerate(found["parameter"].to_numpy().tolist()):
             rows.append({"target": each.target, "metric": each.metric,
@@ -217,14 +224,21 @@ def _along(each: Compared, key: str, x: Mapping[str, float], said: list[str]) ->
 
 def _along_training(each: Compared, said: list[str]) -> list[Fitted]:
     found = []
+    lacking: dict[str, list[str]] = {}
     for name, results in each.results.items():
         if is_single(results):
             continue
         score, resampled = course(results)
         steps = score["step"].to_numpy().astype(float)
-        told = f"{each.target} by {each.metric} of {name} over its steps"
-        if fits := _fits(score, steps, resampled, told, said, dim=STEP):
+        own: list[str] = []
+        told = f"{each.target} by {each.metric} over the steps of"
+        if fits := _fits(score, steps, resampled, told, own, dim=STEP):
             found.append(Fitted(each.target, each.metric, STEP, name, steps, score, fits))
+        for sentence in own:
+            lacking.setdefault(sentence, []).append(name)
+    for sentence, names in lacking.items():
+        start, why = sentence.split(" of: ", 1)
+        said.append(f"{start} of {some(names)}: {why}")
     return found
 
 

@@ -134,7 +134,7 @@ def _cell(row: pd.Series, show: str) -> str:
     if pd.isna(value):
         return ""
     if show == "score" and np.isfinite(row.get("low", np.nan)):
-        return f"{_number(value)} [{_number(row['low'])}, {_number(row['high'])}]"
+        return f"{_number(value)} ({_number(row['low'])}, {_number(row['high'])})"
     if show == "median" and np.isfinite(row.get("error", np.nan)):
         return f"{_number(value)} ± {_number(row['error'])}"
     return _number(value)

@@ -171,7 +171,8 @@ def surface(score: xr.DataArray, n: np.ndarray, d: np.ndarray) -> xr.Dataset:
         `estimate` along `parameter`: top, A, a, B, b, and `rise_n`, `rise_d`: what the surface
         grows by from the smallest to the largest n, or d, which scores tell much better than A and
         a by themselves. A and B may be below 0. There are no limits: those of resamples were not
-        shown to hold.
+        shown to hold. The attribute `at_end` names rates that end where none is tried any more:
+        then the scores do not tell top and the range apart.
 
     Raises
     ------
@@ -193,10 +194,13 @@ def surface(score: xr.DataArray, n: np.ndarray, d: np.ndarray) -> xr.Dataset:
         found[place] * (x.min() ** -found[place + 1] - x.max() ** -found[place + 1])
         for place, x in ((1, n), (3, d))
     ]
+    ends = np.array([_SLOWEST, _FASTEST])
+    at_end = [name for name, place in (("a", 2), ("b", 4))
+              if np.isclose(found[place], ends, rtol=1e-3).any()]  # fmt: skip
     return xr.Dataset(
         {"estimate": ("parameter", [*found, *rises])},
         coords={"parameter": ["top", "A", "a", "B", "b", "rise_n", "rise_d"]},
-        attrs={"kind": "surface", "runs": int(use.sum())},
+        attrs={"kind": "surface", "runs": int(use.sum()), "at_end": at_end},
     )
 
 
@@ -204,7 +208,7 @@ def _check(x: np.ndarray, fewest: int) -> None:
     if (x <= 0).any():
         raise ValueError("a trend is along numbers above 0: its axis is logarithmic")
     if (number := len(np.unique(x))) < fewest:
-        raise ValueError(f"the runs have {number} different values: a trend needs {fewest} or more")
+        raise ValueError(f"there are {number} different values: a trend needs {fewest} or more")
 
 
 def _drawn(score, resampled, use, dim, draws, seed) -> np.ndarray:

@@ -73,13 +73,14 @@ def plot_scores(
     """
     own = ax is None
     ax = panel(ax, height=_FRAME + _ROW * len(table), width=_width(table["run"]))
-    kinds = list(dict.fromkeys(table[hue].astype(str))) if hue else [""]
+    scored = table[show].notna()
+    kinds = list(dict.fromkeys(table.loc[scored, hue].astype(str))) if hue else [""]
     numeric = bool(hue) and pd.api.types.is_numeric_dtype(table[hue])
     kinds = sorted(kinds, key=float) if numeric else kinds
     palette = layer_colours if numeric else group_colours
     colours = dict(zip(kinds, palette(len(kinds)) if hue else ["#0072B2"]))
     for row, (_, run) in enumerate(table.iterrows()):
-        colour = colours[str(run[hue]) if hue else ""]
+        colour = colours.get(str(run[hue]) if hue else "", _FAINT)  # no point where no score
         _draw_run(ax, row, run, colour, show)
     _levels(ax, table)
     name_rows(ax, table["run"])
@@ -127,8 +128,12 @@ def plot_regions(table: pd.DataFrame, *, label: str = "Score", ax: Axes | None =
     ax.set_xticks(range(len(regions)), regions)
     room = 0.55 * width / MM / len(regions)  # mm for each name, of letters 1.3 mm wide
     ax.tick_params(axis="x", rotation=90 if 1.3 * max(map(len, regions)) > room else 0)
-    ax.set_yticks(range(len(runs)), [str(name) for name in runs])
+    name_rows(ax, runs)
     ax.tick_params(length=0)
+    for row in np.flatnonzero(~np.isfinite(values.to_numpy(float)).any(1)).tolist():
+        own = table.loc[table["run"] == runs[row], "note"] if "note" in table else []
+        ax.text(-0.45, row, next(iter(own), "") or "no score", va="center", fontsize=5,
+                color=_FAINT)  # fmt: skip
     if len(regions) <= 2 * _FEW:
         middle = (np.nanmin(values) + np.nanmax(values)) / 2 if values.size else 0.0
         for row, column in np.argwhere(np.isfinite(values.to_numpy(float))):
@@ -180,7 +185,7 @@ def plot_many_curves(
     colours, markers, labels = _looks(names, hue, hue_name, drawn)
     steps: list[np.ndarray] = []
     few = len(names) <= _NAMED
-    for name in names:
+    for name in labels:
         curve, low, high, _ = drawn[name]
         x = curve["step"].to_numpy().astype(float)
         if axis == "fraction":
@@ -324,15 +329,22 @@ def plot_contrast(found: xr.Dataset, *, label: str, ax: Axes | None = None) -> A
     ax = panel(ax, height=62)
     steps = found["step"].to_numpy()
     ax.axhline(0, color="0.3", linewidth=0.6)
-    ax.fill_between(steps, found["lower"], found["upper"], color="#0072B2", alpha=0.15, linewidth=0)
+    if len(steps) > 1:
+        ax.fill_between(
+            steps, found["lower"], found["upper"], color="#0072B2", alpha=0.15, linewidth=0
+        )
+        log_step_axis(ax, found["step"])
+    else:
+        ends = [found["lower"].item(), found["upper"].item()]
+        ax.plot([steps[0]] * 2, ends, color="#0072B2", linewidth=1.0)
+        ax.set_xticks(steps, ["last step of each run"])
     ax.plot(steps, found["estimate"], "o-", color="#0072B2", markersize=2.8, label=label)
-    log_step_axis(ax, found["step"])
     ax.set_ylabel("Difference of scores")
     ax.set_gid(
         f"95 % over {_told(str(found.attrs.get('over', '')))} ({found.attrs.get('runs', '')})"
     )
     if own:
-        draw_legend(ax)
+        draw_legend(ax, what="bands" if len(steps) > 1 else "lines")
     return ax
 
 
