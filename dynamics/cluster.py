@@ -76,7 +76,8 @@ def cluster(
     # Earlier versions have no error of their own for it.
     closed = getattr(distributed.client, "ClosedClientError", CommClosedError)
     # It logs every connection; faults come back as exceptions anyway.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # dask sets the level of each
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     asked = Compute(where) if isinstance(where, str) else where
     with contextlib.ExitStack() as stack:
         if asked is not None and asked.is_address:

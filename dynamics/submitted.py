@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable)
@@ -41,10 +42,10 @@ class Held:
         """Give it again with the next task, if no worker has it any more."""
         if self._future is None:
             return
-        there: Any = {}
+        there: list[str] = []
         with contextlib.suppress(OSError, TimeoutError, CancelledError):
-            there = self._workers.client.who_has([self._future])
-        if self._future.status != "finished" or not any(there.values()):
+            there = self._workers.holders(self._future.key)
+        if self._future.status != "finished" or not there:
             self._future = None
 
 
@@ -83,20 +84,28 @@ class Task:
         from distributed.comm import CommClosedError
 
         while True:
-            # What is done may have raised a TimeoutError of its own.
-            most = None if self._future.done() else self._workers.pause
             try:
-                return self._future.result(timeout=most)
-            except TimeoutError:
-                if most is None:
-                    raise
-                self._workers.look()
+                return self._awaited()
             except KilledWorker as error:
                 if self._is_to_blame(error.last_worker):
                     raise KilledError(self._deadly(error)) from error
                 self._hand_in_again(error)
             except (CancelledError, CommClosedError) as error:
                 self._hand_in_again(error)
+
+    def _awaited(self) -> Any:
+        """Wait for the result and for its way here, and look meanwhile whether anyone works.
+
+        What is done is lost again where its worker goes before it is fetched.
+        """
+        loop = self._workers.client.loop.asyncio_loop
+        waiting = asyncio.run_coroutine_threadsafe(_result_of(self._future), loop)
+        try:
+            while not wait([waiting], timeout=self._workers.pause).done:
+                self._workers.look()
+            return waiting.result()
+        finally:
+            waiting.cancel()
 
     def _is_to_blame(self, last: Any) -> bool:
         """Whether this task took the workers with it, and not one that it waited behind.
@@ -145,6 +154,10 @@ class Task:
         future = self._workers.client.submit(begun, *told, *given, key=key, **self._named)
         self._workers.allow(key, self._workers.deaths - self._deaths)
         return future
+
+
+async def _result_of(future: Any) -> Any:
+    return await future
 
 
 def _as_future(given: Any) -> Any:

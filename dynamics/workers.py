@@ -128,6 +128,11 @@ class Workers:
         except Exception:  # whoever looks after a scheduler may not let it
             self._allowed = None
 
+    def holders(self, key: str) -> list[str]:
+        """Return the addresses of workers that have a result; an OSError where nobody says."""
+        asked = self.client.scheduler.who_has
+        return list(self.client.sync(asked, keys=[key], callback_timeout=ANSWER).get(key, ()))
+
     def gather(self, tasks: Sequence[Task]) -> list[Any]:
         """Return the results of tasks, in their order."""
         return [task.result() for task in tasks]

@@ -189,7 +189,7 @@ def _slow(told):
         with began.open("a") as trace:
             trace.write(f"{os.getpid()} {function.__name__}\n")
         if told.get("deadly") in (getattr(each, "step", each) for each in given[1:2]):
-            time.sleep(0.05)
+            time.sleep(0.2)
             os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does where memory has run out
         time.sleep(0.04)
         return plain(asked, function, *given, **named)

@@ -36,6 +36,17 @@ def test_without_workers_or_scheduler_the_wait_ends_with_a_sentence(tmp_path, ca
             here.submit(slowly, 1).result()
         assert time.monotonic() - started < 6
         assert "waiting (" in caplog.text
+        # What is done stays with a worker that hangs, or goes, before it is fetched.
+        for end, words in ((signal.SIGSTOP, "not been heard of"), (signal.SIGKILL, "no dask work")):
+            made.start_worker()
+            task = here.submit(slowly, end)
+            while not task._future.done():
+                time.sleep(0.01)
+            made.kill(made.workers[0], end)
+            with pytest.raises(GoneError, match=words):
+                task.result()
+            made.kill_workers()
+        assert "gather" not in caplog.text
         made.kill(made.scheduler)
         here.patience = 30
         with pytest.raises(GoneError, match=r"scheduler of tcp.* has gone: start it again"):

@@ -173,13 +173,12 @@ class Bench:
             for of in (arrays_of, opened):
                 self.expected[command, of] = of(self.store)
 
-    def begin(self, command, patience=30, **how):
-        """Start a command on the store that it is to go on with."""
+    def reset(self, command):
+        """Have the store that a command is to go on with."""
         shutil.rmtree(self.store, ignore_errors=True)
         before = self.folder / f"before-{command}"
         if before.exists():
             shutil.copytree(before, self.store)
-        return self.start(command, patience, **how)
 
     def start(self, command, patience=30, **how):
         options = ("--scheduler", self.made.address, "--patience", patience, "--progress", "none")
@@ -216,100 +215,123 @@ def said(process, codes, what):
     return code
 
 
-def tried(bench, rng):
-    """Do random things to one command; return what came last, the exit code, and how many."""
-    count = 1
-    made, command = bench.made, COMMANDS[int(rng.integers(len(COMMANDS)))]
-    kinds = [*EVENTS, *STATES]
-    kind = kinds[int(rng.integers(len(kinds)))]
-    if callable(kind):
-        made.healthy()
-        survived = [workers_are_replaced, frozen_for_a_while]
-        before = [survived[int(rng.integers(2))] for _ in range(int(rng.integers(4)))]
-        at, count = made.tasks(), 0
-        process = bench.begin(command, 0.8 if kind is workers_die else 20)
-        for each in (*before, kind):
-            at += int(rng.integers(1, 4))
-            while process.poll() is None and made.tasks() < at:
-                time.sleep(0.005)
-            time.sleep(rng.uniform(0, 0.05))
-            count += process.poll() is None
-            each(made, process)
-            at = max(at, made.tasks())
-        name, codes = kind.__name__, EVENTS[kind]
-    elif kind == "no workers":
-        made.healthy()
-        made.kill_workers()
-        process, name, codes = bench.begin(command, 0.5), kind, {2}
-    elif kind == "out of memory":
-        made.healthy()
-        made.kill_workers()
-        made.start_worker(deadly=DEADLY)
-        process = bench.begin(command)
-        while process.poll() is None:
-            if made.workers[0].poll() is not None:
-                made.kill_workers()
-                made.start_worker(deadly=DEADLY)
-            time.sleep(0.01)
-        # A checkpoint is a row that says so, a step of results ends the command.
-        name, codes = kind, {"crawl": {3}, "probe": {3}, "analyze": {2}}[command]
-        assert "workers of" in process.errors() and "died over one task" in process.errors()
+def happens(bench, rng, command, kind):
+    """Have a command end by an event, after others that it survives; return their number."""
+    made = bench.made
+    made.healthy()
+    survived = [workers_are_replaced, frozen_for_a_while]
+    before = [survived[int(rng.integers(2))] for _ in range(int(rng.integers(1, 5)))]
+    at, count = made.tasks(), 0
+    process = bench.start(command, 0.8 if kind is workers_die else 20)
+    for each in (*before, kind):
+        at += int(rng.integers(1, 3))
+        while process.poll() is None and made.tasks() < at:
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.05))
+        if process.poll() is not None:
+            break
+        count += 1
+        each(made, process)
+        at = max(at, made.tasks())
+    said(process, EVENTS[kind], (command, kind.__name__))
+    return process, count
+
+
+def prevails(bench, rng, command, kind):
+    """Start a command where something is amiss; return whether it was in the way."""
+    made, codes = bench.made, {0, 2}
+    disk = (DISK[int(rng.integers(len(DISK)))], int(rng.integers(40)))
+    made.healthy()
+    if kind == "disk":
+        process = bench.start(command, disk=disk)
     else:
-        disk = (DISK[int(rng.integers(len(DISK)))], int(rng.integers(40)))
-        made.healthy()
-        name, codes = f"{kind} {disk[0]}", {0, 2}
-        if kind == "disk":
-            process = bench.begin(command, disk=disk)
-        else:
-            made.kill_workers()
-            made.start_worker(disk=disk)
-            process = bench.begin(command)
-    code = said(process, codes, (command, name))
-    if kind in ("out of memory", "disk of workers"):
         made.kill_workers()
-    return command, name, code, count
+        if kind == "no workers":
+            process = bench.start(command, 0.5)
+        elif kind == "disk of workers":
+            made.start_worker(disk=disk)
+            process = bench.start(command)
+        else:
+            # A checkpoint is a row that says so, a step of results ends the command.
+            codes = {0, 2 if command == "analyze" else 3}
+            process = out_of_memory(bench, command)
+    said(process, codes, (command, kind, disk))
+    if kind != "disk":
+        made.kill_workers()
+    return process, process.poll() != 0
+
+
+def out_of_memory(bench, command):
+    """Have one step take every worker with it, as where it needs more memory than there is."""
+    made, started = bench.made, 1
+    made.start_worker(deadly=DEADLY)
+    process = bench.start(command)
+    while process.poll() is None:
+        if made.workers[0].poll() is not None:
+            made.kill_workers()
+            made.start_worker(deadly=DEADLY)
+            started += 1
+        time.sleep(0.01)
+    if process.poll():
+        assert "3 workers of" in process.errors() and "died over one task" in process.errors()
+        # One that dies before it could say what it had begun comes on top, on a busy machine.
+        assert started in (1 + 3, 1 + 4), "the next one does what is left"
+    return process
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 @pytest.mark.guards(1)
-def test_faults_end_in_a_sentence_and_the_next_run_finishes(tmp_path):
-    seen = every(tmp_path, 30)
-    assert {code for _, code in seen} > {0, 2, -9}, seen
+def test_a_hundred_faults_end_in_a_sentence_and_the_next_run_finishes(tmp_path):
+    every(tmp_path, 110, seed=7)
 
 
 @pytest.mark.benchmark
 @pytest.mark.timeout(3600)
-def test_a_hundred_faults_end_in_a_sentence_and_the_next_run_finishes(tmp_path):
-    seen = every(tmp_path, 110)
-    assert {code for _, code in seen} >= {0, 2, 3, 130, 143, -9}, seen
+@pytest.mark.parametrize("seed", [8, 9, 10])
+def test_hundreds_of_faults_end_in_a_sentence_and_the_next_run_finishes(tmp_path, seed):
+    every(tmp_path, 110, seed=seed)
 
 
-def every(tmp_path, number):
-    """Have so many faults fall on commands that are at work; return how these ended."""
+def every(tmp_path, number, *, seed):
+    """Have so many faults of all kinds fall on commands that are at work."""
     content = sweep_in(tmp_path, STEPS, resamples=2, metrics=["rsa"], report=False, untrained=2)
     content["stimuli"] = {"name": "synthetic", "arguments": {"per_kind": 3, "seconds": 0.2}}
     content["probes"] = [{"name": "stimuli-category", "arguments": {"mix": False}}]
     content["self_similarity"] = ["cka"]
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump(content))
-    forks, seen, seed, faults = Forks(tmp_path), Counter(), 0, 0
+    forks, seen, rng, faults = Forks(tmp_path), Counter(), np.random.default_rng(seed), 0
+    kinds, finished = [], 0
     try:
         bench = Bench(Cluster(forks, tmp_path), tmp_path, file)
         assert {*bench.made.names()} == TASKS, "all that computes is done by workers"
         while faults < number:
-            command, name, code, count = tried(bench, np.random.default_rng([7, seed]))
-            seen[name.split()[0], code] += 1
-            seed, faults = seed + 1, faults + count
-            if code == 3 and command == "crawl":
-                store.redo(bench.store, [DEADLY])
+            command, failed = COMMANDS[int(rng.integers(len(COMMANDS)))], False
+            bench.reset(command)
+            # The second fault falls on what the first has left.
+            for _ in range(int(rng.integers(1, 4))):
+                kinds = kinds or rng.permutation([*EVENTS, *STATES]).tolist()
+                kind = kinds.pop()
+                process, count = (happens if callable(kind) else prevails)(
+                    bench, rng, command, kind
+                )
+                code, faults = process.poll(), faults + count
+                seen[getattr(kind, "__name__", kind), code] += 1
+                failed |= code == 3
+                if code == 3 and command == "crawl":
+                    store.redo(bench.store, [DEADLY])
+                if code == 0:
+                    break
             bench.finish(command)
+            finished += 1
             # A probe of a step that failed comes after those of later steps.
-            wrong = bench.whole(command, sorted_only=code == 3)
-            assert not wrong, (seed, command, name, code, wrong)
+            wrong = bench.whole(command, sorted_only=failed)
+            assert not wrong, (seen, command, kind, code, wrong)
     finally:
         forks.close()
-    # They fell on commands that were at work.
-    assert sum(n for (_, code), n in seen.items() if code) > seed / 2, seen
-    print(seed, "commands", faults, "faults", dict(seen))
-    return seen
+        print(sum(seen.values()), "commands", finished, "finished", faults, "faults", dict(seen))
+    # All kinds, and they fell on commands that were at work.
+    assert {code for _, code in seen} >= {0, 2, 3, 130, 143, -9}, seen
+    assert {kind for kind, _ in seen} == {*STATES, *(kind.__name__ for kind in EVENTS)}
+    assert sum(n for (_, code), n in seen.items() if code) > sum(seen.values()) / 2, seen

@@ -35,8 +35,10 @@ def main() -> None:
     logging.basicConfig(format=form, level=logging.WARNING, handlers=[handler])
     # Third-party imports print what a user can do nothing about.
     warnings.filterwarnings("ignore", module=r"(?!dynamics)")
+    # Where nothing comes after: not in a process that does more than this.
+    last = sys._getframe(1).f_globals.get("__name__") == "__main__"
     try:
-        with _stopped_by_signals():
+        with _stopped_by_signals(last=last):
             importlib.import_module("dynamics.cli.program").app()
     except KeyboardInterrupt as error:
         stopped(error)
@@ -55,8 +57,15 @@ def stopped(error: KeyboardInterrupt) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Have a batch system's SIGTERM stop a command as Ctrl-C does; a second signal at once."""
+def _stopped_by_signals(*, last: bool = False) -> Iterator[None]:
+    """Have a batch system's SIGTERM stop a command as Ctrl-C does; a second signal at once.
+
+    Parameters
+    ----------
+    last : bool
+        Whether the process ends with it: then one more signal on the way out changes nothing, and
+        what threads and connections come upon there is not shown.
+    """
 
     def stop(number: int, _: object) -> None:
         if stopping:
@@ -65,7 +74,13 @@ def _stopped_by_signals() -> Iterator[None]:
         stopping.append(number)
         raise KeyboardInterrupt(number)
 
+    def leave(number: int, _: object) -> None:
+        if leaving:
+            os._exit(_ENDED + number)
+        leaving.append(number)
+
     stopping: list[int] = []
+    leaving: list[int] = []
     known = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     if threading.current_thread() is not threading.main_thread():
         known = {}  # only there a signal can be heard
@@ -76,7 +91,10 @@ def _stopped_by_signals() -> Iterator[None]:
         yield
     finally:
         for each, before in known.items():
-            signal.signal(each, before)
+            signal.signal(each, leave if last and before is not signal.SIG_IGN else before)
+        if last and not os.environ.get("DYNAMICS_DEBUG"):
+            threading.excepthook = lambda _: None
+            sys.unraisablehook = lambda _: None
 
 
 class _Once(logging.Filter):
@@ -89,6 +107,10 @@ class _Once(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         from dynamics.secrets import redacted
 
+        # What a library's background work comes upon is for its developers; its foreground raises.
+        of_ours = record.name.startswith("dynamics") or os.environ.get("DYNAMICS_DEBUG")
+        if record.exc_info and not of_ours:
+            return False
         text = lines(redacted(record.getMessage()))
         fresh = text not in self._said
         self._said.add(text)

@@ -120,6 +120,39 @@ def writers(small: bool) -> None:
           f"ratio {taken['one'] / taken['workers']:.2f}")  # fmt: skip
 
 
+def found_of_a_step(step: int, layers: int, many: int) -> dict:
+    """Return what ridge finds of a step: scores of every voxel, without those of folds."""
+    rng = np.random.default_rng(step)
+    names = ("score", "r2", "r2_corrected")
+    made = {name: rng.normal(0.2, 0.1, (layers, many)).astype(np.float32) for name in names}
+    return {name: (("layer", "neuroid"), each) for name, each in made.items()}
+
+
+def one_writer(small: bool) -> None:
+    """What results of many voxels cost the one process that writes them, scheduler included."""
+    layers, many, steps = (4, 3000, 4) if small else (24, 30_000, 40)
+    with tempfile.TemporaryDirectory() as place, cluster(None, workers=1) as client:
+        root = store.begin(Path(place) / "b.zarr", run="bench", identity={"adapter": "synthetic"})
+        group = store.begin_result(root, "b", "ridge", identity={}, coordinates={})
+
+        def submit(step: int) -> object:
+            return client.submit(found_of_a_step, step, layers, many, called=f"score step {step}")
+
+        taken = {"come": 0.0, "written": 0.0}
+        for step, task in in_window(submit, range(steps), 4):
+            start = time.process_time()
+            found = task.result()
+            came = time.process_time()
+            store.write_result(group, step, found, checkpoint=f"{step:064x}")
+            taken["come"] += came - start
+            taken["written"] += time.process_time() - came
+    size = sum(values.nbytes for _, values in found.values())
+    each = {name: cost / steps for name, cost in taken.items()}
+    print(f"results of {layers} layers x {many:,} voxels, {size / 1e6:.1f} MB a step: "
+          f"{1e3 * each['come']:.0f} ms of processor to come, {1e3 * each['written']:.0f} ms to be "
+          f"written; {size / sum(each.values()) / 1e6:.0f} MB a second")  # fmt: skip
+
+
 @contextlib.contextmanager
 def _none_offered(*_: object, **__: object) -> Iterator[None]:
     yield None
@@ -290,6 +323,7 @@ ROWS: dict[str, Callable[[bool], None]] = {
     "workers": workers,
     "engine": engine,
     "writers": writers,
+    "results": one_writer,
     "task": task,
     "steps": steps,
     "voxels": voxels,
