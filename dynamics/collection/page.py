@@ -45,7 +45,7 @@ _HINTS = {
     "runs_upper over runs (these stimuli); left_out_error is that of predicting each run from the "
     "others. The slope is that of a tenfold; limits of top and range are open where a line in the "
     "logarithm fits as well. Along training (step) every run has its own trends; "
-    "limits over runs are those of the mean slope.",
+    "limits over runs and p of the mean slope are those of other runs before these very stimuli.",
     "surfaces": "top − A n^−a − B d^−b, n and d over their geometric means; rise is what it grows "
     "by from the smallest to the largest value. There are no limits: none were shown to hold.",
     "contrasts": "over says what the limits are over: stimuli (these very networks), or both "

@@ -83,7 +83,7 @@ def contrasts_of(
             continue
         for one in made:
             found.append(one)
-            rows.append(_steps_of(one))
+            rows.append(steps_of(one))
         own = {name: one for name, one in each.results.items() if groups[name] in values}
         single = [name for name, one in own.items() if is_single(one)]
         if 0 < len(single) < len(own):
@@ -176,7 +176,19 @@ def _together(curves, again, single: bool, names: Sequence[str]):
     return score, cloud.assign_attrs(attrs)
 
 
-def _steps_of(one: Contrasted) -> pd.DataFrame:
+def steps_of(one: Contrasted) -> pd.DataFrame:
+    """Tabulate a contrast by step.
+
+    Parameters
+    ----------
+    one : Contrasted
+        A contrast along training.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a step; `p_adjusted` is the false discovery rate over the steps.
+    """
     found = one.found
     table = pd.DataFrame(
         {
