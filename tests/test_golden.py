@@ -29,6 +29,8 @@ EXACT = bool(os.environ.get("DYNAMICS_EXACT"))
 OF_SINGLE = {"rtol": 1e-4, "atol": 2e-5}
 # Scores from the *same* activations, in double precision. The null is stored in single.
 OF_DOUBLE = {"rtol": 1e-6, "atol": 1e-9}
+# Weights that a search stopped at, near the best ones.
+OF_A_SEARCH = {"rtol": 1e-3, "atol": 1e-4}
 
 
 def differences(found, expected):
@@ -78,6 +80,7 @@ def differences_of_arrays(name, mine, theirs):
         same = np.array_equal(x, y, equal_nan=np.asarray(x).dtype.kind == "f")
     else:
         limits = OF_SINGLE if name.endswith("/activation") else OF_DOUBLE
+        limits = OF_A_SEARCH if name.endswith("/layer_weight") else limits
         same = np.allclose(x, y, **limits, equal_nan=True)
     return [] if same else [f"{name} has other values"]
 
@@ -115,7 +118,7 @@ def test_activations_and_their_table_are_those_of_the_kept_store(name, kept, tmp
 @pytest.mark.guards(4)
 def test_scores_of_the_kept_activations_are_those_of_the_kept_store(name, kept, tmp_path):
     golden_store.kept(name, tmp_path / "expected")
-    del zarr.open_group(kept, mode="r+")["results"]
+    zarr.open_group(kept, mode="r+").create_group("results", overwrite=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         golden_store.score(golden_store.sweep(name))
