@@ -159,3 +159,39 @@ def test_natural_sounds_in_time(here):
     assert made.checkpoints == trained.checkpoints, "of the run that its head names"
     sweep.run(made)
     finite(store.open(made.store), "results/nh2022-ecog-time/timeresolved", 3)
+
+
+SECONDS, ELECTRODES = 12, 2
+
+
+def short_audiobook(here, data_root):
+    """A folder of data whose audiobook is short and heard by few, with a minute to train on."""
+    import soundfile
+
+    place, speech = here / "data-sets", Path("pretraining-audio") / "speech"
+    (place / "naplib-speech" / "sounds").mkdir(parents=True)
+    (place / speech).mkdir(parents=True)
+    first = min((data_root / speech).iterdir())
+    (place / speech / first.name).symlink_to(first)
+    with np.load(data_root / "naplib-speech" / "responses.npz") as file:
+        short = {name: file[name][: SECONDS * 100, :ELECTRODES] for name in file.files}
+    np.savez(place / "naplib-speech" / "responses.npz", **short)
+    for name in short:
+        path = Path("naplib-speech") / "sounds" / f"{name}.flac"
+        rate = soundfile.info(data_root / path).samplerate
+        sound, _ = soundfile.read(data_root / path, frames=SECONDS * rate)
+        soundfile.write(place / path, sound, rate)
+    return place
+
+
+def test_the_audiobook_in_time(here, data_root, monkeypatch):
+    monkeypatch.setenv("DYNAMICS_DATA", str(short_audiobook(here, data_root)))
+    metrics = yaml.safe_load((CONFIGS / "audiobook.yaml").read_text())["metrics"]
+    metrics[0]["arguments"] |= {"windows": [[0, 0.1]], "components": 4}
+    made = reduced("audiobook.yaml", here, model=MODEL, metrics=metrics, folds=3)
+    sweep.pretrain(made, advance=silent)
+    sweep.run(made)
+    results = store.open(made.store)["results/naplib-speech/encoding"]
+    assert results["score"].sizes["step"] == 3 and results.sizes["neuroid"] == ELECTRODES
+    for name in ("score", "baseline", "resample_score"):
+        assert np.isfinite(results[name]).all(), name
