@@ -2,18 +2,24 @@
 
 ``load_model("my-run.yaml@1000:layer3")`` is layer 3 of the sweep's network at step 1,000; without a
 step its last checkpoint, without a layer its last layer. Of HEAR: Turian et al. (2022),
-arXiv 2203.03022, https://hearbenchmark.com.
+arXiv 2203.03022, https://hearbenchmark.com. Its sounds come at one of five rates (`RATES`): a
+network of another is handed a sound of one of these, brought to its own rate here.
 """
 
 from __future__ import annotations
 
 import re
 
+import numpy as np
 import torch
 
 from dynamics import models
 from dynamics.config import load_config
 from dynamics.extraction.crawl import discover
+from dynamics.sounds.audio import resample
+
+RATES = (16000, 22050, 32000, 44100, 48000)
+"""Of the sounds of HEAR's tasks, in Hz."""
 
 _PATH = re.compile(r"(?P<config>.+?\.ya?ml)(?:@(?P<step>\d+))?(?::(?P<layer>.+))?")
 
@@ -24,7 +30,7 @@ class HearModel(torch.nn.Module):
     Attributes
     ----------
     sample_rate : int
-        Of the audio that it takes, in Hz.
+        Of the audio that it takes, in Hz: the network's own, or of `RATES` a multiple of it.
     scene_embedding_size, timestamp_embedding_size : int
         Features of the layer.
     step : int
@@ -36,19 +42,33 @@ class HearModel(torch.nn.Module):
     def __init__(self, model: models.Model, layer: str, step: int):
         super().__init__()
         self.model, self.layer, self.step = model, layer, step
-        self.sample_rate = model.sample_rate
+        self.sample_rate = _taken(model.sample_rate)
         with torch.no_grad():
             size = model(torch.zeros(1, model.sample_rate))[layer].shape[-1]
         self.scene_embedding_size = self.timestamp_embedding_size = int(size)
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
         """Return activations (sounds, time, feature) to audio (sounds, samples)."""
+        audio = self._at_own_rate(audio)
         alone = not (self.model.batchable or self.model.batch_equal_lengths)
         with torch.no_grad():
             parts = audio.split(1) if alone else [audio]
             found = torch.cat([self.model(part)[self.layer] for part in parts])
         count = int(self.model.frames(torch.tensor([audio.shape[1]]))[self.layer][0])
         return found[:, :count]
+
+    def _at_own_rate(self, audio: torch.Tensor) -> torch.Tensor:
+        own = self.model.sample_rate
+        if own == self.sample_rate:
+            return audio
+        every = [resample(each, self.sample_rate, own) for each in audio.cpu().numpy()]
+        return torch.from_numpy(np.stack(every)).to(audio.device)
+
+
+def _taken(own: int) -> int:
+    """Choose the rate at which sounds come: the network's, else a multiple, else one above."""
+    above = [rate for rate in RATES if rate >= own] or [RATES[-1]]
+    return next((rate for rate in above if rate % own == 0), above[0])
 
 
 def load_model(model_file_path: str = "") -> HearModel:

@@ -1,9 +1,11 @@
 """A checkpoint as a module of HEAR, and a module of HEAR as a model."""
 
+import importlib
 import sys
 
 import numpy as np
 import pytest
+import soxr
 import torch
 import yaml
 from tiny_run import sweep_in
@@ -55,8 +57,8 @@ def test_a_layer_at_a_step_is_what_hear_asks_for(tmp_path, monkeypatch):
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(content))
     model = hear.load_model(f"{path}@10:layer0")
-    assert (model.step, model.layer, model.sample_rate) == (10, "layer0", 24000)
-    audio = 0.1 * torch.randn(3, 12000, generator=torch.Generator().manual_seed(0))
+    assert (model.step, model.layer, model.sample_rate) == (10, "layer0", 48000)
+    audio = 0.1 * torch.randn(3, 24000, generator=torch.Generator().manual_seed(0))
     found, stamps = hear.get_timestamp_embeddings(audio, model)
     scene = hear.get_scene_embeddings(audio, model)
     assert found.shape == (3, stamps.shape[1], model.timestamp_embedding_size)
@@ -65,13 +67,50 @@ def test_a_layer_at_a_step_is_what_hear_asks_for(tmp_path, monkeypatch):
         "encodecmae", tmp_path / "checkpoints" / "epoch=0-step=10.ckpt",
         **content["model"]["arguments"],
     )  # fmt: skip
-    expected = own(audio)["layer0"]
+    at_own = np.stack([soxr.resample(each, 48000, 24000, quality="VHQ") for each in audio.numpy()])
+    expected = own(torch.from_numpy(at_own))["layer0"]
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_allclose(scene, expected.mean(1))
     first, spacing = own.frame_times["layer0"]
     np.testing.assert_allclose(stamps[0, :2], [1000 * first, 1000 * (first + spacing)], rtol=1e-6)
     last = hear.load_model(str(path))
     assert (last.step, last.layer) == (100, own.layers[-1])
+
+
+@pytest.mark.parametrize("seconds", [1.07, 1.98, 4.0])
+def test_the_kit_and_its_validator_find_what_they_ask_for(tmp_path, monkeypatch, seconds):
+    """The calls of heareval's embeddings and the conditions of hearvalidator, line by line."""
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(sweep_in(tmp_path, (10,))))
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module("dynamics.hear")
+    model = module.load_model("run.yaml", **{})
+    assert isinstance(model, torch.nn.Module)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device)
+    assert model.sample_rate in (16000, 22050, 44100, 48000)
+    assert type(model.scene_embedding_size) is type(model.timestamp_embedding_size) is int
+    samples = int(seconds * model.sample_rate)
+    audio = np.random.default_rng(0).uniform(-1, 1, (2, samples)).astype("f4")
+    with torch.no_grad():
+        heard = torch.tensor(audio, device=device)
+        scene = module.get_scene_embeddings(heard, model)
+        frames, stamps = module.get_timestamp_embeddings(heard, model)
+    assert scene.dtype == frames.dtype == stamps.dtype == torch.float32
+    scene, frames, stamps = (each.detach().cpu().numpy() for each in (scene, frames, stamps))
+    assert scene.shape == (2, model.scene_embedding_size)
+    assert frames.shape == (*stamps.shape, model.timestamp_embedding_size) and len(frames) == 2
+    gaps = np.diff(stamps)
+    assert (gaps > 0).all() and abs(gaps - gaps.mean()).max() < 1 and gaps.max() <= 50
+    assert stamps.min() < gaps.mean() + 1
+    assert 1000 * seconds - 2 * gaps.mean() <= stamps.max() <= 1000 * seconds
+
+
+@pytest.mark.parametrize(
+    ("own", "taken"),
+    [(16000, 16000), (24000, 48000), (8000, 16000), (11025, 22050), (96000, 48000)],
+)
+def test_sounds_come_at_a_rate_of_hear(own, taken):
+    assert hear._taken(own) == taken
 
 
 @pytest.mark.parametrize(
