@@ -31,7 +31,11 @@ _ASKED = re.compile(r"tried to allocate (\d+) bytes")
 _GPU = ("AcceleratorError", "CudaError", "DeferredCudaCallError")
 
 
-_LONG, _LONGEST = 80, 900
+_LONG, _LONGEST = 80, 500
+# More names, or numbers, than a sentence lists that is too long with all of them.
+_MOST = 12
+_LISTED = re.compile(rf"[^\s,]+(?:, (?!or |and )[^\s,]+){{{_MOST + 1},}}")
+_ENDS = re.compile(r"[\])}:;.]*$")
 # What Python says to programmers.
 _UNKNOWN_ARGUMENT = re.compile(r"[^\s(]+\(\) got an unexpected keyword argument ('\w+')")
 _OTHER_ARGUMENTS = re.compile(
@@ -119,9 +123,17 @@ def sentence(fault: BaseException) -> str:
     each = (f"{word[:_LONG]}..." if len(word) > 4 * _LONG else word for word in words)
     told = _UNKNOWN_ARGUMENT.sub(r"it takes no argument \1", " ".join(each))
     told = _OTHER_ARGUMENTS.sub("it is called with other arguments than it takes", told)
-    if len(told) > _LONGEST:  # what was given stands in the middle: a list, a mapping
+    if len(told) > _LONGEST:
+        told = _LISTED.sub(_few, told)
+    if len(told) > _LONGEST:  # what was given stands in the middle: a text, a mapping
         told = f"{told[: _LONGEST // 2]} ... {told[-_LONGEST // 3 :]}"
     return told or type(fault).__name__
+
+
+def _few(found: re.Match[str]) -> str:
+    """Return the first of many names of a list, and how many more there are."""
+    names = found[0].split(", ")
+    return f"{', '.join(names[:_MOST])} and {len(names) - _MOST} more{_ENDS.findall(names[-1])[0]}"
 
 
 def written_out(text: str) -> str:

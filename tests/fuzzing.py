@@ -32,7 +32,7 @@ from dynamics.config import load_config, validate
 from dynamics.sounds import events, labels, textgrid
 from dynamics.sweep import check_names
 
-LONGEST = 900
+LONGEST = 500
 # What Python, pydantic, NumPy and PyTorch say to programmers.
 _JARGON = re.compile(
     r"unexpected keyword argument|not supported between|object (is not|has no)|positional argument"

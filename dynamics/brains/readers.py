@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics import installation
+from dynamics.store.folder import check_regular
 
 NEUROID_LABELS = ("subject", "region", "ceiling")
 _OF_STIMULI = ("stimulus", "category", "fold", "group")
@@ -134,7 +136,12 @@ def _read_netcdf(path: Path) -> xr.Dataset:
 
 
 def _read_zarr(path: Path) -> xr.Dataset:
-    return _loaded(path, sum(f.stat().st_size for f in path.rglob("*") if f.is_file()), None)
+    if not any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
+        raise ValueError("it is a folder without a zarr group")
+    files = [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
+    for file in files:
+        check_regular(file)
+    return _loaded(path, sum(file.stat().st_size for file in files if file.exists()), None)
 
 
 def _loaded(path: Path, packed: int, engine: str | None) -> xr.Dataset:

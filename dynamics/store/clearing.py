@@ -69,10 +69,10 @@ class _Walk:
     async def node(self, path: str) -> None:
         """Look at a node, and at what is below it."""
         key = f"{self.key(path)}/zarr.json".lstrip("/")
-        found = await self.store.get(key, default_buffer_prototype())
         names = {name.rstrip("/") async for name in self.store.list_dir(self.key(path))}
         below = sorted(name for name in names - {"zarr.json", _CHUNKS} if name[0] != ".")
         try:
+            found = await self.store.get(key, default_buffer_prototype())
             node = None if found is None else description(path, found.to_bytes())
             kind = "array" if _CHUNKS in names else "group" if below else ""
             if node and kind and node["node_type"] != kind:  # that of another lies here

@@ -17,6 +17,8 @@ import google_crc32c
 import numcodecs
 import numpy as np
 
+from dynamics.store.folder import check_regular
+
 _KEYS = {"name": "default", "configuration": {"separator": "/"}}
 _TEXT = "string"
 
@@ -88,11 +90,16 @@ def _is_plain(node: Mapping[str, Any]) -> bool:
     )
 
 
+def _content(path: Path) -> bytes:
+    check_regular(path)
+    return path.read_bytes()
+
+
 def _chunks(folder: Path, names: Sequence[str], node: Mapping[str, Any]) -> list[np.ndarray] | None:
     """Return the flat values of some chunks; None where one is not there or is damaged."""
     try:
-        contents = [(folder / name).read_bytes() for name in names]
-    except (FileNotFoundError, NotADirectoryError):
+        contents = [_content(folder / name) for name in names]
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     if any(google_crc32c.value(each[:-4]).to_bytes(4, "little") != each[-4:] for each in contents):
         return None

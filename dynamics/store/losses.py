@@ -130,9 +130,9 @@ def _lacks(seen: Snapshot, path: str, rows: Sequence[int]) -> list[int]:
     if node["node_type"] != "array" or not node["shape"]:
         return []
     size, rest = node["chunk_grid"]["configuration"]["chunk_shape"][0], len(node["shape"]) - 1
-    folder = seen.folder / seen.top / path / "c"
-    lost = {k for k in {row // size for row in rows}
-            if not os.path.exists(folder.joinpath(str(k), *["0"] * rest))}  # fmt: skip
+    folder, first = seen.folder / seen.top / path / "c", "/0" * rest
+    known = {row // size for row in rows}
+    lost = {place for place in known if not os.path.isfile(f"{folder}/{place}{first}")}
     return [row for row in rows if row // size in lost]
 
 
@@ -155,6 +155,10 @@ def _of_activations(seen: Snapshot, start: str) -> list[str]:
     done = np.flatnonzero(statuses == DONE)
     steps = seen.values[table]
     found = []
+    columns = [f"{start}checkpoints/{name}" for name in ("status", "content")]
+    # What writes a content writes a status after it.
+    if [bool(own in seen.nodes and _lacks(seen, own, [0])) for own in columns] == [True, False]:
+        found.append(f"{columns[0]} is lost")
     if not np.isin(statuses, (DONE, FAILED, PENDING)).all():
         found.append(f"{start}checkpoints/status holds other values than were written")
     if len(done) and done[-1] < len(steps):
@@ -166,15 +170,8 @@ def _of_activations(seen: Snapshot, start: str) -> list[str]:
         return found
     for path in seen.nodes:
         if path.endswith("/activation") and path.startswith(f"{start}activations/"):
-            chunks = _chunks(seen.folder / seen.top / path / "c")
-            lost = [int(steps[row]) for row in done if row < len(steps) and str(row) not in chunks]
+            rows = [row for row in done.tolist() if row < len(steps)]
+            lost = [int(steps[row]) for row in _lacks(seen, path, rows)]
             if lost:
                 found.append(f"{path} of step {_few(lost)} is lost")
     return found
-
-
-def _chunks(folder: os.PathLike) -> set[str]:
-    try:
-        return set(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return set()

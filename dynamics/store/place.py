@@ -18,6 +18,7 @@ from zarr.storage import FsspecStore, LocalStore, ZipStore
 
 from dynamics.filesystems import open_storage
 from dynamics.store import repository
+from dynamics.store.folder import Folder
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def open_zarr(where: Where, *, write: bool = False) -> tuple[Store, str]:
                 "with xarray.open_datatree"
             )
         raise FileNotFoundError(f"no store at {place}: `dynamics crawl` makes one")
-    return LocalStore(place.local, read_only=not write), place.inside
+    return Folder(place.local, read_only=not write), place.inside
 
 
 def name_of(root: zarr.Group) -> str:
@@ -241,7 +242,7 @@ def _sizes_of_files(root: Path) -> dict[str, int]:
             path = Path(folder, name)
             # A writer's file has this name until it is whole, and may be gone when it is asked.
             if not name.endswith(".partial"):
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):  # a link to nothing has no size either
                     sizes[path.relative_to(root).as_posix()] = path.stat().st_size
     return sizes
 

@@ -24,6 +24,7 @@ from zarr.storage import LocalStore, StorePath
 
 from dynamics.store.damage import damaged, readable
 from dynamics.store.files import read_column, read_row
+from dynamics.store.folder import check_regular, is_ring
 from dynamics.store.hashes import HASHES, are_texts
 from dynamics.store.nodes import strings, together
 
@@ -164,7 +165,8 @@ class Snapshot:
         """List what is in a group."""
         if self.folder:
             try:
-                names = set(os.listdir(self.folder / self._key(path)))
+                folder = self.folder / self._key(path)
+                names = {each for each in os.listdir(folder) if not is_ring(folder, each)}
             except FileNotFoundError:  # taken away meanwhile
                 return set()
         else:
@@ -184,9 +186,12 @@ class Snapshot:
         key = f"{self._key(path)}/zarr.json".lstrip("/")
         if self.folder:
             try:
+                check_regular(self.folder / key)
                 content = (self.folder / key).read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 return False
+            except (ValueError, IsADirectoryError):
+                raise damaged(path) from None
         else:
             found = await self.store.get(key, default_buffer_prototype())
             if found is None:
