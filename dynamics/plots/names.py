@@ -236,7 +236,9 @@ def fit(figure: Figure) -> None:
         A finished figure whose layout is still to be made.
     """
     for text in figure.findobj(Text):
-        if not text.get_text().isascii():
+        told = text.get_text()
+        # A control character is none that an SVG may hold.
+        if not (told.isascii() and told.replace("\n", "").isprintable()):
             text.set_text(printable(text.get_text()))
     axes = [ax for ax in figure.axes if ax.get_visible()]
     for ax in axes:

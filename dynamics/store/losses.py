@@ -39,6 +39,9 @@ def losses(seen: Snapshot, only: str = "") -> list[str]:
     for start in ("", "controls/"):
         table = f"{start}checkpoints"
         made = "schema" in seen.nodes.get(start.rstrip("/"), {}).get("attributes", {})
+        if made and not only:
+            rooms = (f"{start}{room}" for room in ("checkpoints", "activations", "results"))
+            found += [f"{room} is lost" for room in rooms if room not in seen.nodes]
         if made and table in seen.nodes and table.startswith(only):
             wanted = (f"{table}/{name}" for name in COLUMNS if name not in ADDED)
             found += [f"{path} is lost" for path in wanted if path not in seen.nodes]
