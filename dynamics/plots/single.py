@@ -66,8 +66,12 @@ def plot_layer_scores(
     clear_edges(ax)
     names = short_names([str(name) for name in curve["layer"].to_numpy()])
     every = -(-len(names) // _NAMED)
-    ax.set_xticks(places[::every], names[::every])
-    ax.tick_params(axis="x", rotation=90)
+    shown = names[::every]
+    ax.set_xticks(places[::every], shown)
+    # Letters of ticks are some four points wide; names beside each other need room for the longest.
+    room = ax.get_window_extent().width / ax.figure.dpi * 72 / 4
+    beside = len(shown) * (max(map(len, shown)) + 2) <= room
+    ax.tick_params(axis="x", rotation=0 if beside else 90)
     ax.set_xlabel("Layer, from input to output")
     ax.set_ylabel(score_label(results))
     ax.set_gid(told_limits(over, results))
