@@ -1,4 +1,5 @@
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -297,3 +298,31 @@ def test_the_installed_program_answers_quickly_and_without_noise():
         assert word in done.stdout
     assert " torch\n" not in done.stderr  # seconds, which --help need not cost
     assert "Warning" not in done.stderr
+
+
+SLOW_TO_END = """
+import atexit, sys, time
+from dynamics.cli import main
+
+def end():
+    print("leaving", flush=True)
+    time.sleep(1)
+    print("left", flush=True)
+
+atexit.register(end)
+sys.argv = ["dynamics", "--version"]
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_on_the_way_out_changes_nothing(number):
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_TO_END], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    ) as process:  # fmt: skip
+        while "leaving" not in process.stdout.readline():
+            pass
+        process.send_signal(number)
+        out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and "left" in out and errors == ""
