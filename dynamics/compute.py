@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -189,7 +190,10 @@ def batch(compute: Compute, stack: contextlib.ExitStack) -> Any:
         both = isinstance(value, list) and isinstance(given.get(key), list)
         given[key] = [*given[key], *value] if both else value
     try:
-        made = kind(**given)
+        with warnings.catch_warnings():
+            # Its pages are then on another, which is said.
+            warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use")
+            made = kind(**given)
     except Exception as error:  # whatever a client of a batch system raises
         told = " ".join(str(error).split())[:300] or type(error).__name__
         raise OSError(

@@ -87,10 +87,11 @@ class Task:
             try:
                 return self._awaited()
             except KilledWorker as error:
-                if self._is_to_blame(error.last_worker):
-                    raise KilledError(self._deadly(error)) from error
+                self._count(error.last_worker)
                 self._hand_in_again(error)
             except (CancelledError, CommClosedError) as error:
+                # As where what it was given has gone with the only worker that had it.
+                self._count(None)
                 self._hand_in_again(error)
 
     def _awaited(self) -> Any:
@@ -107,30 +108,28 @@ class Task:
         finally:
             waiting.cancel()
 
-    def _is_to_blame(self, last: Any) -> bool:
-        """Whether this task took the workers with it, and not one that it waited behind.
+    def _count(self, last: Any) -> None:
+        """Count the workers that went while they were at it; a KilledError where it took them.
 
-        Dask counts both; which of them had begun, workers have told the scheduler.
+        Dask also counts those at which it waited behind another task. What had begun, workers have
+        told the scheduler.
         """
         found = self._workers.begun()
-        began = sum(key == self._future.key for key, _ in found)
-        self._deaths += began
-        if began and getattr(last, "nthreads", 1) == 1:
-            return self._deaths >= self._workers.deaths
-        if not began and any(worker == getattr(last, "address", "") for _, worker in found):
-            return False
-        # Not known, or others ran beside it: a second time it is.
-        self._killed += 1
-        return self._killed > 1
-
-    def _deadly(self, error: Any) -> str:
-        limit = getattr(error.last_worker, "memory_limit", 0)
-        more = f"; it needed more than the {limit / 1e9:.1f} GB of a worker" if limit else ""
-        many = "several" if self._killed else self._deaths
-        return (
-            f"{many} workers of {self._workers.where} died over one task ({self.called}), as they "
-            f"do where memory runs out{more}"
-        )
+        mine = [each for each in found if each["key"] == self._future.key]
+        self._deaths += len(mine)
+        blamed = self._deaths >= self._workers.deaths
+        if not mine or any(each["threads"] > 1 for each in mine):
+            behind = not mine and any(each["worker"] == last.address for each in found if last)
+            # Others ran beside it, or nobody knows: a second time it is to blame.
+            self._killed += last is not None and not behind
+            blamed = self._killed > 1
+        if blamed:
+            limit = getattr(last, "memory_limit", 0)
+            more = f"; it needed more than the {limit / 1e9:.1f} GB of a worker" if limit else ""
+            raise KilledError(
+                f"{'several' if self._killed else self._deaths} workers of {self._workers.where} "
+                f"died over one task ({self.called}), as they do where memory runs out{more}"
+            )
 
     def _hand_in_again(self, error: BaseException) -> None:
         self._again += 1
@@ -197,7 +196,8 @@ def begun(topic: str, key: str, function: Callable, *given: Any, **named: Any) -
 
     with contextlib.suppress(ValueError):  # not on a worker
         worker = get_worker()
-        worker.log_event(topic, {"key": key, "worker": worker.address})
+        told = {"key": key, "worker": worker.address, "threads": worker.state.nthreads}
+        worker.log_event(topic, told)
     return function(*given, **named)
 
 

@@ -102,12 +102,11 @@ class Workers:
             function, given = environment.in_place, (self._wanted, function, *given)
         return Task(self, function, given, named, called=called)
 
-    def begun(self) -> list[tuple[str, str]]:
-        """Return the keys of tasks that were begun of late, each with the address of the worker."""
+    def begun(self) -> list[dict[str, Any]]:
+        """Return what was begun of late: `key` of a task, address and `threads` of the `worker`."""
         with contextlib.suppress(OSError, TimeoutError, LookupError):
             asked = {"topic": self.topic, "callback_timeout": ANSWER}
-            found = self.client.sync(self.client.scheduler.events, **asked)
-            return [(told["key"], told["worker"]) for _, told in found]
+            return [told for _, told in self.client.sync(self._connected().events, **asked)]
         return []
 
     def allow(self, key: str, deaths: int) -> None:
@@ -130,7 +129,7 @@ class Workers:
 
     def holders(self, key: str) -> list[str]:
         """Return the addresses of workers that have a result; an OSError where nobody says."""
-        asked = self.client.scheduler.who_has
+        asked = self._connected().who_has
         return list(self.client.sync(asked, keys=[key], callback_timeout=ANSWER).get(key, ()))
 
     def gather(self, tasks: Sequence[Task]) -> list[Any]:
@@ -272,11 +271,14 @@ class Workers:
 
     def _seen(self) -> dict[str, dict[str, Any]]:
         """Return what the scheduler knows of its workers; an OSError where it does not answer."""
-        scheduler = self.client.scheduler
-        if scheduler is None or self.client.status != "running":
+        asked = {"n_workers": -1, "callback_timeout": ANSWER}
+        return dict(self.client.sync(self._connected().identity, **asked)["workers"])
+
+    def _connected(self) -> Any:
+        """Return the scheduler; an OSError where it is not there."""
+        if self.client.scheduler is None or self.client.status != "running":
             raise OSError("not connected")
-        found = self.client.sync(scheduler.identity, n_workers=-1, callback_timeout=ANSWER)
-        return dict(found["workers"])
+        return self.client.scheduler
 
 
 def threads_of(workers: Any) -> int:

@@ -221,6 +221,8 @@ def happens(bench, rng, command, kind):
     made.healthy()
     survived = [workers_are_replaced, frozen_for_a_while]
     before = [survived[int(rng.integers(2))] for _ in range(int(rng.integers(1, 5)))]
+    if before.count(workers_are_replaced) > 1:  # three over one task are its fault
+        before = [frozen_for_a_while] * (len(before) - 1) + [workers_are_replaced]
     at, count = made.tasks(), 0
     process = bench.start(command, 0.8 if kind is workers_die else 20)
     for each in (*before, kind):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny_run import sweep_in, sweep_of
 
-from dynamics import cluster, compute, environment, store
+from dynamics import cluster, compute, environment, probes, store
 from dynamics.analysis import analyze, jobs
 from dynamics.analysis.scoring import check_memory
 from dynamics.compute import Compute
@@ -242,7 +242,8 @@ def test_a_sweep_on_slurm_is_the_same_and_its_jobs_are_given_back(tmp_path, monk
     program(tmp_path / "bin" / "sbatch", SBATCH.format(folder=tmp_path))
     program(tmp_path / "bin" / "scancel", SCANCEL.format(folder=tmp_path))
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-    content = sweep_in(tmp_path, (0, 5, 9), metrics=["rsa"], resamples=4)
+    content = sweep_in(tmp_path, (5, 9), metrics=["rsa"], resamples=4)
+    content["probes"] = [{"name": "stimuli-category", "arguments": {"mix": False}}]
     content["stimuli"] = {"name": "synthetic", "arguments": {"per_kind": 3, "seconds": 0.4}}
     content["compute"] = {
         "kind": "slurm", "maximum": 2, "cores": 1, "memory": "2GB", "gpus_per_worker": 1,
@@ -250,8 +251,9 @@ def test_a_sweep_on_slurm_is_the_same_and_its_jobs_are_given_back(tmp_path, monk
     }  # fmt: skip
     sweep = sweep_of(content)
     with cluster.kept(sweep.where(None)):
-        assert crawl.crawl(sweep, advance=silent)["done"] == 3
+        assert crawl.crawl(sweep, advance=silent)["done"] == 2 + 1  # a control
         assert analyze.analyze(sweep, advance=silent)["new"] == 3
+        assert probes.probe(sweep, advance=silent)["new"] == 3
         jobs = sorted(tmp_path.glob("job-*.sh"))
     script = jobs[0].read_text()
     assert 1 <= len(jobs) <= 2 and "#SBATCH -p short" in script and "--resources GPU=1" in script
@@ -260,10 +262,13 @@ def test_a_sweep_on_slurm_is_the_same_and_its_jobs_are_given_back(tmp_path, monk
     alone = sweep_of(content, compute="local", store=str(tmp_path / "alone.zarr"))
     crawl.crawl(alone, advance=silent)
     analyze.analyze(alone, advance=silent)
+    probes.probe(alone, advance=silent)
     first, second = (store.open(each.store) for each in (sweep, alone))
-    np.testing.assert_array_equal(
-        *(tree["results/simulated/rsa"]["score"].to_numpy() for tree in (first, second))
-    )
+    for path in ("simulated/rsa", f"stimuli-category/{probes.METRIC}"):
+        results, expected = (tree[f"results/{path}"].to_dataset() for tree in (first, second))
+        for name in ("score", "baseline"):
+            assert np.isfinite(expected[name]).any(), "there is something to compare"
+            np.testing.assert_array_equal(results[name].to_numpy(), expected[name].to_numpy())
 
 
 @pytest.mark.slow
