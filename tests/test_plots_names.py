@@ -234,7 +234,7 @@ def test_no_entry_of_a_legend_stands_alone_in_a_row():
     assert figure.legends[0]._ncols == 4
 
 
-@pytest.mark.parametrize(("layers", "turned"), [(DEEP[:12], 0), (DEEP, 90), (ATLAS, 90)])
+@pytest.mark.parametrize(("layers", "turned"), [(DEEP[:8], 0), (DEEP, 90), (ATLAS, 90)])
 def test_names_of_layers_lie_where_they_have_room(layers, turned):
     data = results(layers, steps=STEPS[[0, -1]])
     ax = plots.plot_layer_scores(data)
