@@ -206,7 +206,9 @@ def test_what_is_missing_or_of_another_question_is_a_gap_that_is_said(here):
     many_runs.make(here / "half.zarr", targets=("one",))
     root = store.open_group(here / "half.zarr", mode="r+")
     store.plan(root, [(5, "/5.ckpt", 1)])
-    names = ["a", "b", "protocol", "sounds", "half", "none"]
+    begun = store.begin(here / "begun.zarr", run="begun", identity={"stimuli_sha256": "ab" * 32})
+    store.plan(begun, [(5, "/5.ckpt", 1)])
+    names = ["a", "b", "protocol", "sounds", "half", "begun", "none"]
     collection = gather([f"{name}.zarr" for name in names])
     said = "\n".join(gaps(open_runs(collection)))
     assert (
@@ -218,10 +220,14 @@ def test_what_is_missing_or_of_another_question_is_a_gap_that_is_said(here):
     assert "half: 1 of 3 steps are missing" in said
     assert "two by ridge is without half: it has no results of two by ridge" in said
     assert "none: no store at none.zarr" in said
+    assert [each for each in said.split("\n") if "begun" in each] == [
+        "begun: none of its steps is done"
+    ]
     found = find(collection)
     table = found.tables["models"]
     notes = table[table["score"].isna()].groupby("run")["note"].first()
-    assert set(notes.index) == {"protocol", "sounds", "half", "none"}
+    assert set(notes.index) == {"protocol", "sounds", "half", "begun", "none"}
+    assert notes["begun"] == "none of its steps is done"
     assert table[table["score"].notna()]["run"].nunique() == 3
 
 
@@ -284,6 +290,20 @@ def test_tables_are_sorted_and_differences_are_paired(four, here):
     )
 
 
+def assert_tables_agree(csv, md):
+    """Every number of one to three digits, or as it is, in the other."""
+    rows = [line[2:-2].split(" | ") for line in md.read_text().splitlines()]
+    full = pd.read_csv(csv, keep_default_na=True)
+    assert rows[0] == full.columns.tolist() and len(rows) == len(full) + 2
+    for told, (_, own) in zip(rows[2:], full.iterrows(), strict=True):
+        for cell, value in zip(told, own, strict=True):
+            cell, is_number = cell.strip(), isinstance(value, (int, float))
+            if is_number and np.isfinite(value):
+                assert float(cell.replace(",", "")) == pytest.approx(value, rel=0.06, abs=6e-4)
+            else:
+                assert cell == {"nan": "", "inf": "∞", "-inf": "−∞"}.get(str(value), str(value))
+
+
 @pytest.mark.slow
 def test_a_collection_is_compared_whole(four, here):
     content = four | {
@@ -322,6 +342,17 @@ def test_a_collection_is_compared_whole(four, here):
     bent = pd.read_csv(written.folder / "surfaces.csv").set_index("parameter")
     assert bent.loc["rise over step", "estimate"] > 0.1 and bent.loc["top", "scores"] == 12
     assert "the best is l-1, or 1 other that is not shown to be worse" in page
+    gap = "no saturating trend of one by ridge over the steps of s-0, s-1, l-0 and 1 other: there"
+    assert page.count("no saturating trend of one by ridge over the steps") == page.count(gap) == 1
+    for name in written.found.tables:
+        if name != "models":  # laid out as papers have them, and not row by row
+            assert_tables_agree(written.folder / f"{name}.csv", written.folder / f"{name}.md")
+    laid = (written.folder / "models.md").read_text()
+    first = pd.read_csv(written.folder / "models.csv").iloc[0]
+    assert (
+        f"| {first['run']} | " + "{:.3f} ({:.3f}, {:.3f})".format(*first[["score", "low", "high"]])
+        in laid
+    )
 
 
 @pytest.mark.slow

@@ -90,7 +90,7 @@ def test_runs_of_one_recipe_are_a_table_figures_and_sentences_of_a_comparison(
         size = "small" if seed < 3 else "large"
         many_runs.make(tmp_path / f"{size}-{seed}.zarr", seed=seed, level=0.4 + 0.02 * seed,
                        steps=(0, 10, 1000), layers=2, targets=("one",))  # fmt: skip
-        own = {"size": size, "seed": seed}
+        own = {"size": size, "hours": 1.0, "seed": seed}  # all have as many hours
         entries.append({"store": f"{size}-{seed}.zarr", "coordinates": own})
     file = tmp_path / "many.yaml"
     file.write_text(yaml.safe_dump({"collection": "c", "runs": entries, "replicates": "seed"}))

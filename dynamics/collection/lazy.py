@@ -92,11 +92,12 @@ def gaps(opened: Sequence[Opened]) -> list[str]:
         coordinates that not all runs have.
     """
     said = [f"{one.name}: {one.gap}" for one in opened if one.gap]
+    known = {one.name: one.gap for one in opened}
     for each in (*compared(opened), *compared(opened, probes=True)):
         said += [
             f"{each.target} by {each.metric} is without {name}: {why}"
             for name, why in each.left_out.items()
-            if not any(one.name == name and one.tree is None for one in opened)
+            if why != known[name]  # which is said once, of the run
         ]
     return said + coordinates_of(opened)[1]
 

@@ -214,7 +214,9 @@ def _of_pair(opened: Sequence[Opened], target: str, metric: str) -> Compared:
         if one.tree is None:
             left_out[one.name] = one.gap
         elif f"/results/{target}/{metric}" not in one.tree.groups:
-            left_out[one.name] = f"it has no results of {target} by {metric}"
+            none = one.gap and not any(path.startswith("/results/") for path in one.tree.groups)
+            why = f"it has no results of {target} by {metric}"
+            left_out[one.name] = one.gap if none else why
         else:
             results = one.tree[f"results/{target}/{metric}"].to_dataset()
             if not results.sizes.get("step", 0):

@@ -94,16 +94,24 @@ def recipes_of(
 
 
 def _members(opened: Sequence[Opened], key: str) -> dict[str, list[str]]:
-    """Return the runs of every recipe, which is named by its other coordinates."""
+    """Return the runs of every recipe, which is named by what recipes differ in."""
     members: dict[str, list[str]] = {}
-    for one in opened:
-        if key in one.coordinates:
-            rest = [f"{name} {value}" for name, value in one.coordinates.items() if name != key]
-            members.setdefault(", ".join(rest) or "the recipe", []).append(one.name)
+    able = [one for one in opened if key in one.coordinates]
+    names = dict.fromkeys(name for one in able for name in one.coordinates if name != key)
+    differ = [name for name in names if len({one.coordinates.get(name) for one in able}) > 1]
+    for one in able:
+        own = one.coordinates
+        rest = [f"{name} {_short(own[name])}" for name in differ if name in own]
+        members.setdefault(", ".join(rest) or "the recipe", []).append(one.name)
     if not members:
         known = ", ".join(dict.fromkeys(k for one in opened for k in one.coordinates)) or "none"
         raise ValueError(f"`replicates` names {key!r}, which no run has: there are {known}")
     return members
+
+
+def _short(value: Any) -> str:
+    whole = isinstance(value, float) and value.is_integer()
+    return f"{value:,.0f}" if whole else str(value)
 
 
 def _curves(

@@ -208,7 +208,8 @@ def _check(x: np.ndarray, fewest: int) -> None:
     if (x <= 0).any():
         raise ValueError("a trend is along numbers above 0: its axis is logarithmic")
     if (number := len(np.unique(x))) < fewest:
-        raise ValueError(f"there are {number} different values: a trend needs {fewest} or more")
+        there = "is 1 value" if number == 1 else f"are {number} different values"
+        raise ValueError(f"there {there}: a trend needs {fewest} or more")
 
 
 def _drawn(score, resampled, use, dim, draws, seed) -> np.ndarray:

@@ -301,7 +301,7 @@ def plot_trend(
     ax.set_xlabel(name)
     ax.set_ylabel(label)
     if any(fit.curve["lower"].notnull().any() for fit in fits):
-        ax.set_gid("95 % over stimuli, these runs")
+        ax.set_gid("95 % over stimuli" + ", these runs" * (points == "runs"))
     if own:
         draw_legend(ax)
     return ax
