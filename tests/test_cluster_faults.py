@@ -285,7 +285,7 @@ def out_of_memory(bench, command):
 @pytest.mark.timeout(1800)
 @pytest.mark.guards(1)
 def test_a_hundred_faults_end_in_a_sentence_and_the_next_run_finishes(tmp_path):
-    every(tmp_path, 110, seed=7)
+    every(tmp_path, 100, seed=7)
 
 
 @pytest.mark.benchmark
