@@ -49,8 +49,9 @@ def hash_of(name: str, values: npt.ArrayLike, *more: object) -> str:
         total.update("\0".join(map(str, given.ravel().tolist())).encode(errors="backslashreplace"))
     else:
         if given.dtype.kind == "f":
-            given = np.where(np.isnan(given), np.nan, given + 0.0).astype(given.dtype)
-        total.update(np.ascontiguousarray(given).tobytes())
+            given = np.array(given + 0.0, given.dtype, copy=None)
+            np.copyto(given, np.nan, where=np.isnan(given))
+        total.update(np.ascontiguousarray(given).reshape(-1).view(np.uint8).data)
     return total.hexdigest()[:_DIGITS]
 
 

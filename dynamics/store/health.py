@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import zarr
 
 from dynamics.store import hashes, nodes
-from dynamics.store.activations import content_hash
 from dynamics.store.layout import ADDED, COLUMNS, DONE, FAILED, PENDING
 from dynamics.store.nodes import activation_of
 from dynamics.store.place import Where, place_of
 from dynamics.store.read import (
+    content_of,
     controls,
     controls_group,
+    kept_at,
     layer_names,
     open_group,
     records,
@@ -44,10 +46,11 @@ def verify(where: Where) -> dict[int, str]:
     except (ValueError, LookupError):
         return {}
     faults = {}
+    layers = _layers_of(root) if any(each["status"] == DONE for each in found.values()) else {}
     for step, record in sorted(found.items()):
         fault = ""
         if record["status"] == DONE:
-            fault = _fault(root, rows[step], record["content"])
+            fault = _fault(root, layers, rows[step], record["content"])
         if record["status"] in (DONE, FAILED) and not fault:
             fault = _fault_of_record(record)
         if not fault:
@@ -256,32 +259,53 @@ def verify_controls(where: Where) -> dict[int, str]:
     return verify(place_of(where) / "controls") if there else {}
 
 
-def _fault(root: zarr.Group, row: int, expected: str) -> str:
+def _layers_of(root: zarr.Group) -> dict[str, Any]:
+    """Open all layers, from input to output; in the place of what is lost, what that raised."""
+    found: dict[str, Any] = {}
     try:
-        found = content_hash(root, row)
+        names = layer_names(root)
+    except Exception as error:
+        return {"": error}
+    for layer in names:
+        try:
+            found[layer] = nodes.array(root, activation_of(layer))
+        except Exception as error:
+            found[layer] = error
+    return found
+
+
+def _fault(root: zarr.Group, layers: Mapping[str, Any], row: int, expected: str) -> str:
+    """Say what is wrong with a step of layers, each an array or what opening it raised."""
+    broken: list[str] = []
+    try:
+        found = content_of(
+            (layer, chain(_watched(layer, array, row, broken), kept_at(root, layer, row)))
+            for layer, array in layers.items()
+        )
     except Exception as error:
         return _unreadable(error)
     if found != expected:
         return "holds other values than were committed"
-    for layer in layer_names(root):
-        if not _whole(nodes.parts_of(nodes.array(root, activation_of(layer)), row)):
-            return f"has values of layer {layer} that are not finite"
-    return ""
+    return f"has values of layer {broken[0]} that are not finite" if broken else ""
 
 
-def _whole(parts: Iterable[tuple[int, int, np.ndarray]]) -> bool:
-    """Whether values are finite; with time, NaN may stand past the end of a stimulus."""
+def _watched(layer: str, array: Any, row: int, broken: list[str]) -> Iterator[np.ndarray]:
+    """Yield the parts of a step of a layer; it is broken where values are not finite.
+
+    With time, NaN may stand past the end of a stimulus.
+    """
+    if isinstance(array, Exception):
+        raise array
     over = False
-    for _, first, values in parts:
+    for _, first, values in nodes.parts_of(array, row):
+        yield values
         finite = np.isfinite(values)
         over = over and first > 0  # where a stimulus's parts have ended, no other has values
         if finite.all() and not over:
             continue
         ended = np.isnan(values).all(axis=2) if values.ndim == 3 else np.zeros(len(values), bool)
         inside = finite | ended[..., None]
-        if values.ndim < 3 or not inside.all() or (np.diff(ended.astype(int)) < 0).any():
-            return False
-        if over and not ended.all():
-            return False
-        over = bool(ended[:, -1].all())
-    return True
+        ends = values.ndim == 3 and inside.all() and not (np.diff(ended.astype(int)) < 0).any()
+        if layer not in broken and (not ends or (over and not ended.all())):
+            broken.append(layer)
+        over = bool(ended[:, -1].all()) if values.ndim == 3 else False

@@ -185,19 +185,22 @@ class _Opened(NamedTuple):
     place: Place
     root: zarr.Group
     layers: dict[str, zarr.Array[Any]]
+    step: zarr.Array[Any]
+    content: zarr.Array[Any]
 
     @classmethod
     def of(cls, place: Place) -> _Opened:
         root = open_group(place)
         names = layer_names(root)
         arrays = nodes.arrays(root, [activation_of(name) for name in names])
-        return cls(place, root, dict(zip(names, arrays)))
+        columns = (nodes.array(root, f"checkpoints/{name}") for name in ("step", "content"))
+        return cls(place, root, dict(zip(names, arrays)), *columns)
 
     def read(self, step: int) -> dict[str, np.ndarray] | None:
         """Return the layers of a step; None where they are not what was committed."""
-        row = steps(self.root)[step]
+        row = {each: row for row, each in enumerate(np.asarray(self.step[:]).tolist())}[step]
         found = dict(zip(self.layers, nodes.rows(list(self.layers.values()), row)))
-        expected = str(nodes.values(self.root, "checkpoints/content", row))
+        expected = str(self.content[row])
         parts = ((name, [each, *kept_at(self.root, name, row)]) for name, each in found.items())
         return None if expected and content_of(parts) != expected else found
 
@@ -235,7 +238,7 @@ def content_of(layers: Iterable[tuple[str, Iterable[np.ndarray]]]) -> str:
     for layer, parts in layers:
         total.update(layer.encode() + b"\0")
         for values in parts:
-            total.update(np.ascontiguousarray(values).tobytes())
+            total.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
     return total.hexdigest()
 
 
