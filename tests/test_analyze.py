@@ -336,9 +336,11 @@ def test_kept_predictions_stand_under_the_names_of_the_sounds_and_their_size_is_
 ):
     metric = {"name": "ridge", "label": "kept", "arguments": {"keep": "predictions"}}
     sweep = type(sweep).model_validate(sweep.model_dump() | {"metrics": [metric]})
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         analyze.analyze(sweep, advance=silent)
-    assert f"40 stimuli x 6 neuroids in 4 layers of steps, take {size_of(3840)}" in caplog.text
+    (said,) = [each for each in caplog.records if "predictions of" in each.getMessage()]
+    words = f"40 stimuli x 6 neuroids in 4 layers of steps, take {size_of(3840)}"
+    assert words in said.getMessage() and said.levelno == logging.INFO
     results = store.open(sweep.store)["results/brain/kept"].to_dataset()
     kept = results["prediction"]
     assert kept.dims == ("step", "layer", "stimulus", "neuroid") and kept.dtype == np.float32

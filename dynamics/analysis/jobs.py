@@ -19,6 +19,8 @@ from dynamics.sounds.copies import kept_together, noted_copies
 
 logger = logging.getLogger(__name__)
 
+_LARGE = 2**30  # bytes of predictions, of which one is warned
+
 
 class Joined(NamedTuple):
     """The targets of a sweep, joined with the stimuli of its store.
@@ -188,8 +190,10 @@ def tasks_of(jobs: Sequence[Job], workers: int) -> list[list[Job]]:
 def _say_what_is_kept(metric: Choice, label: str, target: Target, number: int) -> None:
     """Say what predictions will take of the disk before they are made."""
     count, neuroids = target.mean_response.shape
-    logger.warning(
+    size = 4 * count * neuroids * number
+    logger.log(
+        logging.WARNING if size > _LARGE else logging.INFO,
         "predictions of %r by %r, %d stimuli x %d neuroids in %d layers of steps, take %s before "
         "compression",
-        label, metric.label, count, neuroids, number, size_of(4 * count * neuroids * number),
+        label, metric.label, count, neuroids, number, size_of(size),
     )  # fmt: skip
