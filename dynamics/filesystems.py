@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ import fsspec
 PARTIAL = ".part"
 """How the names of what is not whole yet end."""
 
+# An address, also one of which two slashes became one as if it were a path.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _NO_FILE = "it is no regular file but a folder, a pipe, a socket or a device"
 
 
@@ -60,7 +63,14 @@ def replacing(path: str | Path, *, sync: bool = False) -> Iterator[Path]:
     Path
         In the same folder, hidden, and nothing is there yet; it is gone after the block, also
         where that raises.
+
+    Raises
+    ------
+    ValueError
+        If it is an address.
     """
+    if _ADDRESS.match(str(path)):
+        raise ValueError(f"{path} is an address: what is written here is a file of this machine")
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
     beside = final.with_name(f".{final.name}{PARTIAL}")

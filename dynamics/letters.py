@@ -13,6 +13,8 @@ from typing import Any
 
 # What makes a spreadsheet take a text for a formula, also in full width and after blanks.
 _FORMULA = re.compile(r"\s*[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]")
+# Folders of a path from the root of a machine, which addresses of other kinds have not.
+_FOLDERS = re.compile(r"(?<![\w:/.~+])(?:file://)?/(?:[^/\s'\"`<>,;]+/){2,}(?=[^/\s])")
 _MARKDOWN = re.compile(r"([\\|<>`\[\]])")
 
 
@@ -48,6 +50,27 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {plain(key): plain(each) for key, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def without_folders(text: str) -> str:
+    """Cut the folders of paths that begin at the root of a machine: they are nobody's business.
+
+    Parameters
+    ----------
+    text : str
+        A path, or a sentence with some.
+
+    Returns
+    -------
+    str
+        Such as ``…/epoch=3.ckpt``; addresses of the web or a bucket stay.
+    """
+    if text.startswith("data:"):
+        return text
+    whole = text.removeprefix("file://")
+    if whole.startswith("/") and ": " not in whole and whole.count("/") > 2:
+        return f"…/{whole.rstrip('/').rpartition('/')[2]}"
+    return _FOLDERS.sub("…/", text)
 
 
 def in_sheet(value: Any) -> Any:

@@ -79,6 +79,35 @@ def test_what_is_harmless_stays_as_it_is():
     assert letters.in_sheet(-1.5) == -1.5
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/home/me/my runs/a=3.ckpt", "…/a=3.ckpt"),
+        ("file:///home/me/a.zarr", "…/a.zarr"),
+        ("cannot read '/home/me/runs/a.pt': cut off", "cannot read '…/a.pt': cut off"),
+        ("s3://bucket/a/b.pt, hf://me/net@main, http://h/a/b/c", None),
+        ("data:image/png;base64,/9j/4AA/QSk/Z", None),
+        ("a/b and/or 3/4/5, ../x/y, ~/a/b/c, N/A", None),
+    ],
+)
+def test_no_folder_of_a_machine_is_shown(text, expected):
+    assert letters.without_folders(text) == (expected or text)
+
+
+def test_a_report_names_no_folder_unless_asked(tmp_path):
+    folder = "/home/somebody/secret project"
+    path = tmp_path / "s.zarr"
+    report_store.make(
+        path, results=False, failed={7: f"cannot read '{folder.split()[0]}/x/a.ckpt': cut off"}
+    )
+    root = store.open_group(path, mode="r+")
+    store.amend(root, {0: {"uri": f"{folder}/step=0.ckpt"}})
+    for paths in (False, True):
+        page = write(path, output=tmp_path / "r.html", paths=paths).read_text(encoding="utf-8")
+        assert ("/home/somebody" in page) == (str(tmp_path) in page) == paths
+        assert "step=0.ckpt" in page and "a.ckpt" in page
+
+
 @pytest.mark.slow
 def test_reports_and_figures_of_hostile_names_obey_none(tmp_path, monkeypatch, capsys):
     names = [name for name in NAMES if "/" not in name and "\n" not in name]

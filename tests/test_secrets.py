@@ -10,6 +10,7 @@ from forked import Forks
 from tiny_run import sweep_in
 
 from dynamics import secrets
+from dynamics.cli import program
 from dynamics.config import validate
 
 MARK = "s3cr3tMARK"
@@ -84,15 +85,28 @@ def served(tmp_path):
 WELL = (
     "run sweep.yaml", "status sweep.yaml", "checkpoints sweep.yaml --json", "verify sweep.yaml",
     "report sweep.yaml", "redo sweep.yaml --step 10", "crawl sweep.yaml", "plot sweep.yaml",
-    "compare tiny.zarr sweep.yaml",
+    "compare tiny.zarr sweep.yaml", "status sweep.yaml --json", "redo sweep.yaml --damaged",
+    "analyze sweep.yaml", "unlock sweep.yaml", "schema", "verify tiny.zarr",
 )  # fmt: skip
 PLACE = f"http://me:{MARK}@127.0.0.1:9/none.zarr?token={MARK}"
 AMISS = (
     f"status {PLACE}", f"verify {PLACE}", f"report {PLACE}", f"redo {PLACE} --step 1",
     f"unlock {PLACE}", f"compare {PLACE} tiny.zarr", "compare collection.yaml", f"power {PLACE}",
     f"target {PLACE}.nc", f"init {PLACE}", f"help {PLACE}", f"crawl {PLACE}", f"brains {PLACE}",
-    f"sounds {PLACE}", f"models {PLACE}", f"crawl sweep.yaml --scheduler tcp://me:{MARK}@127.0.0.1:9",
+    f"sounds {PLACE}", f"models {PLACE}", f"metrics {PLACE}", f"poolings {PLACE}", f"tasks {PLACE}",
+    f"analyze {PLACE}", f"probe {PLACE}", f"plot {PLACE}", f"run {PLACE}", f"watch {PLACE}",
+    f"checkpoints {PLACE}", f"pretrain {PLACE}", f"redo {PLACE} --damaged",
+    f"status {PLACE} --json", f"report tiny.zarr --output {PLACE}", "probe sweep.yaml",
+    f"redo tiny.zarr --results {PLACE}",
+    f"crawl sweep.yaml --scheduler tcp://me:{MARK}@127.0.0.1:9",
 )  # fmt: skip
+
+
+def test_every_command_is_among_those_that_are_tried():
+    tried = {words.split()[0] for words in (*WELL, *AMISS)} | {"doctor"}
+    known = {each.name or each.callback.__name__ for each in program.app.registered_commands}
+    # `demo` takes nothing that could hold a secret.
+    assert known - tried == {"demo"}
 
 
 @pytest.mark.slow

@@ -2,8 +2,10 @@
 
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import corrupting
+import numpy as np
 import pytest
 from corrupting import Told, corrupted, entering, mended, restore, same, seen, whole
 
@@ -67,6 +69,25 @@ def test_a_sound_store_is_sound(sound):
     told = Told()
     assert judged(sound, seen(sound), told) == ([], {"harmless": 1})
     assert told.attempt(stores.redo, str(sound), damaged=True) == ("nothing is damaged\n", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_copy_that_was_stopped_half_way_is_named_and_mended(sound, tmp_path, seed):
+    path, told, rng = tmp_path / "s.zarr", Told(), np.random.default_rng(seed)
+    files = sorted(each.relative_to(sound) for each in sound.rglob("*") if each.is_file())
+    # Descriptions come first in half of the copies, as if they were newer than the chunks.
+    files.sort(key=lambda each: (seed % 2 and each.name != "zarr.json", rng.random()))
+    for each in [Path("zarr.json"), *files[: len(files) // 2]]:
+        (path / each).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sound / each, path / each)
+    left = files[len(files) // 2]
+    (path / left).parent.mkdir(parents=True, exist_ok=True)
+    (path / left).with_name(f".{left.name}.x7Yq2z").write_bytes((sound / left).read_bytes()[:9])
+    opened = told.attempt(store.open, path)[1]
+    assert opened and told.attempt(stores.verify, str(path))[1]
+    assert entering(path, told) == []
+    assert mended(path, told) == "" and same(seen(path), seen(sound))
 
 
 @pytest.mark.slow

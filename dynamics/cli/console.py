@@ -16,6 +16,7 @@ from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableT
 from rich.segment import Segment
 
 from dynamics.letters import lines, readable
+from dynamics.secrets import redacted
 
 if TYPE_CHECKING:
     from dynamics.store import Place
@@ -31,6 +32,10 @@ class _Out(Console):
 
     What a terminal would obey, names of files and stores may hold: it is written out.
     """
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print, without passwords and tokens in addresses."""
+        super().print(*(redacted(o) if isinstance(o, str) else o for o in objects), **how)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

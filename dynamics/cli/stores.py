@@ -173,6 +173,7 @@ def report(
     ] = "score",
     plugin: Plugins = None,
     figure: Figures = None,
+    paths: Annotated[bool, typer.Option("--paths", help="show folders of this machine")] = False,
 ) -> None:
     """Write one HTML file: what was run, and what was found.
 
@@ -183,7 +184,7 @@ def report(
     load_plugins(plugin)
     label, named, own = value.rpartition("=")
     wanted: str | dict[str, str] = {label: own} if named else value
-    path = write(place_of(store), output=output, value=wanted, only=figure or ())
+    path = write(place_of(store), output=output, value=wanted, only=figure or (), paths=paths)
     out.print(f"report: {path}", soft_wrap=True, markup=False)
 
 

@@ -24,6 +24,7 @@ def write(
     pictures: Mapping[str, str] | None = None,
     value: str | Mapping[str, str] = "score",
     only: Sequence[str] = (),
+    paths: bool = False,
 ) -> Path:
     """Write the report of a store.
 
@@ -39,6 +40,8 @@ def write(
         Which value of the metrics is shown, as in `dynamics.analysis.values.of_tree`.
     only : sequence of str
         Which figures, as in `dynamics.plots.figures_of`.
+    paths : bool
+        Whether the folders of this machine are shown, where checkpoints and store are.
 
     Returns
     -------
@@ -60,7 +63,7 @@ def write(
             f"{final} is a folder: give the report a file name, say report.html"
         )
     tree = values.of_tree(store.open(path), value)
-    text = render(tree, place=str(path), pictures=pictures, only=only)
+    text = render(tree, place=str(path), pictures=pictures, only=only, paths=paths)
     with replacing(final) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")
     return final

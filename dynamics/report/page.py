@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -15,7 +16,7 @@ import xarray as xr
 from markupsafe import Markup
 
 from dynamics.emergence.population import listed, populations
-from dynamics.letters import plain
+from dynamics.letters import plain, without_folders
 from dynamics.report import (
     dissimilarity,
     figures,
@@ -39,6 +40,7 @@ def render(
     place: str = "",
     pictures: Mapping[str, str] | None = None,
     only: Sequence[str] = (),
+    paths: bool = False,
 ) -> str:
     """Write the report of a store as HTML.
 
@@ -52,6 +54,8 @@ def render(
         Figures that are drawn already: addresses of `data_uri` by the name of the figure.
     only : sequence of str
         Which figures, as in `dynamics.plots.figures_of`.
+    paths : bool
+        Whether the folders of this machine are shown, where checkpoints and store are.
 
     Returns
     -------
@@ -59,10 +63,16 @@ def render(
         One page with everything in it: no address in it leads outside.
     """
     with counting(str(tree.attrs.get("step_unit", "steps"))):
-        return _page(tree, place, pictures or {}, only)
+        return _page(tree, place, pictures or {}, only, paths)
 
 
-def _page(tree: xr.DataTree, place: str, pictures: Mapping[str, str], only: Sequence[str]) -> str:
+def _page(
+    tree: xr.DataTree,
+    place: str,
+    pictures: Mapping[str, str],
+    only: Sequence[str],
+    paths: bool,
+) -> str:
     results, left_out = findings.results_of(tree)
     found = [(result, findings.curves_of(result)) for result in results]
     content = {
@@ -85,7 +95,7 @@ def _page(tree: xr.DataTree, place: str, pictures: Mapping[str, str], only: Sequ
         "script_hash": f"sha256-{digest}",
         "style": files(__package__).joinpath("report.css").read_text(encoding="utf-8"),
     }
-    return _environment().get_template("report.html").render(content)
+    return _environment(paths).get_template("report.html").render(content)
 
 
 _SECTIONS = (
@@ -98,19 +108,21 @@ _SECTIONS = (
 )
 
 
-def shown(value: Any) -> Any:
+def shown(value: Any, *, paths: bool = False) -> Any:
     """Return what stands on a page: of names no marks that would turn the text around them."""
-    return value if isinstance(value, Markup) else plain(value)
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return plain(value if paths else without_folders(value))
 
 
-def _environment() -> jinja2.Environment:
+def _environment(paths: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dynamics.report", ""),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=shown,
+        finalize=functools.partial(shown, paths=paths),
     )
     # Jinja's own filter sorts, and what comes first is meant to.
     environment.filters["groupby_in_order"] = lambda items, name: [

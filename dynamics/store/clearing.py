@@ -105,6 +105,8 @@ class _Walk:
             kind = COLUMNS[name][0]
             if dims != ("step",) or node["data_type"] != ("string" if kind is str else kind):
                 raise ValueError
+        if room == "activations" and len(dims) != 1:
+            raise ValueError
         if name == "activation" and dims[:2] != ("step", "stimulus"):
             raise ValueError
         if len(dims) < 2:
