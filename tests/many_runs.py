@@ -47,6 +47,7 @@ def make(
             "layer": ("layer", layer_names),
             "neuroid": ("neuroid", [f"v{i}" for i in range(neuroids)]),
             "subject": ("neuroid", [f"p{i % 4}" for i in range(neuroids)]),
+            "thickness": ("neuroid", np.linspace(2.0, 3.0, neuroids)),
             "region": ("neuroid", [REGIONS[i // 4 % 2] for i in range(neuroids)]),
         }
         if languages:

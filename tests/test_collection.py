@@ -180,6 +180,8 @@ def test_runs_open_as_one_tree_that_is_read_when_it_is_used(here):
         assert np.isnan(part["score"][:, number:]).all()
         kept = tree[f"runs/{name}/results/one/ridge"].to_dataset()
         xr.testing.assert_identical(kept.load(), own.load())
+    own = dynamics.open("a.zarr")["results/one/ridge"].to_dataset()
+    xr.testing.assert_equal(both.coords["thickness"].variable, own.coords["thickness"].variable)
     assert both["depth"].sel(run="a").to_numpy().tolist() == [0, 0.5, 1]
     assert both["hours"].sel(run="a", step=100) == 50 and np.isnan(both["hours"].sel(run="b")).all()
     assert both["fraction"].sel(run="b", step=50) == 1

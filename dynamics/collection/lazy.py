@@ -127,7 +127,6 @@ def side_by_side(each: Compared, opened: Sequence[Opened]) -> xr.Dataset:
         for name, values in one.variables.items()
         if values.dtype.kind == "f" and name not in labels
     )
-    data = {name: _stacked(name, every, labels, places) for name in names}
     own = {one.name: one.coordinates for one in opened}
     known, _ = coordinates_of([one for one in opened if one.name in each.results])
     coordinates: dict[str, Any] = {"run": runs}
@@ -144,9 +143,10 @@ def side_by_side(each: Compared, opened: Sequence[Opened]) -> xr.Dataset:
     attrs = {**every[0].attrs, **portable({"identity": common, "left_out": each.left_out})}
     attrs.pop("untrained", None)
     attrs.pop("permuted", None)
-    return xr.Dataset(data, coordinates, attrs).drop_vars(
-        [name for name in data if name in coordinates]
-    )
+    data = {
+        name: _stacked(name, every, labels, places) for name in names if name not in coordinates
+    }
+    return xr.Dataset(data, coordinates, attrs)
 
 
 class _Runs(BackendArray):
