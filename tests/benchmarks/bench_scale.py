@@ -26,6 +26,7 @@ import bench_crawl
 import numpy as np
 from goals import goal, peak_memory, seconds
 
+import dynamics
 from dynamics import analysis, plots, report, store
 from dynamics.brains.targets import Target
 from dynamics.cluster import cluster
@@ -310,7 +311,7 @@ def steps(small: bool) -> None:
 
 def every_statistic(path: Path) -> None:
     """Ask for all that `results.dynamics` has of a curve a layer."""
-    found = store.open(path)["results/long/ridge"].to_dataset().dynamics
+    found = dynamics.open(path)["results/long/ridge"].to_dataset().dynamics
     for name in ("half_time", "onset", "plateau", "peak", "decline", "fall", "gain", "area",
                  "best_layer", "fit", "bands", "summarize"):  # fmt: skip
         getattr(found, name)()
