@@ -37,7 +37,7 @@ def judged(path, expected, told):
     # Of activations a chunk of another step, or a damaged one, shows itself when an analysis or
     # `verify` reads it.
     said = str(lines).splitlines()
-    of_steps = all(line.startswith((" ", "step", "control", "all")) for line in said)
+    of_steps = all(line.startswith((" ", "step", "control", "mend", "and")) for line in said)
     if lost and not (opened or read) and not of_steps:
         wrong.append("`open` and reading are silent")
     if fault := mended(path, told):
@@ -90,9 +90,13 @@ def test_a_copy_that_was_stopped_half_way_is_named_and_mended(sound, tmp_path, s
     assert mended(path, told) == "" and same(seen(path), seen(sound))
 
 
+# Descriptions that lie in each other's place: of columns and variables, groups, coordinates.
+SWAPPED = (134, 182, 236, 277, 319, 325, 331)
+
+
 @pytest.mark.slow
 def test_no_damage_is_silent(sound, tmp_path):
-    assert silent(sound, tmp_path, range(0, 1000, 67))[0] == []
+    assert silent(sound, tmp_path, (*range(0, 1000, 67), *SWAPPED))[0] == []
 
 
 @pytest.mark.benchmark

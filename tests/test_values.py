@@ -135,7 +135,7 @@ def test_figures_draw_the_value_and_name_it():
     assert ax.get_ylabel() == "Encoding score (r²)"
     top = max(line.get_ydata().max() for line in ax.lines if len(line.get_ydata()) == 6)
     assert top == pytest.approx(float(data["r2"].mean("neuroid").max()), abs=1e-9)
-    label = plots.plot_curves(data, value="r2_corrected").get_ylabel().replace("\n", "")
+    label = " ".join(plots.plot_curves(data, value="r2_corrected").get_ylabel().split())
     assert label == "Encoding score (r², noise-corrected)"
     meshes = plots.plot_heatmap(data, value="r2").collections
     drawn = max(

@@ -90,33 +90,40 @@ def verify(store: Store) -> None:
 
     place = place_of(store)
     found = {"step": dynamics.store.verify(place), "control": dynamics.store.verify_controls(place)}
-    for kind, faults in found.items():
-        for number, fault in faults.items():
-            out.print(f"{kind} {number} {fault}: mend it with", soft_wrap=True, markup=False)
-            # Into what is described wrongly nothing can be written.
-            how = "--damaged" if "the description of" in fault else f"--{kind} {number}"
-            out.print(f"  dynamics redo {store} {how}", soft_wrap=True, markup=False)
-    rest = dynamics.store.verify_results(place)
-    for (path, at), fault in rest.items():
+    faults = [
+        (f"{kind} {number} {fault}", _again(kind, number, fault))
+        for kind, each in found.items()
+        for number, fault in each.items()
+    ]
+    for (path, at), fault in dynamics.store.verify_results(place).items():
         where = path if at is None else f"{path} of step {at}"
-        out.print(f"{where}: {fault}: mend it with", soft_wrap=True, markup=False)
-        out.print(f"  {_mend(store, path, at)}", soft_wrap=True, markup=False)
-    if any(found.values()) or rest:
-        line = f"all of it: dynamics redo {store} --damaged, then `dynamics run` of its sweep"
-        out.print(line, soft_wrap=True, markup=False)
+        faults.append((f"{where}: {fault}", _again_of_results(path, at)))
+    for said, _ in faults:
+        out.print(said, soft_wrap=True, markup=False)
+    if faults:
+        # Of several what they have in common may be damaged, into which no step could be written.
+        how = faults[0][1] if len(faults) == 1 else "--damaged"
+        out.print("mend it with", markup=False)
+        out.print(f"  dynamics redo {store} {how}", soft_wrap=True, markup=False)
+        out.print("and `dynamics run` of its sweep", markup=False)
         raise typer.Exit(FAILED_CHECKPOINTS)
     controls = dynamics.store.controls(place)
     more = f" and {len(controls)} controls" if controls else ""
     out.print(f"{dynamics.store.summarise(place).done} steps{more} verified: all sound")
 
 
-def _mend(store: str, path: str, step: int | None) -> str:
-    """Return the command that has what is damaged done again."""
+def _again(kind: str, number: int, fault: str) -> str:
+    """Return the option that has a step or a control done again."""
+    # Into what is described wrongly nothing can be written.
+    return "--damaged" if "the description of" in fault else f"--{kind} {number}"
+
+
+def _again_of_results(path: str, step: int | None) -> str:
+    """Return the options that have results done again, or what is damaged elsewhere."""
     room, _, name = path.partition("/")
     if room == "results" and name.count("/") == 1:
-        at = f" --step {step}" if step is not None else ""
-        return f"dynamics redo {store} --results {name}{at}"
-    return f"dynamics redo {store} --damaged"
+        return f"--results {name}" + (f" --step {step}" if step is not None else "")
+    return "--damaged"
 
 
 def redo(

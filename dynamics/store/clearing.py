@@ -75,6 +75,7 @@ class _Walk:
             found = await self.store.get(key, default_buffer_prototype())
             node = None if found is None else description(path, found.to_bytes())
             kind = "array" if _CHUNKS in names else "group" if below else ""
+            kind = kind or ("array" if _is_of_an_array(path) else "")
             if node and kind and node["node_type"] != kind:  # that of another lies here
                 raise ValueError
             self.seen += [path] if node else []
@@ -109,11 +110,25 @@ class _Walk:
             raise ValueError
         if name == "activation" and dims[:2] != ("step", "stimulus"):
             raise ValueError
+        if not await self.fits(array):
+            raise ValueError
         if len(dims) < 2:
             with contextlib.suppress(OSError), readable(path, self.store, texts=True):
                 np.asarray(await array.getitem(...))
-        elif name == "activation" and not await self.any_chunk(array):
+        elif not await self.any_chunk(array):
             raise ValueError
+
+    async def fits(self, array: AsyncArray[Any]) -> bool:
+        """Whether the chunks that there are lie as deep as those of an array of so many axes."""
+        key = f"{array.path}/{_CHUNKS}"
+        for left in reversed(range(array.ndim)):
+            names = [name async for name in self.store.list_dir(key)]
+            if not names:
+                return True
+            key = f"{key}/{min(names).rstrip('/')}"
+            if await self.store.exists(key) != (left == 0):
+                return False
+        return True
 
     async def any_chunk(self, array: AsyncArray[Any]) -> bool:
         """Whether one chunk can be read, or there is none."""
@@ -155,6 +170,12 @@ class _Walk:
 
     def order(self, path: str) -> int:
         return int(self.nodes[path]["attributes"]["order"])
+
+
+def _is_of_an_array(path: str) -> bool:
+    """Whether only an array can lie somewhere: a column of a table, a variable of results."""
+    rooms = path.removeprefix("controls/").split("/")
+    return len(rooms) == {"checkpoints": 2, "activations": 3, "results": 4}.get(rooms[0])
 
 
 def _is_container(path: str) -> bool:

@@ -51,7 +51,7 @@ def read_column(folder: Path, node: Mapping[str, Any]) -> np.ndarray | None:
         return None
     names = [f"c/{number}" for number in range(math.ceil(shape[0] / size[0]))] if shape else ["c"]
     chunks = _chunks(folder, names, node)
-    if chunks is None:
+    if chunks is None or any(each.size != math.prod(size) for each in chunks):
         return None
     values = np.concatenate(chunks)
     return values[: shape[0]] if shape else values.reshape(())

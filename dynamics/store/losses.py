@@ -65,13 +65,13 @@ def _of_hashes(seen: Snapshot, path: str) -> Iterator[str]:
             yield from _of_chunks(seen, path, expected.split())
             continue
         if name.endswith("/"):
-            if own.strip("/") not in seen.nodes:
+            if seen.nodes.get(own.strip("/"), {}).get("node_type") != "group":
                 yield f"{own.strip('/')} is lost"
             continue
         values: Any = _layers(seen, path) if name == LAYERS else seen.values.get(own)
         if values is None and own in seen.nodes and _lacks(seen, own, [0]):
             values = np.asarray(seen.array(own)[...])  # all of it may be what is not written
-        if name != LAYERS and own not in seen.nodes:
+        if name != LAYERS and seen.nodes.get(own, {}).get("node_type") != "array":
             yield f"{own} is lost"
         elif values is not None and hash_of(name, values) != expected:
             yield f"{own} holds other values than were written"

@@ -191,7 +191,13 @@ def _tree(seen: Snapshot, name: str) -> xr.DataTree:
     nodes = {"": xr.DataTree(_dataset(seen, ""), name=name)}
     for parent, paths in children.items():
         below = {path: xr.DataTree(_dataset(seen, path)) for path in paths}
-        nodes[parent].children = {path.rpartition("/")[2]: node for path, node in below.items()}
+        try:
+            nodes[parent].children = {path.rpartition("/")[2]: node for path, node in below.items()}
+        except ValueError as error:  # of coordinates of other lengths
+            raise ValueError(
+                f"what is in {parent or 'the root'} of store {seen.store} does not go together "
+                "with what is above it: `dynamics verify` says what is damaged and how to mend it"
+            ) from error
         nodes |= below
     return nodes[""]
 
