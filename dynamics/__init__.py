@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -36,6 +37,9 @@ __all__ = [
 ]
 
 __version__ = version_of(OURS)
+
+# Nothing is told to anybody; nor by the library of the hub, unless its user wants that.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 _ROOMS = ("brains", "metrics", "models", "sounds", "emergence", "plots", "probes")
 

@@ -1,5 +1,6 @@
 """What is installed is what is stated, loads, and is bounded by what was tried."""
 
+import os
 import re
 import subprocess
 import sys
@@ -104,3 +105,12 @@ def test_the_lowest_versions_that_are_tried_are_the_lower_bounds():
     # What brings a torch of its own, or several gigabytes, is tried as it is.
     left = {"torch", "torchaudio", "s3prl", "transformers", "safetensors"}
     assert dependencies.keys() - lowest.keys() == left
+
+
+def test_the_library_of_the_hub_tells_nobody_what_it_is_used_for():
+    told = "import dynamics; from huggingface_hub import constants as c; "
+    told += "raise SystemExit(not c.HF_HUB_DISABLE_TELEMETRY)"
+    for chosen, code in (({}, 0), ({"HF_HUB_DISABLE_TELEMETRY": "0"}, 1)):
+        kept = {"PATH", "HOME", "PYTHONPATH"} & os.environ.keys()
+        given = {name: os.environ[name] for name in kept} | chosen
+        assert subprocess.run([sys.executable, "-c", told], env=given).returncode == code
