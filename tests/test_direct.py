@@ -15,6 +15,7 @@ from dynamics import store
 from dynamics.extraction import crawl, workers
 from dynamics.progress import silent
 from dynamics.store import direct, nodes
+from dynamics.store.chunks import is_chunk
 
 STEPS = (0, 5, 9)
 LONG = {"name": "synthetic", "arguments": {"per_kind": 1, "seconds": 0.9}}
@@ -186,7 +187,7 @@ def test_a_worker_killed_at_any_write_leaves_nothing_that_counts(
     put, count, deadly = direct.Chunks.set, [0], [0]
 
     async def dying(self, key, value):
-        if direct._is_chunk(key):
+        if is_chunk(key):
             count[0] += 1
             if count[0] == deadly[0]:
                 # As LocalStore leaves it that was killed while it wrote.

@@ -159,9 +159,11 @@ def _of_activations(seen: Snapshot, start: str) -> list[str]:
     steps = seen.values[table]
     found = []
     columns = [f"{start}checkpoints/{name}" for name in ("status", "content")]
-    # What writes a content writes a status after it.
+    # What writes a content writes a status after it; one may have been stopped between the two.
     if [bool(own in seen.nodes and _lacks(seen, own, [0])) for own in columns] == [True, False]:
-        found.append(f"{columns[0]} is lost")
+        with contextlib.suppress(Exception):  # what is damaged is said when it is read
+            if (seen.whole(columns[1]) != "").sum() > 1:
+                found.append(f"{columns[0]} is lost")
     if not np.isin(statuses, (DONE, FAILED, PENDING)).all():
         found.append(f"{start}checkpoints/status holds other values than were written")
     if len(done) and done[-1] < len(steps):

@@ -148,8 +148,9 @@ def mend_table(root: zarr.Group) -> None:
     for name in lost:
         new_column(table, name)
         resize(nodes.array(table, name), rows)
-    steps, contents = nodes.array(table, "step"), nodes.values(table, "content")
-    if (contents[np.asarray(steps[...])[: len(contents)] < 0] != "").any():
+    steps, contents = nodes.values(table, "step"), nodes.values(table, "content")
+    both = min(len(steps), len(contents))  # a writer may have been stopped while they grew
+    if ((steps[:both] < 0) & (contents[:both] != "")).any():
         _name_rows(root, table, rows)
 
 
