@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import bench_crawl
@@ -71,8 +71,7 @@ def products(_: int) -> None:
         np.linalg.eigh(np.cov(rng.standard_normal((400, 800))))
 
 
-def _through(client, function: Callable, count: int, argument: float) -> float:
-    tasks = [argument] * count
+def _through(client, function: Callable, tasks: Sequence[float]) -> float:
     start = time.perf_counter()
     for _, future in in_window(lambda each: client.submit(function, each), tasks, 8):
         future.result()
@@ -92,10 +91,11 @@ def workers(small: bool) -> None:
         for number in taken:
             made = LocalCluster(n_workers=number, threads_per_worker=1, dashboard_address=None)
             clients[number] = stack.enter_context(stack.enter_context(made).get_client())
-            _through(clients[number], products, 2 * number, 0)
-        for _ in range(repeats):
+            _through(clients[number], products, range(2 * number))
+        for turn in range(1, repeats + 1):  # of numbers of their own: equal tasks are one to dask
             for number, client in clients.items():
-                taken[number].append(_through(client, products, count, 0))
+                tasks = range(turn * count, (turn + 1) * count)
+                taken[number].append(_through(client, products, tasks))
     one, two = (min(taken[number]) for number in (1, 2))
     print(f"{count} tasks: {one:.1f} s with one worker, {two:.1f} s with two; "
           f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")  # fmt: skip
@@ -106,8 +106,8 @@ def engine(small: bool) -> None:
     """Overhead of the engine on tasks of a second."""
     count = 6 if small else 60
     with cluster(None, workers=2) as client:
-        _through(client, busy, 4, 0.01)
-        taken = _through(client, busy, count, 1.0)
+        _through(client, busy, [0.01] * 4)
+        taken = _through(client, busy, [1.0] * count)
     goal("overhead of the engine for tasks of 1 s", taken / (count / 2) - 1, most=0.05)
 
 
