@@ -115,6 +115,8 @@ def _serve():
 def _become(told):
     """Run in the child what was asked for; never comes back."""
     os.setsid()
+    # A shell that has tests in the background has this signal ignored, by what is forked too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, suffix in ((1, ".out"), (2, ".err")):
         os.dup2(os.open(told["place"] + suffix, os.O_WRONLY | os.O_CREAT), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
