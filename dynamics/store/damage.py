@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 
 class LostError(KeyError):
@@ -74,3 +74,9 @@ def reason(error: BaseException) -> str:
     """Return in one line what was raised first, without the sentences around it."""
     first = error.__cause__ or error
     return " ".join(str(first).split()) or type(first).__name__
+
+
+def some(values: Sequence[object], most: int) -> str:
+    """Name the first of some values, and how many more there are."""
+    shown = ", ".join(map(str, values[:most]))
+    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

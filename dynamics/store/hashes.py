@@ -130,11 +130,6 @@ def is_hashed(group: zarr.Group) -> bool:
     return HASH in stated(group)
 
 
-def names_of_steps(group: zarr.Group) -> list[str]:
-    """Return the variables of a group of results that have a value a step."""
-    return _variables(nodes.members(group))
-
-
 def _variables(members: Mapping[str, Any]) -> list[str]:
     return [
         name

@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 
 from dynamics.store import hashes, nodes
+from dynamics.store.damage import some
 from dynamics.store.layout import ADDED, COLUMNS, DONE, FAILED, PENDING
 from dynamics.store.nodes import activation_of
 from dynamics.store.place import Where, place_of
@@ -114,8 +115,9 @@ def verify_tables(where: Where) -> dict[str, str]:
             rows = records(nodes.group(root, start) if start else root)
             odd = [step for step, row in sorted(rows.items()) if _fault_of_record(row)]
             if odd:
-                few = f"step {odd[0]}" + (f" and {len(odd) - 1} more" if len(odd) > 1 else "")
-                found[f"{start}checkpoints"] = f"holds other values of {few} than were written"
+                found[f"{start}checkpoints"] = (
+                    f"holds other values of step {some(odd, 1)} than were written"
+                )
     return found
 
 
@@ -243,7 +245,7 @@ def _fault_of_table(root: zarr.Group, start: str = "") -> str:
         return f"`status` of step {odd[0]} holds {rows[odd[0]]['status']!r:.40}"
     waiting = [step for step, row in rows.items() if row["status"] == PENDING and row["content"]]
     if len(waiting) > 1:  # one may have been stopped just before
-        return f"`status` of step {waiting[0]} and {len(waiting) - 1} more is lost"
+        return f"`status` of step {some(waiting, 1)} is lost"
     if done and not nodes.has(root, "activations/step"):
         return "`activations/step` is lost"
     if done:

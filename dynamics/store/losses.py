@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dynamics.store.damage import some
 from dynamics.store.hashes import HASH, HASHES, LAYERS, fault_of_rows, hash_of, of_record
 from dynamics.store.layout import ADDED, COLUMNS, DONE, FAILED, PENDING
 from dynamics.store.snapshot import Snapshot
@@ -89,7 +90,11 @@ def _of_texts(seen: Snapshot, path: str) -> Iterator[str]:
             marks = [(row[0] >= 0, bool(row[1]), bool(row[2])) for row in zip(*columns)]
             lost = [k for k, row in enumerate(marks) if not row[place] and any(row[1:])]
             if len(lost) > 1:
-                at = "" if name == "step" else f" of step {_few([columns[0][k] for k in lost])}"
+                at = (
+                    ""
+                    if name == "step"
+                    else f" of step {some([columns[0][k] for k in lost], _SHOWN)}"
+                )
                 yield f"{path}/{name}{at} is lost"
 
 
@@ -139,11 +144,6 @@ def _lacks(seen: Snapshot, path: str, rows: Sequence[int]) -> list[int]:
     return [row for row in rows if row // size in lost]
 
 
-def _few(steps: Sequence[int]) -> str:
-    more = f" and {len(steps) - _SHOWN} more" if len(steps) > _SHOWN else ""
-    return ", ".join(map(str, steps[:_SHOWN])) + more
-
-
 def _layers(seen: Snapshot, path: str) -> list[str]:
     below = [each for each in seen.groups() if each.rpartition("/")[0] == path]
     below = sorted(below, key=seen.rank)
@@ -178,5 +178,5 @@ def _of_activations(seen: Snapshot, start: str) -> list[str]:
             rows = [row for row in done.tolist() if row < len(steps)]
             lost = [int(steps[row]) for row in _lacks(seen, path, rows)]
             if lost:
-                found.append(f"{path} of step {_few(lost)} is lost")
+                found.append(f"{path} of step {some(lost, _SHOWN)} is lost")
     return found

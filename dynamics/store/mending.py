@@ -10,6 +10,7 @@ from zarr.core.sync import sync
 
 from dynamics.store import hashes, nodes
 from dynamics.store.clearing import clear
+from dynamics.store.damage import some
 from dynamics.store.health import verify, verify_controls, verify_results
 from dynamics.store.layout import DONE, FAILED, PENDING
 from dynamics.store.locking import lock
@@ -18,6 +19,8 @@ from dynamics.store.place import Place, Where, open_zarr, place_of, writing
 from dynamics.store.read import controls_group, open_group, records, steps
 from dynamics.store.repository import save
 from dynamics.store.results import uncommit
+
+_SHOWN = 12
 
 
 def redo(where: Where, chosen: Sequence[int], *, untrained: Sequence[int] = ()) -> None:
@@ -55,7 +58,7 @@ def _redo_steps(
         rows = steps(group)
         if unknown := [number for number in numbers if number not in rows]:
             raise ValueError(
-                f"store {where} has no {name} {unknown[0]}: it has {_some(sorted(rows))}"
+                f"store {where} has no {name} {unknown[0]}: it has {some(sorted(rows), _SHOWN)}"
             )
     with writing(root):
         for group, _, numbers in tables:
@@ -104,7 +107,9 @@ def _redo_results(
         group = nodes.group(root, name if chosen else "results")
         known = nodes.values(group, "step").tolist() if chosen else []
         if unknown := [step for step in chosen if step not in known]:
-            raise ValueError(f"{name} has no step {unknown[0]}: it has {_some(sorted(known))}")
+            raise ValueError(
+                f"{name} has no step {unknown[0]}: it has {some(sorted(known), _SHOWN)}"
+            )
         _remove_unreadable(group, [known.index(step) for step in chosen])
         for step in chosen:
             uncommit(group, known.index(step))
@@ -207,8 +212,3 @@ def _forget_lost_coordinates(group: zarr.Group) -> None:
         if name in group:
             del group[name]
         hashes.note(group, name, None)
-
-
-def _some(values: Sequence[int], most: int = 12) -> str:
-    shown = ", ".join(map(str, values[:most]))
-    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

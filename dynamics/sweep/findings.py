@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 import xarray as xr
@@ -105,11 +105,7 @@ def at_edges(sweep: Sweep) -> list[str]:
     list of str
         A sentence for each target and metric with more than 5 % of such choices at some step.
     """
-    return [
-        f"{name}: {said}"
-        for name, results in _each(sweep, store.open(sweep.place))
-        if (said := about_edges(results, due=True))
-    ]
+    return _due(sweep, about_edges)
 
 
 def shared_courses(sweep: Sweep) -> list[str]:
@@ -125,11 +121,13 @@ def shared_courses(sweep: Sweep) -> list[str]:
     list of str
         A sentence for each target and metric.
     """
-    return [
-        f"{name}: {said}"
-        for name, results in _each(sweep, store.open(sweep.place))
-        if (said := about_shared(results, due=True))
-    ]
+    return _due(sweep, about_shared)
+
+
+def _due(sweep: Sweep, about: Callable[..., str]) -> list[str]:
+    """Say of each target and metric what is worth an interruption."""
+    every = _each(sweep, store.open(sweep.place))
+    return [f"{name}: {said}" for name, results in every if (said := about(results, due=True))]
 
 
 def _each(sweep: Sweep, tree: xr.DataTree) -> Iterator[tuple[str, xr.Dataset]]:
